@@ -1,0 +1,261 @@
+"""A case: a feeder, its participants, their profiles and a scenario."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from amm_opt.cases.profiles import Profiles
+from amm_opt.errors import InputError, unknown
+from amm_opt.network import Feeder
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.intp]
+
+
+_SCALES = {
+    "load_scale": "non-negative",
+    "import_scale": "non-negative",
+    "export_scale": "non-negative",
+    "capacity_scale": "positive",
+}
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Scale factors on a case; 1 everywhere is the case as stored.
+
+    Attributes:
+        load_scale: on inflexible net load.
+        import_scale, export_scale: on flexible import and export requests.
+        capacity_scale: on every branch rating.
+    """
+
+    load_scale: float = 1.0
+    import_scale: float = 1.0
+    export_scale: float = 1.0
+    capacity_scale: float = 1.0
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name} = {getattr(self, name)!r} must be a {sign} number"
+            for name, sign in _SCALES.items()
+            if not _scale_ok(getattr(self, name), positive=sign == "positive")
+        ]
+        if problems:
+            raise InputError(problems, subject="scenario")
+
+
+def _scale_ok(value: object, *, positive: bool) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+        return False
+    return value > 0 if positive else value >= 0
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """What T consecutive intervals ask for; each array is (T, n participants), or (n,) for one interval, in kW.
+
+    Attributes:
+        inflexible_kw: inflexible net load d (negative where must-run generation exceeds load).
+        import_request_kw: flexible import request r >= 0.
+        export_request_kw: generation available to export g >= 0.
+        start: number of the first interval within the case.
+        dt_h: length of an interval in hours.
+    """
+
+    inflexible_kw: FloatArray
+    import_request_kw: FloatArray
+    export_request_kw: FloatArray
+    start: int
+    dt_h: float
+    times: pd.DatetimeIndex
+
+    @property
+    def n_steps(self) -> int:
+        """Number of intervals T."""
+        return len(self.inflexible_kw)
+
+    def request_kw(self, direction: str) -> FloatArray:
+        """Requests in ``"import"`` or ``"export"`` direction."""
+        return self.import_request_kw if direction == "import" else self.export_request_kw
+
+    def interval(self, k: int) -> Window:
+        """Interval k of this window alone, with arrays of shape (n,)."""
+        arrays = (self.inflexible_kw[k], self.import_request_kw[k], self.export_request_kw[k])
+        return Window(*arrays, self.start + k, self.dt_h, self.times[k : k + 1])
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """Feeder + participants + profiles + scenario; build one with ``load_case``, ``from_tables`` or ``synthetic``.
+
+    ``participants`` has one row per connection point with the columns of the folder schema, defaults filled in.
+    """
+
+    name: str
+    feeder: Feeder
+    participants: pd.DataFrame
+    profiles: Profiles
+    scenario: Scenario = field(default_factory=Scenario)
+    title: str = ""
+    licence: str = ""
+
+    @property
+    def n_participants(self) -> int:
+        """Number of participants n."""
+        return len(self.participants)
+
+    @property
+    def n_steps(self) -> int:
+        """Number of intervals with profiles."""
+        return len(self.profiles.times)
+
+    @property
+    def times(self) -> pd.DatetimeIndex:
+        """Start of every interval, in the case's standard time."""
+        return self.profiles.times
+
+    @property
+    def dt_h(self) -> float:
+        """Length of an interval in hours."""
+        return self.profiles.dt_h
+
+    @cached_property
+    def participant_names(self) -> tuple[str, ...]:
+        """Names in the order of every participant array."""
+        return tuple(self.participants["name"])
+
+    @cached_property
+    def bus(self) -> IntArray:
+        """(n,) bus index of each participant in the feeder."""
+        return np.array([self.feeder.bus_index[b] for b in self.participants["bus"]], dtype=np.intp)
+
+    @cached_property
+    def lv_feeder(self) -> IntArray:
+        """(n,) index of each participant's LV feeder, -1 on the upper tier."""
+        return np.asarray(self.feeder.lv_feeder[self.bus])
+
+    @cached_property
+    def incidence(self) -> sp.csr_array:
+        """(n_buses, n) sparse matrix that adds participants up at their bus."""
+        n = self.n_participants
+        return sp.csr_array((np.ones(n), (self.bus, np.arange(n))), shape=(self.feeder.n_buses, n))
+
+    @cached_property
+    def kvar_per_kw(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """(n,) each: reactive per active power of inflexible load, flexible import and export."""
+        columns = ("power_factor", "power_factor_import", "power_factor_export")
+        pf = self.participants[list(columns)].to_numpy(dtype=float).T
+        ratio = np.sign(pf) * np.sqrt(1.0 / pf**2 - 1.0)
+        return ratio[0], ratio[1], ratio[2]
+
+    def connection_kw(self, direction: str) -> FloatArray:
+        """(n,) connection limit in ``"import"`` or ``"export"`` direction."""
+        return np.asarray(self.participants[f"connection_{direction}_kw"], dtype=float)
+
+    def bus_injections(self, inflexible_kw: Any, import_kw: Any, export_kw: Any) -> tuple[FloatArray, FloatArray]:
+        """Net injections of buses for (..., n) participant powers.
+
+        Returns:
+            ``(p_kw, q_kvar)``, each (..., n_buses), positive into the network.
+        """
+        k_load, k_import, k_export = self.kvar_per_kw
+        p = export_kw - import_kw - inflexible_kw
+        q = export_kw * k_export - import_kw * k_import - inflexible_kw * k_load
+        return np.asarray(p @ self.incidence.T), np.asarray(q @ self.incidence.T)
+
+    def with_scenario(self, **scales: float) -> Case:
+        """The same case with some scale factors of its scenario replaced.
+
+        Raises:
+            InputError: for an unknown factor or a value out of range.
+        """
+        for name in scales:
+            if name not in _SCALES:
+                raise unknown("scenario factor", name, list(_SCALES))
+        scenario = replace(self.scenario, **scales)  # type: ignore[arg-type]
+        change = scenario.capacity_scale / self.scenario.capacity_scale
+        feeder = self.feeder if change == 1.0 else self.feeder.with_limits(capacity_scale=change)
+        return replace(self, scenario=scenario, feeder=feeder)
+
+    def window(self, start: int, stop: int) -> Window:
+        """Requests of intervals ``start`` to ``stop - 1``.
+
+        Raises:
+            InputError: where net load or generation with everything requested exceeds a connection limit.
+        """
+        load, imports, exports = self.profiles.block(start, stop, self.n_participants)
+        s = self.scenario
+        window = Window(
+            load * s.load_scale,
+            imports * s.import_scale,
+            exports * s.export_scale,
+            start,
+            self.dt_h,
+            self.times[start:stop],
+        )
+        self._check_connections(window)
+        return window
+
+    def _check_connections(self, w: Window) -> None:
+        problems = []
+        for direction, power in (
+            ("import", w.inflexible_kw + w.import_request_kw),
+            ("export", w.export_request_kw - w.inflexible_kw),
+        ):
+            limit = self.connection_kw(direction)
+            excess = power - limit * (1 + 1e-9)
+            for i in np.flatnonzero((excess > 0).any(axis=0)):
+                k = int(np.argmax(excess[:, i]))
+                problems.append(
+                    f"participant {self.participant_names[i]!r} asks for {power[k, i]:.3f} kW of {direction} at"
+                    f" {w.times[k]}, above its connection_{direction}_kw = {limit[i]:g}"
+                )
+        if problems:
+            raise InputError(problems, subject=f"case {self.name}")
+
+    def span(self, steps: int | slice | None) -> tuple[int, int]:
+        """First interval and one past the last of a selection: None (all), a count, or a slice of dates or numbers.
+
+        Date slices include both ends, as in pandas; number slices are half-open.
+
+        Raises:
+            InputError: where the selection is empty or outside the profiles.
+        """
+        n, times = self.n_steps, self.times
+        if steps is None:
+            return 0, n
+        if not isinstance(steps, slice):
+            steps = slice(0, steps)
+        if steps.step not in (None, 1):
+            raise InputError(f"steps must be consecutive, not every {steps.step}")
+        first = self._position(steps.start, "left", 0)
+        stop = self._position(steps.stop, "right", n)
+        if not 0 <= first < stop <= n:
+            raise InputError(
+                f"steps {steps.start} to {steps.stop} select nothing inside case {self.name!r}:"
+                f" {n} intervals from {times[0]} to {times[-1]}"
+            )
+        return first, stop
+
+    def _position(self, at: object, side: str, default: int) -> int:
+        if at is None:
+            return default
+        if isinstance(at, int | np.integer):
+            return int(at)
+        try:
+            bound = self.times.to_series().loc[str(at) :] if side == "left" else self.times.to_series().loc[: str(at)]
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{at!r} is not a date such as 2016-01-04") from error
+        return self.n_steps - len(bound) if side == "left" else len(bound)
+
+    def __repr__(self) -> str:
+        return f"Case({self.name!r}, {self.n_participants} participants, {self.n_steps} intervals, {self.feeder!r})"

@@ -1,0 +1,219 @@
+"""Cases as folders of tables: reading, writing, and building from tables in memory."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from amm_opt.cases.case import Case, Scenario
+from amm_opt.cases.profiles import QUANTITIES, Profiles
+from amm_opt.cases.synthetic import synthetic_from_spec
+from amm_opt.cases.tables import (
+    checked_participants,
+    checked_profiles,
+    checked_series,
+    checked_sessions,
+    checked_times,
+)
+from amm_opt.errors import InputError, unknown
+from amm_opt.network import Feeder
+
+REQUIRED_TABLES = ("buses", "branches", "participants", "profiles", "series")
+_TOML_KEYS = ("name", "title", "licence", "attribution", "step_minutes", "steps", "timezone", "scenario")
+
+
+def _shipped_root() -> Path:
+    packaged = Path(__file__).parents[1] / "data"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "data"
+
+
+def shipped_cases() -> dict[str, Path]:
+    """Names and folders of the cases that come with the toolkit."""
+    return {p.parent.name: p.parent for p in sorted(_shipped_root().glob("*/case.toml"))}
+
+
+def load_case(case: str | Path) -> Case:
+    """Load a case by name, from a folder, or as ``synthetic:buses=500,seed=1``.
+
+    A folder holds ``case.toml`` and the tables ``buses, branches, participants, profiles, series`` and, where there
+    are charging sessions, ``sessions``, each as ``.csv``, ``.csv.gz`` or ``.parquet``; docs/case-folder.md describes
+    their columns.
+
+    Raises:
+        InputError: unknown case, or every problem found in the folder.
+    """
+    text = str(case)
+    if text.partition(":")[0] == "synthetic" and not Path(text).is_dir():
+        return from_tables(**synthetic_from_spec(text.partition(":")[2]))
+    folder = Path(case)
+    if not folder.is_dir():
+        shipped = shipped_cases()
+        if text not in shipped:
+            raise unknown("case", text, [*shipped, "synthetic:buses=...", "the path of a case folder"])
+        folder = shipped[text]
+    settings = _read_toml(folder / "case.toml")
+    tables = {name: _read_table(folder, name) for name in REQUIRED_TABLES}
+    if _table_path(folder, "sessions") is not None:
+        tables["sessions"] = _read_table(folder, "sessions")
+    scenario = _scenario(settings.pop("scenario", {}), folder)
+    settings.pop("attribution", None)
+    return from_tables(name=settings.pop("name", folder.resolve().name), scenario=scenario, **tables, **settings)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(f"{path} not found: a case folder needs a case.toml")
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: {error}") from error
+    for key in settings:
+        if key not in _TOML_KEYS:
+            raise InputError(f"{path}: unknown key {key!r}; valid keys: {', '.join(_TOML_KEYS)}")
+    return settings
+
+
+def _scenario(settings: Any, folder: Path) -> Scenario:
+    known = Scenario.__dataclass_fields__
+    if not isinstance(settings, dict):
+        raise InputError(f"{folder / 'case.toml'}: scenario must be a table")
+    for key in settings:
+        if key not in known:
+            raise InputError(f"{folder / 'case.toml'}: unknown scenario key {key!r}; valid keys: {', '.join(known)}")
+    return Scenario(**settings)
+
+
+def _table_path(folder: Path, name: str) -> Path | None:
+    paths = [folder / f"{name}{suffix}" for suffix in (".parquet", ".csv", ".csv.gz")]
+    found = [p for p in paths if p.is_file()]
+    if len(found) > 1:
+        raise InputError(f"{folder}: table {name!r} stands twice: {', '.join(p.name for p in found)}")
+    return found[0] if found else None
+
+
+def _read_table(folder: Path, name: str) -> pd.DataFrame:
+    path = _table_path(folder, name)
+    if path is None:
+        raise InputError(f"{folder}: table {name!r} not found ({name}.parquet, {name}.csv or {name}.csv.gz)")
+    text = {"name": str, "bus": str, "from_bus": str, "to_bus": str, "feeder": str, "participant": str, "phases": str}
+    try:
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        return pd.read_csv(path, dtype=text)
+    except (ValueError, OSError, pd.errors.ParserError) as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def from_tables(
+    *,
+    name: str,
+    buses: pd.DataFrame,
+    branches: pd.DataFrame,
+    participants: pd.DataFrame,
+    profiles: pd.DataFrame,
+    series: pd.DataFrame,
+    sessions: pd.DataFrame | None = None,
+    scenario: Scenario | None = None,
+    step_minutes: float | None = None,
+    steps: int | None = None,
+    timezone: str | None = None,
+    title: str = "",
+    licence: str = "",
+) -> Case:
+    """Build a case from tables in memory (columns as in the case folder, docs/case-folder.md).
+
+    Args:
+        profiles: a ``time`` column and one numeric column per profile; regular, in the case's standard time.
+        step_minutes, steps, timezone: what the profiles must agree with, where given.
+
+    Raises:
+        InputError: every problem of the feeder, or every problem of the other tables, at once.
+    """
+    scenario = scenario or Scenario()
+    feeder = Feeder.from_tables(buses, branches)
+    people, problems = checked_participants(participants, feeder)
+    if scenario.capacity_scale != 1.0:
+        feeder = feeder.with_limits(capacity_scale=scenario.capacity_scale)
+    if "time" not in profiles.columns:
+        raise InputError([*problems, "profiles: missing column 'time'"], subject=f"case {name}")
+    times, said = checked_times(profiles["time"], step_minutes, timezone, steps)
+    problems += said
+    columns = tuple(str(c) for c in profiles.columns if c != "time")
+    values, said = checked_profiles(profiles)
+    problems += said
+    who = list(people["name"]) if "name" in people else []
+    terms, said = checked_series(series, who, columns, values)
+    problems += said
+    charging = pd.DataFrame(columns=["participant", "first", "last", "power_kw", "energy_kwh"])
+    if sessions is not None and len(times) > 1:
+        charging, said = checked_sessions(sessions, who, times)
+        problems += said
+    if problems:
+        raise InputError(problems, subject=f"case {name}")
+    return Case(name, feeder, people, Profiles(times, columns, values, terms, charging), scenario, title, licence)
+
+
+def save_case(case: Case, folder: str | Path) -> Path:
+    """Write a case as a folder that :func:`load_case` reads back.
+
+    Raises:
+        InputError: where the folder exists and is not empty.
+    """
+    path = Path(folder)
+    if path.exists() and any(path.iterdir()):
+        raise InputError(f"{path} exists and is not empty")
+    path.mkdir(parents=True, exist_ok=True)
+    for name, table in case_tables(case).items():
+        if name in ("profiles", "sessions"):
+            table.to_parquet(path / f"{name}.parquet", index=False)
+        else:
+            table.to_csv(path / f"{name}.csv", index=False)
+    lines = [f"{key} = {json.dumps(getattr(case, key))}" for key in ("name", "title", "licence")]
+    lines += [f"step_minutes = {case.dt_h * 60:g}", f"steps = {case.n_steps}", "", "[scenario]"]
+    lines += [f"{key} = {json.dumps(value)}" for key, value in asdict(case.scenario).items()]
+    (path / "case.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def case_tables(case: Case) -> dict[str, pd.DataFrame]:
+    """The tables of a case, as its folder stores them."""
+    feeder, p = case.feeder.tables, case.profiles
+    buses = feeder.buses.assign(phases=["".join(x) for x in feeder.buses["phases"]])
+    branches = feeder.branches.assign(phases=["".join(x) for x in feeder.branches["phases"]])
+    branches["rating_kva"] = branches["rating_kva"] / case.scenario.capacity_scale
+    names = pd.Series(case.participant_names)
+    series = pd.DataFrame(
+        {
+            "participant": names.to_numpy()[p.series["participant"]],
+            "quantity": [QUANTITIES[q] for q in p.series["quantity"]],
+            "profile": [p.columns[j] for j in p.series["profile"]],
+            "scale_kw": p.series["scale_kw"].to_numpy(),
+            "shift_steps": p.series["shift_steps"].to_numpy(),
+        }
+    )
+    profiles = pd.DataFrame(p.values, columns=list(p.columns))
+    profiles.insert(0, "time", p.times)
+    tables = {
+        "buses": buses,
+        "branches": branches.drop(columns="z_ohm"),
+        "participants": case.participants,
+        "profiles": profiles,
+        "series": series,
+    }
+    if len(p.sessions):
+        step = p.times[1] - p.times[0]
+        tables["sessions"] = pd.DataFrame(
+            {
+                "participant": names.to_numpy()[p.sessions["participant"]],
+                "arrival": p.times[0] + p.sessions["first"].to_numpy() * step,
+                "departure": p.times[0] + (p.sessions["last"].to_numpy() + 1) * step,
+                "power_kw": p.sessions["power_kw"].to_numpy(),
+                "energy_kwh": p.sessions["energy_kwh"].to_numpy(),
+            }
+        )
+    return tables

@@ -1,0 +1,222 @@
+"""Checking the tables of a case; every function returns the completed table and all problems found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from amm_opt.cases.profiles import QUANTITIES
+from amm_opt.errors import shorten
+from amm_opt.network import Feeder
+from amm_opt.network.tables import check_columns, flag, numbers
+
+PARTICIPANT_COLUMNS = {"name": None, "bus": None}
+PARTICIPANT_OPTIONAL = {
+    "power_factor": 1.0,
+    "power_factor_import": 1.0,
+    "power_factor_export": 1.0,
+    "connection_import_kw": np.nan,
+    "connection_export_kw": np.nan,
+}
+SERIES_COLUMNS = {"participant": None, "quantity": None, "profile": None, "scale_kw": None}
+SERIES_OPTIONAL = {"shift_steps": 0}
+SESSION_COLUMNS = {"participant": None, "arrival": None, "departure": None, "power_kw": None, "energy_kwh": None}
+
+
+def _finite_or_fill(table: pd.DataFrame, columns: Mapping[str, object], what: str, problems: list[str]) -> pd.DataFrame:
+    for column, default in columns.items():
+        if column not in table:
+            table[column] = default
+        table[column] = numbers(table, column, what, problems)
+        if default is not None:
+            table[column] = table[column].fillna(default)
+    return table
+
+
+def checked_participants(table: pd.DataFrame, feeder: Feeder) -> tuple[pd.DataFrame, list[str]]:
+    """Participants with defaults: unity power factors; connection limits from the branch that feeds their bus."""
+    problems = check_columns(table, PARTICIPANT_COLUMNS, PARTICIPANT_OPTIONAL, "participants")
+    if problems:
+        return table, problems
+    table = table.reset_index(drop=True)
+    if table.empty:
+        return table, ["participants: the table is empty"]
+    names = table["name"]
+    problems += [f"participant in row {i + 1}: empty name" for i in np.flatnonzero(names.isna())]
+    problems += [f"duplicate participant name {name!r}" for name in names[names.duplicated()].unique()]
+    unknown = ~table["bus"].isin(feeder.bus_index)
+    problems += flag(table, unknown, "participant", lambda r: f"unknown bus {r['bus']!r}")
+    table = _finite_or_fill(table, PARTICIPANT_OPTIONAL, "participant", problems)
+    for column in PARTICIPANT_OPTIONAL:
+        if column.startswith("power_factor"):
+            bad = ~table[column].abs().between(0.1, 1.0)
+            problems += flag(
+                table,
+                bad,
+                "participant",
+                lambda r, c=column: f"{c} = {r[c]} must be within 0.1..1 (or -1..-0.1)",  # type: ignore[misc]
+            )
+        else:
+            bus = table["bus"].map(feeder.bus_index).fillna(0).astype(int)
+            table[column] = table[column].fillna(pd.Series(feeder.rating_kva[bus], index=table.index))
+            problems += flag(
+                table,
+                ~(table[column] >= 0),
+                "participant",
+                lambda r, c=column: f"{c} = {r[c]} must not be negative",  # type: ignore[misc]
+            )
+    return table[[*PARTICIPANT_COLUMNS, *PARTICIPANT_OPTIONAL]], problems
+
+
+def checked_times(
+    column: pd.Series[object], step_minutes: float | None, timezone: str | None, steps: int | None
+) -> tuple[pd.DatetimeIndex, list[str]]:
+    """The ``time`` column as naive, regular timestamps in the case's standard time."""
+    problems: list[str] = []
+    parsed, problem = _parsed_times(column, timezone)
+    if problem:
+        return pd.DatetimeIndex([]), [problem]
+    bad = np.flatnonzero(parsed.isna())
+    problems += [f"profiles: column 'time' row {i + 1}: {column.iloc[i]!r} is not a time" for i in bad[:20]]
+    if len(parsed) < 2:
+        problems.append(f"profiles: column 'time' has {len(parsed)} rows; at least 2 are needed")
+    if problems:
+        return parsed, problems
+    step = pd.Timedelta(minutes=step_minutes) if step_minutes else parsed[1] - parsed[0]
+    if step <= pd.Timedelta(0):
+        return parsed, [f"profiles: column 'time' row 2: {parsed[1]} does not come after {parsed[0]}"]
+    minutes = step / pd.Timedelta(minutes=1)
+    gap = np.flatnonzero(np.diff(parsed.to_numpy()) != step.to_timedelta64())
+    problems += [
+        f"profiles: column 'time' row {i + 2}: step from {parsed[i]} to {parsed[i + 1]} is not {minutes:g} minutes"
+        for i in gap[:20]
+    ]
+    if steps is not None and len(parsed) != steps:
+        problems.append(f"profiles: wrong length: column 'time' has {len(parsed)} rows, the case says {steps} steps")
+    return parsed, problems
+
+
+def _parsed_times(column: pd.Series[object], timezone: str | None) -> tuple[pd.DatetimeIndex, str]:
+    try:
+        times = pd.DatetimeIndex(pd.to_datetime(column, errors="coerce"))
+    except (ValueError, TypeError) as error:
+        return pd.DatetimeIndex([]), f"profiles: column 'time': {error}"
+    if times.tz is None:
+        return times, ""
+    if timezone is None:
+        return times, "profiles: column 'time' row 1 has a time zone but the case gives none (timezone in case.toml)"
+    local = times.tz_convert(timezone)
+    given = [t.utcoffset() if t is not pd.NaT else None for t in (times[0], times[-1])]
+    asked = [t.utcoffset() if t is not pd.NaT else None for t in (local[0], local[-1])]
+    if given != asked:
+        return times, f"profiles: column 'time' row 1: time zone {times.tz} is not the case's {timezone}"
+    return local.tz_localize(None), ""
+
+
+def checked_profiles(table: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
+    """Profile columns (all but ``time``) as a (T, P) float32 array."""
+    problems: list[str] = []
+    names = [c for c in table.columns if c != "time"]
+    values = np.empty((len(table), len(names)), dtype=np.float32)
+    for j, name in enumerate(names):
+        column = pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+        problems += [
+            f"profiles: column {name!r} row {i + 1}: {table[name].iloc[i]!r} is not a finite number"
+            for i in np.flatnonzero(~np.isfinite(column))[:5]
+        ]
+        values[:, j] = column
+    return values, problems
+
+
+def checked_series(
+    table: pd.DataFrame, participants: Sequence[str], columns: Sequence[str], values: np.ndarray
+) -> tuple[pd.DataFrame, list[str]]:
+    """Series with integer codes for participant, quantity and profile."""
+    problems = check_columns(table, SERIES_COLUMNS, SERIES_OPTIONAL, "series")
+    if problems:
+        return table, problems
+    table = table.reset_index(drop=True)
+    coded = pd.DataFrame(index=table.index)
+    for column, choices in (("participant", participants), ("quantity", QUANTITIES), ("profile", columns)):
+        place = {name: i for i, name in enumerate(choices)}
+        coded[column] = table[column].map(place)
+        for i in np.flatnonzero(coded[column].isna()):
+            problems.append(
+                f"series: column {column!r} row {i + 1}: unknown {column} {table[column].iloc[i]!r}"
+                + ("" if column == "participant" else f"; valid choices: {shorten(choices, 40)}")
+            )
+    coded["scale_kw"] = pd.to_numeric(table["scale_kw"], errors="coerce").astype(float)
+    shift = pd.to_numeric(table.get("shift_steps", pd.Series(0, index=table.index)), errors="coerce").fillna(0)
+    coded["shift_steps"] = shift
+    for i in np.flatnonzero(~np.isfinite(coded["scale_kw"])):
+        problems.append(f"series: column 'scale_kw' row {i + 1}: {table['scale_kw'].iloc[i]!r} is not a finite number")
+    for i in np.flatnonzero(shift != shift.round()):
+        problems.append(f"series: column 'shift_steps' row {i + 1}: {shift.iloc[i]!r} is not a whole number")
+    if problems:
+        return coded, problems
+    coded = coded.astype({"participant": np.intp, "quantity": np.intp, "profile": np.intp, "shift_steps": np.intp})
+    problems += _negative_requests(coded, table, columns, values)
+    return coded, problems
+
+
+def _negative_requests(
+    coded: pd.DataFrame, table: pd.DataFrame, columns: Sequence[str], values: np.ndarray
+) -> list[str]:
+    request = coded["quantity"] != QUANTITIES.index("inflexible")
+    problems = [
+        f"series: column 'scale_kw' row {i + 1}: negative request {coded['scale_kw'].iloc[i]:g}"
+        for i in np.flatnonzero(request & (coded["scale_kw"] < 0))
+    ]
+    for j in coded["profile"][request].unique():
+        for row in np.flatnonzero(values[:, j] < 0)[:5]:
+            user = table["participant"][request & (coded["profile"] == j)].iloc[0]
+            problems.append(
+                f"profiles: column {columns[j]!r} row {row + 1}: negative request {values[row, j]:g}"
+                f" (used by participant {user!r})"
+            )
+    return problems
+
+
+def checked_sessions(
+    table: pd.DataFrame, participants: Sequence[str], times: pd.DatetimeIndex
+) -> tuple[pd.DataFrame, list[str]]:
+    """Charging sessions with integer participant and first/last interval."""
+    problems = check_columns(table, SESSION_COLUMNS, (), "sessions")
+    if problems:
+        return table, problems
+    table = table.reset_index(drop=True)
+    place = {name: i for i, name in enumerate(participants)}
+    who = table["participant"].map(place)
+    problems += [
+        f"sessions: row {i + 1}: unknown participant {table['participant'].iloc[i]!r}"
+        for i in np.flatnonzero(who.isna())[:20]
+    ]
+    arrival, departure = (pd.to_datetime(table[c], errors="coerce") for c in ("arrival", "departure"))
+    power, energy = (pd.to_numeric(table[c], errors="coerce").astype(float) for c in ("power_kw", "energy_kwh"))
+    step = times[1] - times[0]
+    stay_h = (departure - arrival) / pd.Timedelta(hours=1)
+    rules = (
+        (arrival.isna(), "arrival = {arrival} is not a time"),
+        (departure.isna(), "departure = {departure} is not a time"),
+        (departure <= arrival, "departure {departure} is not after arrival {arrival}"),
+        ((arrival < times[0]) | (arrival >= times[-1] + step), "arrival {arrival} is outside the profiles"),
+        (~(np.isfinite(power) & (power > 0)), "power_kw = {power_kw} must be positive"),
+        (~(np.isfinite(energy) & (energy >= 0)), "energy_kwh = {energy_kwh} must not be negative"),
+        (energy > power * stay_h * (1 + 1e-9), "{energy_kwh} kWh cannot fit between {arrival} and {departure}"),
+    )
+    for bad, text in rules:
+        for i in np.flatnonzero(bad)[:20]:
+            problems.append(f"sessions: row {i + 1}: " + text.format(**table.iloc[i].to_dict()))
+    if problems:
+        return table, problems
+    return pd.DataFrame(
+        {
+            "participant": who.astype(np.intp),
+            "first": ((arrival - times[0]) // step).astype(np.intp),
+            "last": (-((times[0] - departure) // step) - 1).astype(np.intp),
+            "power_kw": power,
+            "energy_kwh": energy,
+        }
+    ), problems

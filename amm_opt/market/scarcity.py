@@ -1,0 +1,98 @@
+"""Scarcity: how much of the requested use each limit cannot host, who inherits it, and the price it makes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amm_opt.cases import Window
+from amm_opt.errors import InputError
+from amm_opt.solve.program import Step
+
+FloatArray = NDArray[np.float64]
+
+SHAPES = ("linear", "power", "logistic")
+
+
+def deficits(step: Step, window: Window) -> FloatArray:
+    """Deficit that each participant inherits in one interval: (2, n), row 0 import, row 1 export, in [0, 1].
+
+    For a limited quantity c, headroom H is its limit minus what inflexible load uses and U what the net of all
+    requests would use on top; its deficit is clip(1 - H/U, 0, 1) where U > 0: the fraction of the requested use that
+    c cannot host. A participant inherits the tightest limit, weighted by its own sensitivity relative to that of the
+    most sensitive participant; a side of a limit counts for the direction that presses on it. (Ours.)
+
+    Args:
+        window: one interval, arrays of shape (n,).
+    """
+    q = step.network.quantities
+    alone = step.quantities(window, 0.0, 0.0)
+    use = step.quantities(window, window.import_request_kw, window.export_request_kw) - alone
+    inherited = np.zeros((2, step.n))
+    for side, headroom in ((1.0, q.upper - alone), (-1.0, alone - q.lower)):
+        pressed = side * use
+        tight = np.flatnonzero((pressed > 0) & (pressed > headroom))
+        if len(tight):
+            deficit = 1.0 - np.maximum(headroom[tight], 0.0) / pressed[tight]
+            _inherit(step, tight, side, deficit, inherited)
+    return inherited
+
+
+def _inherit(step: Step, rows: NDArray[np.intp], side: float, deficit: FloatArray, inherited: FloatArray) -> None:
+    """Raise ``inherited`` (2, n) to the deficits of ``rows``, weighted by relative sensitivity."""
+    a_p, a_q, _ = step.network.rows(rows)
+    _, k_import, k_export = step.case.kvar_per_kw
+    at_p, at_q = a_p[:, step.case.bus], a_q[:, step.case.bus]
+    for row, slope in enumerate((-(at_p + at_q * k_import), at_p + at_q * k_export)):
+        pressing = np.maximum(side * slope, 0.0)
+        most = pressing.max(axis=1, initial=0.0)
+        share = pressing / np.where(most > 0, most, 1.0)[:, None]
+        np.maximum(inherited[row], (deficit[:, None] * share).max(axis=0), out=inherited[row])
+
+
+@dataclass(frozen=True)
+class PriceCurve:
+    """Bounded prices driven by deficits, for both directions, in currency per kWh.
+
+    ``import = lo + (hi - lo) phi(deficit)`` and ``export = hi - (hi - lo) phi(deficit)``, phi rising from 0 to 1. The
+    curve buy = 265 (1 - min(1, supply/demand)) p/kWh of arXiv 2407.20814 is the linear case with lo = 0, hi = 265.
+
+    Attributes:
+        import_bounds, export_bounds: lowest and highest price.
+        shape: phi: ``linear``, ``power`` (deficit^exponent) or ``logistic`` (steepness 10 around 1/2, rescaled to
+            reach 0 and 1).
+    """
+
+    import_bounds: tuple[float, float] = (0.10, 0.40)
+    export_bounds: tuple[float, float] = (0.00, 0.08)
+    shape: str = "linear"
+    exponent: float = 2.0
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name} = {bounds}: the lowest price must not exceed the highest, both finite"
+            for name, bounds in (("import price", self.import_bounds), ("export price", self.export_bounds))
+            if not (np.isfinite(bounds).all() and bounds[0] <= bounds[1])
+        ]
+        if self.shape not in SHAPES:
+            problems.append(f"price shape {self.shape!r}; valid choices: {', '.join(SHAPES)}")
+        if not self.exponent > 0:
+            problems.append(f"price exponent = {self.exponent} must be positive")
+        if problems:
+            raise InputError(problems)
+
+    def phi(self, deficit: FloatArray) -> FloatArray:
+        """Monotone from 0 at no deficit to 1 at a deficit of 1."""
+        d = np.clip(deficit, 0.0, 1.0)
+        if self.shape == "power":
+            return np.asarray(d**self.exponent)
+        if self.shape == "logistic":
+            return np.asarray(0.5 + np.tanh(5.0 * (d - 0.5)) / (2.0 * np.tanh(2.5)))
+        return np.asarray(d)
+
+    def prices(self, deficit: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Import and export price (n,) each from a (2, n) deficit."""
+        (lo, hi), (lo_e, hi_e) = self.import_bounds, self.export_bounds
+        return lo + (hi - lo) * self.phi(deficit[0]), hi_e - (hi_e - lo_e) * self.phi(deficit[1])

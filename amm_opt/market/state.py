@@ -1,0 +1,80 @@
+"""What a mechanism carries from one interval to the next: explicit, typed, immutable, serialisable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+REQUEST_TOLERANCE_KW = 1e-9
+"""A request at or below this many kW counts as no request."""
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Base of every state; subclasses are frozen dataclasses whose fields are arrays, made read-only here."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            array = np.array(getattr(self, item.name), dtype=float)
+            array.setflags(write=False)
+            object.__setattr__(self, item.name, array)
+
+    def arrays(self) -> dict[str, FloatArray]:
+        """Field names and arrays: all there is to store."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, FloatArray]) -> Self:
+        """The inverse of :meth:`arrays`."""
+        return cls(**arrays)
+
+
+@dataclass(frozen=True, eq=False)
+class FairnessState(State):
+    """The AMM's dual fairness state; every array has shape (2, n): row 0 import, row 1 export.
+
+    Attributes:
+        shortage: shortage memory s in [0, 1].
+        served_kwh, requested_kwh: cumulative energy, from which the delivery ratio F follows.
+    """
+
+    shortage: FloatArray
+    served_kwh: FloatArray
+    requested_kwh: FloatArray
+
+    @classmethod
+    def fresh(cls, n: int) -> Self:
+        """No shortage and nothing requested yet."""
+        return cls(np.zeros((2, n)), np.zeros((2, n)), np.zeros((2, n)))
+
+    @property
+    def delivery_ratio(self) -> FloatArray:
+        """(2, n) served over requested energy so far, 1 where nothing was requested."""
+        return served_ratio(self.served_kwh, self.requested_kwh)
+
+    def advanced(self, served_kw: FloatArray, requested_kw: FloatArray, dt_h: float, beta: float, idle: str) -> Self:
+        """The state after one interval.
+
+        ``s+ = sat((1 - beta) s + beta u)`` with u = 1 - served/requested where something was requested (our reading of
+        arXiv 2606.22463, which proves the invariance of [0, 1] and contraction without giving the formula). Without a
+        request the memory holds (``idle="hold"``) or decays as with u = 0 (``idle="decay"``).
+        """
+        asked = requested_kw > REQUEST_TOLERANCE_KW
+        shortfall = np.clip(1.0 - served_kw / np.where(asked, requested_kw, 1.0), 0.0, 1.0)
+        moved = np.clip((1.0 - beta) * self.shortage + beta * np.where(asked, shortfall, 0.0), 0.0, 1.0)
+        return type(self)(
+            moved if idle == "decay" else np.where(asked, moved, self.shortage),
+            self.served_kwh + served_kw * dt_h,
+            self.requested_kwh + requested_kw * dt_h,
+        )
+
+
+def served_ratio(served: FloatArray, requested: FloatArray) -> FloatArray:
+    """Served over requested energy, 1 where nothing was requested."""
+    asked = requested > REQUEST_TOLERANCE_KW
+    return np.where(asked, served / np.where(asked, requested, 1.0), 1.0)

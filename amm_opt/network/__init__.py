@@ -1,0 +1,6 @@
+"""Ground floor: the feeder and the network models."""
+
+from amm_opt.network.feeder import POSITIVE_SEQUENCE, Feeder
+from amm_opt.network.lindistflow import LinDistFlow
+
+__all__ = ["POSITIVE_SEQUENCE", "Feeder", "LinDistFlow"]

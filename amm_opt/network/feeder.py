@@ -1,0 +1,231 @@
+"""The feeder: an immutable, validated, rooted radial network.
+
+Buses and branches are given as tables (one row each). Everything inside is ordered by a depth-first walk from
+the source, so that the buses below any branch are one contiguous range: sums over subtrees and along paths become
+differences of cumulative sums, which is what makes the linear models fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from amm_opt.network.tables import BRANCH_KINDS, POSITIVE_SEQUENCE, TIERS, FeederTables, checked_tables
+
+__all__ = ["BRANCH_KINDS", "POSITIVE_SEQUENCE", "TIERS", "Feeder"]
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.intp]
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    array.setflags(write=False)
+    return array
+
+
+@dataclass(frozen=True, eq=False)
+class Feeder:
+    """A radial feeder, rooted at its one source bus.
+
+    Build one with :meth:`from_tables`; the constructor does not validate. All arrays are read-only and ordered by
+    the depth-first walk: bus 0 is the source, and branch ``b`` (``b >= 1``) is the one that feeds bus ``b``, so bus
+    and branch arrays share one index and entry 0 of a branch array stands for the source (rating ``inf``).
+
+    Attributes:
+        bus_names: n bus names.
+        parent: (n,) index of the bus upstream, -1 at the source.
+        subtree_end: (n,) the buses at and below bus i are ``i .. subtree_end[i] - 1``.
+        vn_kv: (n,) nominal line-to-line voltage.
+        v_min_pu, v_max_pu: (n,) voltage band.
+        tier: (n,) ``"MV"`` or ``"LV"``.
+        lv_feeder: (n,) index into ``lv_feeders`` or -1 on the upper tier.
+        lv_feeders: names of the LV feeders (one distribution transformer and what hangs below).
+        phases: n tuples of phase names; ``("pos",)`` is the balanced, positive-sequence case.
+        v_source_pu: voltage magnitude held at the source.
+        branch_names, branch_kind: n names and kinds (``line``, ``transformer``, ``switch``; entry 0 is ``""``).
+        rating_kva: (n,) apparent-power rating, three-phase total on ``pos`` branches, per phase otherwise.
+        tap: (n,) off-nominal turns ratio on the upstream side (no-load: v_down = v_up / tap, in per unit).
+        z_ohm: n square complex impedance matrices on the branch's phases, referred to the downstream voltage.
+    """
+
+    bus_names: tuple[str, ...]
+    parent: IntArray
+    subtree_end: IntArray
+    vn_kv: FloatArray
+    v_min_pu: FloatArray
+    v_max_pu: FloatArray
+    tier: tuple[str, ...]
+    lv_feeder: IntArray
+    lv_feeders: tuple[str, ...]
+    phases: tuple[tuple[str, ...], ...]
+    v_source_pu: float
+    branch_names: tuple[str, ...]
+    branch_kind: tuple[str, ...]
+    branch_phases: tuple[tuple[str, ...], ...]
+    rating_kva: FloatArray
+    tap: FloatArray
+    z_ohm: tuple[NDArray[np.complex128], ...]
+    tables: FeederTables
+
+    @classmethod
+    def from_tables(cls, buses: pd.DataFrame, branches: pd.DataFrame) -> Feeder:
+        """Validate two tables and build the rooted feeder.
+
+        Args:
+            buses: columns ``name, vn_kv, v_min_pu, v_max_pu``; optional ``tier`` (MV or LV; default by vn_kv, LV
+                below 1 kV), ``feeder`` (LV feeder name), ``phases`` (default ``pos``) and ``v_source_pu``, which is
+                filled at exactly one bus, the source.
+            branches: columns ``name, from_bus, to_bus, r_ohm, x_ohm``; optional ``kind`` (default line),
+                ``rating_kva`` (default unlimited), ``tap`` (default 1, on the ``from_bus`` side), ``closed``
+                (default true) and ``phases``. Impedance is referred to the voltage of ``to_bus``; on several phases
+                it is a lower triangle such as ``"0.3 | 0.1 0.3"``. Orientation is free: the feeder is rooted here.
+
+        Raises:
+            InputError: every problem of both tables at once, each with the element's name.
+        """
+        tables = checked_tables(buses, branches)
+        return _rooted(tables)
+
+    @property
+    def n_buses(self) -> int:
+        """Number of buses."""
+        return len(self.bus_names)
+
+    @cached_property
+    def bus_index(self) -> dict[str, int]:
+        """Position of each bus by name."""
+        return {name: i for i, name in enumerate(self.bus_names)}
+
+    @cached_property
+    def depth(self) -> IntArray:
+        """(n,) number of branches between each bus and the source."""
+        down = np.zeros(self.n_buses + 1, dtype=np.intp)
+        np.add.at(down, np.arange(1, self.n_buses), 1)
+        np.add.at(down, self.subtree_end[1:], -1)
+        return np.asarray(_read_only(np.cumsum(down)[:-1]), dtype=np.intp)
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every bus and branch is a positive-sequence equivalent."""
+        return all(p == POSITIVE_SEQUENCE for p in (*self.phases, *self.branch_phases))
+
+    @cached_property
+    def _graph(self) -> nx.DiGraph[str]:
+        graph: nx.DiGraph[str] = nx.DiGraph(source=self.bus_names[0], v_source_pu=self.v_source_pu)
+        for i, bus in enumerate(self.bus_names):
+            f = self.lv_feeder[i]
+            graph.add_node(
+                bus,
+                vn_kv=float(self.vn_kv[i]),
+                v_min_pu=float(self.v_min_pu[i]),
+                v_max_pu=float(self.v_max_pu[i]),
+                phases=self.phases[i],
+                tier=self.tier[i],
+                feeder=self.lv_feeders[f] if f >= 0 else None,
+            )
+        for i in range(1, self.n_buses):
+            graph.add_edge(
+                self.bus_names[self.parent[i]],
+                self.bus_names[i],
+                name=self.branch_names[i],
+                kind=self.branch_kind[i],
+                phases=self.branch_phases[i],
+                z_ohm=self.z_ohm[i],
+                rating_kva=float(self.rating_kva[i]),
+                tap=float(self.tap[i]),
+            )
+        return graph
+
+    @property
+    def graph(self) -> nx.DiGraph[str]:
+        """The rooted tree as a frozen networkx DiGraph (a fresh copy: changing it never changes the feeder)."""
+        return nx.freeze(self._graph.copy())
+
+    def with_limits(self, *, capacity_scale: float = 1.0) -> Feeder:
+        """The same feeder with every branch rating multiplied by ``capacity_scale`` (> 0)."""
+        branches = self.tables.branches.assign(rating_kva=self.tables.branches["rating_kva"] * capacity_scale)
+        return _rooted(FeederTables(self.tables.buses, branches))
+
+    def __repr__(self) -> str:
+        return f"Feeder({self.n_buses} buses, {len(self.lv_feeders)} LV feeders, source {self.bus_names[0]!r})"
+
+
+def _walk(n: int, source: int, ends: Iterable[tuple[int, int]]) -> tuple[list[int], list[int], list[int], list[int]]:
+    """Depth-first order of the tree: order, parent position, feeding branch, subtree end (all by position)."""
+    neighbours: list[list[tuple[int, int]]] = [[] for _ in range(n)]
+    for b, (u, v) in enumerate(ends):
+        neighbours[u].append((v, b))
+        neighbours[v].append((u, b))
+    order: list[int] = []
+    parent: list[int] = []
+    branch: list[int] = []
+    stack = [(source, -1, -1)]
+    while stack:
+        bus, up, via = stack.pop()
+        position = len(order)
+        order.append(bus)
+        parent.append(up)
+        branch.append(via)
+        stack.extend((v, position, b) for v, b in reversed(neighbours[bus]) if b != via)
+    size = [1] * n
+    for i in range(n - 1, 0, -1):
+        size[parent[i]] += size[i]
+    return order, parent, branch, [i + size[i] for i in range(n)]
+
+
+def _rooted(tables: FeederTables) -> Feeder:
+    buses, closed = tables.buses, tables.branches[tables.branches["closed"]]
+    names = buses["name"].to_numpy(dtype=object)
+    position = {name: i for i, name in enumerate(names)}
+    start = closed["from_bus"].map(position).to_numpy(dtype=np.intp)
+    stop = closed["to_bus"].map(position).to_numpy(dtype=np.intp)
+    v_source = buses["v_source_pu"].to_numpy(dtype=float)
+    source = int(np.flatnonzero(~np.isnan(v_source))[0])
+    order, parent, via, end = _walk(len(names), source, zip(start.tolist(), stop.tolist(), strict=True))
+
+    row = np.array(via[1:], dtype=np.intp)
+    flipped = stop[row] != np.array(order[1:], dtype=np.intp)
+    vn = buses["vn_kv"].to_numpy(dtype=float)
+    tap = closed["tap"].to_numpy(dtype=float)[row]
+    refer = np.where(flipped, tap**2 * (vn[start[row]] / vn[stop[row]]) ** 2, 1.0)
+    z = closed["z_ohm"].to_numpy(dtype=object)[row]
+    feeders = buses["feeder"].to_numpy(dtype=object)[order]
+    lv_feeders = tuple(dict.fromkeys(f for f in feeders if f is not None))
+    code = {f: i for i, f in enumerate(lv_feeders)}
+
+    def per_bus(column: str) -> FloatArray:
+        return np.asarray(_read_only(buses[column].to_numpy(dtype=float)[order]))
+
+    def per_branch(values: NDArray[Any], first: float) -> FloatArray:
+        return np.asarray(_read_only(np.concatenate([[first], values])), dtype=np.float64)
+
+    def texts(column: str, first: Any) -> tuple[Any, ...]:
+        return (first, *closed[column].to_numpy(dtype=object)[row])
+
+    return Feeder(
+        bus_names=tuple(names[order]),
+        parent=_read_only(np.array(parent, dtype=np.intp)),
+        subtree_end=_read_only(np.array(end, dtype=np.intp)),
+        vn_kv=per_bus("vn_kv"),
+        v_min_pu=per_bus("v_min_pu"),
+        v_max_pu=per_bus("v_max_pu"),
+        tier=tuple(buses["tier"].to_numpy(dtype=object)[order]),
+        lv_feeder=_read_only(np.array([code.get(f, -1) for f in feeders], dtype=np.intp)),
+        lv_feeders=lv_feeders,
+        phases=tuple(buses["phases"].to_numpy(dtype=object)[order]),
+        v_source_pu=float(v_source[source]),
+        branch_names=texts("name", ""),
+        branch_kind=texts("kind", ""),
+        branch_phases=texts("phases", tuple(buses["phases"])[source]),
+        rating_kva=per_branch(closed["rating_kva"].to_numpy(dtype=float)[row], np.inf),
+        tap=per_branch(np.where(flipped, 1 / tap, tap), 1.0),
+        z_ohm=(np.zeros((1, 1), dtype=complex), *(_read_only(m * s) for m, s in zip(z, refer, strict=True))),
+        tables=tables,
+    )

@@ -1,0 +1,107 @@
+"""Finding mechanisms and network models by name: entry points and users' own scripts stand on the same footing."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+from dataclasses import fields, is_dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from amm_opt.errors import InputError, unknown
+from amm_opt.market import Mechanism
+
+MECHANISMS = "amm_opt.mechanisms"
+NETWORK_MODELS = "amm_opt.network_models"
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+
+
+def _entries(group: str) -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=group)}
+
+
+def mechanisms() -> dict[str, type[Mechanism[Any]]]:
+    """Every installed mechanism by name."""
+    return {name: entry.load() for name, entry in sorted(_entries(MECHANISMS).items())}
+
+
+def network_models() -> dict[str, Any]:
+    """Every installed network model by name."""
+    return {name: entry.load() for name, entry in sorted(_entries(NETWORK_MODELS).items())}
+
+
+def network_model(name: str) -> Any:
+    """A network model class by name.
+
+    Raises:
+        InputError: unknown name.
+    """
+    known = _entries(NETWORK_MODELS)
+    if name not in known:
+        raise unknown("network", name, list(known))
+    return known[name].load()
+
+
+def mechanism(spec: str) -> Mechanism[Any]:
+    """A mechanism from ``name`` or ``name:parameter=value,...``; the name may be ``script.py:Class``.
+
+    Raises:
+        InputError: unknown mechanism or parameter, or a value of the wrong kind; the valid choices are listed.
+    """
+    head, rest = spec, ""
+    if ".py:" in spec:
+        path, _, tail = spec.partition(".py:")
+        class_name, _, rest = tail.partition(":")
+        kind = _from_script(Path(f"{path}.py"), class_name)
+    else:
+        head, _, rest = spec.partition(":")
+        known = _entries(MECHANISMS)
+        if head not in known:
+            raise unknown("mechanism", head, [*known, "script.py:Class"])
+        kind = known[head].load()
+    return kind(**_options(kind, rest))
+
+
+def _from_script(path: Path, class_name: str) -> type[Mechanism[Any]]:
+    if not path.is_file():
+        raise InputError(f"{path} not found")
+    module_spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert module_spec is not None
+    assert module_spec.loader is not None
+    module = importlib.util.module_from_spec(module_spec)
+    module_spec.loader.exec_module(module)
+    found = {
+        name: value
+        for name, value in vars(module).items()
+        if inspect.isclass(value) and issubclass(value, Mechanism) and value is not Mechanism
+    }
+    if class_name not in found:
+        raise unknown(f"mechanism in {path}:", class_name, list(found))
+    return found[class_name]
+
+
+def parameters_of(kind: type[Mechanism[Any]]) -> dict[str, tuple[Any, Any]]:
+    """Parameters that a user may set: name -> (type, default)."""
+    if not is_dataclass(kind):
+        return {}
+    hints = get_type_hints(kind)
+    return {f.name: (hints[f.name], f.default) for f in fields(kind) if f.init}
+
+
+def _options(kind: type[Mechanism[Any]], text: str) -> dict[str, Any]:
+    known = parameters_of(kind)
+    options: dict[str, Any] = {}
+    for part in filter(None, text.split(",")):
+        name, equals, value = part.partition("=")
+        if name not in known:
+            raise unknown(f"parameter of {kind.name or kind.__name__}", name, list(known) or ["none"])
+        options[name] = _converted(kind, name, known[name][0], value if equals else "")
+    return options
+
+
+def _converted(kind: type[Mechanism[Any]], name: str, wanted: Any, value: str) -> Any:
+    try:
+        return _BOOLEANS[value.lower()] if issubclass(wanted, bool) else wanted(value)
+    except (ValueError, KeyError) as error:
+        raise InputError(f"{kind.name}: {name} = {value!r} is not a valid {wanted.__name__}") from error

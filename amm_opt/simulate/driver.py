@@ -1,0 +1,195 @@
+"""The driver: solves a mechanism interval by interval and carries its state."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from amm_opt.cases import Case, Window
+from amm_opt.errors import InputError, SolveError
+from amm_opt.market import Allocation, Mechanism, State
+from amm_opt.registry import mechanism as mechanism_from_spec
+from amm_opt.registry import network_model
+from amm_opt.simulate.metrics import Metrics
+from amm_opt.simulate.run import Run
+from amm_opt.solve.declared import DeclaredProgram
+from amm_opt.solve.program import Program, Solution, Step
+from amm_opt.solve.solvers import solver_order
+
+FloatArray = NDArray[np.float64]
+
+BLOCK_STEPS = 96
+REQUEST_SLACK = 1e-5
+
+
+def simulate(
+    case: Case,
+    mechanism: Mechanism[Any] | str,
+    *,
+    network: str = "lindistflow",
+    solver: str | None = None,
+    steps: int | slice | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Run:
+    """Run one mechanism over a span of intervals.
+
+    Args:
+        case: what to run on.
+        mechanism: an instance, or a spec such as ``"amm:kappa=2"``.
+        network: name of the network model.
+        solver: name of any installed cvxpy solver; by capability where None.
+        steps: None for every interval, a count, or a slice of dates (both ends included) or numbers (half-open).
+        progress: called with (intervals done, all) after every block.
+
+    Raises:
+        InputError: anything the caller gave that is wrong; nothing has been run then.
+    """
+    if isinstance(mechanism, str):
+        mechanism = mechanism_from_spec(mechanism)
+    if mechanism.horizon != 1:
+        raise InputError(f"{mechanism}: horizon = {mechanism.horizon}, but only one interval at a time can be run")
+    order = solver_order(solver)
+    first, stop = case.span(steps)
+    step = Step(case, network_model(network)(case.feeder))
+    began = time.perf_counter()
+    job = _Job(step, mechanism, order)
+    state: State = mechanism.initial_state(case)
+    metrics, parts = Metrics(step), []
+    for start in range(first, stop, BLOCK_STEPS):
+        window = case.window(start, min(start + BLOCK_STEPS, stop))
+        state, allocation = job.run_block(state, window)
+        metrics.add(window, allocation)
+        parts.append(allocation)
+        if progress:
+            progress(window.start + window.n_steps - first, stop - first)
+    seconds = time.perf_counter() - began
+    return Run(
+        case=case,
+        mechanism=mechanism,
+        network=network,
+        solver=job.solver_used(),
+        times=case.times[first:stop],
+        first=first,
+        allocation=_joined(parts),
+        state=state,
+        summary=pd.Series(metrics.summary(seconds, len(job.failed), len(job.fallback)), name=str(mechanism)),
+        failed_steps=tuple(job.failed),
+        fallback_steps=tuple(job.fallback),
+    )
+
+
+@dataclass
+class _Job:
+    """One mechanism on one network, and what went wrong on the way."""
+
+    step: Step
+    mechanism: Mechanism[Any]
+    solvers: tuple[str, ...]
+    failed: list[int] = field(default_factory=list)
+    fallback: list[int] = field(default_factory=list)
+    used: dict[str, int] = field(default_factory=dict)
+    programs: dict[str, DeclaredProgram] = field(init=False)
+
+    def __post_init__(self) -> None:
+        declared = self.mechanism.program(self.step)
+        if declared is None:
+            named: Mapping[str, Program] = {}
+        else:
+            named = {"": declared} if isinstance(declared, Program) else declared
+        self.programs = {name: DeclaredProgram(p, self.step, self.solvers) for name, p in named.items()}
+
+    def solver_used(self) -> str:
+        """The solver that solved most, or a dash where nothing had to be solved."""
+        return max(self.used, key=self.used.__getitem__).lower() if self.used else "-"
+
+    def run_block(self, state: State, window: Window) -> tuple[State, Allocation]:
+        """All intervals of a block in order."""
+        lower, upper = self.step.limits(window)
+        hosted = self._fully_hosted(window, lower, upper)
+        allocations = []
+        for k in range(window.n_steps):
+            interval = window.interval(k)
+            allocation = self._run_interval(state, interval, lower[k], upper[k], solve=not hosted[k])
+            state = self.mechanism.advance(state, allocation, interval)
+            allocations.append(allocation)
+        return state, _stacked(allocations)
+
+    def _fully_hosted(self, window: Window, lower: FloatArray, upper: FloatArray) -> NDArray[np.bool_]:
+        """Where nothing needs solving: there is no program, or full service is optimal and one sweep proves it."""
+        if not self.programs:
+            return np.ones(window.n_steps, dtype=bool)
+        if not self.mechanism.full_service_optimal:
+            return np.zeros(window.n_steps, dtype=bool)
+        u = self.step.quantities(window, window.import_request_kw, window.export_request_kw)
+        return np.asarray(np.all((u >= lower) & (u <= upper), axis=-1))
+
+    def _run_interval(
+        self, state: State, interval: Window, lower: FloatArray, upper: FloatArray, *, solve: bool
+    ) -> Allocation:
+        if not solve:
+            return self.mechanism.settle(self.step, None, interval)
+        solved: list[Solution] = []
+
+        def solve_program(values: Mapping[str, Any], name: str = "") -> Solution:
+            solution = self.programs[name].solve(values, interval, lower, upper)
+            solved.append(solution)
+            self.used[solution.solver] = self.used.get(solution.solver, 0) + 1
+            return solution
+
+        try:
+            solution = self.mechanism.clear(self.step, solve_program, state, interval)
+            allocation = self.mechanism.settle(self.step, solution, interval)
+            allocation = self._audited(allocation, interval, lower, upper)
+        except SolveError:
+            self.failed.append(interval.start)
+            nothing = np.zeros(self.step.n)
+            return Allocation(nothing, nothing)
+        if any(s.fallback for s in solved):
+            self.fallback.append(interval.start)
+        return allocation
+
+    def _audited(self, a: Allocation, interval: Window, lower: FloatArray, upper: FloatArray) -> Allocation:
+        """The allocation clipped to its requests within solver tolerance, or SolveError where it breaks a limit."""
+        clipped = []
+        for power, request in ((a.import_kw, interval.import_request_kw), (a.export_kw, interval.export_request_kw)):
+            inside = np.clip(power, 0.0, request)
+            if not np.all(np.abs(inside - power) <= REQUEST_SLACK * np.maximum(1.0, request)):
+                raise SolveError(f"interval {interval.start}: an allocation is outside its request")
+            clipped.append(inside)
+        if self.mechanism.enforces_limits:
+            u = self.step.quantities(interval, clipped[0], clipped[1])
+            slack = 2.0 * self.step.network.quantities.tolerance
+            if np.any((u > upper + slack) | (u < lower - slack)):
+                raise SolveError(f"interval {interval.start}: an allocation breaks a network limit")
+        return Allocation(clipped[0], clipped[1], a.import_price, a.export_price)
+
+
+def _stacked(parts: list[Allocation]) -> Allocation:
+    return _combined(parts, np.stack)
+
+
+def _joined(parts: list[Allocation]) -> Allocation:
+    return _combined(parts, np.concatenate)
+
+
+def _combined(parts: list[Allocation], how: Callable[[list[FloatArray]], FloatArray]) -> Allocation:
+    """Allocations put together; prices that some intervals lack (a failed solve) are NaN there."""
+
+    def prices(name: str) -> FloatArray | None:
+        given = [getattr(p, name) for p in parts]
+        if all(g is None for g in given):
+            return None
+        return how([np.full_like(p.import_kw, np.nan) if g is None else g for p, g in zip(parts, given, strict=True)])
+
+    return Allocation(
+        how([p.import_kw for p in parts]),
+        how([p.export_kw for p in parts]),
+        prices("import_price"),
+        prices("export_price"),
+    )

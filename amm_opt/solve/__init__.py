@@ -1,0 +1,5 @@
+"""The program contract and the ways to solve it."""
+
+from amm_opt.solve.program import DIRECTIONS, Injection, Program, Solution, Step
+
+__all__ = ["DIRECTIONS", "Injection", "Program", "Solution", "Step"]

@@ -1,0 +1,120 @@
+"""The contract between a mechanism and the solve engine: what a program is, and what it is built from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import cvxpy as cp
+import numpy as np
+from numpy.typing import NDArray
+
+from amm_opt.cases import Case, Window
+from amm_opt.network import LinDistFlow
+
+FloatArray = NDArray[np.float64]
+
+DIRECTIONS = ("import", "export")
+
+
+@dataclass(frozen=True, eq=False)
+class Injection:
+    """Net injections that the network must be able to host, as flexible power on top of inflexible load.
+
+    Each is an affine cvxpy expression of shape (n,) in kW. An allocation has import and export at once; an
+    envelope has everyone at its limit.
+    """
+
+    import_kw: cp.Expression
+    export_kw: cp.Expression
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A convex program without its network: the engine adds ``injections`` hosted by whatever network is chosen.
+
+    Attributes:
+        objective: cvxpy Minimize or Maximize, parametrised (DPP).
+        constraints: the mechanism's own constraints.
+        injections: every net injection that must be hosted.
+        values: named expressions whose numbers the mechanism reads from the solution.
+        duals: named constraints whose multipliers it reads.
+    """
+
+    objective: cp.Minimize | cp.Maximize
+    constraints: Sequence[cp.Constraint]
+    injections: Sequence[Injection]
+    values: Mapping[str, cp.Expression]
+    duals: Mapping[str, cp.Constraint] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """Numbers of a solved program: named values and duals, objective, and which solver found it."""
+
+    values: Mapping[str, FloatArray]
+    duals: Mapping[str, FloatArray]
+    objective: float
+    solver: str
+    fallback: bool = False
+
+    def __getitem__(self, name: str) -> FloatArray:
+        return self.values[name]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What a program is built from: the case, the network model and the parameters of one interval.
+
+    Attributes:
+        inflexible_kw, import_request_kw, export_request_kw: cvxpy Parameters of shape (n,), set for each interval.
+    """
+
+    case: Case
+    network: LinDistFlow
+
+    @property
+    def n(self) -> int:
+        """Number of participants."""
+        return self.case.n_participants
+
+    @cached_property
+    def inflexible_kw(self) -> cp.Parameter:
+        """Inflexible net load d."""
+        return cp.Parameter(self.n, name="inflexible_kw")
+
+    @cached_property
+    def import_request_kw(self) -> cp.Parameter:
+        """Flexible import requests r."""
+        return cp.Parameter(self.n, nonneg=True, name="import_request_kw")
+
+    @cached_property
+    def export_request_kw(self) -> cp.Parameter:
+        """Export requests g."""
+        return cp.Parameter(self.n, nonneg=True, name="export_request_kw")
+
+    def injection(self, *, import_kw: cp.Expression | None = None, export_kw: cp.Expression | None = None) -> Injection:
+        """An injection with flexible import and export (kW per participant; none where not given)."""
+        zero = cp.Constant(np.zeros(self.n))
+        return Injection(zero if import_kw is None else import_kw, zero if export_kw is None else export_kw)
+
+    def bus_power(self, injection: Injection) -> tuple[cp.Expression, cp.Expression]:
+        """Net active (kW) and reactive (kvar) injection of every bus under ``injection``."""
+        load, imports, exports = self.case.kvar_per_kw
+        x, y, d = injection.import_kw, injection.export_kw, self.inflexible_kw
+        reactive = cp.multiply(exports, y) - cp.multiply(imports, x) - cp.multiply(load, d)
+        return self.case.incidence @ (y - x - d), self.case.incidence @ reactive
+
+    def limits(self, window: Window) -> tuple[FloatArray, FloatArray]:
+        """Lower and upper limit of every limited quantity, (..., m).
+
+        Inflexible load comes first: a limit that it breaks by itself is relaxed to what it uses and no further.
+        """
+        alone = self.quantities(window, 0.0, 0.0)
+        q = self.network.quantities
+        return np.minimum(q.lower, alone), np.maximum(q.upper, alone)
+
+    def quantities(self, window: Window, import_kw: FloatArray | float, export_kw: FloatArray | float) -> FloatArray:
+        """Every limited quantity with the given flexible powers on top of inflexible load, (..., m)."""
+        return self.network.evaluate(*self.case.bus_injections(window.inflexible_kw, import_kw, export_kw))

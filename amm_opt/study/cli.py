@@ -1,0 +1,293 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import MISSING
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+import amm_opt
+from amm_opt.cases import Case, load_case, shipped_cases
+from amm_opt.errors import AmmOptError, InputError
+from amm_opt.registry import mechanism as mechanism_from_spec
+from amm_opt.registry import mechanisms as known_mechanisms
+from amm_opt.registry import network_model, parameters_of
+from amm_opt.solve.solvers import solver_order
+from amm_opt.solve.solvers import solvers as known_solvers
+from amm_opt.study.compare import Comparison, compare, labelled
+from amm_opt.study.plots import save_picture
+
+DEFAULT_MECHANISMS = "no_control,equal_doe,greedy_doe,amm"
+
+
+class _Group(click.Group):
+    """Turns the toolkit's errors into one message and an exit code: 2 bad input, 1 failed."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(2)
+        except AmmOptError as error:
+            click.echo(f"Failed: {error}", err=True)
+            ctx.exit(1)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(amm_opt.__version__)
+def main() -> None:
+    """Compare how scarce distribution-network capacity is shared.
+
+    \b
+    Example:  amm-opt compare mv33lv --start 2016-05-02 --steps 336
+    """
+
+
+def _common(command: Callable[..., None]) -> Callable[..., None]:
+    options = (
+        click.option("--start", metavar="DATE", help="First interval, such as 2016-01-04 (default: the first)."),
+        click.option("--steps", type=click.IntRange(min=1), help="Number of intervals (default: all that follow)."),
+        click.option("--network", default="lindistflow", show_default=True, help="Network model."),
+        click.option("--solver", help="Any installed cvxpy solver (default: by capability)."),
+        click.option("--out", type=click.Path(path_type=Path), help="New folder for summary.csv and results."),
+        click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+def cases(as_json: bool) -> None:
+    """List the cases that come with the toolkit.
+
+    \b
+    Example:  amm-opt cases
+    """
+    rows = []
+    for name in shipped_cases():
+        case = load_case(name)
+        rows.append(
+            {
+                "case": name,
+                "title": case.title,
+                "buses": case.feeder.n_buses,
+                "lv_feeders": len(case.feeder.lv_feeders),
+                "participants": case.n_participants,
+                "intervals": case.n_steps,
+                "licence": case.licence,
+            }
+        )
+    _show(rows, as_json, "Cases")
+    if not as_json:
+        click.echo("Also: the path of a case folder, or synthetic:buses=500,days=7,seed=1")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+def mechanisms(as_json: bool) -> None:
+    """List the mechanisms and their parameters.
+
+    \b
+    Example:  amm-opt mechanisms
+    """
+    rows = []
+    for name, kind in known_mechanisms().items():
+        given = parameters_of(kind)
+        settings = {k: None if d is MISSING else d for k, (_, d) in given.items()}
+        about = (kind.__doc__ or "").strip().splitlines()
+        text: Any = settings if as_json else ", ".join(f"{k}={v}" for k, v in settings.items())
+        rows.append({"mechanism": name, "about": about[0] if about else "", "parameters": text})
+    _show(rows, as_json, "Mechanisms")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+def solvers(as_json: bool) -> None:
+    """List solvers, what they can do, and which are installed.
+
+    \b
+    Example:  amm-opt solvers
+    """
+    rows = [
+        {
+            "solver": name.lower(),
+            "installed": info.installed,
+            "lp": info.lp,
+            "qp": info.qp,
+            "socp": info.socp,
+            "exp": info.exp,
+            "install": "" if info.installed else f"pip install {info.package}",
+        }
+        for name, info in sorted(known_solvers().items(), key=lambda item: (not item[1].installed, item[0]))
+    ]
+    _show(rows, as_json, "Solvers")
+
+
+@main.command()
+@click.argument("case")
+@click.option("--mechanism", required=True, help="Name, name:parameter=value,... or script.py:Class.")
+@_common
+def run(case: str, mechanism: str, **options: Any) -> None:
+    """Run one mechanism on CASE (a name or a folder).
+
+    \b
+    Example:  amm-opt run mv33lv --mechanism amm:kappa=4 --start 2016-05-02 --steps 48
+    """
+    _compare(case, [mechanism], **options)
+
+
+@main.command(name="compare")
+@click.argument("case")
+@click.option("--mechanisms", "specs", default=DEFAULT_MECHANISMS, show_default=True, help="Comma-separated specs.")
+@_common
+def compare_command(case: str, specs: str, **options: Any) -> None:
+    """Compare mechanisms on CASE (a name or a folder).
+
+    \b
+    Example:  amm-opt compare mv33lv --mechanisms equal_doe,amm:kappa=2,rho=0 --steps 48
+    """
+    _compare(case, split_specs(specs), **options)
+
+
+def split_specs(text: str) -> list[str]:
+    """Split ``"equal_doe,amm:kappa=2,rho=0"`` at the commas between mechanisms, not between parameters."""
+    specs: list[str] = []
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        name, equals, _ = part.partition("=")
+        if specs and equals and ":" not in name:
+            specs[-1] += f",{part}"
+        else:
+            specs.append(part)
+    return specs
+
+
+def _compare(
+    name: str,
+    specs: list[str],
+    *,
+    start: str | None,
+    steps: int | None,
+    network: str,
+    solver: str | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    network_model(network)
+    solver_order(solver)
+    chosen = labelled([mechanism_from_spec(s) for s in specs])
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"--out {out} exists and is not an empty folder")
+    case = load_case(name)
+    span = _span(case, start, steps)
+    with _progress(as_json, chosen) as progress:
+        result = compare(
+            case, list(chosen.values()), network=network, solver=solver, steps=slice(*span), progress=progress
+        )
+    if out is not None:
+        result.save(out)
+        if not save_picture(result, out / "comparison.png"):
+            click.echo("No picture: pip install 'amm-opt[plot]' adds comparison.png", err=True)
+    if as_json:
+        click.echo(json.dumps(_document(result, network), indent=1))
+    else:
+        _print_table(result, span, network)
+        if out is not None:
+            click.echo(f"Written to {out}")
+
+
+def _span(case: Case, start: str | None, steps: int | None) -> tuple[int, int]:
+    first, stop = case.span(slice(start, None))
+    if steps is not None and first + steps > stop:
+        raise InputError(f"--steps {steps} from {case.times[first]} goes beyond the last interval {case.times[-1]}")
+    return first, stop if steps is None else first + steps
+
+
+@contextmanager
+def _progress(quiet: bool, labels: Any) -> Iterator[Callable[[str, int, int], None] | None]:
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bars:
+        tasks = {label: bars.add_task(label, total=None) for label in labels}
+        yield lambda label, done, total: bars.update(tasks[label], completed=done, total=total)
+
+
+def _document(result: Comparison, network: str) -> dict[str, Any]:
+    rows = []
+    for label, values in result.table.iterrows():
+        numbers = {k: None if v is None or np.isnan(float(v)) else float(v) for k, v in values.items()}
+        whole = {k: int(v) for k, v in numbers.items() if v is not None and _is_count(str(k))}
+        rows.append({"mechanism": label, **numbers, **whole, "solver": result.runs[str(label)].solver})
+    used = {run.solver for run in result.runs.values()} - {"-"}
+    return {"case": result.case.name, "rows": rows, "solver": ", ".join(sorted(used)) or "-", "network": network}
+
+
+def _is_count(column: str) -> bool:
+    return column == "steps" or column.endswith(("_violations", "_steps"))
+
+
+def _print_table(result: Comparison, span: tuple[int, int], network: str) -> None:
+    case = result.case
+    title = f"{case.name}: {case.times[span[0]]} to {case.times[span[1] - 1]}, {span[1] - span[0]} intervals, {network}"
+    table = Table(title=title)
+    headers = "unserved\nMWh|unserved\n%|curtailed\nMWh|curtailed\n%|thermal\nviolations|voltage\nviolations"
+    headers += "|Jain\nfeeders|worst\nfeeder|worst\nparticipant|ms per\ninterval|solver"
+    table.add_column("mechanism")
+    for header in headers.split("|"):
+        table.add_column(header, justify="right")
+    for label, s in result.table.iterrows():
+        failed = f" ({int(s['failed_steps'])} failed)" if s["failed_steps"] else ""
+        table.add_row(
+            str(label),
+            f"{s['unserved_mwh']:.2f}",
+            _percent(s["unserved_mwh"], s["requested_import_mwh"]),
+            f"{s['curtailed_mwh']:.2f}",
+            _percent(s["curtailed_mwh"], s["requested_export_mwh"]),
+            str(int(s["thermal_violations"])),
+            str(int(s["voltage_violations"])),
+            f"{s['jain_feeder']:.4f}",
+            f"{s['worst_feeder_served']:.3f}",
+            f"{s['worst_participant_served']:.3f}",
+            f"{s['ms_per_step']:.1f}",
+            result.runs[str(label)].solver + failed,
+        )
+    _console().print(table)
+    unavoidable = int(result.table["unavoidable_violations"].min())
+    if unavoidable:
+        click.echo(f"{unavoidable} (element, interval) pairs are beyond a limit through inflexible load alone.")
+
+
+def _percent(part: float, whole: float) -> str:
+    return f"{100 * part / whole:.2f}" if whole > 0 else "-"
+
+
+def _console() -> Console:
+    """Standard output; wide enough for the table where it is not a terminal."""
+    return Console() if sys.stdout.isatty() else Console(width=150)
+
+
+def _show(rows: list[dict[str, Any]], as_json: bool, title: str) -> None:
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    table = Table(title=title)
+    for column in rows[0] if rows else []:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*("yes" if v is True else "-" if v is False else str(v) for v in row.values()))
+    _console().print(table)

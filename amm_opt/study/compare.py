@@ -1,0 +1,86 @@
+"""Compare mechanisms on one case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from amm_opt.cases import Case
+from amm_opt.errors import InputError
+from amm_opt.market import Mechanism
+from amm_opt.registry import mechanism as mechanism_from_spec
+from amm_opt.simulate import Run, simulate
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Runs of several mechanisms on the same case and intervals."""
+
+    case: Case
+    runs: dict[str, Run]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per mechanism with the summary columns."""
+        table = pd.DataFrame({label: run.summary for label, run in self.runs.items()}).T
+        table.index.name = "mechanism"
+        counts = [c for c in table.columns if c.endswith(("_violations", "_steps")) or c == "steps"]
+        return table.astype({c: "Int64" for c in counts if table[c].notna().all()})
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``summary.csv`` and each run's per-interval results below ``folder``, which is created."""
+        path = Path(folder)
+        path.mkdir(parents=True, exist_ok=True)
+        for label, run in self.runs.items():
+            run.save(path / label.replace(":", "_").replace("/", "_"))
+        self.table.to_csv(path / "summary.csv", float_format="%.6g")
+        return path
+
+
+def compare(
+    case: Case,
+    mechanisms: Sequence[Mechanism[Any] | str],
+    *,
+    network: str = "lindistflow",
+    solver: str | None = None,
+    steps: int | slice | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Comparison:
+    """Run several mechanisms on the same intervals; arguments as for ``simulate``.
+
+    Args:
+        mechanisms: instances or specs; a repeated name gets a number.
+        progress: called with (label, intervals done, all) after every block.
+
+    Raises:
+        InputError: no mechanism, or anything that ``simulate`` rejects.
+    """
+    chosen = labelled(mechanisms)
+    runs = {}
+    for label, item in chosen.items():
+        report = (lambda done, total, label=label: progress(label, done, total)) if progress else None
+        runs[label] = simulate(case, item, network=network, solver=solver, steps=steps, progress=report)
+    return Comparison(case, runs)
+
+
+def labelled(mechanisms: Sequence[Mechanism[Any] | str]) -> dict[str, Mechanism[Any]]:
+    """Mechanisms by a unique label: the spec where one was given, else the name.
+
+    Raises:
+        InputError: where the list is empty or a spec is wrong.
+    """
+    if not mechanisms:
+        raise InputError("no mechanism given")
+    chosen: dict[str, Mechanism[Any]] = {}
+    for item in mechanisms:
+        base = label = str(item)
+        count = 2
+        while label in chosen:
+            label = f"{base}-{count}"
+            count += 1
+        chosen[label] = mechanism_from_spec(item) if isinstance(item, str) else item
+    return chosen

@@ -1,0 +1,155 @@
+r"""The Automatic Market Maker (AMM): stateful matching with bounded, deficit-driven prices.
+
+Source: Sweeney, "Stateful Pricing and Allocation for Repeated Constrained DER Coordination in Distribution Networks",
+arXiv 2606.22463 (2026). The paper names dual fairness states, bounded prices and a feasibility-constrained matching
+without writing the matching and the price out; the equations below are our reading.
+
+State, per participant and direction: shortage memory s in [0, 1] and delivery ratio F (``FairnessState``).
+
+Priority: w = 1 + kappa s (``shortage``), w = min(1/F, 999) (``inverse_ratio``, the weight g = 1/F of arXiv
+2407.20814, 999 at F = 0), or w = 1 + kappa max(0, F* - F) (``deficit``).
+
+Matching, one convex program for both directions, with requests r, g and service x, y:
+
+    max  sum w_imp x + w_exp y - rho/2 sum w_imp (r - x)^2 / r - rho/2 sum w_exp (g - y)^2 / g
+    s.t. 0 <= x <= r,  0 <= y <= g,  injections hosted by the network.
+
+rho > 0 makes the allocation unique and proportional among equals; full service is optimal wherever it is hosted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import cvxpy as cp
+import numpy as np
+
+from amm_opt.cases import Case, Window
+from amm_opt.errors import InputError
+from amm_opt.market import Allocation, FairnessState, Mechanism, PriceCurve, deficits
+from amm_opt.market.mechanism import FloatArray, Solve, Values
+from amm_opt.market.state import REQUEST_TOLERANCE_KW
+from amm_opt.solve import DIRECTIONS, Program, Solution, Step
+
+PRIORITIES = ("shortage", "inverse_ratio", "deficit")
+MAX_INVERSE_RATIO = 999.0
+TIE_TOLERANCE = 1e-8
+
+
+@dataclass(frozen=True)
+class AMM(Mechanism[FairnessState]):
+    """Automatic Market Maker.
+
+    Args:
+        kappa: weight of the memory in the priority, >= 0.
+        rho: curvature of the matching, >= 0; 0 is the plain LP, its ties broken by a second program.
+        beta: share of the newest interval in the shortage memory, in (0, 1].
+        priority: ``shortage``, ``inverse_ratio`` or ``deficit``.
+        target: delivery ratio F* of the ``deficit`` priority.
+        idle: what the memory does without a request: ``hold`` or ``decay``.
+        import_price_min, import_price_max, export_price_min, export_price_max: bounds in currency per kWh.
+        price_shape, price_exponent: of the price curve (``linear``, ``power``, ``logistic``).
+    """
+
+    name: ClassVar[str] = "amm"
+    full_service_optimal: ClassVar[bool] = True
+
+    kappa: float = 2.0
+    rho: float = 1.0
+    beta: float = 0.05
+    priority: str = "shortage"
+    target: float = 1.0
+    idle: str = "hold"
+    import_price_min: float = 0.10
+    import_price_max: float = 0.40
+    export_price_min: float = 0.00
+    export_price_max: float = 0.08
+    price_shape: str = "linear"
+    price_exponent: float = 2.0
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{n} = {getattr(self, n)} must not be negative" for n in ("kappa", "rho") if not getattr(self, n) >= 0
+        ]
+        if not 0 < self.beta <= 1:
+            problems.append(f"beta = {self.beta} must be in (0, 1]")
+        if not 0 <= self.target <= 1:
+            problems.append(f"target = {self.target} must be in [0, 1]")
+        for name, value, valid in (("priority", self.priority, PRIORITIES), ("idle", self.idle, ("hold", "decay"))):
+            if value not in valid:
+                problems.append(f"{name} = {value!r}; valid choices: {', '.join(valid)}")
+        if problems:
+            raise InputError(problems, subject="amm")
+        self.prices  # noqa: B018 - checks the bounds
+
+    @property
+    def prices(self) -> PriceCurve:
+        """The bounded price curve."""
+        return PriceCurve(
+            (self.import_price_min, self.import_price_max),
+            (self.export_price_min, self.export_price_max),
+            self.price_shape,
+            self.price_exponent,
+        )
+
+    def initial_state(self, case: Case) -> FairnessState:
+        return FairnessState.fresh(case.n_participants)
+
+    def weights(self, state: FairnessState) -> FloatArray:
+        """Priorities (2, n), import and export."""
+        if self.priority == "inverse_ratio":
+            return 1.0 / np.maximum(state.delivery_ratio, 1.0 / MAX_INVERSE_RATIO)
+        memory = state.shortage
+        if self.priority == "deficit":
+            memory = np.maximum(0.0, self.target - state.delivery_ratio)
+        return 1.0 + self.kappa * memory
+
+    def program(self, step: Step) -> Program:
+        """Expanding the square: w x - rho w (r - x)^2 / (2 r) = (1 + rho) w x - (rho w / r) x^2 / 2 + constant."""
+        service, objective, limits, throughput = {}, 0.0, [], 0.0
+        for direction, request in zip(DIRECTIONS, (step.import_request_kw, step.export_request_kw), strict=True):
+            x = cp.Variable(step.n, name=f"{direction}_kw")
+            gain = cp.Parameter(step.n, nonneg=True, name=f"gain_{direction}")
+            curvature = cp.Parameter(step.n, nonneg=True, name=f"curvature_{direction}")
+            objective += gain @ x - 0.5 * cp.sum(cp.multiply(curvature, cp.square(x)))
+            limits += [x >= 0, x <= request]
+            if self.rho == 0:
+                throughput += cp.Parameter(step.n, nonneg=True, name=f"weight_{direction}") @ x
+            service[direction] = x
+        if self.rho == 0:
+            limits.append(throughput >= cp.Parameter(name="least_throughput"))
+        hosted = step.injection(import_kw=service["import"], export_kw=service["export"])
+        return Program(cp.Maximize(objective), limits, [hosted], service)
+
+    def parameters(self, step: Step, state: FairnessState, window: Window) -> Values:
+        return self._values(state, window, 1.0 + self.rho, self.rho)
+
+    def _values(self, state: FairnessState, window: Window, gain: float, curvature: float) -> Values:
+        values: Values = {}
+        requests = (window.import_request_kw, window.export_request_kw)
+        for direction, w, request in zip(DIRECTIONS, self.weights(state), requests, strict=True):
+            asked = request > REQUEST_TOLERANCE_KW
+            values[f"gain_{direction}"] = gain * w
+            values[f"curvature_{direction}"] = np.where(asked, curvature * w / np.where(asked, request, 1.0), 0.0)
+            if self.rho == 0:
+                values[f"weight_{direction}"] = w
+        return values
+
+    def clear(self, step: Step, solve: Solve, state: FairnessState, window: Window) -> Solution:
+        """One program; with rho = 0 a second one picks, among the optima, the one nearest to full service."""
+        values = self.parameters(step, state, window)
+        if self.rho > 0:
+            return solve(values)
+        best = solve({**values, "least_throughput": 0.0})
+        least = best.objective - TIE_TOLERANCE * max(1.0, abs(best.objective))
+        return solve({**self._values(state, window, 1.0, 1.0), "least_throughput": least})
+
+    def settle(self, step: Step, solution: Solution | None, window: Window) -> Allocation:  # type: ignore[override]
+        served = super().settle(step, solution, window)
+        return Allocation(served.import_kw, served.export_kw, *self.prices.prices(deficits(step, window)))
+
+    def advance(self, state: FairnessState, allocation: Allocation, window: Window) -> FairnessState:
+        served = np.stack([allocation.import_kw, allocation.export_kw])
+        requested = np.stack([window.import_request_kw, window.export_request_kw])
+        return state.advanced(served, requested, window.dt_h, self.beta, self.idle)

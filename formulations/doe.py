@@ -1,0 +1,210 @@
+"""Dynamic operating envelopes: equal (EqualDOE) and throughput-maximising (GreedyDOE), both without memory.
+
+An envelope limits a participant's net power, -I_i <= p_i <= E_i, so self-consumption is never limited. Import and
+export envelopes are two separate programs, each hosted with every enrolled participant at its limit at once (Petrou
+et al. 2021, doi 10.1109/TSG.2021.3069225; Liu and Ochoa 2022). Both are written in the flexible power x on top of
+inflexible load d that takes a participant to its limit: x = I - d for import and x = E + d for export.
+
+Outcome: everyone asks for all it wants, x = r and y = g; net power beyond the limit is cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import cvxpy as cp
+import numpy as np
+
+from amm_opt.cases import Window
+from amm_opt.errors import InputError
+from amm_opt.market import Allocation, Mechanism, NoState
+from amm_opt.market.mechanism import FloatArray, Solve
+from amm_opt.market.state import REQUEST_TOLERANCE_KW
+from amm_opt.solve import DIRECTIONS, Injection, Program, Solution, Step
+
+ENROLLED = ("all", "requesting")
+PER = ("feeder", "system")
+BLOCKED = 1e-6
+TIE_TOLERANCE = 1e-8
+HOLD_BACK = 1e-8
+
+
+@dataclass(frozen=True)
+class _Envelope(Mechanism[NoState]):
+    """What both kinds share: who is enrolled, two programs, and the cut of what exceeds a limit."""
+
+    enrolled: str = "all"
+
+    def __post_init__(self) -> None:
+        if self.enrolled not in ENROLLED:
+            raise InputError(f"{self.name}: enrolled = {self.enrolled!r}; valid choices: {', '.join(ENROLLED)}")
+
+    def program(self, step: Step) -> Mapping[str, Program]:
+        return {direction: self._program(step, direction) for direction in DIRECTIONS}
+
+    def _program(self, step: Step, direction: str) -> Program:
+        raise NotImplementedError
+
+    def _envelope(self, step: Step, solve: Solve, direction: str, window: Window) -> Solution:
+        raise NotImplementedError
+
+    def clear(self, step: Step, solve: Solve, state: NoState, window: Window) -> Mapping[str, Solution]:
+        """Both envelopes; a direction in which nobody asks for anything needs none."""
+        return {
+            direction: self._envelope(step, partial(solve, name=direction), direction, window)
+            for direction in DIRECTIONS
+            if np.any(window.request_kw(direction) > REQUEST_TOLERANCE_KW)
+        }
+
+    def settle(  # type: ignore[override]
+        self, step: Step, solution: Mapping[str, Solution], window: Window
+    ) -> Allocation:
+        headroom = {d: s["envelope"] for d, s in solution.items()}
+        x, y = window.import_request_kw, window.export_request_kw
+        return Allocation(
+            np.minimum(x, headroom["import"] + y) if "import" in headroom else x,
+            np.minimum(y, headroom["export"] + x) if "export" in headroom else y,
+        )
+
+    def _reach(self, step: Step, direction: str, window: Window) -> tuple[FloatArray, FloatArray]:
+        """(base, most): x = limit + base reaches a limit, and ``most`` the connection limit (0 if not enrolled)."""
+        base = window.inflexible_kw if direction == "export" else -window.inflexible_kw
+        connection = step.case.connection_kw(direction)
+        unlimited = np.flatnonzero(np.isinf(connection))
+        if len(unlimited):
+            who = step.case.participant_names[unlimited[0]]
+            raise InputError(f"{self.name}: participant {who!r} has no connection_{direction}_kw and no branch rating")
+        most = np.maximum(connection + base, 0.0)
+        if self.enrolled == "requesting":
+            most = np.where(window.request_kw(direction) > REQUEST_TOLERANCE_KW, most, 0.0)
+        return base, most
+
+
+def _hosted(step: Step, direction: str, x: cp.Expression) -> Injection:
+    return step.injection(import_kw=x) if direction == "import" else step.injection(export_kw=x)
+
+
+@dataclass(frozen=True)
+class EqualDOE(_Envelope):
+    """Everyone gets the same limit: the largest level L that is hosted with all enrolled at L at once.
+
+    A participant's limit is L, at least what its inflexible load needs and at most its connection limit, so
+    x_i = clip(L + base_i, 0, most_i). With ``per="feeder"`` each LV feeder has its own level by progressive filling
+    (lexicographic max-min): all rise together, and feeders whose level carries a multiplier at the optimum are held
+    there while the others go on. Customers on the upper tier form one more group.
+
+    Args:
+        enrolled: ``all`` (network practice) or ``requesting``: who is assumed to be at its limit.
+        per: ``feeder`` or ``system``: whose level is equal.
+    """
+
+    name: ClassVar[str] = "equal_doe"
+
+    per: str = "feeder"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.per not in PER:
+            raise InputError(f"{self.name}: per = {self.per!r}; valid choices: {', '.join(PER)}")
+
+    def _groups(self, step: Step) -> tuple[np.ndarray, int]:
+        if self.per == "system":
+            return np.zeros(step.n, dtype=np.intp), 1
+        count = len(step.case.feeder.lv_feeders) + 1
+        return np.where(step.case.lv_feeder >= 0, step.case.lv_feeder, count - 1), count
+
+    def _program(self, step: Step, direction: str) -> Program:
+        """max t, group levels L = t where rising and held elsewhere, x = offset + slope * L of one's group."""
+        group, count = self._groups(step)
+        level, t = cp.Variable(count, name="level"), cp.Variable(name="t")
+        rising, held = cp.Parameter(count, name="rising"), cp.Parameter(count, name="held")
+        slope, offset = cp.Parameter(step.n, name="slope"), cp.Parameter(step.n, name="offset")
+        x = offset + cp.multiply(slope, level[group])
+        equal = level == cp.multiply(rising, t) + held
+        limits = [equal, t <= cp.Parameter(name="top")]
+        values = {"envelope": x, "t": t}
+        return Program(cp.Maximize(t), limits, [_hosted(step, direction, x)], values, {"equal": equal})
+
+    def _envelope(self, step: Step, solve: Solve, direction: str, window: Window) -> Solution:
+        base, most = self._reach(step, direction, window)
+        group, count = self._groups(step)
+        top = float(np.max(most - base, where=most > 0, initial=0.0))
+        held = np.zeros(count)
+        rising = np.bincount(group, weights=most, minlength=count) > 0
+        while True:
+            solution = self._rise(solve, base, most, group, rising, held, top)
+            t = float(solution["t"])
+            blocked = rising & (np.abs(solution.duals["equal"]) > BLOCKED)
+            if t >= top * (1 - 1e-9) or not blocked.any() or blocked[rising].all():
+                return solution
+            held, rising = np.where(blocked, t - HOLD_BACK * max(1.0, abs(t)), held), rising & ~blocked
+
+    def _rise(
+        self,
+        solve: Solve,
+        base: FloatArray,
+        most: FloatArray,
+        group: np.ndarray,
+        rising: np.ndarray,
+        held: FloatArray,
+        top: float,
+    ) -> Solution:
+        """Largest common level of the rising groups: a Newton iteration on which participants are at 0 or capped.
+
+        With the capped set fixed, use is convex in the level and Newton's method ends; freeing load to a cap only
+        ever raises the level, so the capped set grows.
+        """
+        capped, floored = np.zeros((2, len(base)), dtype=bool)
+        while True:
+            fixed = np.clip(held[group] + base, 0.0, most)
+            moving = rising[group] & ~capped & ~floored & (most > 0)
+            solution = solve(
+                {
+                    "rising": rising.astype(float),
+                    "held": held,
+                    "slope": moving.astype(float),
+                    "offset": np.where(moving, base, np.where(rising[group], np.where(capped, most, 0.0), fixed)),
+                    "top": top,
+                }
+            )
+            t = float(solution["t"])
+            below = ~capped & (t + base < 0)
+            if rising.any() and not np.array_equal(below, floored):
+                floored = below
+                continue
+            above = rising[group] & (most > 0) & (t + base >= most)
+            if not (above & ~capped).any():
+                return solution
+            capped, floored = capped | above, floored & ~above
+
+
+@dataclass(frozen=True)
+class GreedyDOE(_Envelope):
+    """The limits with the largest sum, ties broken towards equal limits (our reading: no source defines it).
+
+    Two programs: max sum x subject to 0 <= x_i <= most_i hosted; then, among those optima, the least squares of the
+    limits x_i - base_i.
+
+    Args:
+        enrolled: ``all`` or ``requesting``: who is assumed to be at its limit.
+    """
+
+    name: ClassVar[str] = "greedy_doe"
+
+    def _program(self, step: Step, direction: str) -> Program:
+        x = cp.Variable(step.n, name="envelope_kw")
+        gain, most = cp.Parameter(step.n, name="gain"), cp.Parameter(step.n, nonneg=True, name="most")
+        curvature = cp.Parameter(step.n, nonneg=True, name="curvature")
+        objective = gain @ x - 0.5 * cp.sum(cp.multiply(curvature, cp.square(x)))
+        limits = [x >= 0, x <= most, cp.sum(x) >= cp.Parameter(name="least_sum")]
+        return Program(cp.Maximize(objective), limits, [_hosted(step, direction, x)], {"envelope": x})
+
+    def _envelope(self, step: Step, solve: Solve, direction: str, window: Window) -> Solution:
+        base, most = self._reach(step, direction, window)
+        ones, none = np.ones(step.n), np.zeros(step.n)
+        best = solve({"gain": ones, "curvature": none, "most": most, "least_sum": 0.0})
+        least = best.objective - TIE_TOLERANCE * max(1.0, best.objective)
+        return solve({"gain": base, "curvature": ones, "most": most, "least_sum": least})

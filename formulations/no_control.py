@@ -1,0 +1,21 @@
+"""NoControl: every request is served and nothing is enforced; its violations measure scarcity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from amm_opt.market import Mechanism, NoState
+from amm_opt.solve import Step
+
+
+@dataclass(frozen=True)
+class NoControl(Mechanism[NoState]):
+    """x = r and y = g: the counterfactual."""
+
+    name: ClassVar[str] = "no_control"
+    enforces_limits: ClassVar[bool] = False
+
+    def program(self, step: Step) -> None:
+        """Nothing to solve."""
+        return None

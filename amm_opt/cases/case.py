@@ -81,7 +81,7 @@ class Window:
     @property
     def n_steps(self) -> int:
         """Number of intervals T."""
-        return len(self.inflexible_kw)
+        return len(self.times)
 
     def request_kw(self, direction: str) -> FloatArray:
         """Requests in ``"import"`` or ``"export"`` direction."""
@@ -192,6 +192,8 @@ class Case:
         Raises:
             InputError: where net load or generation with everything requested exceeds a connection limit.
         """
+        if not 0 <= start < stop <= self.n_steps:
+            raise InputError(f"intervals {start} to {stop} are outside case {self.name!r}: {self.n_steps} intervals")
         load, imports, exports = self.profiles.block(start, stop, self.n_participants)
         s = self.scenario
         window = Window(
@@ -212,7 +214,7 @@ class Case:
             ("export", w.export_request_kw - w.inflexible_kw),
         ):
             limit = self.connection_kw(direction)
-            excess = power - limit * (1 + 1e-9)
+            excess = power - limit * (1 + 1e-6)
             for i in np.flatnonzero((excess > 0).any(axis=0)):
                 k = int(np.argmax(excess[:, i]))
                 problems.append(

@@ -100,11 +100,20 @@ def _read_table(folder: Path, name: str) -> pd.DataFrame:
     path = _table_path(folder, name)
     if path is None:
         raise InputError(f"{folder}: table {name!r} not found ({name}.parquet, {name}.csv or {name}.csv.gz)")
-    text = {"name": str, "bus": str, "from_bus": str, "to_bus": str, "feeder": str, "participant": str, "phases": str}
+    text = {
+        "name": str,
+        "bus": str,
+        "from_bus": str,
+        "to_bus": str,
+        "feeder": str,
+        "participant": str,
+        "phases": str,
+        "profile": str,
+    }
     try:
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
-        return pd.read_csv(path, dtype=text)
+        return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])
     except (ValueError, OSError, pd.errors.ParserError) as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -141,6 +150,10 @@ def from_tables(
         feeder = feeder.with_limits(capacity_scale=scenario.capacity_scale)
     if "time" not in profiles.columns:
         raise InputError([*problems, "profiles: missing column 'time'"], subject=f"case {name}")
+    if not profiles.columns.is_unique:
+        repeated = profiles.columns[profiles.columns.duplicated()].unique()
+        problems += [f"profiles: repeated column {c!r}" for c in repeated]
+        raise InputError(problems, subject=f"case {name}")
     times, said = checked_times(profiles["time"], step_minutes, timezone, steps)
     problems += said
     columns = tuple(str(c) for c in profiles.columns if c != "time")
@@ -173,9 +186,14 @@ def save_case(case: Case, folder: str | Path) -> Path:
             table.to_parquet(path / f"{name}.parquet", index=False)
         else:
             table.to_csv(path / f"{name}.csv", index=False)
-    lines = [f"{key} = {json.dumps(getattr(case, key))}" for key in ("name", "title", "licence")]
-    lines += [f"step_minutes = {case.dt_h * 60:g}", f"steps = {case.n_steps}", "", "[scenario]"]
-    lines += [f"{key} = {json.dumps(value)}" for key, value in asdict(case.scenario).items()]
+    lines = [f"{key} = {json.dumps(getattr(case, key), ensure_ascii=False)}" for key in ("name", "title", "licence")]
+    lines += [
+        f"step_minutes = {(case.times[1] - case.times[0]) / pd.Timedelta(minutes=1)!r}",
+        f"steps = {case.n_steps}",
+        "",
+        "[scenario]",
+    ]
+    lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in asdict(case.scenario).items()]
     (path / "case.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ def synthetic_from_spec(spec: str) -> dict[str, Any]:
         key, _, value = part.partition("=")
         if key not in ("buses", "days", "seed"):
             raise InputError(f"unknown option {key!r} of the synthetic case; valid choices: buses, days, seed")
-        if not value.lstrip("-").isdigit():
+        if not re.fullmatch(r"-?[0-9]+", value):
             raise InputError(f"synthetic case: {key} = {value!r} is not a whole number")
         options[key] = int(value)
     return synthetic_tables(**options)

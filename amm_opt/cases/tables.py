@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -75,16 +76,19 @@ def checked_times(
 ) -> tuple[pd.DatetimeIndex, list[str]]:
     """The ``time`` column as naive, regular timestamps in the case's standard time."""
     problems: list[str] = []
+    if step_minutes is not None and not (_is_number(step_minutes) and step_minutes > 0):
+        problems.append(f"step_minutes = {step_minutes!r} must be a positive number")
+        step_minutes = None
     parsed, problem = _parsed_times(column, timezone)
     if problem:
-        return pd.DatetimeIndex([]), [problem]
+        return pd.DatetimeIndex([]), [*problems, problem]
     bad = np.flatnonzero(parsed.isna())
     problems += [f"profiles: column 'time' row {i + 1}: {column.iloc[i]!r} is not a time" for i in bad[:20]]
     if len(parsed) < 2:
         problems.append(f"profiles: column 'time' has {len(parsed)} rows; at least 2 are needed")
     if problems:
         return parsed, problems
-    step = pd.Timedelta(minutes=step_minutes) if step_minutes else parsed[1] - parsed[0]
+    step = pd.Timedelta(minutes=step_minutes).round("ms") if step_minutes else parsed[1] - parsed[0]
     if step <= pd.Timedelta(0):
         return parsed, [f"profiles: column 'time' row 2: {parsed[1]} does not come after {parsed[0]}"]
     minutes = step / pd.Timedelta(minutes=1)
@@ -98,7 +102,15 @@ def checked_times(
     return parsed, problems
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+
 def _parsed_times(column: pd.Series[object], timezone: str | None) -> tuple[pd.DatetimeIndex, str]:
+    try:
+        zone = None if timezone is None else ZoneInfo(timezone)
+    except (KeyError, ValueError, TypeError, OSError):
+        return pd.DatetimeIndex([]), f"unknown timezone {timezone!r}; give an IANA name such as Etc/GMT-10"
     try:
         times = pd.DatetimeIndex(pd.to_datetime(column, errors="coerce"))
     except (ValueError, TypeError) as error:
@@ -107,7 +119,7 @@ def _parsed_times(column: pd.Series[object], timezone: str | None) -> tuple[pd.D
         return times, ""
     if timezone is None:
         return times, "profiles: column 'time' row 1 has a time zone but the case gives none (timezone in case.toml)"
-    local = times.tz_convert(timezone)
+    local = times.tz_convert(zone)
     given = [t.utcoffset() if t is not pd.NaT else None for t in (times[0], times[-1])]
     asked = [t.utcoffset() if t is not pd.NaT else None for t in (local[0], local[-1])]
     if given != asked:
@@ -148,12 +160,15 @@ def checked_series(
                 + ("" if column == "participant" else f"; valid choices: {shorten(choices, 40)}")
             )
     coded["scale_kw"] = pd.to_numeric(table["scale_kw"], errors="coerce").astype(float)
-    shift = pd.to_numeric(table.get("shift_steps", pd.Series(0, index=table.index)), errors="coerce").fillna(0)
+    shift = pd.to_numeric(table.get("shift_steps", pd.Series(0, index=table.index)), errors="coerce").astype(float)
+    shift = shift.where(table["shift_steps"].notna(), 0.0) if "shift_steps" in table else shift.fillna(0.0)
     coded["shift_steps"] = shift
     for i in np.flatnonzero(~np.isfinite(coded["scale_kw"])):
         problems.append(f"series: column 'scale_kw' row {i + 1}: {table['scale_kw'].iloc[i]!r} is not a finite number")
-    for i in np.flatnonzero(shift != shift.round()):
-        problems.append(f"series: column 'shift_steps' row {i + 1}: {shift.iloc[i]!r} is not a whole number")
+    for i in np.flatnonzero(~(np.isfinite(shift) & (shift == shift.round()))):
+        problems.append(
+            f"series: column 'shift_steps' row {i + 1}: {table['shift_steps'].iloc[i]!r} is not a whole number"
+        )
     if problems:
         return coded, problems
     coded = coded.astype({"participant": np.intp, "quantity": np.intp, "profile": np.intp, "shift_steps": np.intp})
@@ -193,7 +208,18 @@ def checked_sessions(
         f"sessions: row {i + 1}: unknown participant {table['participant'].iloc[i]!r}"
         for i in np.flatnonzero(who.isna())[:20]
     ]
-    arrival, departure = (pd.to_datetime(table[c], errors="coerce") for c in ("arrival", "departure"))
+    try:
+        arrival, departure = (
+            pd.to_datetime(table[c], errors="coerce", format="ISO8601") for c in ("arrival", "departure")
+        )
+    except (ValueError, TypeError) as error:
+        return table, [*problems, f"sessions: column 'arrival' or 'departure': {error}"]
+    zoned = [c for c, t in (("arrival", arrival), ("departure", departure)) if t.dt.tz is not None]
+    if zoned:
+        return table, [
+            *problems,
+            f"sessions: {' and '.join(zoned)} must be in the case's standard time, without a time zone",
+        ]
     power, energy = (pd.to_numeric(table[c], errors="coerce").astype(float) for c in ("power_kw", "energy_kwh"))
     step = times[1] - times[0]
     stay_h = (departure - arrival) / pd.Timedelta(hours=1)
@@ -209,7 +235,7 @@ def checked_sessions(
     for bad, text in rules:
         for i in np.flatnonzero(bad)[:20]:
             problems.append(f"sessions: row {i + 1}: " + text.format(**table.iloc[i].to_dict()))
-    if problems:
+    if problems or times.hasnans or step <= pd.Timedelta(0):
         return table, problems
     return pd.DataFrame(
         {

@@ -226,6 +226,9 @@ def _rooted(tables: FeederTables) -> Feeder:
         branch_phases=texts("phases", tuple(buses["phases"])[source]),
         rating_kva=per_branch(closed["rating_kva"].to_numpy(dtype=float)[row], np.inf),
         tap=per_branch(np.where(flipped, 1 / tap, tap), 1.0),
-        z_ohm=(np.zeros((1, 1), dtype=complex), *(_read_only(m * s) for m, s in zip(z, refer, strict=True))),
+        z_ohm=(
+            _read_only(np.zeros((1, 1), dtype=complex)),
+            *(_read_only(m * s) for m, s in zip(z, refer, strict=True)),
+        ),
         tables=tables,
     )

@@ -79,7 +79,7 @@ class LinDistFlow:
     name = "lindistflow"
 
     def __init__(self, feeder: Feeder) -> None:
-        for name, phases in zip(feeder.branch_names, feeder.branch_phases, strict=True):
+        for name, phases in zip(feeder.branch_names[1:], feeder.branch_phases[1:], strict=True):
             if len(phases) != 1:
                 raise InputError(
                     f"branch {name!r} is on phases {''.join(phases)}; lindistflow models one phase (balanced feeders)"
@@ -150,7 +150,7 @@ class LinDistFlow:
         Returns:
             ``(a_p, a_q, constant)`` with shapes (K, n), (K, n), (K,): quantity = a_p @ p_kw + a_q @ q_kvar + constant.
         """
-        index = np.atleast_1d(np.asarray(k, dtype=np.intp))
+        index = np.arange(len(self.quantities.kind))[np.atleast_1d(np.asarray(k, dtype=np.intp))]
         a_p, a_q = np.zeros((2, len(index), self.feeder.n_buses))
         constant = np.zeros(len(index))
         n_voltage, n_rated = self.feeder.n_buses - 1, len(self._rated)

@@ -98,7 +98,11 @@ def _matrix(r: object, x: object, k: int) -> np.ndarray | None:
         return lower + np.tril(lower, -1).T
 
     real, imag = triangle(r), triangle(x)
-    return None if real is None or imag is None else real + 1j * imag
+    if real is None or imag is None:
+        return None
+    z = np.empty((k, k), dtype=complex)
+    z.real, z.imag = real, imag
+    return z
 
 
 def checked_tables(buses: pd.DataFrame, branches: pd.DataFrame) -> FeederTables:
@@ -151,7 +155,10 @@ def _checked_buses(buses: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     elif len(source) > 1:
         problems.append(f"{len(source)} sources ({shorten(source['name'])}): fill v_source_pu at exactly one bus")
     problems += flag(
-        source, source["v_source_pu"] <= 0, "bus", lambda r: f"v_source_pu = {r['v_source_pu']} must be positive"
+        source,
+        ~(np.isfinite(source["v_source_pu"]) & (source["v_source_pu"] > 0)),
+        "bus",
+        lambda r: f"v_source_pu = {r['v_source_pu']} must be a positive number",
     )
     return buses, problems
 

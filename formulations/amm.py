@@ -111,8 +111,8 @@ class AMM(Mechanism[FairnessState]):
         for direction, request in zip(DIRECTIONS, (step.import_request_kw, step.export_request_kw), strict=True):
             x = cp.Variable(step.n, name=f"{direction}_kw")
             gain = cp.Parameter(step.n, nonneg=True, name=f"gain_{direction}")
-            curvature = cp.Parameter(step.n, nonneg=True, name=f"curvature_{direction}")
-            objective += gain @ x - 0.5 * cp.sum(cp.multiply(curvature, cp.square(x)))
+            root = cp.Parameter(step.n, nonneg=True, name=f"root_curvature_{direction}")
+            objective += gain @ x - 0.5 * cp.sum_squares(cp.multiply(root, x))
             limits += [x >= 0, x <= request]
             if self.rho == 0:
                 throughput += cp.Parameter(step.n, nonneg=True, name=f"weight_{direction}") @ x
@@ -131,7 +131,8 @@ class AMM(Mechanism[FairnessState]):
         for direction, w, request in zip(DIRECTIONS, self.weights(state), requests, strict=True):
             asked = request > REQUEST_TOLERANCE_KW
             values[f"gain_{direction}"] = gain * w
-            values[f"curvature_{direction}"] = np.where(asked, curvature * w / np.where(asked, request, 1.0), 0.0)
+            bend = np.where(asked, curvature * w / np.where(asked, request, 1.0), 0.0)
+            values[f"root_curvature_{direction}"] = np.sqrt(bend)
             if self.rho == 0:
                 values[f"weight_{direction}"] = w
         return values

@@ -18,8 +18,8 @@ from amm_opt.registry import mechanism as mechanism_from_spec
 from amm_opt.registry import network_model
 from amm_opt.simulate.metrics import Metrics
 from amm_opt.simulate.run import Run
-from amm_opt.solve.declared import DeclaredProgram
 from amm_opt.solve.program import Program, Solution, Step
+from amm_opt.solve.solver import ProgramSolver
 from amm_opt.solve.solvers import solver_order
 
 FloatArray = NDArray[np.float64]
@@ -90,11 +90,11 @@ class _Job:
 
     step: Step
     mechanism: Mechanism[Any]
-    solvers: tuple[str, ...]
+    solvers: tuple[str | None, ...]
     failed: list[int] = field(default_factory=list)
     fallback: list[int] = field(default_factory=list)
     used: dict[str, int] = field(default_factory=dict)
-    programs: dict[str, DeclaredProgram] = field(init=False)
+    programs: dict[str, ProgramSolver] = field(init=False)
 
     def __post_init__(self) -> None:
         declared = self.mechanism.program(self.step)
@@ -102,11 +102,12 @@ class _Job:
             named: Mapping[str, Program] = {}
         else:
             named = {"": declared} if isinstance(declared, Program) else declared
-        self.programs = {name: DeclaredProgram(p, self.step, self.solvers) for name, p in named.items()}
+        self.programs = {name: ProgramSolver(p, self.step, self.solvers) for name, p in named.items()}
 
     def solver_used(self) -> str:
-        """The solver that solved most, or a dash where nothing had to be solved."""
-        return max(self.used, key=self.used.__getitem__).lower() if self.used else "-"
+        """The solvers that really solved, most used first, or a dash where nothing had to be solved."""
+        ordered = sorted((s for s in self.used if s != "-"), key=self.used.__getitem__, reverse=True)
+        return "+".join(ordered).lower() or "-"
 
     def run_block(self, state: State, window: Window) -> tuple[State, Allocation]:
         """All intervals of a block in order."""

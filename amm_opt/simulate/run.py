@@ -27,7 +27,7 @@ class Run:
         allocation: (T, n) served import, accepted export and prices.
         state: the mechanism's state after the last interval.
         summary: the summary columns.
-        solver: the solver that really solved (most of) the intervals; ``-`` where none was needed.
+        solver: the solvers that really solved, most used first, joined by ``+``; ``-`` where none was needed.
         failed_steps: intervals in which every solver failed and nobody was served.
         fallback_steps: intervals solved by another solver than the first choice.
     """

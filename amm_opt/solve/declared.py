@@ -6,7 +6,7 @@ This is the reference that faster ways are held against.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import cvxpy as cp
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amm_opt.cases import Window
-from amm_opt.errors import InputError, SolveError
+from amm_opt.errors import InputError
 from amm_opt.solve.program import Program, Solution, Step
 from amm_opt.solve.solvers import SETTINGS
 
@@ -22,54 +22,36 @@ FloatArray = NDArray[np.float64]
 
 
 class DeclaredProgram:
-    """One program on one network, built once and solved for many intervals.
+    """One program on one network, built once."""
 
-    Args:
-        solvers: names to try in order; a solver that fails is followed by the next.
-
-    Raises:
-        InputError: where the program is not DPP, or a parameter of the same name stands for two things.
-    """
-
-    def __init__(self, program: Program, step: Step, solvers: Sequence[str]) -> None:
-        self._program, self._step, self._solvers = program, step, tuple(solvers)
+    def __init__(self, program: Program, step: Step, own: Mapping[str, cp.Parameter]) -> None:
+        self._program, self._step, self._own = program, step, own
         m = len(step.network.quantities.lower)
         self._lower, self._upper = cp.Parameter(m, name="lower"), cp.Parameter(m, name="upper")
         self._power = [step.bus_power(injection) for injection in program.injections]
         network = [c for p, q in self._power for c in step.network.constraints(p, q, self._lower, self._upper)]
         self._problem = cp.Problem(program.objective, [*program.constraints, *network])
-        self._own = check_program(program, step)
 
-    def solve(self, values: Mapping[str, Any], window: Window, lower: FloatArray, upper: FloatArray) -> Solution:
-        """Solve one interval.
-
-        Args:
-            values: numbers of the mechanism's own parameters.
-            window: the interval, arrays of shape (n,).
-            lower, upper: (m,) limits of the interval.
-
-        Raises:
-            SolveError: where every solver fails.
-        """
-        set_values(self._own, values)
+    def solve(
+        self, solver: str, values: Mapping[str, Any], window: Window, lower: FloatArray, upper: FloatArray
+    ) -> Solution | str:
+        """Solve one interval, or say why that failed; arguments as for ``ProgramSolver.solve``."""
         step = self._step
         step.inflexible_kw.value = window.inflexible_kw
         step.import_request_kw.value = window.import_request_kw
         step.export_request_kw.value = window.export_request_kw
+        for name, parameter in self._own.items():
+            parameter.value = values[name]
         self._lower.value, self._upper.value = lower, upper
-        failures = []
-        for position, name in enumerate(self._solvers):
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", UserWarning)
-                    self._problem.solve(solver=name, **SETTINGS.get(name, {}))
-            except cp.error.SolverError as error:
-                failures.append(f"{name}: {error}")
-                continue
-            if self._problem.status == cp.OPTIMAL and not (said := self._residual(lower, upper)):
-                return self._solution(name, fallback=position > 0)
-            failures.append(f"{name}: {self._problem.status if self._problem.status != cp.OPTIMAL else said}")
-        raise SolveError(f"interval {window.start}: " + "; ".join(failures))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
+                self._problem.solve(solver=solver, **SETTINGS.get(solver, {}))
+        except (cp.error.SolverError, ValueError) as error:
+            return str(error)
+        if self._problem.status != cp.OPTIMAL:
+            return str(self._problem.status)
+        return self._residual(lower, upper) or self._solution(solver)
 
     def _residual(self, lower: FloatArray, upper: FloatArray) -> str:
         """What the solution breaks, checked without the solver: the network by a sweep, own constraints by value."""
@@ -84,10 +66,10 @@ class DeclaredProgram:
                 return f"the solution breaks {constraint} by {worst:.2g}"
         return ""
 
-    def _solution(self, solver: str, *, fallback: bool) -> Solution:
+    def _solution(self, solver: str) -> Solution:
         values = {name: np.asarray(e.value, dtype=float) for name, e in self._program.values.items()}
         duals = {name: np.asarray(c.dual_value, dtype=float) for name, c in self._program.duals.items()}
-        return Solution(values, duals, float(self._problem.value), solver, fallback)
+        return Solution(values, duals, float(self._problem.value), solver)
 
 
 def check_program(program: Program, step: Step) -> dict[str, cp.Parameter]:
@@ -120,18 +102,21 @@ def check_program(program: Program, step: Step) -> dict[str, cp.Parameter]:
     return own
 
 
-def set_values(own: Mapping[str, cp.Parameter], values: Mapping[str, Any]) -> None:
-    """Fill the mechanism's parameters.
+def check_values(own: Mapping[str, cp.Parameter], values: Mapping[str, Any]) -> None:
+    """Check the numbers of the mechanism's parameters.
 
     Raises:
-        InputError: missing or unknown names, wrong shapes or signs.
+        InputError: missing or unknown names, wrong sizes, NaN or a wrong sign.
     """
     if missing := sorted(own.keys() - values.keys()):
         raise InputError(f"no value for parameter {', '.join(missing)} of the program")
     if extra := sorted(values.keys() - own.keys()):
         raise InputError(f"values for unknown parameter {', '.join(extra)}; the program has {', '.join(sorted(own))}")
     for name, parameter in own.items():
-        try:
-            parameter.value = values[name]
-        except ValueError as error:
-            raise InputError(f"parameter {name!r}: {error}") from error
+        value = np.asarray(values[name], dtype=float)
+        if value.shape != parameter.shape:
+            raise InputError(f"parameter {name!r} has shape {parameter.shape}, its value {value.shape}")
+        if not np.all(np.isfinite(value)):
+            raise InputError(f"parameter {name!r} has a value that is not finite")
+        if parameter.attributes["nonneg"] and np.any(value < 0):
+            raise InputError(f"parameter {name!r} must not be negative, its value goes down to {value.min():g}")

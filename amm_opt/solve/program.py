@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import cvxpy as cp
@@ -61,6 +61,10 @@ class Solution:
 
     def __getitem__(self, name: str) -> FloatArray:
         return self.values[name]
+
+    def as_fallback(self) -> Solution:
+        """The same solution, marked as not found by the first choice of solver."""
+        return replace(self, fallback=True)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,12 +12,12 @@ from cvxpy.reductions.solvers.defines import SOLVER_MAP_CONIC, SOLVER_MAP_QP
 
 from amm_opt.errors import InputError
 
-DEFAULT_ORDER = ("CLARABEL", "HIGHS", "PIQP", "QOCO", "SCS")
+FALLBACKS = ("CLARABEL", "HIGHS", "PIQP", "QOCO", "SCS")
 
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "CLARABEL": {"tol_gap_abs": 1e-10, "tol_gap_rel": 1e-10, "tol_feas": 1e-10},
     "HIGHS": {"primal_feasibility_tolerance": 1e-9, "dual_feasibility_tolerance": 1e-9},
-    "PIQP": {"eps_abs": 1e-10, "eps_rel": 1e-11},
+    "PIQP": {"eps_abs": 1e-9, "eps_rel": 1e-10},
     "QOCO": {"abstol": 1e-9, "reltol": 1e-9},
     "OSQP": {"eps_abs": 1e-9, "eps_rel": 1e-9, "max_iter": 200_000, "polish": True},
     "SCS": {"eps_abs": 1e-9, "eps_rel": 1e-9, "max_iters": 200_000},
@@ -47,9 +47,9 @@ class SolverInfo:
 
 
 def solvers() -> dict[str, SolverInfo]:
-    """Every continuous convex solver that cvxpy knows, by name."""
+    """Every continuous convex solver that cvxpy knows, and our own for separable quadratic programs, by name."""
     installed = set(cp.installed_solvers())
-    found = {}
+    found = {"DUAL_NEWTON": SolverInfo("DUAL_NEWTON", True, False, True, False, False)}
     for name in sorted({*SOLVER_MAP_CONIC, *SOLVER_MAP_QP}):
         conic, quadratic = SOLVER_MAP_CONIC.get(name), SOLVER_MAP_QP.get(name)
         cones = set(conic.SUPPORTED_CONSTRAINTS) if conic is not None else set()
@@ -59,16 +59,16 @@ def solvers() -> dict[str, SolverInfo]:
     return found
 
 
-def solver_order(name: str | None) -> tuple[str, ...]:
-    """The solvers to try, the named one first (by capability where none is named).
+def solver_order(name: str | None) -> tuple[str | None, ...]:
+    """The solvers to try, the named one first; None stands for the choice by capability.
 
     Raises:
         InputError: unknown or not installed solver.
     """
     known = solvers()
-    ready = [s for s in DEFAULT_ORDER if s in known and known[s].installed]
+    ready = [s for s in FALLBACKS if known[s].installed]
     if name is None:
-        return tuple(ready)
+        return (None, *ready)
     wanted = name.upper()
     if wanted not in known:
         choices = ", ".join(s.lower() for s, info in known.items() if info.installed)

@@ -1,0 +1,255 @@
+"""Solving the small problems that the engine makes: directly where there is a short way, else through cvxpy."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import clarabel
+import cvxpy as cp
+import highspy
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from amm_opt.solve.compiled import Numbers
+from amm_opt.solve.dual_newton import SeparableQP, solve_separable
+from amm_opt.solve.solvers import SETTINGS
+
+FloatArray = NDArray[np.float64]
+
+FIXED = 1e-12
+"""A variable whose bounds are closer than this is taken out of the problem."""
+HIGHS_QP_STEPS = 5000
+"""HiGHS' active-set method for quadratic programs can cycle without end on degenerate ones."""
+FEW_ROWS = 400
+"""The dual Newton method is meant for at most this many rows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """A solution: variables, multipliers of own rows and of network rows, or why there is none.
+
+    Multipliers follow stationarity P v + q = rows' y + network' z + (bound multipliers).
+    """
+
+    v: FloatArray
+    row_dual: FloatArray
+    network_dual: FloatArray
+    solver: str = ""
+    problem: str = ""
+
+
+def failed(reason: str) -> Point:
+    """No solution."""
+    nothing = np.zeros(0)
+    return Point(nothing, nothing, nothing, problem=reason)
+
+
+@dataclass(frozen=True, eq=False)
+class Reduced:
+    """The problem over the variables that are free to move; own rows are sparse, network rows dense."""
+
+    free: NDArray[np.intp]
+    base: FloatArray
+    q: FloatArray
+    hessian: FloatArray | sp.csc_array | None
+    own: sp.csr_array
+    network: FloatArray
+    row_lower: FloatArray
+    row_upper: FloatArray
+    lower: FloatArray
+    upper: FloatArray
+    live: NDArray[np.intp]
+    n_network: int
+
+    @property
+    def separable(self) -> bool:
+        """Whether the dual Newton method applies: strictly convex in every variable, few rows."""
+        strict = isinstance(self.hessian, np.ndarray) and bool(np.all(self.hessian > 0))
+        return strict and len(self.row_lower) <= FEW_ROWS
+
+    @property
+    def rows(self) -> sp.csr_array:
+        """All rows, sparse."""
+        return sp.csr_array(sp.vstack([self.own, sp.csr_array(self.network)]))
+
+    def point(self, x: FloatArray, dual: FloatArray, solver: str) -> Point:
+        """Back to all variables and rows."""
+        v = self.base.copy()
+        v[self.free] = np.minimum(np.maximum(x, self.lower), self.upper)
+        n_own = len(self.row_lower) - len(self.live)
+        network_dual = np.zeros(self.n_network)
+        network_dual[self.live] = dual[n_own:]
+        return Point(v, dual[:n_own], network_dual, solver)
+
+
+def reduced(numbers: Numbers, network: FloatArray, lower: FloatArray, upper: FloatArray) -> Reduced:
+    """Take out fixed variables and empty rows; ``network`` holds the dense network rows (K, N), limits are (K,)."""
+    moving = numbers.upper - numbers.lower > FIXED
+    free = np.flatnonzero(moving)
+    base = np.where(moving, 0.0, numbers.lower)
+    everything = len(free) == len(base)
+    inside = network if everything else network[:, free]
+    live = np.flatnonzero(inside.any(axis=1))
+    shift = np.concatenate([numbers.rows @ base, network[live] @ base])
+    hessian: FloatArray | sp.csc_array | None
+    q = numbers.q
+    if numbers.matrix is not None:
+        q = q + numbers.matrix @ base
+        hessian = sp.csc_array(numbers.matrix[free][:, free])
+    else:
+        assert numbers.hessian is not None
+        hessian = numbers.hessian[free] if np.any(numbers.hessian[free]) else None
+    return Reduced(
+        free,
+        base,
+        q[free],
+        hessian,
+        numbers.rows if everything else sp.csr_array(numbers.rows[:, free]),
+        inside[live],
+        np.concatenate([numbers.row_lower, lower[live]]) - shift,
+        np.concatenate([numbers.row_upper, upper[live]]) - shift,
+        numbers.lower[free],
+        numbers.upper[free],
+        live,
+        len(network),
+    )
+
+
+def solve_reduced(problem: Reduced, solver: str | None, start: FloatArray) -> Point:
+    """Solve by the named solver, or by what suits the problem: dual Newton (separable QP), HiGHS (LP), Clarabel.
+
+    Args:
+        start: multipliers of own and network rows to start from.
+    """
+    if len(problem.free) == 0:
+        return problem.point(np.zeros(0), np.zeros(len(problem.row_lower)), "-")
+    if solver is None:
+        solver = "DUAL_NEWTON" if problem.separable else "HIGHS" if problem.hessian is None else "CLARABEL"
+    if solver == "DUAL_NEWTON":
+        return solve_dual_newton(problem, start)
+    if solver == "CLARABEL":
+        return solve_clarabel(problem)
+    return solve_highs(problem) if solver == "HIGHS" else solve_cvxpy(problem, solver)
+
+
+def solve_dual_newton(problem: Reduced, start: FloatArray) -> Point:
+    """Our own method for separable quadratic programs."""
+    if not problem.separable:
+        return failed("the problem is not a separable quadratic program with few rows")
+    assert isinstance(problem.hessian, np.ndarray)
+    rows = np.concatenate([problem.own.toarray(), problem.network])
+    n_own = problem.own.shape[0]
+    warm = np.concatenate([start[:n_own], start[n_own:][problem.live]])
+    limits = (problem.row_lower, problem.row_upper, problem.lower, problem.upper)
+    x, z, trouble = solve_separable(SeparableQP(problem.hessian, problem.q, rows, *limits), warm)
+    return failed(trouble) if trouble else problem.point(x, z, "DUAL_NEWTON")
+
+
+def _sides(problem: Reduced) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which rows are equalities, have an upper and have a lower limit."""
+    equal = problem.row_lower == problem.row_upper
+    return equal, np.isfinite(problem.row_upper) & ~equal, np.isfinite(problem.row_lower) & ~equal
+
+
+def solve_clarabel(problem: Reduced) -> Point:
+    """Interior point, linear or quadratic."""
+    n = len(problem.free)
+    if problem.hessian is None:
+        p = sp.csc_matrix((n, n))
+    elif isinstance(problem.hessian, np.ndarray):
+        p = sp.csc_matrix(sp.diags_array(problem.hessian))
+    else:
+        p = sp.csc_matrix(sp.triu(problem.hessian))
+    equal, above, below = _sides(problem)
+    ceiling, floor = np.isfinite(problem.upper), np.isfinite(problem.lower)
+    eye, rows = sp.eye_array(n, format="csr"), problem.rows
+    a = sp.vstack([rows[equal], rows[above], -rows[below], eye[ceiling], -eye[floor]], format="csc")
+    limits = (problem.row_upper[equal], problem.row_upper[above], -problem.row_lower[below])
+    b = np.concatenate([*limits, problem.upper[ceiling], -problem.lower[floor]])
+    cones = [clarabel.ZeroConeT(int(equal.sum())), clarabel.NonnegativeConeT(len(b) - int(equal.sum()))]
+    settings = clarabel.DefaultSettings()
+    settings.verbose = False
+    settings.max_threads = 1
+    for name, value in SETTINGS["CLARABEL"].items():
+        setattr(settings, name, value)
+    solution = clarabel.DefaultSolver(p, problem.q, sp.csc_matrix(a), b, cones, settings).solve()
+    if solution.status != clarabel.SolverStatus.Solved:
+        return failed(str(solution.status))
+    cuts = np.cumsum([len(part) for part in limits])
+    on_equal, on_above, on_below, _ = np.split(np.array(solution.z), cuts)
+    dual = np.zeros(len(equal))
+    dual[equal] = -on_equal
+    dual[above] -= on_above
+    dual[below] += on_below
+    return problem.point(np.array(solution.x), dual, "CLARABEL")
+
+
+def solve_highs(problem: Reduced) -> Point:
+    """Simplex for linear, active set for separable quadratic problems."""
+    n, k = len(problem.free), len(problem.network)
+    if problem.hessian is not None and not isinstance(problem.hessian, np.ndarray):
+        return failed("only separable quadratic objectives")
+    model = highspy.HighsModel()
+    lp = model.lp_
+    lp.num_col_, lp.num_row_ = n, len(problem.row_lower)
+    lp.col_cost_, lp.col_lower_, lp.col_upper_ = problem.q, problem.lower, problem.upper
+    lp.row_lower_, lp.row_upper_ = problem.row_lower, problem.row_upper
+    own = problem.own
+    lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
+    lp.a_matrix_.start_ = np.concatenate([own.indptr, own.nnz + n * np.arange(1, k + 1)]).astype(np.int32)
+    lp.a_matrix_.index_ = np.concatenate([own.indices, np.tile(np.arange(n), k)]).astype(np.int32)
+    lp.a_matrix_.value_ = np.concatenate([own.data, problem.network.ravel()])
+    solver = highspy.Highs()
+    if problem.hessian is not None:
+        solver.setOptionValue("qp_iteration_limit", HIGHS_QP_STEPS)
+        model.hessian_.dim_ = n
+        model.hessian_.format_ = highspy.HessianFormat.kTriangular
+        model.hessian_.start_ = np.arange(n + 1, dtype=np.int32)
+        model.hessian_.index_ = np.arange(n, dtype=np.int32)
+        model.hessian_.value_ = problem.hessian
+    solver.setOptionValue("output_flag", False)
+    solver.setOptionValue("threads", 1)
+    for name, value in SETTINGS["HIGHS"].items():
+        solver.setOptionValue(name, value)
+    solver.passModel(model)
+    solver.run()
+    if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        return failed(solver.modelStatusToString(solver.getModelStatus()))
+    solution = solver.getSolution()
+    return problem.point(np.array(solution.col_value), np.array(solution.row_dual), "HIGHS")
+
+
+def solve_cvxpy(problem: Reduced, solver: str) -> Point:
+    """Any other solver."""
+    x = cp.Variable(len(problem.free))
+    objective = problem.q @ x
+    if isinstance(problem.hessian, np.ndarray):
+        objective += 0.5 * cp.sum_squares(cp.multiply(np.sqrt(problem.hessian), x))
+    elif problem.hessian is not None:
+        objective += 0.5 * cp.quad_form(x, problem.hessian, assume_PSD=True)
+    equal, above, below = _sides(problem)
+    ceiling, floor = np.isfinite(problem.upper), np.isfinite(problem.lower)
+    rows = problem.rows
+    limits = [
+        rows[equal] @ x == problem.row_upper[equal],
+        rows[above] @ x <= problem.row_upper[above],
+        rows[below] @ x >= problem.row_lower[below],
+        x[ceiling] <= problem.upper[ceiling],
+        x[floor] >= problem.lower[floor],
+    ]
+    model = cp.Problem(cp.Minimize(objective), [c for c in limits if c.size])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            model.solve(solver=solver, **SETTINGS.get(solver, {}))
+    except (cp.error.SolverError, ValueError) as error:
+        return failed(str(error))
+    if model.status != cp.OPTIMAL:
+        return failed(str(model.status))
+    dual = np.zeros(len(equal))
+    for mask, sign, constraint in ((equal, -1.0, limits[0]), (above, -1.0, limits[1]), (below, 1.0, limits[2])):
+        if mask.any():
+            dual[mask] += sign * np.asarray(constraint.dual_value)
+    return problem.point(np.asarray(x.value), dual, solver)

@@ -1,0 +1,174 @@
+"""Solving a compiled program with only those network rows that matter.
+
+A linear network has thousands of limits and a few dozen that bind. The program is solved with the rows seen so far,
+one vectorised sweep checks every limit, violated rows are added until there are none, and useful rows stay for the
+next interval. The answer satisfies every row, so it is the optimum of the full problem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from amm_opt.cases import Window
+from amm_opt.solve.backends import Point, reduced, solve_reduced
+from amm_opt.solve.compiled import CompiledProgram, Numbers
+from amm_opt.solve.program import Program, Solution, Step
+
+FloatArray = NDArray[np.float64]
+
+MAX_ROUNDS = 60
+PER_GROUP = 1
+STALE_AFTER = 12
+ROW_TOLERANCE = 0.1
+"""A row is added when it is violated by more than this fraction of the audit's tolerance."""
+
+
+@dataclass
+class _Pool:
+    """Rows in use for one injection, and what is known of every row ever used."""
+
+    slopes: dict[int, tuple[FloatArray, FloatArray]] = field(default_factory=dict)
+    gradients: dict[int, FloatArray] = field(default_factory=dict)
+    idle: dict[int, int] = field(default_factory=dict)
+    dual: dict[int, float] = field(default_factory=dict)
+
+
+class LazyProgram:
+    """One program on one linear network, solved by a direct backend.
+
+    Raises:
+        NotCompilableError: see ``CompiledProgram``.
+    """
+
+    def __init__(self, program: Program, step: Step, own: Mapping[str, Any]) -> None:
+        self._step, self._own = step, own
+        self._compiled = CompiledProgram(program, step)
+        powers = self._compiled.powers
+        self._powers = list(zip(powers[::2], powers[1::2], strict=True))
+        self._constant = [imports.gain.constant and exports.gain.constant for imports, exports in self._powers]
+        self._pools = [_Pool() for _ in self._powers]
+        self._group = _groups(step)
+        self._own_dual = np.zeros(self._compiled.n_rows)
+
+    def solve(
+        self, solver: str | None, values: Mapping[str, Any], window: Window, lower: FloatArray, upper: FloatArray
+    ) -> Solution | str:
+        """Solve one interval, or say why that failed; arguments as for ``DeclaredProgram.solve``."""
+        theta = self._compiled.theta(self._step, self._own, values, window)
+        numbers = self._compiled.numbers(theta)
+        maps = [_Maps(i.gain.at(theta), i.base.vector(theta), e.gain.at(theta), e.base.vector(theta)) for i, e in self._powers]
+        constants = [self._step.quantities(window, m.import_base, m.export_base) for m in maps]
+        for _ in range(MAX_ROUNDS):
+            active = [(j, k) for j, pool in enumerate(self._pools) for k in pool.idle]
+            rows = self._rows(active, maps)
+            base = np.array([constants[j][k] for j, k in active])
+            index = np.array([k for _, k in active], dtype=np.intp)
+            start = np.concatenate([self._own_dual, [self._pools[j].dual.get(k, 0.0) for j, k in active]])
+            point = solve_reduced(reduced(numbers, rows, lower[index] - base, upper[index] - base), solver, start)
+            if point.problem:
+                return point.problem
+            self._own_dual = point.row_dual
+            for (j, k), dual in zip(active, point.network_dual, strict=True):
+                self._pools[j].dual[k] = float(dual)
+            trouble, added = self._add_violated(point, maps, window, lower, upper)
+            if trouble:
+                return trouble
+            if not added:
+                self._age(active, point)
+                return self._solution(point, numbers, theta)
+        return f"network rows still violated after {MAX_ROUNDS} rounds"
+
+    def _rows(self, active: list[tuple[int, int]], maps: list[_Maps]) -> FloatArray:
+        """Gradient of each active limited quantity in the program's variables, (K, N)."""
+        rows = np.zeros((len(active), self._compiled.size))
+        for j, pool in enumerate(self._pools):
+            place = [i for i, (injection, _) in enumerate(active) if injection == j]
+            known = pool.gradients if self._constant[j] else {}
+            fresh = [i for i in place if active[i][1] not in known]
+            if fresh:
+                for i in fresh:
+                    if active[i][1] not in pool.slopes:
+                        pool.slopes[active[i][1]] = _slopes(self._step, active[i][1])
+                at_import, at_export = (np.stack(s) for s in zip(*(pool.slopes[active[i][1]] for i in fresh), strict=True))
+                rows[fresh] = at_import @ maps[j].import_gain + at_export @ maps[j].export_gain
+                known.update({active[i][1]: rows[i].copy() for i in fresh})
+            for i in place:
+                rows[i] = known[active[i][1]]
+        return rows
+
+    def _add_violated(
+        self, point: Point, maps: list[_Maps], window: Window, lower: FloatArray, upper: FloatArray
+    ) -> tuple[str, bool]:
+        """Put violated rows into use; says so where a row in use is still violated, and whether any was added."""
+        tolerance = self._step.network.quantities.tolerance
+        added = False
+        for pool, m in zip(self._pools, maps, strict=True):
+            imports, exports = m.import_gain @ point.v + m.import_base, m.export_gain @ point.v + m.export_base
+            u = self._step.quantities(window, imports, exports)
+            excess = np.maximum(u - upper, lower - u) / tolerance
+            for k in _worst(excess, self._group):
+                if k not in pool.idle:
+                    pool.idle[k] = 0
+                    added = True
+                elif excess[k] > 1.0:
+                    return f"a network row is violated by {excess[k]:.2g} times its tolerance", added
+        return "", added
+
+    def _age(self, active: list[tuple[int, int]], point: Point) -> None:
+        for (j, k), dual in zip(active, point.network_dual, strict=True):
+            idle = self._pools[j].idle
+            idle[k] = 0 if abs(dual) > 1e-9 else idle[k] + 1
+            if idle[k] > STALE_AFTER:
+                del idle[k], self._pools[j].dual[k]
+
+    def _solution(self, point: Point, numbers: Numbers, theta: FloatArray) -> Solution:
+        v = point.v
+        curved = numbers.hessian * v if numbers.hessian is not None else numbers.matrix @ v
+        value = float(0.5 * v @ curved + numbers.q @ v + numbers.offset)
+        sign = -1.0 if self._compiled.maximise else 1.0
+        duals = {
+            name: point.row_dual[rows].reshape(shape, order="F")
+            for name, (rows, shape) in self._compiled.dual_rows.items()
+        }
+        return Solution(self._compiled.values(v, theta), duals, sign * value, point.solver)
+
+
+@dataclass(frozen=True, eq=False)
+class _Maps:
+    import_gain: sp.csr_array
+    import_base: FloatArray
+    export_gain: sp.csr_array
+    export_base: FloatArray
+
+
+def _groups(step: Step) -> NDArray[np.intp]:
+    """(m,) rows of one kind in one LV feeder, or of one kind at one element of the upper tier, form a group."""
+    q, feeder = step.network.quantities, step.case.feeder
+    home = feeder.lv_feeder[q.element]
+    place = np.where(home >= 0, home, len(feeder.lv_feeders) + q.element)
+    return np.asarray(2 * place + (q.kind == "voltage"), dtype=np.intp)
+
+
+def _worst(excess: FloatArray, group: NDArray[np.intp]) -> list[int]:
+    """The most violated rows, a few of each group."""
+    violated = np.flatnonzero(excess > ROW_TOLERANCE)
+    if len(violated) == 0:
+        return []
+    order = violated[np.lexsort((-excess[violated], group[violated]))]
+    first = np.concatenate([[True], np.diff(group[order]) != 0])
+    rank = np.arange(len(order)) - np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))
+    return [int(k) for k in order[rank < PER_GROUP]]
+
+
+def _slopes(step: Step, k: int) -> tuple[FloatArray, FloatArray]:
+    """(n,) each: change of limited quantity k per kW of flexible import and of export of each participant."""
+    a_p, a_q, _ = step.network.rows([k])
+    _, k_import, k_export = step.case.kvar_per_kw
+    at_p, at_q = a_p[0, step.case.bus], a_q[0, step.case.bus]
+    return -(at_p + at_q * k_import), at_p + at_q * k_export

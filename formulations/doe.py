@@ -129,56 +129,67 @@ class EqualDOE(_Envelope):
         return Program(cp.Maximize(t), limits, [_hosted(step, direction, x)], values, {"equal": equal})
 
     def _envelope(self, step: Step, solve: Solve, direction: str, window: Window) -> Solution:
+        """Progressive filling; it stops where no rising group would be cut any more."""
         base, most = self._reach(step, direction, window)
         group, count = self._groups(step)
-        top = float(np.max(most - base, where=most > 0, initial=0.0))
-        held = np.zeros(count)
-        rising = np.bincount(group, weights=most, minlength=count) > 0
+        opposite = "export" if direction == "import" else "import"
+        wanted = window.request_kw(direction) - window.request_kw(opposite)
+        need = np.where(window.request_kw(direction) > REQUEST_TOLERANCE_KW, np.minimum(wanted, most) - base, -np.inf)
+        filling = _Filling(solve, base, most, group, count)
         while True:
-            solution = self._rise(solve, base, most, group, rising, held, top)
+            top = float(np.max(need, where=filling.rising[group], initial=-np.inf))
+            solution = filling.rise(max(top, float(np.max(filling.held))))
             t = float(solution["t"])
-            blocked = rising & (np.abs(solution.duals["equal"]) > BLOCKED)
-            if t >= top * (1 - 1e-9) or not blocked.any() or blocked[rising].all():
+            blocked = filling.rising & (np.abs(solution.duals["equal"]) > BLOCKED)
+            if t >= top - HOLD_BACK * max(1.0, abs(top)) or not blocked.any() or blocked[filling.rising].all():
                 return solution
-            held, rising = np.where(blocked, t - HOLD_BACK * max(1.0, abs(t)), held), rising & ~blocked
+            filling.hold(blocked, t)
 
-    def _rise(
-        self,
-        solve: Solve,
-        base: FloatArray,
-        most: FloatArray,
-        group: np.ndarray,
-        rising: np.ndarray,
-        held: FloatArray,
-        top: float,
-    ) -> Solution:
-        """Largest common level of the rising groups: a Newton iteration on which participants are at 0 or capped.
 
-        With the capped set fixed, use is convex in the level and Newton's method ends; freeing load to a cap only
-        ever raises the level, so the capped set grows.
+class _Filling:
+    """Progressive filling of one envelope: which groups still rise, and where each participant stands."""
+
+    def __init__(self, solve: Solve, base: FloatArray, most: FloatArray, group: np.ndarray, count: int) -> None:
+        self._solve, self._base, self._most, self._group = solve, base, most, group
+        self.held = np.zeros(count)
+        self.rising = np.bincount(group, weights=most, minlength=count) > 0
+        self._capped, self._floored = np.zeros((2, len(base)), dtype=bool)
+
+    def hold(self, blocked: np.ndarray, t: float) -> None:
+        """Keep these groups at level t, a hair below it so that later programs stay feasible."""
+        self.held = np.where(blocked, t - HOLD_BACK * max(1.0, abs(t)), self.held)
+        self.rising = self.rising & ~blocked
+
+    def rise(self, top: float) -> Solution:
+        """The largest common level of the rising groups up to ``top``.
+
+        A participant of a rising group uses x = t + base, but 0 where that is negative (floored) and ``most`` where it
+        is more (capped). With the capped set fixed, use is convex in t and Newton's method on the floored set ends;
+        capping more participants only ever raises t, so the capped set grows.
         """
-        capped, floored = np.zeros((2, len(base)), dtype=bool)
+        base, most, up = self._base, self._most, self.rising[self._group]
+        fixed = np.clip(self.held[self._group] + base, 0.0, most)
         while True:
-            fixed = np.clip(held[group] + base, 0.0, most)
-            moving = rising[group] & ~capped & ~floored & (most > 0)
-            solution = solve(
+            moving = up & ~self._capped & ~self._floored & (most > 0)
+            still = np.where(up, np.where(self._capped, most, 0.0), fixed)
+            solution = self._solve(
                 {
-                    "rising": rising.astype(float),
-                    "held": held,
+                    "rising": self.rising.astype(float),
+                    "held": self.held,
                     "slope": moving.astype(float),
-                    "offset": np.where(moving, base, np.where(rising[group], np.where(capped, most, 0.0), fixed)),
+                    "offset": np.where(moving, base, still),
                     "top": top,
                 }
             )
             t = float(solution["t"])
-            below = ~capped & (t + base < 0)
-            if rising.any() and not np.array_equal(below, floored):
-                floored = below
-                continue
-            above = rising[group] & (most > 0) & (t + base >= most)
-            if not (above & ~capped).any():
+            below = up & ~self._capped & (t + base < 0)
+            above = up & (most > 0) & (t + base > most + 1e-9) & ~self._capped
+            if not np.array_equal(below, self._floored & up):
+                self._floored = below
+            elif above.any():
+                self._capped, self._floored = self._capped | above, self._floored & ~above
+            else:
                 return solution
-            capped, floored = capped | above, floored & ~above
 
 
 @dataclass(frozen=True)

@@ -170,7 +170,7 @@ class Case:
         k_load, k_import, k_export = self.kvar_per_kw
         p = export_kw - import_kw - inflexible_kw
         q = export_kw * k_export - import_kw * k_import - inflexible_kw * k_load
-        return np.asarray(p @ self.incidence.T), np.asarray(q @ self.incidence.T)
+        return np.asarray((self.incidence @ p.T).T), np.asarray((self.incidence @ q.T).T)
 
     def with_scenario(self, **scales: float) -> Case:
         """The same case with some scale factors of its scenario replaced.

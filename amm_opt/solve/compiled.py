@@ -51,6 +51,10 @@ class AffineMatrix:
         """The matrix at ``theta``."""
         return sp.csr_array((self.data(theta), self.col, self._indptr), shape=self.shape)
 
+    def times(self, theta: FloatArray, v: FloatArray) -> FloatArray:
+        """The matrix at ``theta`` times ``v``."""
+        return np.bincount(self.row, weights=self.data(theta) * v[self.col], minlength=self.shape[0])
+
     def vector(self, theta: FloatArray) -> FloatArray:
         """A one-column matrix as a dense vector."""
         out = np.zeros(self.shape[0])
@@ -82,6 +86,10 @@ class AffineMap:
 
     gain: AffineMatrix
     base: AffineMatrix
+
+    def at(self, theta: FloatArray, v: FloatArray) -> FloatArray:
+        """Its value."""
+        return self.gain.times(theta, v) + self.base.vector(theta)
 
 
 @dataclass(frozen=True, eq=False)
@@ -326,10 +334,8 @@ class CompiledProgram:
 
     def values(self, v: FloatArray, theta: FloatArray) -> dict[str, FloatArray]:
         """The program's named values at variables ``v``."""
-        shapes = {name: e.shape for name, e in self.program.values.items()}
         return {
-            name: (m.gain.at(theta) @ v + m.base.vector(theta)).reshape(shapes[name], order="F")
-            for name, m in self._values.items()
+            name: m.at(theta, v).reshape(self.program.values[name].shape, order="F") for name, m in self._values.items()
         }
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from amm_opt.cases import Window
@@ -62,11 +61,11 @@ class LazyProgram:
         """Solve one interval, or say why that failed; arguments as for ``DeclaredProgram.solve``."""
         theta = self._compiled.theta(self._step, self._own, values, window)
         numbers = self._compiled.numbers(theta)
-        maps = [_Maps(i.gain.at(theta), i.base.vector(theta), e.gain.at(theta), e.base.vector(theta)) for i, e in self._powers]
-        constants = [self._step.quantities(window, m.import_base, m.export_base) for m in maps]
+        bases = [(i.base.vector(theta), e.base.vector(theta)) for i, e in self._powers]
+        constants = [self._step.quantities(window, *base) for base in bases]
         for _ in range(MAX_ROUNDS):
             active = [(j, k) for j, pool in enumerate(self._pools) for k in pool.idle]
-            rows = self._rows(active, maps)
+            rows = self._rows(active, theta)
             base = np.array([constants[j][k] for j, k in active])
             index = np.array([k for _, k in active], dtype=np.intp)
             start = np.concatenate([self._own_dual, [self._pools[j].dual.get(k, 0.0) for j, k in active]])
@@ -76,7 +75,7 @@ class LazyProgram:
             self._own_dual = point.row_dual
             for (j, k), dual in zip(active, point.network_dual, strict=True):
                 self._pools[j].dual[k] = float(dual)
-            trouble, added = self._add_violated(point, maps, window, lower, upper)
+            trouble, added = self._add_violated(point.v, theta, window, lower, upper)
             if trouble:
                 return trouble
             if not added:
@@ -84,7 +83,7 @@ class LazyProgram:
                 return self._solution(point, numbers, theta)
         return f"network rows still violated after {MAX_ROUNDS} rounds"
 
-    def _rows(self, active: list[tuple[int, int]], maps: list[_Maps]) -> FloatArray:
+    def _rows(self, active: list[tuple[int, int]], theta: FloatArray) -> FloatArray:
         """Gradient of each active limited quantity in the program's variables, (K, N)."""
         rows = np.zeros((len(active), self._compiled.size))
         for j, pool in enumerate(self._pools):
@@ -95,22 +94,23 @@ class LazyProgram:
                 for i in fresh:
                     if active[i][1] not in pool.slopes:
                         pool.slopes[active[i][1]] = _slopes(self._step, active[i][1])
-                at_import, at_export = (np.stack(s) for s in zip(*(pool.slopes[active[i][1]] for i in fresh), strict=True))
-                rows[fresh] = at_import @ maps[j].import_gain + at_export @ maps[j].export_gain
+                for side, power in enumerate(self._powers[j]):
+                    if len(power.gain.row):
+                        slopes = np.stack([pool.slopes[active[i][1]][side] for i in fresh])
+                        rows[fresh] += slopes @ power.gain.at(theta)
                 known.update({active[i][1]: rows[i].copy() for i in fresh})
             for i in place:
                 rows[i] = known[active[i][1]]
         return rows
 
     def _add_violated(
-        self, point: Point, maps: list[_Maps], window: Window, lower: FloatArray, upper: FloatArray
+        self, v: FloatArray, theta: FloatArray, window: Window, lower: FloatArray, upper: FloatArray
     ) -> tuple[str, bool]:
         """Put violated rows into use; says so where a row in use is still violated, and whether any was added."""
         tolerance = self._step.network.quantities.tolerance
         added = False
-        for pool, m in zip(self._pools, maps, strict=True):
-            imports, exports = m.import_gain @ point.v + m.import_base, m.export_gain @ point.v + m.export_base
-            u = self._step.quantities(window, imports, exports)
+        for pool, (imports, exports) in zip(self._pools, self._powers, strict=True):
+            u = self._step.quantities(window, imports.at(theta, v), exports.at(theta, v))
             excess = np.maximum(u - upper, lower - u) / tolerance
             for k in _worst(excess, self._group):
                 if k not in pool.idle:
@@ -137,14 +137,6 @@ class LazyProgram:
             for name, (rows, shape) in self._compiled.dual_rows.items()
         }
         return Solution(self._compiled.values(v, theta), duals, sign * value, point.solver)
-
-
-@dataclass(frozen=True, eq=False)
-class _Maps:
-    import_gain: sp.csr_array
-    import_base: FloatArray
-    export_gain: sp.csr_array
-    export_base: FloatArray
 
 
 def _groups(step: Step) -> NDArray[np.intp]:

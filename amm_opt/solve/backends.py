@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import clarabel
 import cvxpy as cp
@@ -22,6 +22,8 @@ FIXED = 1e-12
 """A variable whose bounds are closer than this is taken out of the problem."""
 HIGHS_QP_STEPS = 5000
 """HiGHS' active-set method for quadratic programs can cycle without end on degenerate ones."""
+POLISH = 1e-2
+"""How far from the optimum an answer may be, as a fraction of a variable's range, to be polished."""
 FEW_ROWS = 400
 """The dual Newton method is meant for at most this many rows."""
 
@@ -130,8 +132,10 @@ def solve_reduced(problem: Reduced, solver: str | None, start: FloatArray) -> Po
     if solver == "DUAL_NEWTON":
         return solve_dual_newton(problem, start)
     if solver == "CLARABEL":
-        return solve_clarabel(problem)
-    return solve_highs(problem) if solver == "HIGHS" else solve_cvxpy(problem, solver)
+        point = solve_clarabel(problem)
+    else:
+        point = solve_highs(problem) if solver == "HIGHS" else solve_cvxpy(problem, solver)
+    return polished(problem, point) if problem.separable and not point.problem else point
 
 
 def solve_dual_newton(problem: Reduced, start: FloatArray) -> Point:
@@ -145,6 +149,21 @@ def solve_dual_newton(problem: Reduced, start: FloatArray) -> Point:
     limits = (problem.row_lower, problem.row_upper, problem.lower, problem.upper)
     x, z, trouble = solve_separable(SeparableQP(problem.hessian, problem.q, rows, *limits), warm)
     return failed(trouble) if trouble else problem.point(x, z, "DUAL_NEWTON")
+
+
+def polished(problem: Reduced, point: Point) -> Point:
+    """A solver's answer to a separable program made exact by Newton steps on its own multipliers.
+
+    An answer that is further from the optimum than POLISH of a variable's range is rejected, not repaired.
+    """
+    exact = solve_dual_newton(problem, np.concatenate([point.row_dual, point.network_dual]))
+    if exact.problem:
+        return point
+    width = np.maximum(1.0, problem.upper - problem.lower)
+    off = float(np.max(np.abs(exact.v - point.v)[problem.free] / width, initial=0.0))
+    if off > POLISH:
+        return failed(f"its answer is off the optimum by {off:.1e} of a variable's range")
+    return replace(exact, solver=point.solver)
 
 
 def _sides(problem: Reduced) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:

@@ -5,7 +5,7 @@ from amm_opt.errors import AmmOptError, InputError, SolveError
 from amm_opt.market import Allocation, FairnessState, Mechanism, PriceCurve, State, deficits
 from amm_opt.network import Feeder, LinDistFlow
 from amm_opt.simulate import Run, simulate
-from amm_opt.solve import DIRECTIONS, Injection, Program, Solution, Step
+from amm_opt.solve import DIRECTIONS, Injection, Leximin, Program, Solution, Step
 from amm_opt.study import Comparison, compare
 
 __version__ = "0.1.0"
@@ -20,6 +20,7 @@ __all__ = [
     "Feeder",
     "Injection",
     "InputError",
+    "Leximin",
     "LinDistFlow",
     "Mechanism",
     "PriceCurve",

@@ -148,7 +148,8 @@ class AMM(Mechanism[FairnessState]):
 
     def settle(self, step: Step, solution: Solution | None, window: Window) -> Allocation:  # type: ignore[override]
         served = super().settle(step, solution, window)
-        return Allocation(served.import_kw, served.export_kw, *self.prices.prices(deficits(step, window)))
+        scarcity = np.zeros((2, step.n)) if solution is None else deficits(step, window)
+        return Allocation(served.import_kw, served.export_kw, *self.prices.prices(scarcity))
 
     def advance(self, state: FairnessState, allocation: Allocation, window: Window) -> FairnessState:
         served = np.stack([allocation.import_kw, allocation.export_kw])

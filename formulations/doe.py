@@ -19,17 +19,16 @@ import cvxpy as cp
 import numpy as np
 
 from amm_opt.cases import Window
-from amm_opt.errors import InputError
+from amm_opt.errors import InputError, SolveError
 from amm_opt.market import Allocation, Mechanism, NoState
 from amm_opt.market.mechanism import FloatArray, Solve
 from amm_opt.market.state import REQUEST_TOLERANCE_KW
-from amm_opt.solve import DIRECTIONS, Injection, Program, Solution, Step
+from amm_opt.solve import DIRECTIONS, Injection, Leximin, Program, Solution, Step
 
 ENROLLED = ("all", "requesting")
 PER = ("feeder", "system")
-BLOCKED = 1e-6
+MAX_NEWTON_STEPS = 100
 TIE = 1e-3
-HOLD_BACK = 1e-8
 
 
 @dataclass(frozen=True)
@@ -92,9 +91,8 @@ class EqualDOE(_Envelope):
     """Everyone gets the same limit: the largest level L that is hosted with all enrolled at L at once.
 
     A participant's limit is L, at least what its inflexible load needs and at most its connection limit, so
-    x_i = clip(L + base_i, 0, most_i). With ``per="feeder"`` each LV feeder has its own level by progressive filling
-    (lexicographic max-min): all rise together, and feeders whose level carries a multiplier at the optimum are held
-    there while the others go on. Customers on the upper tier form one more group.
+    x_i = clip(L + base_i, 0, most_i). With ``per="feeder"`` each LV feeder has its own level, and the levels are
+    lexicographically max-min. Customers on the upper tier form one more group.
 
     Args:
         enrolled: ``all`` (network practice) or ``requesting``: who is assumed to be at its limit.
@@ -117,79 +115,40 @@ class EqualDOE(_Envelope):
         return np.where(step.case.lv_feeder >= 0, step.case.lv_feeder, count - 1), count
 
     def _program(self, step: Step, direction: str) -> Program:
-        """max t, group levels L = t where rising and held elsewhere, x = offset + slope * L of one's group."""
+        """Leximin of the levels L, with x = offset + slope * L of one's group hosted."""
         group, count = self._groups(step)
-        level, t = cp.Variable(count, name="level"), cp.Variable(name="t")
-        rising, held = cp.Parameter(count, name="rising"), cp.Parameter(count, name="held")
+        level = cp.Variable(count, name="level")
         slope, offset = cp.Parameter(step.n, name="slope"), cp.Parameter(step.n, name="offset")
         x = offset + cp.multiply(slope, level[group])
-        equal = level == cp.multiply(rising, t) + held
-        limits = [equal, t <= cp.Parameter(name="top")]
-        values = {"envelope": x, "t": t}
-        return Program(cp.Maximize(t), limits, [_hosted(step, direction, x)], values, {"equal": equal})
+        limits = [level <= cp.Parameter(name="top")]
+        return Program(Leximin(level), limits, [_hosted(step, direction, x)], {"envelope": x, "level": level})
 
     def _envelope(self, step: Step, solve: Solve, direction: str, window: Window) -> Solution:
-        """Progressive filling; it stops where no rising group would be cut any more."""
-        base, most = self._reach(step, direction, window)
-        group, count = self._groups(step)
-        opposite = "export" if direction == "import" else "import"
-        wanted = window.request_kw(direction) - window.request_kw(opposite)
-        need = np.where(window.request_kw(direction) > REQUEST_TOLERANCE_KW, np.minimum(wanted, most) - base, -np.inf)
-        filling = _Filling(solve, base, most, group, count)
-        while True:
-            top = float(np.max(need, where=filling.rising[group], initial=-np.inf))
-            solution = filling.rise(max(top, float(np.max(filling.held))))
-            t = float(solution["t"])
-            blocked = filling.rising & (np.abs(solution.duals["equal"]) > BLOCKED)
-            if t >= top - HOLD_BACK * max(1.0, abs(top)) or not blocked.any() or blocked[filling.rising].all():
-                return solution
-            filling.hold(blocked, t)
+        """Newton's iteration on who is at 0 (floored), at the connection limit (capped), or moves with the level.
 
-
-class _Filling:
-    """Progressive filling of one envelope: which groups still rise, and where each participant stands."""
-
-    def __init__(self, solve: Solve, base: FloatArray, most: FloatArray, group: np.ndarray, count: int) -> None:
-        self._solve, self._base, self._most, self._group = solve, base, most, group
-        self.held = np.zeros(count)
-        self.rising = np.bincount(group, weights=most, minlength=count) > 0
-        self._capped, self._floored = np.zeros((2, len(base)), dtype=bool)
-
-    def hold(self, blocked: np.ndarray, t: float) -> None:
-        """Keep these groups at level t, a hair below it so that later programs stay feasible."""
-        self.held = np.where(blocked, t - HOLD_BACK * max(1.0, abs(t)), self.held)
-        self.rising = self.rising & ~blocked
-
-    def rise(self, top: float) -> Solution:
-        """The largest common level of the rising groups up to ``top``.
-
-        A participant of a rising group uses x = t + base, but 0 where that is negative (floored) and ``most`` where it
-        is more (capped). With the capped set fixed, use is convex in t and Newton's method on the floored set ends;
-        capping more participants only ever raises t, so the capped set grows.
+        With the capped set fixed, use is convex in the levels and Newton's method on the floored set ends; capping more
+        participants only ever raises levels, so the capped set grows. No level need exceed ``top``, where nobody would
+        be cut any more.
         """
-        base, most, up = self._base, self._most, self.rising[self._group]
-        fixed = np.clip(self.held[self._group] + base, 0.0, most)
-        while True:
-            moving = up & ~self._capped & ~self._floored & (most > 0)
-            still = np.where(up, np.where(self._capped, most, 0.0), fixed)
-            solution = self._solve(
-                {
-                    "rising": self.rising.astype(float),
-                    "held": self.held,
-                    "slope": moving.astype(float),
-                    "offset": np.where(moving, base, still),
-                    "top": top,
-                }
-            )
-            t = float(solution["t"])
-            below = up & ~self._capped & (t + base < 0)
-            above = up & (most > 0) & (t + base > most + 1e-9) & ~self._capped
-            if not np.array_equal(below, self._floored & up):
-                self._floored = below
+        base, most = self._reach(step, direction, window)
+        group, _ = self._groups(step)
+        opposite = "export" if direction == "import" else "import"
+        wanted = np.minimum(window.request_kw(direction) - window.request_kw(opposite), most)
+        top = np.max(wanted - base, where=window.request_kw(direction) > REQUEST_TOLERANCE_KW, initial=-np.inf)
+        capped, floored = np.zeros((2, step.n), dtype=bool)
+        for _ in range(MAX_NEWTON_STEPS):
+            moving = ~capped & ~floored & (most > 0)
+            offset = np.where(moving, base, np.where(capped, most, 0.0))
+            solution = solve({"slope": moving.astype(float), "offset": offset, "top": float(top)})
+            x = solution["level"][group] + base
+            below, above = ~capped & (x < 0), (most > 0) & (x > most + 1e-9) & ~capped
+            if not np.array_equal(below, floored):
+                floored = below
             elif above.any():
-                self._capped, self._floored = self._capped | above, self._floored & ~above
+                capped, floored = capped | above, floored & ~above
             else:
                 return solution
+        raise SolveError(f"{self.name}: the levels of {direction} did not settle")
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,8 @@ class Window:
         export_request_kw: generation available to export g >= 0.
         start: number of the first interval within the case.
         dt_h: length of an interval in hours.
+        usage: every limited network quantity with inflexible load alone and with every request served, (T, m) each,
+            where somebody has worked it out already (see ``Step.usage``).
     """
 
     inflexible_kw: FloatArray
@@ -77,6 +79,7 @@ class Window:
     start: int
     dt_h: float
     times: pd.DatetimeIndex
+    usage: tuple[FloatArray, FloatArray] | None = None
 
     @property
     def n_steps(self) -> int:
@@ -90,7 +93,8 @@ class Window:
     def interval(self, k: int) -> Window:
         """Interval k of this window alone, with arrays of shape (n,)."""
         arrays = (self.inflexible_kw[k], self.import_request_kw[k], self.export_request_kw[k])
-        return Window(*arrays, self.start + k, self.dt_h, self.times[k : k + 1])
+        usage = None if self.usage is None else (self.usage[0][k], self.usage[1][k])
+        return Window(*arrays, self.start + k, self.dt_h, self.times[k : k + 1], usage)
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,9 +28,11 @@ def deficits(step: Step, window: Window) -> FloatArray:
         window: one interval, arrays of shape (n,).
     """
     q = step.network.quantities
-    alone = step.quantities(window, 0.0, 0.0)
-    use = step.quantities(window, window.import_request_kw, window.export_request_kw) - alone
+    alone, asked = step.usage(window)
     inherited = np.zeros((2, step.n))
+    if np.all((asked <= q.upper) & (asked >= q.lower)):
+        return inherited
+    use = asked - alone
     for side, headroom in ((1.0, q.upper - alone), (-1.0, alone - q.lower)):
         pressed = side * use
         tight = np.flatnonzero((pressed > 0) & (pressed > headroom))

@@ -169,12 +169,16 @@ class LinDistFlow:
 
     def _shared(self, bus: int, z: FloatArray) -> FloatArray:
         """(n,) sum of ``z`` over the path that every bus shares with ``bus``."""
-        step = np.zeros(self.feeder.n_buses + 1)
+        shared = np.zeros(self.feeder.n_buses)
+        path = []
         while bus > 0:
-            step[bus] += z[bus]
-            step[self._end[bus]] -= z[bus]
+            path.append(bus)
             bus = int(self.feeder.parent[bus])
-        return np.asarray(np.cumsum(step)[:-1])
+        along = 0.0
+        for bus in reversed(path):
+            along += z[bus]
+            shared[bus : self._end[bus]] = along
+        return shared
 
     def constraints(
         self, p_kw: cp.Expression, q_kvar: cp.Expression, lower: cp.Expression, upper: cp.Expression

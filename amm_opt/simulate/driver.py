@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,8 @@ from amm_opt.solve.solvers import solver_order
 FloatArray = NDArray[np.float64]
 
 BLOCK_STEPS = 96
+BLOCK_NUMBERS = 3_000_000
+"""A block has at most this many limited quantities times intervals, which bounds memory."""
 REQUEST_SLACK = 1e-5
 
 
@@ -61,8 +63,9 @@ def simulate(
     job = _Job(step, mechanism, order)
     state: State = mechanism.initial_state(case)
     metrics, parts = Metrics(step), []
-    for start in range(first, stop, BLOCK_STEPS):
-        window = case.window(start, min(start + BLOCK_STEPS, stop))
+    length = max(1, min(BLOCK_STEPS, BLOCK_NUMBERS // len(step.network.quantities.lower)))
+    for start in range(first, stop, length):
+        window = case.window(start, min(start + length, stop))
         state, allocation = job.run_block(state, window)
         metrics.add(window, allocation)
         parts.append(allocation)
@@ -111,30 +114,31 @@ class _Job:
 
     def run_block(self, state: State, window: Window) -> tuple[State, Allocation]:
         """All intervals of a block in order."""
-        lower, upper = self.step.limits(window)
-        hosted = self._fully_hosted(window, lower, upper)
+        hosted = np.ones(window.n_steps, dtype=bool)
+        if self.programs:
+            window = replace(window, usage=self.step.usage(window))
+            hosted = self._fully_hosted(window)
         allocations = []
         for k in range(window.n_steps):
             interval = window.interval(k)
-            allocation = self._run_interval(state, interval, lower[k], upper[k], solve=not hosted[k])
+            if hosted[k]:
+                allocation = self.mechanism.settle(self.step, None, interval)
+            else:
+                allocation = self._run_interval(state, interval)
             state = self.mechanism.advance(state, allocation, interval)
             allocations.append(allocation)
         return state, _stacked(allocations)
 
-    def _fully_hosted(self, window: Window, lower: FloatArray, upper: FloatArray) -> NDArray[np.bool_]:
-        """Where nothing needs solving: there is no program, or full service is optimal and one sweep proves it."""
-        if not self.programs:
-            return np.ones(window.n_steps, dtype=bool)
+    def _fully_hosted(self, window: Window) -> NDArray[np.bool_]:
+        """Where full service is optimal and a sweep has proved that the network hosts it."""
         if not self.mechanism.full_service_optimal:
             return np.zeros(window.n_steps, dtype=bool)
-        u = self.step.quantities(window, window.import_request_kw, window.export_request_kw)
-        return np.asarray(np.all((u >= lower) & (u <= upper), axis=-1))
+        lower, upper = self.step.limits(window)
+        _, asked = self.step.usage(window)
+        return np.asarray(np.all((asked >= lower) & (asked <= upper), axis=-1))
 
-    def _run_interval(
-        self, state: State, interval: Window, lower: FloatArray, upper: FloatArray, *, solve: bool
-    ) -> Allocation:
-        if not solve:
-            return self.mechanism.settle(self.step, None, interval)
+    def _run_interval(self, state: State, interval: Window) -> Allocation:
+        lower, upper = self.step.limits(interval)
         solved: list[Solution] = []
 
         def solve_program(values: Mapping[str, Any], name: str = "") -> Solution:

@@ -1,5 +1,5 @@
 """The program contract and the ways to solve it."""
 
-from amm_opt.solve.program import DIRECTIONS, Injection, Program, Solution, Step
+from amm_opt.solve.program import DIRECTIONS, Injection, Leximin, Program, Solution, Step
 
-__all__ = ["DIRECTIONS", "Injection", "Program", "Solution", "Step"]
+__all__ = ["DIRECTIONS", "Injection", "Leximin", "Program", "Solution", "Step"]

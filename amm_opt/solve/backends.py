@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from amm_opt.solve.compiled import Numbers
 from amm_opt.solve.dual_newton import SeparableQP, solve_separable
+from amm_opt.solve.leximin import water_filling
 from amm_opt.solve.solvers import SETTINGS
 
 FloatArray = NDArray[np.float64]
@@ -129,6 +130,8 @@ def solve_reduced(problem: Reduced, solver: str | None, start: FloatArray) -> Po
         return problem.point(np.zeros(0), np.zeros(len(problem.row_lower)), "-")
     if solver is None:
         solver = "DUAL_NEWTON" if problem.separable else "HIGHS" if problem.hessian is None else "CLARABEL"
+    if solver == "WATER_FILLING":
+        return water_filling(problem)
     if solver == "DUAL_NEWTON":
         return solve_dual_newton(problem, start)
     if solver == "CLARABEL":

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from amm_opt.cases import Window
 from amm_opt.errors import InputError
-from amm_opt.solve.program import Program, Solution, Step
+from amm_opt.solve.program import Leximin, Program, Solution, Step
 from amm_opt.solve.solvers import SETTINGS
 
 FloatArray = NDArray[np.float64]
@@ -78,7 +78,7 @@ def check_program(program: Program, step: Step) -> dict[str, cp.Parameter]:
     Raises:
         InputError: with the offending expression.
     """
-    if not program.objective.is_dcp(dpp=True):
+    if not isinstance(program.objective, Leximin) and not program.objective.is_dcp(dpp=True):
         raise InputError(f"program is not DPP (linear in its parameters, convex): objective {program.objective}")
     for constraint in program.constraints:
         if not constraint.is_dcp(dpp=True):
@@ -90,7 +90,9 @@ def check_program(program: Program, step: Step) -> dict[str, cp.Parameter]:
             if expression.shape != (step.n,):
                 raise InputError(f"injection {expression} has shape {expression.shape}, not ({step.n},)")
     given = {step.inflexible_kw.id, step.import_request_kw.id, step.export_request_kw.id}
-    parts = [program.objective, *program.constraints]
+    parts: list[Any] = [*program.constraints]
+    if not isinstance(program.objective, Leximin):
+        parts.append(program.objective)
     parts += [e for i in program.injections for e in (i.import_kw, i.export_kw)]
     own: dict[str, cp.Parameter] = {}
     for parameter in {p.id: p for part in parts for p in part.parameters()}.values():

@@ -31,18 +31,25 @@ class Injection:
 
 
 @dataclass(frozen=True, eq=False)
+class Leximin:
+    """An objective: maximise the smallest element of ``level`` (a cvxpy Variable), then the next smallest, ..."""
+
+    level: cp.Variable
+
+
+@dataclass(frozen=True, eq=False)
 class Program:
     """A convex program without its network: the engine adds ``injections`` hosted by whatever network is chosen.
 
     Attributes:
-        objective: cvxpy Minimize or Maximize, parametrised (DPP).
+        objective: cvxpy Minimize or Maximize, parametrised (DPP), or Leximin.
         constraints: the mechanism's own constraints.
         injections: every net injection that must be hosted.
         values: named expressions whose numbers the mechanism reads from the solution.
         duals: named constraints whose multipliers it reads.
     """
 
-    objective: cp.Minimize | cp.Maximize
+    objective: cp.Minimize | cp.Maximize | Leximin
     constraints: Sequence[cp.Constraint]
     injections: Sequence[Injection]
     values: Mapping[str, cp.Expression]
@@ -110,12 +117,19 @@ class Step:
         reactive = cp.multiply(exports, y) - cp.multiply(imports, x) - cp.multiply(load, d)
         return self.case.incidence @ (y - x - d), self.case.incidence @ reactive
 
+    def usage(self, window: Window) -> tuple[FloatArray, FloatArray]:
+        """Every limited quantity with inflexible load alone, and with every request served, (..., m) each."""
+        if window.usage is not None:
+            return window.usage
+        asked = self.quantities(window, window.import_request_kw, window.export_request_kw)
+        return self.quantities(window, 0.0, 0.0), asked
+
     def limits(self, window: Window) -> tuple[FloatArray, FloatArray]:
         """Lower and upper limit of every limited quantity, (..., m).
 
         Inflexible load comes first: a limit that it breaks by itself is relaxed to what it uses and no further.
         """
-        alone = self.quantities(window, 0.0, 0.0)
+        alone, _ = self.usage(window)
         q = self.network.quantities
         return np.minimum(q.lower, alone), np.maximum(q.upper, alone)
 

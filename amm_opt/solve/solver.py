@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,12 @@ from amm_opt.errors import SolveError
 from amm_opt.solve.compiled import NotCompilableError
 from amm_opt.solve.declared import DeclaredProgram, check_program, check_values
 from amm_opt.solve.lazy import LazyProgram
-from amm_opt.solve.program import Program, Solution, Step
+from amm_opt.solve.leximin import numeric_program, only_levels, solve_stages, stage_program
+from amm_opt.solve.program import Leximin, Program, Solution, Step
 
 FloatArray = NDArray[np.float64]
 
+Interval = tuple[Window, FloatArray, FloatArray]
 DECLARED_DEFAULT = "CLARABEL"
 
 
@@ -34,15 +37,16 @@ class ProgramSolver:
     """
 
     def __init__(self, program: Program, step: Step, solvers: Sequence[str | None]) -> None:
-        self._program, self._step, self._solvers = program, step, tuple(solvers)
+        self._solvers = tuple(solvers)
         self._own = check_program(program, step)
-        self._declared: DeclaredProgram | None = None
-        self._lazy: LazyProgram | None = None
-        self.reason = ""
-        try:
-            self._lazy = LazyProgram(program, step, self._own)
-        except NotCompilableError as error:
-            self.reason = str(error)
+        self._levels = program.objective.level.size if isinstance(program.objective, Leximin) else 0
+        self._filled: _Form | None = None
+        if self._levels:
+            if self._solvers[0] is None and only_levels(program):
+                self._filled = _Form(numeric_program(program), step)
+            program = stage_program(program)
+        self._form = _Form(program, step)
+        self.reason = self._form.reason
 
     def solve(self, values: Mapping[str, Any], window: Window, lower: FloatArray, upper: FloatArray) -> Solution:
         """Solve one interval.
@@ -56,15 +60,48 @@ class ProgramSolver:
             SolveError: where every solver fails.
         """
         check_values(self._own, values)
+        interval = (window, lower, upper)
+        if self._filled is not None and not self._filled.reason:
+            answer = self._filled.solve("WATER_FILLING", values, *interval)
+            if isinstance(answer, Solution):
+                return answer
         failures = []
         for position, name in enumerate(self._solvers):
-            if self._lazy is not None:
-                answer = self._lazy.solve(name, values, window, lower, upper)
+            if self._levels:
+                answer = solve_stages(partial(self._stage, name, values, interval), self._levels)
             else:
-                if self._declared is None:
-                    self._declared = DeclaredProgram(self._program, self._step, self._own)
-                answer = self._declared.solve(name or DECLARED_DEFAULT, values, window, lower, upper)
+                answer = self._form.solve(name, values, *interval)
             if isinstance(answer, Solution):
                 return answer if position == 0 else answer.as_fallback()
             failures.append(f"{(name or 'automatic').lower()}: {answer}")
         raise SolveError(f"interval {window.times[0]}: " + "; ".join(failures))
+
+    def _stage(
+        self, name: str | None, values: Mapping[str, Any], interval: Interval, stage: Mapping[str, Any]
+    ) -> Solution | str:
+        return self._form.solve(name, {**values, **stage}, *interval)
+
+
+class _Form:
+    """A program in the form that it can be solved in: compiled, or else as declared."""
+
+    def __init__(self, program: Program, step: Step) -> None:
+        self._program, self._step = program, step
+        self._own = check_program(program, step)
+        self._declared: DeclaredProgram | None = None
+        self._lazy: LazyProgram | None = None
+        self.reason = ""
+        try:
+            self._lazy = LazyProgram(program, step, self._own)
+        except NotCompilableError as error:
+            self.reason = str(error)
+
+    def solve(
+        self, solver: str | None, values: Mapping[str, Any], window: Window, lower: FloatArray, upper: FloatArray
+    ) -> Solution | str:
+        """The solution, or why there is none."""
+        if self._lazy is not None:
+            return self._lazy.solve(solver, values, window, lower, upper)
+        if self._declared is None:
+            self._declared = DeclaredProgram(self._program, self._step, self._own)
+        return self._declared.solve(solver or DECLARED_DEFAULT, values, window, lower, upper)

@@ -1,0 +1,121 @@
+"""Lexicographic max-min: raise the smallest level as far as possible, then the next smallest, and so on.
+
+Any convex program: stages of ``max t`` in which all levels that can still rise are at least t; levels whose bound
+carries a multiplier are held, because no solution that keeps the others at t raises them (progressive filling;
+B. Radunovic and J.-Y. Le Boudec, IEEE/ACM Trans. Networking 15(5), 2007, doi 10.1109/TNET.2007.896231).
+
+Linear limits that rising levels only press on: the same by water filling, one division per limit and stage, without
+a solver. Each level then has a bottleneck: a limit that binds, in which it is among the largest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import cvxpy as cp
+import numpy as np
+from numpy.typing import NDArray
+
+from amm_opt.solve.program import Leximin, Program, Solution
+
+if TYPE_CHECKING:
+    from amm_opt.solve.backends import Point, Reduced
+
+FloatArray = NDArray[np.float64]
+
+BLOCKED = 1e-6
+"""A multiplier above this (they sum to 1) means that the level is blocked."""
+HOLD_BACK = 1e-8
+"""Held levels stay this fraction below what was reached, so that the next stage is feasible."""
+SAME = 1e-12
+
+
+def stage_program(program: Program) -> Program:
+    """One stage: max t subject to level >= rising t + held, with that constraint's multipliers as ``at_least``."""
+    assert isinstance(program.objective, Leximin)
+    level = program.objective.level
+    t = cp.Variable(name="t")
+    rising = cp.Parameter(level.size, nonneg=True, name="leximin_rising")
+    at_least = level >= cp.multiply(rising, t) + cp.Parameter(level.size, name="leximin_held")
+    return replace(
+        program,
+        objective=cp.Maximize(t),
+        constraints=[*program.constraints, at_least],
+        values={**program.values, "leximin_t": t, "leximin_level": level},
+        duals={**program.duals, "leximin_at_least": at_least},
+    )
+
+
+def solve_stages(solve: Any, size: int) -> Solution | str:
+    """Run the stages; ``solve(values)`` solves one or says why not."""
+    rising, held = np.ones(size, dtype=bool), np.zeros(size)
+    while True:
+        answer = solve({"leximin_rising": rising.astype(float), "leximin_held": held})
+        if isinstance(answer, str):
+            return answer
+        t = float(answer["leximin_t"])
+        blocked = rising & (np.abs(answer.duals["leximin_at_least"]) > BLOCKED)
+        if not blocked.any() or not (rising & ~blocked).any():
+            return replace(answer, objective=float(np.min(answer["leximin_level"])))
+        held = np.where(blocked, t - HOLD_BACK * max(1.0, abs(t)), held)
+        rising &= ~blocked
+
+
+def water_filling(problem: Reduced) -> Point:
+    """Leximin of all variables of ``problem``, or why its limits do not allow this short way."""
+    from amm_opt.solve.backends import failed
+
+    if problem.own.shape[0]:
+        return failed("water filling takes no constraints but bounds")
+    rows, limit = _one_sided(problem.network, problem.row_lower, problem.row_upper)
+    if np.any((rows < 0).any(axis=1) & (rows > 0).any(axis=1)):
+        return failed("a limit that some levels press on and others relieve")
+    rows, limit = rows[(rows > 0).any(axis=1)], limit[(rows > 0).any(axis=1)]
+    level = fill(rows, limit, problem.upper)
+    if not np.all(np.isfinite(level)):
+        return failed("a level has no limit")
+    if np.any(level < problem.lower):
+        return failed("a level has a lower bound that is not hosted")
+    return problem.point(level, np.zeros(len(problem.row_lower)), "WATER_FILLING")
+
+
+def _one_sided(rows: FloatArray, lower: FloatArray, upper: FloatArray) -> tuple[FloatArray, FloatArray]:
+    above, below = np.isfinite(upper), np.isfinite(lower)
+    return np.concatenate([rows[above], -rows[below]]), np.concatenate([upper[above], -lower[below]])
+
+
+def fill(rows: FloatArray, limit: FloatArray, upper: FloatArray) -> FloatArray:
+    """Leximin-optimal levels subject to rows @ level <= limit, level <= upper, with rows >= 0.
+
+    Args:
+        rows: (K, G); limit: (K,); upper: (G,), infinite where a level has no bound of its own.
+    """
+    level = np.full(len(upper), np.inf)
+    rising = np.ones(len(upper), dtype=bool)
+    used = np.zeros(len(limit))
+    while rising.any():
+        press = rows[:, rising].sum(axis=1)
+        reach = np.where(press > 0, (limit - used) / np.where(press > 0, press, 1.0), np.inf)
+        t = min(float(np.min(reach, initial=np.inf)), float(np.min(upper[rising])))
+        if np.isinf(t):
+            break
+        tight = reach <= t + SAME * max(1.0, abs(t))
+        stop = rising & ((rows[tight] > 0).any(axis=0) | (upper <= t))
+        level[stop] = t
+        used += rows[:, stop].sum(axis=1) * t
+        rising &= ~stop
+    return level
+
+
+def numeric_program(program: Program) -> Program:
+    """The program with a constant objective: what water filling needs compiled."""
+    return replace(program, objective=cp.Minimize(cp.Constant(0.0)))
+
+
+def only_levels(program: Program) -> bool:
+    """Whether the levels are all the variables there are."""
+    assert isinstance(program.objective, Leximin)
+    parts: Sequence[Any] = [*program.constraints, *(e for i in program.injections for e in (i.import_kw, i.export_kw))]
+    return {v.id for part in parts for v in part.variables()} == {program.objective.level.id}

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
-from dataclasses import fields, is_dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, ClassVar, get_origin, get_type_hints
 
 from amm_opt.errors import InputError, unknown
 from amm_opt.market import Mechanism
@@ -83,10 +82,9 @@ def _from_script(path: Path, class_name: str) -> type[Mechanism[Any]]:
 
 def parameters_of(kind: type[Mechanism[Any]]) -> dict[str, tuple[Any, Any]]:
     """Parameters that a user may set: name -> (type, default)."""
-    if not is_dataclass(kind):
-        return {}
-    hints = get_type_hints(kind)
-    return {f.name: (hints[f.name], f.default) for f in fields(kind) if f.init}
+    given = getattr(kind, "__dataclass_fields__", {}).values()
+    hints = get_type_hints(kind) if given else {}
+    return {f.name: (hints[f.name], f.default) for f in given if f.init and get_origin(hints[f.name]) is not ClassVar}
 
 
 def _options(kind: type[Mechanism[Any]], text: str) -> dict[str, Any]:

@@ -222,17 +222,18 @@ class _Resumed(AMM):
 
 @pytest.mark.parametrize("options", [{}, {"rho": 0.0}, {"priority": "deficit"}, {"idle": "decay"}], ids=str)
 def test_a_run_split_in_two_equals_the_whole(options: dict[str, Any]) -> None:
-    first = ao.simulate(scarce(), AMM(**options), steps=slice(60, 72))
+    case = scarce().with_scenario(capacity_scale=1.5)  # voltages bind, so priorities decide
+    first = ao.simulate(case, AMM(**options), steps=slice(60, 72))
     assert first.state.shortage.max() > 0.05
-    second = ao.simulate(scarce(), _Resumed(start=first.state.arrays(), **options), steps=slice(72, 96))
-    one = ao.simulate(scarce(), AMM(**options), steps=slice(60, 96))
+    second = ao.simulate(case, _Resumed(start=first.state.arrays(), **options), steps=slice(72, 96))
+    one = ao.simulate(case, AMM(**options), steps=slice(60, 96))
     for name in ("import_kw", "export_kw", "import_price", "export_price"):
         parts = [getattr(run.allocation, name) for run in (first, second)]
         np.testing.assert_allclose(np.concatenate(parts), getattr(one.allocation, name), atol=1e-5)
     for name, array in one.state.arrays().items():
         np.testing.assert_allclose(second.state.arrays()[name], array, atol=1e-5)
-    forgot = ao.simulate(scarce(), AMM(**options), steps=slice(72, 96))
-    assert difference(forgot, second) > 1e-3
+    forgot = ao.simulate(case, AMM(**options), steps=slice(72, 96))
+    assert difference(forgot, second) > 0.02
 
 
 power = st.one_of(st.just(0.0), st.floats(0.0, 40.0), st.floats(0.0, 1e-8))

@@ -162,8 +162,13 @@ class Case:
         return ratio[0], ratio[1], ratio[2]
 
     def connection_kw(self, direction: str) -> FloatArray:
-        """(n,) connection limit in ``"import"`` or ``"export"`` direction."""
-        return np.asarray(self.participants[f"connection_{direction}_kw"], dtype=float)
+        """(n,) connection limit in ``"import"`` or ``"export"`` direction.
+
+        A scenario that scales requests or load up scales the connections with them.
+        """
+        s = self.scenario
+        scale = max(1.0, s.load_scale, s.import_scale if direction == "import" else s.export_scale)
+        return np.asarray(self.participants[f"connection_{direction}_kw"], dtype=float) * scale
 
     def bus_injections(self, inflexible_kw: Any, import_kw: Any, export_kw: Any) -> tuple[FloatArray, FloatArray]:
         """Net injections of buses for (..., n) participant powers.

@@ -203,10 +203,12 @@ def checked_sessions(
         return table, problems
     table = table.reset_index(drop=True)
     place = {name: i for i, name in enumerate(participants)}
-    who = table["participant"].map(place)
+    code, seen = pd.factorize(table["participant"])
+    known = np.array([place.get(name, -1) for name in seen] + [-1])
+    who = pd.Series(known[code], index=table.index)
     problems += [
         f"sessions: row {i + 1}: unknown participant {table['participant'].iloc[i]!r}"
-        for i in np.flatnonzero(who.isna())[:20]
+        for i in np.flatnonzero(who < 0)[:20]
     ]
     try:
         arrival, departure = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar, cast
 
 import numpy as np
@@ -87,7 +87,6 @@ class Mechanism(Generic[StateT]):
     def __str__(self) -> str:
         """The spec that makes this mechanism: its name and the parameters that differ from their defaults."""
         name = self.name or type(self).__name__
-        if not is_dataclass(self):
-            return name
-        changed = [f"{f.name}={getattr(self, f.name)}" for f in fields(self) if getattr(self, f.name) != f.default]
+        given = getattr(self, "__dataclass_fields__", {}).values()
+        changed = [f"{f.name}={getattr(self, f.name)}" for f in given if getattr(self, f.name) != f.default]
         return f"{name}:{','.join(changed)}" if changed else name

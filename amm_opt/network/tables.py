@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import cmath
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import networkx as nx
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
+from scipy.sparse.csgraph import connected_components
 
 from amm_opt.errors import InputError, shorten
 
@@ -84,6 +87,9 @@ def _phases(value: object, default: tuple[str, ...]) -> tuple[str, ...] | None:
 
 def _matrix(r: object, x: object, k: int) -> np.ndarray | None:
     """Symmetric k x k impedance from two numbers or two lower triangles ("0.3 | 0.1 0.3"); None if malformed."""
+
+    if k == 1 and isinstance(r, float | int) and isinstance(x, float | int):
+        return np.array([[complex(r, x)]])
 
     def triangle(value: object) -> np.ndarray | None:
         rows = [part.split() for part in str(value).split("|")]
@@ -231,16 +237,16 @@ def _checked_impedances(
             if not set(own) <= set(phases_of.get(end) or own)
         ]
         z = _matrix(r, x, len(own))
-        if z is None or not np.all(np.isfinite(z)):
+        if z is None or not all(map(cmath.isfinite, z.flat)):
             problems.append(
                 f"branch {name!r}: r_ohm = {r}, x_ohm = {x} must be finite numbers"
                 + (f" (a lower triangle for {len(own)} phases)" if len(own) > 1 else "")
             )
             z = np.eye(len(own), dtype=complex)
         elif kind == "switch":
-            if np.any(np.diag(z).real < 0):
+            if any(own_z.real < 0 for own_z in z.diagonal()):
                 problems.append(f"branch {name!r}: r_ohm = {r} must not be negative")
-        elif np.any(np.diag(z).real < 0) or np.any(np.diag(z).imag < 0) or np.any(np.abs(np.diag(z)) == 0):
+        elif any(own_z.real < 0 or own_z.imag < 0 or own_z == 0 for own_z in z.diagonal()):
             problems.append(
                 f"branch {name!r}: impedance r_ohm = {r}, x_ohm = {x} must be positive (only a switch may have zero)"
             )
@@ -255,10 +261,20 @@ def _checked_impedances(
     return branches, problems
 
 
+def _is_tree(names: set[str], branches: pd.DataFrame) -> bool:
+    place = {name: i for i, name in enumerate(names)}
+    ends = ([place[b] for b in branches[end]] for end in ("from_bus", "to_bus"))
+    links = sp.coo_array((np.ones(len(branches)), tuple(ends)), shape=(len(names), len(names)))
+    return len(branches) == len(names) - 1 and connected_components(links, directed=False)[0] == 1
+
+
 def _topology_problems(buses: pd.DataFrame, branches: pd.DataFrame) -> Iterator[str]:
     names = set(buses["name"].dropna())
     used = branches[branches["closed"] & branches["from_bus"].isin(names) & branches["to_bus"].isin(names)]
     used = used[used["from_bus"] != used["to_bus"]]
+    sources = buses["name"][buses["v_source_pu"].notna()]
+    if len(sources) == 1 and _is_tree(names, used):
+        return
     graph: nx.Graph[str] = nx.Graph()
     graph.add_nodes_from(buses["name"].dropna())
     label: dict[frozenset[str], str] = {}
@@ -271,7 +287,6 @@ def _topology_problems(buses: pd.DataFrame, branches: pd.DataFrame) -> Iterator[
         for cycle in nx.cycle_basis(graph):
             around = zip(cycle, [*cycle[1:], cycle[0]], strict=True)
             yield f"cycle: open one of the branches {shorten((label[frozenset(e)] for e in around), 20)}"
-    sources = buses["name"][buses["v_source_pu"].notna()]
     reached = set().union(*(nx.node_connected_component(graph, s) for s in sources)) if len(sources) else names
     for island in nx.connected_components(graph.subgraph(names - reached)):
         yield f"island: no closed branch joins {shorten(sorted(island))} to the source"

@@ -14,7 +14,7 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 import scipy.sparse as sp
-from cvxpy.constraints import NonNeg, Zero
+from cvxpy.constraints import SOC, ExpCone, NonNeg, Zero
 from numpy.typing import NDArray
 
 from amm_opt.cases import Window
@@ -25,7 +25,14 @@ IntArray = NDArray[np.intp]
 
 
 class NotCompilableError(Exception):
-    """The program has no linear or quadratic form; the message names the reason."""
+    """The program has no linear or quadratic form; the message names the reason.
+
+    ``needs`` names the cones that a solver must have instead (``socp``, ``exp``).
+    """
+
+    def __init__(self, message: str, needs: frozenset[str] = frozenset()) -> None:
+        super().__init__(message)
+        self.needs = needs
 
 
 class AffineMatrix:
@@ -53,7 +60,8 @@ class AffineMatrix:
 
     def times(self, theta: FloatArray, v: FloatArray) -> FloatArray:
         """The matrix at ``theta`` times ``v``."""
-        return np.bincount(self.row, weights=self.data(theta) * v[self.col], minlength=self.shape[0])
+        weights = self.data(theta) * v[self.col]
+        return np.bincount(self.row, weights=weights, minlength=self.shape[0]).astype(float, copy=False)
 
     def vector(self, theta: FloatArray) -> FloatArray:
         """A one-column matrix as a dense vector."""
@@ -78,6 +86,13 @@ class Numbers:
     rows: sp.csr_array
     row_lower: FloatArray
     row_upper: FloatArray
+
+    def objective(self, v: FloatArray) -> float:
+        """The value at ``v``."""
+        if self.matrix is not None:
+            return float(0.5 * v @ (self.matrix @ v) + self.q @ v + self.offset)
+        assert self.hessian is not None
+        return float((0.5 * self.hessian * v + self.q) @ v + self.offset)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +127,8 @@ class CompiledProgram:
     """The numbers of one program as a function of its parameters.
 
     Raises:
-        NotCompilableError: where the program needs cones beyond linear constraints, or a value or dual that the compiled
-            form cannot give.
+        NotCompilableError: where the program needs cones beyond linear constraints, or a value or dual that the
+            compiled form cannot give.
     """
 
     def __init__(self, program: Program, step: Step) -> None:
@@ -127,8 +142,10 @@ class CompiledProgram:
         links = [z == e for z, e in zip(carriers, wanted, strict=True)]
         problem = cp.Problem(program.objective, [*program.constraints, *links])
         form = problem.get_problem_data("CLARABEL")[0]["param_prob"]
-        if any(not isinstance(c, Zero | NonNeg) for c in form.constraints):
-            raise NotCompilableError("the program has cones beyond linear constraints")
+        cones = {type(c) for c in form.constraints} - {Zero, NonNeg}
+        if cones:
+            needs = frozenset({SOC: "socp", ExpCone: "exp"}.get(c, c.__name__) for c in cones)
+            raise NotCompilableError("the program has cones beyond linear constraints", needs)
         self.maximise = isinstance(program.objective, cp.Maximize)
         self._parameters = {p.id: p for p in form.parameters}
         self._columns = {i: c for i, c in form.param_id_to_col.items() if i in self._parameters}
@@ -138,6 +155,7 @@ class CompiledProgram:
         self.keep = np.setdiff1d(np.arange(form.x.size), np.concatenate(carried))
         self._place = np.full(form.x.size, -1, dtype=np.intp)
         self._place[self.keep] = np.arange(len(self.keep))
+        self.dual_rows: dict[str, tuple[IntArray, tuple[int, ...]]] = {}
         self._objective(form)
         maps = self._constraints(form, program, links)
         self.powers = maps[: len(powers)]
@@ -151,6 +169,11 @@ class CompiledProgram:
     def size(self) -> int:
         """Number of variables N."""
         return len(self.keep)
+
+    @property
+    def quadratic(self) -> bool:
+        """Whether the objective has squares."""
+        return self._matrix is not None
 
     @property
     def n_rows(self) -> int:
@@ -184,7 +207,6 @@ class CompiledProgram:
             equality[span[c.id]] = isinstance(c, Zero)
         self._split_bounds(row, col, tensor, own, equality, form.x.size)
         general = {r: i for i, r in enumerate(self._general.tolist())}
-        self.dual_rows: dict[str, tuple[IntArray, tuple[int, ...]]] = {}
         for name, c in program.duals.items():
             if not all(r in general for r in span[c.id].tolist()):
                 raise NotCompilableError(f"the constraint whose dual is {name!r} became a bound")
@@ -290,7 +312,7 @@ class CompiledProgram:
         np.minimum.at(upper, self._bound_variable[up], limit[up])
         base = -self._row_base.vector(theta)
         q, offset = np.asarray(self._q @ theta), float((self._offset @ theta)[0])
-        hessian, matrix, keep = None, None, slice(None)
+        hessian, matrix, keep = None, None, np.ones(len(base), dtype=bool)
         if self._matrix is None:
             hessian = np.zeros(self.size)
         elif np.array_equal(self._matrix.row, self._matrix.col):
@@ -303,7 +325,7 @@ class CompiledProgram:
             offset += self._put_back(theta, base, q, hessian)
             lower[self._lifted.variable] = upper[self._lifted.variable] = 0.0
             keep = self._lifted.other_rows(len(base))
-            rows = rows[keep]
+            rows = sp.csr_array(rows[keep])
         return Numbers(
             q=q,
             offset=offset,

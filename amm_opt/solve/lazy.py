@@ -48,6 +48,7 @@ class LazyProgram:
     def __init__(self, program: Program, step: Step, own: Mapping[str, Any]) -> None:
         self._step, self._own = step, own
         self._compiled = CompiledProgram(program, step)
+        self.quadratic = self._compiled.quadratic
         powers = self._compiled.powers
         self._powers = list(zip(powers[::2], powers[1::2], strict=True))
         self._constant = [imports.gain.constant and exports.gain.constant for imports, exports in self._powers]
@@ -129,8 +130,7 @@ class LazyProgram:
 
     def _solution(self, point: Point, numbers: Numbers, theta: FloatArray) -> Solution:
         v = point.v
-        curved = numbers.hessian * v if numbers.hessian is not None else numbers.matrix @ v
-        value = float(0.5 * v @ curved + numbers.q @ v + numbers.offset)
+        value = numbers.objective(v)
         sign = -1.0 if self._compiled.maximise else 1.0
         duals = {
             name: point.row_dual[rows].reshape(shape, order="F")

@@ -10,7 +10,7 @@ a solver. Each level then has a bottleneck: a limit that binds, in which it is a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +48,7 @@ def stage_program(program: Program) -> Program:
     )
 
 
-def solve_stages(solve: Any, size: int) -> Solution | str:
+def solve_stages(solve: Callable[[Mapping[str, Any]], Solution | str], size: int) -> Solution | str:
     """Run the stages; ``solve(values)`` solves one or says why not."""
     rising, held = np.ones(size, dtype=bool), np.zeros(size)
     while True:

@@ -16,6 +16,7 @@ from amm_opt.solve.declared import DeclaredProgram, check_program, check_values
 from amm_opt.solve.lazy import LazyProgram
 from amm_opt.solve.leximin import numeric_program, only_levels, solve_stages, stage_program
 from amm_opt.solve.program import Leximin, Program, Solution, Step
+from amm_opt.solve.solvers import require
 
 FloatArray = NDArray[np.float64]
 
@@ -34,6 +35,9 @@ class ProgramSolver:
 
     Attributes:
         reason: why the program is not compiled, or an empty text.
+
+    Raises:
+        InputError: where the program is not DPP, or the first solver lacks what it needs.
     """
 
     def __init__(self, program: Program, step: Step, solvers: Sequence[str | None]) -> None:
@@ -47,6 +51,7 @@ class ProgramSolver:
             program = stage_program(program)
         self._form = _Form(program, step)
         self.reason = self._form.reason
+        require(self._solvers[0], self._form.needs)
 
     def solve(self, values: Mapping[str, Any], window: Window, lower: FloatArray, upper: FloatArray) -> Solution:
         """Solve one interval.
@@ -93,8 +98,10 @@ class _Form:
         self.reason = ""
         try:
             self._lazy = LazyProgram(program, step, self._own)
+            self.needs = frozenset({"qp" if self._lazy.quadratic else "lp"})
         except NotCompilableError as error:
             self.reason = str(error)
+            self.needs = error.needs
 
     def solve(
         self, solver: str | None, values: Mapping[str, Any], window: Window, lower: FloatArray, upper: FloatArray

@@ -76,3 +76,24 @@ def solver_order(name: str | None) -> tuple[str | None, ...]:
     if not known[wanted].installed:
         raise InputError(f"solver {name!r} is not installed: pip install {known[wanted].package}")
     return (wanted, *(s for s in ready if s != wanted))
+
+
+_MEANING = {"lp": "linear", "qp": "quadratic", "socp": "second-order cone", "exp": "exponential cone"}
+
+
+def require(name: str | None, needs: frozenset[str]) -> None:
+    """Check that a named solver can solve what a program needs.
+
+    Raises:
+        InputError: which capability is missing, and which installed solvers have it.
+    """
+    if name is None:
+        return
+    known = solvers()
+    for need in sorted(needs):
+        if not getattr(known[name], need, False):
+            able = [s.lower() for s, info in known.items() if info.installed and getattr(info, need, False)]
+            raise InputError(
+                f"solver {name.lower()!r} cannot solve {_MEANING.get(need, need)} programs, which this mechanism needs;"
+                f" valid choices: {', '.join(able) or 'none installed'}"
+            )

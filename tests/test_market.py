@@ -198,13 +198,14 @@ def test_matching_by_hand(rho: float) -> None:
     case = one_transformer(12, [1.0, 1.0], [10.0, 20.0], [0.0, 0.0])
     run = ao.simulate(case, AMM(rho=rho), steps=1)
     np.testing.assert_allclose(run.allocation.import_kw[0], [10 / 3, 20 / 3], atol=2e-4)
-    # with unequal shortage memory 0.5 and 0: weights 2 and 1; x = (10 - a, 20 - b) with 2 (1 + rho a/10) = 1 + rho b/20
+    # weights 1.2 and 1, x = (10 - a, 20 - b), a + b = 20: 1.2 (1 + rho a / 10) = 1 + rho (20 - a) / 20
+    a = (rho - 0.2) / (0.17 * rho)
     mechanism = AMM(rho=rho)
-    state = state_of([0.5, 0.0])
+    state = state_of([0.1, 0.0])
     job, step, window = _job(mechanism, case)
     limits = step.limits(window)
     found = job.programs[""].solve(mechanism.parameters(step, state, window), window, *limits)["import"]
-    np.testing.assert_allclose(found, [XX], atol=2e-4)
+    np.testing.assert_allclose(found, [10 - a, a], atol=2e-4)
 
 
 def _job(mechanism: AMM, case: ao.Case) -> tuple[driver._Job, ao.Step, ao.Window]:

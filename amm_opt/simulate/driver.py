@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from amm_opt.cases import Case, Window
 from amm_opt.errors import InputError, SolveError
@@ -18,6 +19,7 @@ from amm_opt.registry import mechanism as mechanism_from_spec
 from amm_opt.registry import network_model
 from amm_opt.simulate.metrics import Metrics
 from amm_opt.simulate.run import Run
+from amm_opt.solve.audit import Audit
 from amm_opt.solve.program import Program, Solution, Step
 from amm_opt.solve.solver import ProgramSolver
 from amm_opt.solve.solvers import solver_order
@@ -63,14 +65,15 @@ def simulate(
     job = _Job(step, mechanism, order)
     state: State = mechanism.initial_state(case)
     metrics, parts = Metrics(step), []
-    length = max(1, min(BLOCK_STEPS, BLOCK_NUMBERS // len(step.network.quantities.lower)))
-    for start in range(first, stop, length):
-        window = case.window(start, min(start + length, stop))
-        state, allocation = job.run_block(state, window)
-        metrics.add(window, allocation)
-        parts.append(allocation)
-        if progress:
-            progress(window.start + window.n_steps - first, stop - first)
+    with threadpool_limits(limits=1, user_api="blas"):
+        length = max(1, min(BLOCK_STEPS, BLOCK_NUMBERS // len(step.network.quantities.lower)))
+        for start in range(first, stop, length):
+            window = case.window(start, min(start + length, stop))
+            state, allocation = job.run_block(state, window)
+            metrics.add(window, allocation)
+            parts.append(allocation)
+            if progress:
+                progress(window.start + window.n_steps - first, stop - first)
     seconds = time.perf_counter() - began
     return Run(
         case=case,
@@ -84,6 +87,7 @@ def simulate(
         summary=pd.Series(metrics.summary(seconds, len(job.failed), len(job.fallback)), name=str(mechanism)),
         failed_steps=tuple(job.failed),
         fallback_steps=tuple(job.fallback),
+        audit=job.audit,
     )
 
 
@@ -97,6 +101,7 @@ class _Job:
     failed: list[int] = field(default_factory=list)
     fallback: list[int] = field(default_factory=list)
     used: dict[str, int] = field(default_factory=dict)
+    audit: Audit | None = None
     programs: dict[str, ProgramSolver] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -145,6 +150,8 @@ class _Job:
             solution = self.programs[name].solve(values, interval, lower, upper)
             solved.append(solution)
             self.used[solution.solver] = self.used.get(solution.solver, 0) + 1
+            if solution.audit is not None:
+                self.audit = solution.audit.worst(self.audit)
             return solution
 
         try:

@@ -14,6 +14,7 @@ from amm_opt.cases import Case, Window
 from amm_opt.market import Allocation, Mechanism, State
 from amm_opt.market.state import served_ratio
 from amm_opt.simulate.metrics import by_feeder
+from amm_opt.solve import Audit
 
 FloatArray = NDArray[np.float64]
 
@@ -30,6 +31,7 @@ class Run:
         solver: the solvers that really solved, most used first, joined by ``+``; ``-`` where none was needed.
         failed_steps: intervals in which every solver failed and nobody was served.
         fallback_steps: intervals solved by another solver than the first choice.
+        audit: the worst residuals and duality gap of all solves; None where nothing was solved.
     """
 
     case: Case
@@ -43,6 +45,7 @@ class Run:
     summary: pd.Series[float]
     failed_steps: tuple[int, ...]
     fallback_steps: tuple[int, ...]
+    audit: Audit | None
 
     @property
     def window(self) -> Window:

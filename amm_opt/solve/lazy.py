@@ -8,13 +8,14 @@ next interval. The answer satisfies every row, so it is the optimum of the full 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from amm_opt.cases import Window
+from amm_opt.solve.audit import audit
 from amm_opt.solve.backends import Point, reduced, solve_reduced
 from amm_opt.solve.compiled import CompiledProgram, Numbers
 from amm_opt.solve.program import Program, Solution, Step
@@ -70,7 +71,8 @@ class LazyProgram:
             base = np.array([constants[j][k] for j, k in active])
             index = np.array([k for _, k in active], dtype=np.intp)
             start = np.concatenate([self._own_dual, [self._pools[j].dual.get(k, 0.0) for j, k in active]])
-            point = solve_reduced(reduced(numbers, rows, lower[index] - base, upper[index] - base), solver, start)
+            low, high = lower[index] - base, upper[index] - base
+            point = solve_reduced(reduced(numbers, rows, low, high), solver, start)
             if point.problem:
                 return point.problem
             self._own_dual = point.row_dual
@@ -80,8 +82,13 @@ class LazyProgram:
             if trouble:
                 return trouble
             if not added:
+                checked = None
+                if point.solver != "WATER_FILLING":
+                    checked = audit(numbers, point.v, point.row_dual, rows, low, high, point.network_dual)
+                    if not checked.passed:
+                        return f"the audit failed: {checked}"
                 self._age(active, point)
-                return self._solution(point, numbers, theta)
+                return replace(self._solution(point, numbers, theta), audit=checked)
         return f"network rows still violated after {MAX_ROUNDS} rounds"
 
     def _rows(self, active: list[tuple[int, int]], theta: FloatArray) -> FloatArray:

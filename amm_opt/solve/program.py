@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from amm_opt.cases import Case, Window
 from amm_opt.network import LinDistFlow
+from amm_opt.solve.audit import Audit
 
 FloatArray = NDArray[np.float64]
 
@@ -58,12 +59,13 @@ class Program:
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """Numbers of a solved program: named values and duals, objective, and which solver found it."""
+    """Numbers of a solved program: named values and duals, objective, which solver found it, and its audit."""
 
     values: Mapping[str, FloatArray]
     duals: Mapping[str, FloatArray]
     objective: float
     solver: str
+    audit: Audit | None = None
     fallback: bool = False
 
     def __getitem__(self, name: str) -> FloatArray:

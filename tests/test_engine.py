@@ -1,0 +1,340 @@
+"""The compiled engine with lazy network rows against the program as declared, other solvers, and failures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from small import difference, one_transformer, small_case, step_of
+
+import amm_opt as ao
+from amm_opt.cases import Case, Window
+from amm_opt.market import FairnessState, Mechanism
+from amm_opt.solve import Program, Solution, Step, lazy
+from amm_opt.solve.backends import failed
+from amm_opt.solve.compiled import AffineMatrix
+from amm_opt.solve.declared import DeclaredProgram, check_program
+from amm_opt.solve.leximin import solve_stages, stage_program
+from amm_opt.solve.program import Leximin
+from amm_opt.solve.solver import ProgramSolver
+from amm_opt.solve.solvers import solvers
+from formulations import AMM, EqualDOE, GreedyDOE
+
+FloatArray = NDArray[np.float64]
+AUTOMATIC = (None,)
+INSTALLED = [name for name, info in solvers().items() if info.installed]
+
+
+@lru_cache
+def scarce(seed: int, buses: int = 130) -> Case:
+    case = ao.load_case(f"synthetic:buses={buses},days=1,seed={seed}")
+    return case.with_scenario(import_scale=2.5, export_scale=1.5, capacity_scale=1.2)
+
+
+class Reference:
+    """One program as declared, with every network row, by Clarabel; Leximin by its stages."""
+
+    def __init__(self, program: Program, step: Step) -> None:
+        self._levels = program.objective.level.size if isinstance(program.objective, Leximin) else 0
+        program = stage_program(program) if self._levels else program
+        self._declared = DeclaredProgram(program, step, check_program(program, step))
+
+    def solve(self, values: Mapping[str, Any], *interval: Any) -> Solution:
+        def stage(more: Mapping[str, Any]) -> Solution | str:
+            return self._declared.solve("CLARABEL", {**values, **more}, *interval)
+
+        answer = solve_stages(stage, self._levels) if self._levels else stage({})
+        assert isinstance(answer, Solution), answer
+        return answer
+
+
+def random_state(n: int, seed: int) -> FairnessState:
+    rng = np.random.default_rng(seed)
+    asked = rng.uniform(1, 9, (2, n))
+    return FairnessState(rng.random((2, n)), asked * rng.uniform(0.3, 1, (2, n)), asked)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize(
+    "mechanism",
+    [
+        AMM(),
+        AMM(rho=0.1, priority="inverse_ratio"),
+        AMM(rho=0),
+        GreedyDOE(),
+        GreedyDOE(enrolled="requesting"),
+        EqualDOE(),
+        EqualDOE(enrolled="requesting", per="system"),
+    ],
+    ids=str,
+)
+def test_engine_equals_the_declared_program(mechanism: Mechanism[Any], seed: int) -> None:
+    case = scarce(seed)
+    step = step_of(case)
+    declared = mechanism.program(step)
+    assert declared is not None
+    named = {"": declared} if isinstance(declared, Program) else declared
+    fast = {name: ProgramSolver(p, step, AUTOMATIC) for name, p in named.items()}
+    slow = {name: Reference(p, step) for name, p in named.items()}
+    state = random_state(step.n, seed) if isinstance(mechanism, AMM) else mechanism.initial_state(case)
+    compared = binding = 0
+    for k in (24, 28, 36, 44):
+        window = case.window(k, k + 1).interval(0)
+        limits = step.limits(window)
+
+        def solve(values: Any, name: str = "", window: Window = window, limits: Any = limits) -> Solution:
+            nonlocal compared, binding
+            a = fast[name].solve(values, window, *limits)
+            b = slow[name].solve(values, window, *limits)
+            compared += 1
+            assert a.objective == pytest.approx(b.objective, rel=1e-6, abs=1e-6)
+            for key in set(named[name].values) - {"t"}:
+                size = np.maximum(1.0, np.abs(b[key]))
+                assert np.max(np.abs(a[key] - b[key]) / size) < 1e-5, key
+            for injection in named[name].injections:
+                p, q = step.bus_power(injection)
+                u = step.network.evaluate(p.value, q.value)  # at the reference's solution
+                binding += bool(np.any((u > limits[1] - 1e-6) | (u < limits[0] + 1e-6)))
+            return a
+
+        mechanism.clear(step, solve, state, window)
+    assert compared >= 4
+    assert binding >= 3
+    assert all(p.reason == "" for p in fast.values())
+
+
+def shared_level(step: Step) -> Program:
+    """max t with x_i = a_i t for everybody: its multipliers are a_i-weighted shares of one binding limit."""
+    x, t = cp.Variable(step.n, name="x"), cp.Variable(name="t")
+    equal = x == cp.multiply(cp.Parameter(step.n, nonneg=True, name="a"), t)
+    hosted = step.injection(import_kw=x)
+    return Program(cp.Maximize(t), [equal, x >= 0], [hosted], {"x": x, "t": t}, {"equal": equal})
+
+
+@pytest.mark.parametrize("solver", [None, "HIGHS", "CLARABEL"])
+def test_multipliers_agree_with_the_declared_program(solver: str | None) -> None:
+    case = scarce(2)
+    step, window = step_of(case), case.window(36, 37).interval(0)
+    limits, a = step.limits(window), {"a": np.random.default_rng(0).uniform(0.5, 2, step.n)}
+    found = ProgramSolver(shared_level(step), step, [solver]).solve(a, window, *limits)
+    other = shared_level(step)
+    expected = DeclaredProgram(other, step, check_program(other, step)).solve("CLARABEL", a, window, *limits)
+    assert isinstance(expected, Solution)
+    assert found["t"] == pytest.approx(float(expected["t"]), rel=1e-6)
+    # d t = sum dual_i d(rhs_i): a finite difference says how large, and with which sign
+    assert abs(np.sum(expected.duals["equal"] * a["a"])) == pytest.approx(1.0, rel=1e-5)
+    np.testing.assert_allclose(found.duals["equal"], expected.duals["equal"], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("mechanism", [AMM(), AMM(rho=0), GreedyDOE(), EqualDOE(), EqualDOE(per="system")], ids=str)
+@pytest.mark.parametrize("solver", INSTALLED)
+def test_every_solver_gives_the_same_allocation(solver: str, mechanism: Mechanism[Any]) -> None:
+    """DUAL_NEWTON takes separable quadratic programs only; the others are then solved by the next."""
+    case, steps = scarce(2, 70), slice(22, 46)
+    usual = ao.simulate(case, mechanism, steps=steps)
+    named = ao.simulate(case, mechanism, steps=steps, solver=solver.lower())
+    assert named.failed_steps == usual.failed_steps == ()
+    assert usual.fallback_steps == ()
+    assert usual.summary["unserved_mwh"] + usual.summary["curtailed_mwh"] > 0.05
+    assert difference(usual, named) < 1e-5
+
+
+@given(st.integers(0, 10**6), st.integers(1, 6), st.integers(1, 5), st.integers(0, 4))
+@settings(deadline=None, max_examples=50)
+def test_affine_matrix(seed: int, m: int, n: int, parameters: int) -> None:
+    """A(theta) = A_0 theta_0 + ... + A_p, entries in any order."""
+    rng = np.random.default_rng(seed)
+    dense = rng.normal(size=(m * n, parameters + 1)) * (rng.random((m * n, parameters + 1)) < 0.6)
+    used = rng.permutation(np.flatnonzero(dense.any(axis=1)))
+    matrix = AffineMatrix(used // n, used % n, sp.csr_array(dense[used]), (m, n))
+    theta = np.append(rng.normal(size=parameters), 1.0)
+    expected = (dense @ theta).reshape(m, n)
+    np.testing.assert_allclose(matrix.at(theta).toarray(), expected, atol=1e-12)
+    v = rng.normal(size=n)
+    np.testing.assert_allclose(matrix.times(theta, v), expected @ v, atol=1e-12)
+    assert matrix.constant == (not dense[:, :-1].any())
+    np.testing.assert_array_equal(matrix.fixed(np.arange(len(used))), ~dense[used[np.lexsort((used,))], :-1].any(axis=1))
+    if n == 1:
+        np.testing.assert_allclose(matrix.vector(theta), expected[:, 0], atol=1e-12)
+
+
+@pytest.mark.parametrize("shift", [0.0, 3.0])
+def test_squares_with_parameters_keep_their_value(shift: float) -> None:
+    """cvxpy lifts them to new variables; the engine puts them back, constants included."""
+    case = one_transformer(12, [1.0, 1.0], [10.0, 20.0], [0.0, 0.0])
+    step, window = step_of(case), case.window(0, 1).interval(0)
+    x = cp.Variable(2)
+    root, gain = cp.Parameter(2, nonneg=True, name="root"), cp.Parameter(2, name="gain")
+    value = gain @ x - 0.5 * cp.sum_squares(cp.multiply(root, x) - shift * gain) + 7.0
+    program = Program(cp.Maximize(value), [x >= 0], [step.injection(import_kw=x)], {"x": x})
+    numbers = {"root": np.array([0.5, 1.5]), "gain": np.array([2.0, 3.0])}
+    solver = ProgramSolver(program, step, AUTOMATIC)
+    found = solver.solve(numbers, window, *step.limits(window))
+    assert solver.reason == ""
+    assert found.solver == "DUAL_NEWTON"
+    expected = Reference(program, step).solve(numbers, window, *step.limits(window))
+    np.testing.assert_allclose(found["x"], expected["x"], atol=1e-6)
+    assert found.objective == pytest.approx(expected.objective, rel=1e-7)
+    by_hand = numbers["gain"] @ found["x"] - 0.5 * np.sum((numbers["root"] * found["x"] - shift * numbers["gain"]) ** 2)
+    assert found.objective == pytest.approx(by_hand + 7.0, rel=1e-9)
+
+
+def tiny_step() -> Step:
+    return step_of(one_transformer(12, [1.0, 1.0], [10.0, 20.0], [0.0, 0.0]))
+
+
+def test_programs_that_are_not_dpp_are_refused() -> None:
+    step = tiny_step()
+    x, p, q = cp.Variable(2), cp.Parameter(2, name="p"), cp.Parameter(2, nonneg=True, name="q")
+    hosted, values = [step.injection(import_kw=x)], {"import": x}
+    bad: list[tuple[Program, str]] = [
+        (Program(cp.Maximize(cp.multiply(p, q) @ x), [], hosted, values), "objective maximize .*p.*q"),
+        (Program(cp.Maximize(cp.sum_squares(x)), [], hosted, values), "objective"),
+        (Program(cp.Maximize(cp.sum(x)), [cp.multiply(p, q) @ x <= 1], hosted, values), "constraint .*p.*q"),
+        (Program(cp.Maximize(cp.sum(x)), [], [step.injection(import_kw=cp.square(x))], values), "is not affine"),
+        (Program(cp.Maximize(cp.sum(x)), [], [step.injection(import_kw=x[:1])], values), r"shape \(1,\), not \(2,\)"),
+    ]
+    for program, said in bad:
+        with pytest.raises(ao.InputError, match=said):
+            ProgramSolver(program, step, AUTOMATIC)
+    twice = [x <= cp.Parameter(2, name="cap"), x >= cp.Parameter(2, name="cap")]
+    with pytest.raises(ao.InputError, match="two parameters of the program are named 'cap'"):
+        ProgramSolver(Program(cp.Maximize(cp.sum(x)), twice, hosted, values), step, AUTOMATIC)
+
+
+BAD_VALUES: list[tuple[dict[str, Any], str]] = [
+    ({}, "no value for parameter cap"),
+    ({"cap": [1.0, 2.0], "cup": 1.0}, "unknown parameter cup; the program has cap"),
+    ({"cap": 1.0}, r"'cap' has shape \(2,\), its value \(\)"),
+    ({"cap": [1.0, 2.0, 3.0]}, r"'cap' has shape \(2,\), its value \(3,\)"),
+    ({"cap": [1.0, np.nan]}, "'cap' has a value that is not finite"),
+    ({"cap": [1.0, np.inf]}, "'cap' has a value that is not finite"),
+    ({"cap": [1.0, -2.0]}, "'cap' must not be negative, its value goes down to -2"),
+]
+
+
+@pytest.mark.parametrize(("values", "said"), BAD_VALUES)
+def test_bad_parameter_values_are_named(values: dict[str, Any], said: str) -> None:
+    step = tiny_step()
+    x = cp.Variable(2)
+    cap = cp.Parameter(2, nonneg=True, name="cap")
+    solver = ProgramSolver(
+        Program(cp.Maximize(cp.sum(x)), [x <= cap], [step.injection(import_kw=x)], {"x": x}), step, AUTOMATIC
+    )
+    window = step.case.window(0, 1).interval(0)
+    with pytest.raises(ao.InputError, match=said):
+        solver.solve(values, window, *step.limits(window))
+    found = solver.solve({"cap": np.array([3.0, 4.0])}, window, *step.limits(window))
+    np.testing.assert_allclose(found["x"], [3, 4], atol=1e-6)
+
+
+@dataclass(frozen=True)
+class Round(Mechanism[Any]):
+    """As much as is hosted, with all served powers inside a ball: a second-order cone."""
+
+    name = "round"
+    radius: float = 9.0
+
+    def program(self, step: Step) -> Program:
+        x = cp.Variable(step.n)
+        limits = [x >= 0, x <= step.import_request_kw, cp.norm(x) <= self.radius]
+        hosted = step.injection(import_kw=x)
+        return Program(cp.Maximize(cp.sum(x)), limits, [hosted], {"import": x, "export": 0 * x})
+
+
+def test_a_program_with_a_cone_is_solved_as_declared() -> None:
+    case = one_transformer(30, [1.0, 1.0, 0.0, 0.0], [10.0, 20.0, 8.0, 2.0], [0.0] * 4)
+    assert "cone" in ProgramSolver(Round().program(step_of(case)), step_of(case), AUTOMATIC).reason
+    run = ao.simulate(case, Round())
+    side = np.sqrt((81 - 4) / 3)  # the last is at its request of 2
+    np.testing.assert_allclose(run.allocation.import_kw, [[side, side, side, 2.0]] * 2, atol=1e-4)
+    assert run.solver == "clarabel"
+    # 12 kVA host 10 kW on top of inflexible load: less than the ball
+    run = ao.simulate(one_transformer(12, [1.0, 1.0, 0.0, 0.0], [10.0, 20.0, 8.0, 2.0], [0.0] * 4), Round())
+    np.testing.assert_allclose(run.allocation.import_kw.sum(axis=1), 10.0, atol=1e-4)
+    assert run.summary["thermal_violations"] == 0
+
+
+Broken = Callable[[Any, str | None, FloatArray], Any]
+true_solve = lazy.solve_reduced
+
+
+def only_first(spoil: Broken) -> Broken:
+    """Spoil the answers of the automatic choice, not those of named solvers."""
+
+    def solve(problem: Any, solver: str | None, start: FloatArray) -> Any:
+        return spoil(problem, solver, start) if solver is None else true_solve(problem, solver, start)
+
+    return solve
+
+
+def refuse(problem: Any, solver: str | None, start: FloatArray) -> Any:
+    return failed("out of order")
+
+
+def times(factor: float) -> Broken:
+    def solve(problem: Any, solver: str | None, start: FloatArray) -> Any:
+        point = true_solve(problem, solver, start)
+        return replace(point, v=point.v * factor)
+
+    return solve
+
+
+@pytest.mark.parametrize("mechanism", [AMM(), GreedyDOE()], ids=str)
+@pytest.mark.parametrize("spoil", [refuse, times(2.0), times(0.5)], ids=["refuse", "double", "half"])
+def test_a_failing_solver_is_replaced_and_marked(
+    spoil: Broken, mechanism: Mechanism[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = scarce(2, 70)
+    usual = ao.simulate(case, mechanism, steps=slice(24, 30))
+    monkeypatch.setattr(lazy, "solve_reduced", only_first(spoil))
+    run = ao.simulate(case, mechanism, steps=slice(24, 30))
+    assert run.fallback_steps == tuple(range(24, 30))
+    assert run.summary["fallback_steps"] == 6
+    assert run.failed_steps == ()
+    assert run.solver == "clarabel"
+    assert difference(usual, run) < 1e-5
+
+
+@pytest.mark.parametrize("spoil", [refuse, times(2.0), times(0.5)], ids=["refuse", "double", "half"])
+def test_nobody_is_served_where_every_solver_fails(spoil: Broken, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = scarce(2, 70)
+    monkeypatch.setattr(lazy, "solve_reduced", spoil)
+    run = ao.simulate(case, AMM(), steps=slice(14, 30))
+    failed_at = np.array(run.failed_steps) - 14
+    assert run.summary["failed_steps"] == len(failed_at) >= 6
+    served = np.setdiff1d(np.arange(16), failed_at)
+    assert np.all(run.allocation.import_kw[failed_at] == 0)
+    assert np.all(run.allocation.export_kw[failed_at] == 0)
+    assert np.all(np.isnan(run.allocation.import_price[failed_at]))
+    assert len(served) > 0
+    np.testing.assert_array_equal(run.allocation.export_kw[served], run.window.export_request_kw[served])
+    assert run.summary["thermal_violations"] == run.summary["voltage_violations"] == 0
+
+
+@pytest.mark.parametrize("mechanism", [AMM(), GreedyDOE(), EqualDOE(), EqualDOE(per="system")], ids=str)
+def test_inflexible_load_comes_first(mechanism: Mechanism[Any]) -> None:
+    """14 kW of inflexible load on 10 kVA: import may not add to it, export may relieve it; then a voltage."""
+    load, none = [[8.0, 6.0], [8.0, 6.0]], [[0.0, 0.0], [0.0, 0.0]]
+    case = one_transformer(10, load, [[5.0, 4.0], [5.0, 4.0]], [[0.0, 0.0], [0.0, 5.0]])
+    run = ao.simulate(case, mechanism)
+    assert run.summary["unavoidable_violations"] >= 1
+    assert run.summary["thermal_violations"] == run.summary["voltage_violations"] == 0
+    assert run.failed_steps == ()
+    np.testing.assert_allclose(run.allocation.import_kw[0], 0.0, atol=1e-3)
+    np.testing.assert_allclose(run.allocation.export_kw[1], [0, 5], atol=1e-6)
+    assert run.allocation.import_kw[1].sum() < 5 + 1e-3
+    far = small_case({"lv": ("src", 0.5, 1000.0)}, ["lv", "lv"], [20.0, 15.0], [[5.0, 4.0], [5.0, 4.0]], none)
+    run = ao.simulate(far, mechanism)
+    assert run.summary["unavoidable_violations"] == 2
+    assert run.summary["voltage_violations"] == 0
+    np.testing.assert_allclose(run.allocation.import_kw, 0.0, atol=1e-3)

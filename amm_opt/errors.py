@@ -42,3 +42,8 @@ def shorten(names: Iterable[object], limit: int = 8) -> str:
     listed = [str(name) for name in names]
     text = ", ".join(listed[:limit])
     return text if len(listed) <= limit else f"{text} and {len(listed) - limit} more"
+
+
+def shown(value: object) -> str:
+    """A table cell for a message: plain Python notation, whatever scalar type it has."""
+    return repr(value.item() if hasattr(value, "item") else value)

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.cases.profiles import QUANTITIES
-from amm_opt.errors import shorten
+from amm_opt.errors import shorten, shown
 from amm_opt.network import Feeder
-from amm_opt.network.tables import check_columns, flag, numbers
+from amm_opt.network.tables import check_columns, flag, numbers, text
 
 PARTICIPANT_COLUMNS = {"name": None, "bus": None}
 PARTICIPANT_OPTIONAL = {
@@ -44,6 +44,8 @@ def checked_participants(table: pd.DataFrame, feeder: Feeder) -> tuple[pd.DataFr
     table = table.reset_index(drop=True)
     if table.empty:
         return table, ["participants: the table is empty"]
+    for column in PARTICIPANT_COLUMNS:
+        table[column] = [text(value) for value in table[column]]
     names = table["name"]
     problems += [f"participant in row {i + 1}: empty name" for i in np.flatnonzero(names.isna())]
     problems += [f"duplicate participant name {name!r}" for name in names[names.duplicated()].unique()]
@@ -83,7 +85,7 @@ def checked_times(
     if problem:
         return pd.DatetimeIndex([]), [*problems, problem]
     bad = np.flatnonzero(parsed.isna())
-    problems += [f"profiles: column 'time' row {i + 1}: {column.iloc[i]!r} is not a time" for i in bad[:20]]
+    problems += [f"profiles: column 'time' row {i + 1}: {shown(column.iloc[i])} is not a time" for i in bad[:20]]
     if len(parsed) < 2:
         problems.append(f"profiles: column 'time' has {len(parsed)} rows; at least 2 are needed")
     if problems:
@@ -135,7 +137,7 @@ def checked_profiles(table: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
     for j, name in enumerate(names):
         column = pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
         problems += [
-            f"profiles: column {name!r} row {i + 1}: {table[name].iloc[i]!r} is not a finite number"
+            f"profiles: column {name!r} row {i + 1}: {shown(table[name].iloc[i])} is not a finite number"
             for i in np.flatnonzero(~np.isfinite(column))[:5]
         ]
         values[:, j] = column
@@ -153,10 +155,10 @@ def checked_series(
     coded = pd.DataFrame(index=table.index)
     for column, choices in (("participant", participants), ("quantity", QUANTITIES), ("profile", columns)):
         place = {name: i for i, name in enumerate(choices)}
-        coded[column] = table[column].map(place)
+        coded[column] = table[column].astype(str).map(place)
         for i in np.flatnonzero(coded[column].isna()):
             problems.append(
-                f"series: column {column!r} row {i + 1}: unknown {column} {table[column].iloc[i]!r}"
+                f"series: column {column!r} row {i + 1}: unknown {column} {shown(table[column].iloc[i])}"
                 + ("" if column == "participant" else f"; valid choices: {shorten(choices, 40)}")
             )
     coded["scale_kw"] = pd.to_numeric(table["scale_kw"], errors="coerce").astype(float)
@@ -164,10 +166,12 @@ def checked_series(
     shift = shift.where(table["shift_steps"].notna(), 0.0) if "shift_steps" in table else shift.fillna(0.0)
     coded["shift_steps"] = shift
     for i in np.flatnonzero(~np.isfinite(coded["scale_kw"])):
-        problems.append(f"series: column 'scale_kw' row {i + 1}: {table['scale_kw'].iloc[i]!r} is not a finite number")
+        problems.append(
+            f"series: column 'scale_kw' row {i + 1}: {shown(table['scale_kw'].iloc[i])} is not a finite number"
+        )
     for i in np.flatnonzero(~(np.isfinite(shift) & (shift == shift.round()))):
         problems.append(
-            f"series: column 'shift_steps' row {i + 1}: {table['shift_steps'].iloc[i]!r} is not a whole number"
+            f"series: column 'shift_steps' row {i + 1}: {shown(table['shift_steps'].iloc[i])} is not a whole number"
         )
     if problems:
         return coded, problems
@@ -204,10 +208,10 @@ def checked_sessions(
     table = table.reset_index(drop=True)
     place = {name: i for i, name in enumerate(participants)}
     code, seen = pd.factorize(table["participant"])
-    known = np.array([place.get(name, -1) for name in seen] + [-1])
+    known = np.array([place.get(str(name), -1) for name in seen] + [-1])
     who = pd.Series(known[code], index=table.index)
     problems += [
-        f"sessions: row {i + 1}: unknown participant {table['participant'].iloc[i]!r}"
+        f"sessions: row {i + 1}: unknown participant {shown(table['participant'].iloc[i])}"
         for i in np.flatnonzero(who < 0)[:20]
     ]
     try:

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from amm_opt.errors import InputError
 from amm_opt.network.tables import BRANCH_KINDS, POSITIVE_SEQUENCE, TIERS, FeederTables, checked_tables
 
 __all__ = ["BRANCH_KINDS", "POSITIVE_SEQUENCE", "TIERS", "Feeder"]
@@ -149,7 +150,13 @@ class Feeder:
         return nx.freeze(self._graph.copy())
 
     def with_limits(self, *, capacity_scale: float = 1.0) -> Feeder:
-        """The same feeder with every branch rating multiplied by ``capacity_scale`` (> 0)."""
+        """The same feeder with every branch rating multiplied by ``capacity_scale``.
+
+        Raises:
+            InputError: where the factor is not positive.
+        """
+        if not capacity_scale > 0:
+            raise InputError(f"capacity_scale = {capacity_scale} must be positive")
         branches = self.tables.branches.assign(rating_kva=self.tables.branches["rating_kva"] * capacity_scale)
         return _rooted(FeederTables(self.tables.buses, branches))
 

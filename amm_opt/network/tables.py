@@ -12,7 +12,7 @@ import pandas as pd
 import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
-from amm_opt.errors import InputError, shorten
+from amm_opt.errors import InputError, shorten, shown
 
 POSITIVE_SEQUENCE = ("pos",)
 TIERS = ("MV", "LV")
@@ -50,7 +50,7 @@ def numbers(table: pd.DataFrame, column: str, what: str, problems: list[str]) ->
     values = pd.to_numeric(table[column], errors="coerce").astype(float)
     for name, raw in zip(table["name"][values.isna()], table[column][values.isna()], strict=True):
         if not (raw is None or raw is pd.NA or (isinstance(raw, float) and np.isnan(raw))):
-            problems.append(f"{what} {name!r}: {column} = {raw!r} is not a number")
+            problems.append(f"{what} {name!r}: {column} = {shown(raw)} is not a number")
     return values
 
 
@@ -72,17 +72,18 @@ def _complete(table: pd.DataFrame, optional: Mapping[str, object]) -> pd.DataFra
     return table
 
 
-def _text(value: object) -> str | None:
+def text(value: object) -> str | None:
+    """A table cell as text; None where it is empty."""
     return None if value is None or value is pd.NA or value != value or value == "" else str(value)
 
 
 def _phases(value: object, default: tuple[str, ...]) -> tuple[str, ...] | None:
-    text = _text(value)
-    if text is None:
+    given = text(value)
+    if given is None:
         return default
-    if text not in _PHASE_NAMES:
+    if given not in _PHASE_NAMES:
         return None
-    return POSITIVE_SEQUENCE if text == "pos" else tuple(text)
+    return POSITIVE_SEQUENCE if given == "pos" else tuple(given)
 
 
 def _matrix(r: object, x: object, k: int) -> np.ndarray | None:
@@ -127,7 +128,7 @@ def checked_tables(buses: pd.DataFrame, branches: pd.DataFrame) -> FeederTables:
 
 
 def _names(table: pd.DataFrame, what: str) -> list[str]:
-    table["name"] = [_text(v) for v in table["name"]]
+    table["name"] = [text(v) for v in table["name"]]
     problems = [f"{what} in row {i + 1}: empty name" for i in np.flatnonzero(table["name"].isna())]
     twice = table["name"][table["name"].notna() & table["name"].duplicated()].unique()
     return problems + [f"duplicate {what} name {name!r}" for name in twice]
@@ -147,9 +148,9 @@ def _checked_buses(buses: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         lambda r: f"voltage band upside down: v_min_pu = {r['v_min_pu']} is not below v_max_pu = {r['v_max_pu']}",
     )
     default = pd.Series(np.where(buses["vn_kv"] < 1.0, "LV", "MV"), index=buses.index)
-    buses["tier"] = [_text(t) or d for t, d in zip(buses["tier"], default, strict=True)]
+    buses["tier"] = [text(t) or d for t, d in zip(buses["tier"], default, strict=True)]
     problems += flag(buses, ~buses["tier"].isin(TIERS), "bus", lambda r: f"tier = {r['tier']!r}; valid choices: MV, LV")
-    feeder = pd.Series([_text(f) for f in buses["feeder"]], index=buses.index, dtype=object)
+    feeder = pd.Series([text(f) for f in buses["feeder"]], index=buses.index, dtype=object)
     buses["feeder"] = feeder.where(feeder.notna(), None)
     raw = buses["phases"]
     buses["phases"] = pd.Series([_phases(p, POSITIVE_SEQUENCE) for p in raw], index=buses.index, dtype=object)
@@ -195,7 +196,7 @@ def _checked_branches(branches: pd.DataFrame, buses: pd.DataFrame) -> tuple[pd.D
     branches["closed"] = closed
     problems += said
     for end in ("from_bus", "to_bus"):
-        branches[end] = [_text(v) for v in branches[end]]
+        branches[end] = [text(v) for v in branches[end]]
         unknown = ~branches[end].isin(buses["name"])
         problems += flag(branches, unknown, "branch", lambda r, e=end: f"unknown bus {r[e]!r} in {e}")  # type: ignore[misc]
     problems += flag(
@@ -211,7 +212,7 @@ def _booleans(column: pd.Series[object], names: pd.Series[str]) -> tuple[pd.Seri
     words = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
     read = [words.get(str(v).strip().lower()) for v in column]
     problems = [
-        f"branch {name!r}: closed = {raw!r}; valid choices: true, false"
+        f"branch {name!r}: closed = {shown(raw)}; valid choices: true, false"
         for name, raw, value in zip(names, column, read, strict=True)
         if value is None
     ]

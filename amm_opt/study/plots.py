@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from amm_opt.market.state import REQUEST_TOLERANCE_KW
 from amm_opt.simulate import Run
@@ -17,99 +19,121 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b", "#4d4d4d")
+"""Told apart by colour-blind readers too (Okabe and Ito)."""
+STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlelocation": "left"}
+
 
 def save_picture(comparison: Comparison, path: Path) -> bool:
     """Draw the comparison into a PNG; False where matplotlib is not installed."""
     if find_spec("matplotlib") is None:
         return False
-    figure = draw_comparison(comparison)
-    figure.savefig(path, dpi=150)
+    from matplotlib import rc_context
+
+    with rc_context(STYLE):
+        draw_comparison(comparison).savefig(path, dpi=150)
     return True
 
 
 def draw_comparison(comparison: Comparison) -> Figure:
-    """Four panels: a scarce day's import, energy not served, fairness as it builds up, and served ratio by feeder."""
+    """Four panels: the scarcest evening's import, the scarcest noon's export, energy not served, fairness so far."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 7.5), layout="constrained")
+    runs = comparison.runs
+    bound = [label for label, run in runs.items() if run.mechanism.enforces_limits]
+    colours = {label: COLOURS[i % len(COLOURS)] for i, label in enumerate(bound)}
+    figure = Figure(figsize=(11, 7), layout="constrained")
     axes = figure.subplots(2, 2)
-    colours = {label: f"C{i}" for i, label in enumerate(comparison.runs)}
-    _worst_day(axes[0, 0], comparison, colours)
-    _energy(axes[0, 1], comparison, colours)
-    _fairness(axes[1, 0], comparison, colours)
-    _feeders(axes[1, 1], comparison, colours)
-    run = next(iter(comparison.runs.values()))
-    figure.suptitle(f"{comparison.case.title or comparison.case.name}\n{run.times[0]} to {run.times[-1]}")
+    intervals = {label: run.intervals() for label, run in runs.items()}
+    _day(axes[0, 0], intervals, colours, ("requested_import_kw", "served_import_kw"), "Flexible import", 12)
+    _day(axes[0, 1], intervals, colours, ("requested_export_kw", "accepted_export_kw"), "Export", 0)
+    _energy(axes[1, 0], comparison, colours)
+    _fairness(axes[1, 1], comparison, colours)
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=5, frameon=False)
+    times = next(iter(runs.values())).times
+    figure.suptitle(f"{comparison.case.name}, {times[0]:%d %b %Y %H:%M} to {times[-1]:%d %b %Y %H:%M}", fontsize=11)
     return figure
 
 
-def _worst_day(axes: Axes, comparison: Comparison, colours: dict[str, str]) -> None:
-    """Flexible import, requested and served, around the most unserved day."""
-    runs = {label: run.intervals() for label, run in comparison.runs.items()}
-    short: Any = sum(t["requested_import_kw"] - t["served_import_kw"] for t in runs.values())
-    day = short.groupby(short.index.date).sum().idxmax()
-    first = next(iter(runs.values()))
-    noon = np.datetime64(day) + np.timedelta64(12, "h")
-    shown = (first.index >= noon) & (first.index < noon + np.timedelta64(24, "h"))
-    if not shown.any():
-        shown = np.asarray(first.index.date == day)
-    axes.plot(first.index[shown], first["requested_import_kw"][shown], color="0.6", lw=4, label="requested")
-    for label, table in runs.items():
-        if comparison.runs[label].mechanism.enforces_limits:
-            axes.plot(table.index[shown], table["served_import_kw"][shown], color=colours[label], label=label)
-    axes.set(title=f"Flexible import from noon on {day}", ylabel="kW")
-    axes.xaxis.set_major_formatter(_hours())
-    axes.legend(fontsize="small")
-
-
-def _hours() -> Any:
+def _day(
+    axes: Axes,
+    intervals: dict[str, pd.DataFrame],
+    colours: dict[str, str],
+    columns: tuple[str, str],
+    title: str,
+    first_hour: int,
+) -> None:
+    """Requested and served power over the 24 hours in which most is cut, summed over mechanisms; MW."""
     from matplotlib.dates import DateFormatter
 
-    return DateFormatter("%H:%M")
+    asked, given = columns
+    tables = {label: intervals[label] for label in colours} or intervals
+    base = next(iter(tables.values()))
+    cut = sum((t[asked] - t[given] for t in tables.values()), start=0.0 * base[asked])
+    key = (base.index - pd.Timedelta(hours=first_hour)).normalize()
+    day = (cut if cut.sum() > 0 else base[asked]).groupby(key).sum().idxmax()
+    shown = key == day
+    axes.fill_between(base.index[shown], base[asked][shown] / 1000.0, step="post", color="0.85", label="requested")
+    _lines(axes, {x: (base.index[shown], tables[x][given][shown] / 1000.0) for x in colours}, colours, step=True)
+    axes.set(title=f"{title}, MW, from {day + pd.Timedelta(hours=first_hour):%a %d %b, %H:%M}", ylim=(0, None))
+    axes.margins(x=0)
+    axes.xaxis.set_major_formatter(DateFormatter("%H:%M"))
+
+
+def _lines(axes: Axes, curves: dict[str, tuple[pd.Index, pd.Series]], colours: dict[str, str], *, step: bool) -> None:
+    """Curves of decreasing width, so that those that coincide can all be seen."""
+    for i, (label, (x, y)) in enumerate(curves.items()):
+        width = 1.4 + 1.6 * (len(curves) - 1 - i)
+        axes.plot(x, y, color=colours[label], lw=width, label=label, drawstyle="steps-post" if step else "default")
 
 
 def _energy(axes: Axes, comparison: Comparison, colours: dict[str, str]) -> None:
+    """Share of the requested energy that was not served; what breaks limits is said in words."""
     table, labels = comparison.table, list(comparison.runs)
-    for shift, (column, whole, name) in enumerate(
-        (
-            ("unserved_mwh", "requested_import_mwh", "import unserved"),
-            ("curtailed_mwh", "requested_export_mwh", "export curtailed"),
-        )
+    for shift, column, whole in (
+        (-0.2, "unserved_mwh", "requested_import_mwh"),
+        (0.2, "curtailed_mwh", "requested_export_mwh"),
     ):
-        share = [100 * float(table[column][x]) / max(float(table[whole][x]), 1e-12) for x in labels]
-        place = np.arange(len(labels)) + 0.4 * shift
-        bars = axes.bar(place, share, 0.38, color=[colours[x] for x in labels], alpha=1.0 - 0.5 * shift)
-        axes.bar_label(bars, fmt="%.1f", fontsize="small")
-        axes.bar([0], [0], color="k", alpha=1.0 - 0.5 * shift, label=name)
-    violations = table["thermal_violations"].astype(int) + table["voltage_violations"].astype(int)
-    names = [f"{x}\n{violations[x]} violations" for x in labels]
-    axes.set_xticks(np.arange(len(labels)) + 0.2, names, fontsize="small")
-    axes.set(title="Energy not served", ylabel="% of what was requested")
-    axes.margins(y=0.15)
-    axes.legend(fontsize="small")
+        share = 100.0 * table[column].astype(float) / table[whole].astype(float).clip(lower=1e-12)
+        bars = axes.barh(
+            np.arange(len(labels)) + shift,
+            share,
+            0.36,
+            color=[colours.get(x, "0.6") for x in labels],
+            alpha=1.0 if shift < 0 else 0.55,
+        )
+        kind = "import" if shift < 0 else "export"
+        axes.bar_label(bars, [f"{v:.1f} % of {kind}" for v in share], padding=3, fontsize=8)
+    violations = (table["thermal_violations"] + table["voltage_violations"]).astype(int)
+    names = [f"{x}\n{v:,} violations" if v else x for x, v in violations.items()]
+    axes.set_yticks(np.arange(len(labels)), names)
+    axes.invert_yaxis()
+    axes.margins(x=0.32)
+    axes.set(title="Energy not served, % of what was requested", xlim=(0, None))
 
 
 def _fairness(axes: Axes, comparison: Comparison, colours: dict[str, str]) -> None:
-    for label, run in comparison.runs.items():
-        if run.mechanism.enforces_limits:
-            for ratios, asked, style in zip(run.feeder_ratios(), _feeder_requests(run), ("-", ":"), strict=True):
-                index = [jain(r[a]) if a.any() else np.nan for r, a in zip(ratios, asked, strict=True)]
-                name = f"{label} {'import' if style == '-' else 'export'}"
-                axes.plot(run.times, index, style, color=colours[label], label=name)
-    axes.set(title="Jain index of the feeders' served ratio so far")
-    axes.tick_params(axis="x", rotation=30)
-    axes.legend(fontsize="x-small", ncols=2)
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    axes.set(title="Jain index of the LV feeders so far (lower of import, export)")
+    if not colours:
+        axes.set_axis_off()
+        return
+    curves = {x: (comparison.runs[x].times, _jain_so_far(comparison.runs[x])) for x in colours}
+    _lines(axes, curves, colours, step=False)
+    locator = AutoDateLocator(maxticks=8)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.set_ylim(top=1.005)
+    axes.margins(x=0)
 
 
-def _feeder_requests(run: Run) -> list[np.ndarray]:
+def _jain_so_far(run: Run) -> NDArray[np.float64]:
+    """(T,) the summary's ``jain_feeder`` as it develops."""
     w = run.window
-    requests = (w.import_request_kw, w.export_request_kw)
-    return [np.cumsum(by_feeder(run.case, r), axis=0) > REQUEST_TOLERANCE_KW for r in requests]
-
-
-def _feeders(axes: Axes, comparison: Comparison, colours: dict[str, str]) -> None:
-    for label, run in comparison.runs.items():
-        if run.mechanism.enforces_limits:
-            for ratios, asked, style in zip(run.feeder_ratios(), _feeder_requests(run), ("-", ":"), strict=True):
-                axes.plot(np.sort(ratios[-1][asked[-1]]), style, color=colours[label], marker=".")
-    axes.set(title="Served ratio of each LV feeder, sorted (— import, ··· export)", ylim=(None, 1.02))
+    index = []
+    for ratios, request in zip(run.feeder_ratios(), (w.import_request_kw, w.export_request_kw), strict=True):
+        asked = np.cumsum(by_feeder(run.case, request), axis=0) > REQUEST_TOLERANCE_KW
+        index.append([jain(r[a]) if a.any() else 1.0 for r, a in zip(ratios, asked, strict=True)])
+    return np.asarray(np.min(index, axis=0))

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CASE ?= mv33lv
-START ?= 2016-05-02
+START ?= 2016-05-23
 STEPS ?= 336
 OUT ?= out/$(CASE)
 

@@ -49,9 +49,9 @@ def mechanism(spec: str) -> Mechanism[Any]:
         InputError: unknown mechanism or parameter, or a value of the wrong kind; the valid choices are listed.
     """
     head, rest = spec, ""
-    if ".py:" in spec:
-        path, _, tail = spec.partition(".py:")
-        class_name, _, rest = tail.partition(":")
+    if ".py:" in spec or spec.endswith(".py"):
+        path, _, tail = spec.partition(".py")
+        class_name, _, rest = tail.removeprefix(":").partition(":")
         kind = _from_script(Path(f"{path}.py"), class_name)
     else:
         head, _, rest = spec.partition(":")
@@ -62,6 +62,20 @@ def mechanism(spec: str) -> Mechanism[Any]:
     return kind(**_options(kind, rest))
 
 
+def as_mechanism(item: Mechanism[Any] | str) -> Mechanism[Any]:
+    """A mechanism, made from its spec where that is given.
+
+    Raises:
+        InputError: where it is neither.
+    """
+    if isinstance(item, str):
+        return mechanism(item)
+    if not isinstance(item, Mechanism):
+        hint = f"; give an instance: {item.__name__}()" if isinstance(item, type) else ""
+        raise InputError(f"{item!r} is not a mechanism{hint}")
+    return item
+
+
 def _from_script(path: Path, class_name: str) -> type[Mechanism[Any]]:
     if not path.is_file():
         raise InputError(f"{path} not found")
@@ -69,14 +83,20 @@ def _from_script(path: Path, class_name: str) -> type[Mechanism[Any]]:
     assert module_spec is not None
     assert module_spec.loader is not None
     module = importlib.util.module_from_spec(module_spec)
-    module_spec.loader.exec_module(module)
+    try:
+        module_spec.loader.exec_module(module)
+    except Exception as error:
+        raise InputError(f"{path}: {type(error).__name__}: {error}") from error
     found = {
         name: value
         for name, value in vars(module).items()
         if inspect.isclass(value) and issubclass(value, Mechanism) and value is not Mechanism
     }
+    own = {name: kind for name, kind in found.items() if kind.__module__ == module.__name__}
+    if not class_name and len(own) == 1:
+        return next(iter(own.values()))
     if class_name not in found:
-        raise unknown(f"mechanism in {path}:", class_name, list(found))
+        raise unknown(f"mechanism in {path}:", class_name, list(own) or ["none"])
     return found[class_name]
 
 

@@ -39,7 +39,7 @@ TIE_TOLERANCE = 1e-8
 
 @dataclass(frozen=True)
 class AMM(Mechanism[FairnessState]):
-    """Automatic Market Maker.
+    """Shares what is hosted among those who ask, favouring those who went short; bounded prices.
 
     Args:
         kappa: weight of the memory in the priority, >= 0.

@@ -11,7 +11,7 @@ from amm_opt.solve import Step
 
 @dataclass(frozen=True)
 class NoControl(Mechanism[NoState]):
-    """x = r and y = g: the counterfactual."""
+    """Serves every request and enforces nothing: the counterfactual."""
 
     name: ClassVar[str] = "no_control"
     enforces_limits: ClassVar[bool] = False

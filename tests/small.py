@@ -69,7 +69,9 @@ def small_case(
     )
 
 
-def one_transformer(rating_kva: float, inflexible: ArrayLike, imports: ArrayLike, exports: ArrayLike, **kw: Any) -> Case:
+def one_transformer(
+    rating_kva: float, inflexible: ArrayLike, imports: ArrayLike, exports: ArrayLike, **kw: Any
+) -> Case:
     """Participants at one bus behind one transformer that is the only limit."""
     n = np.shape(np.atleast_2d(np.asarray(imports)))[1]
     return small_case({"lv": ("src", TRACE, rating_kva)}, ["lv"] * n, inflexible, imports, exports, **kw)

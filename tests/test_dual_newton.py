@@ -63,6 +63,16 @@ def problem(seed: int, n: int, k: int, *, spread: float = 1.0, kinds: str = "ran
     return SeparableQP(hessian, 4 * rng.normal(size=n), rows, row_lower, row_upper, lower, upper)
 
 
+def solved(p: SeparableQP, start: FloatArray) -> bool:
+    """Whether there is an answer; whatever is claimed to be one is optimal."""
+    x, z, trouble = solve_separable(p, start)
+    if trouble:
+        return False
+    for name, worst in conditions(p, x, z).items():
+        assert worst < 1e-7, name
+    return True
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     st.integers(0, 10**6),
@@ -75,11 +85,19 @@ def test_solutions_are_optimal(seed: int, n: int, k: int, kinds: str, start: str
     p = problem(seed, n, k, kinds=kinds)
     rng = np.random.default_rng(seed + 1)
     z = {"none": np.zeros(k), "wrong": rng.normal(size=k), "huge": 1e4 * rng.normal(size=k), "all": np.ones(k)}[start]
-    x, z, trouble = solve_separable(p, z)
-    assert trouble == ""
-    for name, worst in conditions(p, x, z).items():
-        assert worst < 1e-7, name
-    np.testing.assert_array_equal(np.isfinite(x), True)
+    answered = solved(p, z)
+    # rows that leave nothing to decide may have no finite multipliers: then it may give up, and another solver follows
+    assert answered or "e" in kinds
+
+
+@pytest.mark.parametrize("kinds", ["", "s", "i", "z", "d", "e", "de", "dez", "es", "deisz"])
+def test_hardly_any_problem_is_given_up(kinds: str) -> None:
+    rng = np.random.default_rng(len(kinds))
+    count = 0
+    for seed in range(100):
+        n, k = int(rng.integers(1, 40)), int(rng.integers(0, 12))
+        count += solved(problem(seed, n, k, kinds=kinds), rng.normal(size=k))
+    assert count >= 99
 
 
 @pytest.mark.parametrize("seed", range(6))

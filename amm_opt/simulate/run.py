@@ -29,7 +29,7 @@ class Run:
         state: the mechanism's state after the last interval.
         summary: the summary columns.
         solver: the solvers that really solved, most used first, joined by ``+``; ``-`` where none was needed.
-        failed_steps: intervals in which every solver failed and nobody was served.
+        failed_steps: intervals in which nobody was served because no answer passed, with the reason.
         fallback_steps: intervals solved by another solver than the first choice.
         audit: the worst residuals and duality gap of all solves; None where nothing was solved.
     """
@@ -43,9 +43,13 @@ class Run:
     allocation: Allocation
     state: State
     summary: pd.Series[float]
-    failed_steps: tuple[int, ...]
+    failed_steps: dict[int, str]
     fallback_steps: tuple[int, ...]
     audit: Audit | None
+
+    def __repr__(self) -> str:
+        span = f"{self.times[0]} to {self.times[-1]}"
+        return f"Run({str(self.mechanism)!r} on {self.case.name!r}, {span}, {len(self.failed_steps)} failed)"
 
     @property
     def window(self) -> Window:

@@ -26,7 +26,23 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
 """Tight tolerances: two solvers are to give the same allocation."""
 
 _MIXED_INTEGER = {"GLPK_MI", "CBC", "SCIP", "ECOS_BB"}
-_PACKAGES = {"MOSEK": "Mosek", "GUROBI": "gurobipy", "XPRESS": "xpress", "CPLEX": "cplex", "COPT": "coptpy"}
+_PACKAGES = {
+    "MOSEK": "Mosek",
+    "GUROBI": "gurobipy",
+    "XPRESS": "xpress",
+    "CPLEX": "cplex",
+    "COPT": "coptpy",
+    "CVXOPT": "cvxopt",
+    "GLPK": "cvxopt",
+    "GLOP": "ortools",
+    "PDLP": "ortools",
+    "DAQP": "daqp",
+    "ECOS": "ecos",
+    "PIQP": "piqp",
+    "PROXQP": "proxsuite",
+    "QOCO": "qoco",
+    "QPALM": "qpalm",
+}
 
 
 @dataclass(frozen=True)
@@ -41,9 +57,9 @@ class SolverInfo:
     exp: bool
 
     @property
-    def package(self) -> str:
-        """What pip installs it as."""
-        return _PACKAGES.get(self.name, self.name.lower())
+    def how_to_install(self) -> str:
+        """What to do to have it."""
+        return f"pip install {_PACKAGES[self.name]}" if self.name in _PACKAGES else "see cvxpy.org"
 
 
 def solvers() -> dict[str, SolverInfo]:
@@ -74,7 +90,7 @@ def solver_order(name: str | None) -> tuple[str | None, ...]:
         choices = ", ".join(s.lower() for s, info in known.items() if info.installed)
         raise InputError(f"unknown solver {name!r}; valid choices: {choices}")
     if not known[wanted].installed:
-        raise InputError(f"solver {name!r} is not installed: pip install {known[wanted].package}")
+        raise InputError(f"solver {name!r} is not installed: {known[wanted].how_to_install}")
     return (wanted, *(s for s in ready if s != wanted))
 
 

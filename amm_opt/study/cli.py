@@ -27,7 +27,7 @@ from amm_opt.solve.solvers import solvers as known_solvers
 from amm_opt.study.compare import Comparison, compare, labelled
 from amm_opt.study.plots import save_picture
 
-DEFAULT_MECHANISMS = "no_control,equal_doe,greedy_doe,amm"
+DEFAULT_MECHANISMS = "no_control,equal_doe,equal_doe:enrolled=requesting,greedy_doe,amm"
 
 
 class _Group(click.Group):
@@ -129,7 +129,7 @@ def solvers(as_json: bool) -> None:
             "qp": info.qp,
             "socp": info.socp,
             "exp": info.exp,
-            "install": "" if info.installed else f"pip install {info.package}",
+            "install": "" if info.installed else info.how_to_install,
         }
         for name, info in sorted(known_solvers().items(), key=lambda item: (not item[1].installed, item[0]))
     ]
@@ -247,11 +247,12 @@ def _print_table(result: Comparison, span: tuple[int, int], network: str) -> Non
     table = Table(title=title)
     headers = "unserved\nMWh|unserved\n%|curtailed\nMWh|curtailed\n%|thermal\nviolations|voltage\nviolations"
     headers += "|Jain\nfeeders|worst\nfeeder|worst\nparticipant|ms per\ninterval|solver"
-    table.add_column("mechanism")
+    table.add_column("mechanism", overflow="fold")
     for header in headers.split("|"):
-        table.add_column(header, justify="right")
+        table.add_column(header, justify="right", overflow="fold")
     for label, s in result.table.iterrows():
-        failed = f" ({int(s['failed_steps'])} failed)" if s["failed_steps"] else ""
+        marks = [f"{int(s[f'{kind}_steps'])} {kind}" for kind in ("fallback", "failed") if s[f"{kind}_steps"]]
+        failed = f" ({', '.join(marks)})" if marks else ""
         table.add_row(
             str(label),
             f"{s['unserved_mwh']:.2f}",
@@ -278,7 +279,7 @@ def _percent(part: float, whole: float) -> str:
 
 def _console() -> Console:
     """Standard output; wide enough for the table where it is not a terminal."""
-    return Console() if sys.stdout.isatty() else Console(width=150)
+    return Console() if sys.stdout.isatty() else Console(width=160)
 
 
 def _show(rows: list[dict[str, Any]], as_json: bool, title: str) -> None:

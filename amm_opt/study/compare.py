@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from amm_opt.cases import Case
+from amm_opt.cases import Case, as_case
 from amm_opt.errors import InputError
 from amm_opt.market import Mechanism
-from amm_opt.registry import mechanism as mechanism_from_spec
+from amm_opt.registry import as_mechanism
 from amm_opt.simulate import Run, simulate
 
 
@@ -23,6 +23,9 @@ class Comparison:
     case: Case
     runs: dict[str, Run]
 
+    def __repr__(self) -> str:
+        return repr(self.table)
+
     @property
     def table(self) -> pd.DataFrame:
         """One row per mechanism with the summary columns."""
@@ -32,8 +35,14 @@ class Comparison:
         return table.astype({c: "Int64" for c in counts if table[c].notna().all()})
 
     def save(self, folder: str | Path) -> Path:
-        """Write ``summary.csv`` and each run's per-interval results below ``folder``, which is created."""
+        """Write ``summary.csv`` and each run's per-interval results into a new or empty folder.
+
+        Raises:
+            InputError: where the folder exists and is not empty.
+        """
         path = Path(folder)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise InputError(f"{path} exists and is not an empty folder")
         path.mkdir(parents=True, exist_ok=True)
         for label, run in self.runs.items():
             run.save(path / label.replace(":", "_").replace("/", "_"))
@@ -42,24 +51,25 @@ class Comparison:
 
 
 def compare(
-    case: Case,
-    mechanisms: Sequence[Mechanism[Any] | str],
+    case: Case | str | Path,
+    mechanisms: Sequence[Mechanism[Any] | str] | Mechanism[Any] | str,
     *,
     network: str = "lindistflow",
     solver: str | None = None,
-    steps: int | slice | None = None,
+    steps: int | str | slice | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Comparison:
     """Run several mechanisms on the same intervals; arguments as for ``simulate``.
 
     Args:
-        mechanisms: instances or specs; a repeated name gets a number.
+        mechanisms: instances or specs, or one of them; a repeated name gets a number.
         progress: called with (label, intervals done, all) after every block.
 
     Raises:
         InputError: no mechanism, or anything that ``simulate`` rejects.
     """
-    chosen = labelled(mechanisms)
+    case = as_case(case)
+    chosen = labelled([mechanisms] if isinstance(mechanisms, str | Mechanism) else mechanisms)
     runs = {}
     for label, item in chosen.items():
         report = (lambda done, total, label=label: progress(label, done, total)) if progress else None
@@ -68,7 +78,7 @@ def compare(
 
 
 def labelled(mechanisms: Sequence[Mechanism[Any] | str]) -> dict[str, Mechanism[Any]]:
-    """Mechanisms by a unique label: the spec where one was given, else the name.
+    """Mechanisms by a unique label: name and the parameters that differ from their defaults.
 
     Raises:
         InputError: where the list is empty or a spec is wrong.
@@ -77,10 +87,11 @@ def labelled(mechanisms: Sequence[Mechanism[Any] | str]) -> dict[str, Mechanism[
         raise InputError("no mechanism given")
     chosen: dict[str, Mechanism[Any]] = {}
     for item in mechanisms:
-        base = label = str(item)
+        made = as_mechanism(item)
+        base = label = str(made)
         count = 2
         while label in chosen:
             label = f"{base}-{count}"
             count += 1
-        chosen[label] = mechanism_from_spec(item) if isinstance(item, str) else item
+        chosen[label] = made
     return chosen

@@ -1,0 +1,135 @@
+"""The default case: its size, its scarcity, LinDistFlow on it against AC power flow, and a scarce two-day run."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pytest
+from ac import ac_state
+from small import step_of
+
+import amm_opt as ao
+from amm_opt.cases import Case
+from amm_opt.market import Mechanism
+from formulations import AMM, EqualDOE, GreedyDOE, NoControl
+
+SCARCE_DAYS = slice("2016-05-23", "2016-05-24")
+
+
+@lru_cache
+def default() -> Case:
+    return ao.load_case("mv33lv")
+
+
+@lru_cache
+def scarce_run(mechanism: Mechanism[Any]) -> ao.Run:
+    return ao.simulate(default(), mechanism, steps=SCARCE_DAYS)
+
+
+def test_size() -> None:
+    case = default()
+    feeder = case.feeder
+    tier = np.array(feeder.tier)
+    assert (feeder.n_buses, int((tier == "MV").sum()), int((tier == "LV").sum())) == (2101, 35, 2066)
+    assert case.n_participants == 1973
+    assert case.n_steps == 17568
+    assert case.dt_h == 0.5
+    assert len(feeder.lv_feeders) == 33
+    transformer = (np.array(feeder.branch_kind) == "transformer") & (tier == "LV")
+    ratings, count = np.unique(feeder.rating_kva[transformer], return_counts=True)
+    assert dict(zip(ratings.tolist(), count.tolist(), strict=True)) == {160.0: 15, 250.0: 14, 400.0: 4}
+    # one transformer feeds each LV feeder, and every participant's LV feeder is that of its bus
+    assert sorted(feeder.lv_feeder[transformer]) == list(range(33))
+    assert (case.times[0].year, case.times[-1].year) == (2016, 2016)
+
+
+def test_inflexible_load_alone_breaks_no_limit() -> None:
+    """Every fifth day of the year, hour by hour."""
+    case, step = default(), step_of(default())
+    for start in range(0, case.n_steps, 48 * 5):
+        w = case.window(start, start + 48)
+        u = step.quantities(w, 0.0, 0.0)[::2]
+        assert np.all(u <= step.network.quantities.upper)
+        assert np.all(u >= step.network.quantities.lower)
+
+
+def sample(stride: int) -> tuple[np.ndarray, ...]:
+    """Intervals over the year: times of everybody's requests served, and of a calm network, as bus injections."""
+    case = default()
+    starts = range(24, case.n_steps, stride)
+    windows = [case.window(k, k + 1).interval(0) for k in starts]
+    full = [case.bus_injections(w.inflexible_kw, w.import_request_kw, w.export_request_kw) for w in windows]
+    calm = [case.bus_injections(w.inflexible_kw, 0.0, 0.0) for w in windows]
+    return (*(np.array(a) for a in zip(*full, strict=True)), *(np.array(a) for a in zip(*calm, strict=True)))
+
+
+def test_voltages_against_ac(capsys: pytest.CaptureFixture[str]) -> None:
+    """LinDistFlow drops the losses, so its voltages err upwards, by an amount of the order of the change squared.
+
+    Measured: 0.0073 pu with everything served, 0.0005 without flexible use; on two scarce days 0.0107 pu without
+    control, 0.0046 with the AMM. Rises and falls along one path cancel in the voltage but not in the error, so the
+    error exceeds half of the square of the largest change d; 1.5 d^2 bounds it in every interval.
+    """
+    step = step_of(default())
+    p, q, p_calm, q_calm = sample(337)  # a prime number of intervals apart: every hour and season
+    runs = [(scarce_run(m).window, scarce_run(m).allocation) for m in (NoControl(), AMM())]
+    scarce = [default().bus_injections(w.inflexible_kw, a.import_kw, a.export_kw) for w, a in runs]
+    lines = []
+    for name, (active, reactive), bound in (
+        ("everything served", (p, q), 0.0080),
+        ("inflexible load alone", (p_calm, q_calm), 0.0006),
+        ("scarce days, everything served", scarce[0], 0.0118),
+        ("scarce days, AMM", scarce[1], 0.0051),
+    ):
+        linear, ac = step.network.state(active, reactive), ac_state(default().feeder, active, reactive)
+        error = linear.v_pu - ac.v_pu
+        change = np.abs(ac.v_pu[:, :1] - ac.v_pu).max(axis=1)
+        lines.append(
+            f"{name}: {len(active)} intervals, AC voltages {ac.v_pu.min():.4f} to {ac.v_pu.max():.4f} pu,"
+            f" error {error.min():+.1e} to {error.max():+.5f} pu, at most {np.max(error.max(axis=1) / change**2):.2f} d^2"
+        )
+        assert error.min() > -1e-7
+        assert 0.8 * bound < error.max() < bound
+        assert np.all(error.max(axis=1) < 1.5 * change**2)
+    with capsys.disabled():
+        print("\n" + "\n".join(lines))
+
+
+@pytest.mark.parametrize("mechanism", [EqualDOE(), GreedyDOE(), AMM()], ids=str)
+def test_limits_hold_on_scarce_days(mechanism: Mechanism[Any]) -> None:
+    run = scarce_run(mechanism)
+    s = run.summary
+    assert s["steps"] == 96
+    assert s["thermal_violations"] == s["voltage_violations"] == s["unavoidable_violations"] == 0
+    assert run.failed_steps == run.fallback_steps == ()
+    assert np.all(run.allocation.import_kw <= run.window.import_request_kw)
+    assert np.all(run.allocation.export_kw <= run.window.export_request_kw)
+
+
+def test_scarce_days_without_control() -> None:
+    s = scarce_run(NoControl()).summary
+    assert s["thermal_violations"] > 150
+    assert s["voltage_violations"] > 30
+    assert s["worst_thermal_excess_pct"] > 30
+    assert s["requested_import_mwh"] == pytest.approx(18.96, abs=0.01)
+    assert s["requested_export_mwh"] == pytest.approx(80.14, abs=0.01)
+
+
+def test_amm_serves_more_and_more_fairly_than_equal_envelopes() -> None:
+    doe, amm = scarce_run(EqualDOE()).summary, scarce_run(AMM()).summary
+    assert 0 < amm["unserved_mwh"] < 0.6 * doe["unserved_mwh"]
+    assert 0 < amm["curtailed_mwh"] < 0.6 * doe["curtailed_mwh"]
+    for direction in ("import", "export"):
+        assert amm[f"jain_feeder_{direction}"] >= doe[f"jain_feeder_{direction}"]
+        assert amm[f"jain_feeder_{direction}"] > 0.99
+
+
+def test_amm_serves_more_than_envelopes_of_those_who_ask() -> None:
+    """The harder benchmark: only requesting customers are enrolled."""
+    doe, amm = scarce_run(EqualDOE(enrolled="requesting")).summary, scarce_run(AMM()).summary
+    assert amm["unserved_mwh"] <= doe["unserved_mwh"]
+    assert amm["curtailed_mwh"] < doe["curtailed_mwh"]
+    for direction in ("import", "export"):
+        assert amm[f"jain_feeder_{direction}"] >= doe[f"jain_feeder_{direction}"]

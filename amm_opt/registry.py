@@ -62,7 +62,7 @@ def mechanism(spec: str) -> Mechanism[Any]:
     return kind(**_options(kind, rest))
 
 
-def as_mechanism(item: Mechanism[Any] | str) -> Mechanism[Any]:
+def as_mechanism(item: Any) -> Mechanism[Any]:
     """A mechanism, made from its spec where that is given.
 
     Raises:

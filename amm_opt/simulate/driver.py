@@ -49,8 +49,8 @@ def simulate(
         mechanism: an instance, or a spec such as ``"amm:kappa=2"``.
         network: name of the network model.
         solver: name of any installed cvxpy solver; by capability where None.
-        steps: None for every interval, a count, a period such as ``"2016-05"``, or a slice of dates (both ends included)
-            or numbers (half-open).
+        steps: None for every interval, a count, a period such as ``"2016-05"``, or a slice of dates (both ends
+            included) or numbers (half-open).
         progress: called with (intervals done, all) after every block.
 
     Raises:

@@ -254,7 +254,7 @@ def _print_table(result: Comparison, span: tuple[int, int], network: str) -> Non
         marks = [f"{int(s[f'{kind}_steps'])} {kind}" for kind in ("fallback", "failed") if s[f"{kind}_steps"]]
         failed = f" ({', '.join(marks)})" if marks else ""
         table.add_row(
-            str(label),
+            str(label).replace(":", ":\n ").replace(",", ",\n "),
             f"{s['unserved_mwh']:.2f}",
             _percent(s["unserved_mwh"], s["requested_import_mwh"]),
             f"{s['curtailed_mwh']:.2f}",

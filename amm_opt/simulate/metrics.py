@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,9 +43,8 @@ def by_feeder(case: Case, per_participant: FloatArray) -> FloatArray:
 class Metrics:
     """Running totals of one run; (2, n) arrays have row 0 import, row 1 export."""
 
-    step: Step
-    requested_kwh: FloatArray = field(init=False)
-    served_kwh: FloatArray = field(init=False)
+    requested_kwh: FloatArray
+    served_kwh: FloatArray
     thermal_violations: int = 0
     voltage_violations: int = 0
     unavoidable_violations: int = 0
@@ -53,10 +53,18 @@ class Metrics:
     revenue: float = 0.0
     steps: int = 0
 
-    def __post_init__(self) -> None:
-        self.requested_kwh, self.served_kwh = np.zeros((2, 2, self.step.n))
+    @classmethod
+    def empty(cls, n: int) -> Self:
+        """Nothing yet, for n participants."""
+        return cls(np.zeros((2, n)), np.zeros((2, n)))
 
-    def add(self, window: Window, allocation: Allocation) -> None:
+    def merge(self, other: Metrics) -> None:
+        """Add the totals of other intervals."""
+        for item in fields(self):
+            mine, theirs = getattr(self, item.name), getattr(other, item.name)
+            setattr(self, item.name, max(mine, theirs) if item.name.startswith("worst") else mine + theirs)
+
+    def add(self, step: Step, window: Window, allocation: Allocation) -> None:
         """Account for a block: window and allocation with (T, n) arrays."""
         self.steps += window.n_steps
         self.requested_kwh += _energy(window.import_request_kw, window.export_request_kw, window.dt_h)
@@ -67,10 +75,10 @@ class Metrics:
         ):
             if price is not None:
                 self.revenue += sign * float(np.sum(power * price)) * window.dt_h
-        self._count_violations(window, allocation)
+        self._count_violations(step, window, allocation)
 
-    def _count_violations(self, window: Window, allocation: Allocation) -> None:
-        step, feeder = self.step, self.step.case.feeder
+    def _count_violations(self, step: Step, window: Window, allocation: Allocation) -> None:
+        feeder = step.case.feeder
         state = step.network.state(
             *step.case.bus_injections(window.inflexible_kw, allocation.import_kw, allocation.export_kw)
         )
@@ -98,9 +106,8 @@ class Metrics:
                 self.voltage_violations += int(avoidable.sum())
                 self.worst_voltage_excess_pu = max(self.worst_voltage_excess_pu, worst)
 
-    def summary(self, seconds: float, failed: int, fallbacks: int) -> dict[str, float]:
+    def summary(self, case: Case, seconds: float, failed: int, fallbacks: int) -> dict[str, float]:
         """The summary columns, in their order."""
-        case = self.step.case
         requested, served = self.requested_kwh / 1000.0, self.served_kwh / 1000.0
         columns: dict[str, tuple[float, float]] = {}
         for name, asked, given in (

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from amm_opt.solve.compiled import Numbers
-from amm_opt.solve.dual_newton import SeparableQP, solve_separable
+from amm_opt.solve.dual_newton import SeparableQP, newton, solve_separable
 from amm_opt.solve.leximin import water_filling
 from amm_opt.solve.solvers import SETTINGS
 
@@ -25,6 +25,8 @@ HIGHS_QP_STEPS = 5000
 """HiGHS' active-set method for quadratic programs can cycle without end on degenerate ones."""
 POLISH = 1e-2
 """How far from the optimum an answer may be, as a fraction of a variable's range, to be polished."""
+QUICK_STEPS = 20
+"""Newton steps from the last interval's multipliers before better ones are sought."""
 FEW_ROWS = 400
 """The dual Newton method is meant for at most this many rows."""
 
@@ -142,7 +144,7 @@ def solve_reduced(problem: Reduced, solver: str | None, start: FloatArray) -> Po
 
 
 def solve_dual_newton(problem: Reduced, start: FloatArray) -> Point:
-    """Our own method for separable quadratic programs."""
+    """Our own method for separable quadratic programs, from ``start`` or else from the linear program's multipliers."""
     if not problem.separable:
         return failed("the problem is not a separable quadratic program with few rows")
     assert isinstance(problem.hessian, np.ndarray)
@@ -150,7 +152,13 @@ def solve_dual_newton(problem: Reduced, start: FloatArray) -> Point:
     n_own = problem.own.shape[0]
     warm = np.concatenate([start[:n_own], start[n_own:][problem.live]])
     limits = (problem.row_lower, problem.row_upper, problem.lower, problem.upper)
-    x, z, trouble = solve_separable(SeparableQP(problem.hessian, problem.q, rows, *limits), warm)
+    separable = SeparableQP(problem.hessian, problem.q, rows, *limits)
+    x, z, trouble = newton(separable, warm, QUICK_STEPS)
+    if trouble:
+        linear = solve_highs(replace(problem, hessian=None))
+        if not linear.problem:
+            warm = np.concatenate([linear.row_dual, linear.network_dual[problem.live]])
+        x, z, trouble = solve_separable(separable, warm)
     return failed(trouble) if trouble else problem.point(x, z, "DUAL_NEWTON")
 
 

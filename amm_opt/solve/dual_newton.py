@@ -53,24 +53,25 @@ def solve_separable(problem: SeparableQP, start: FloatArray) -> tuple[FloatArray
     a thousandfold to the one asked for.
 
     Args:
-        start: (K,) multipliers to start from, such as those of the interval before.
+        start: (K,) multipliers to start from, such as those of the interval before or of the linear program.
     """
-    x, z, trouble = _newton(problem, start)
+    x, z, trouble = newton(problem, start)
     if trouble:
         z = np.zeros_like(start)
         for factor in (1e3, 1e2, 1e1, 1e0):
-            x, z, trouble = _newton(replace(problem, hessian=factor * problem.hessian), z)
+            x, z, trouble = newton(replace(problem, hessian=factor * problem.hessian), z)
     return x, z, trouble
 
 
-def _newton(p: SeparableQP, start: FloatArray) -> tuple[FloatArray, FloatArray, str]:
+def newton(p: SeparableQP, start: FloatArray, steps: int = MAX_STEPS) -> tuple[FloatArray, FloatArray, str]:
+    """Newton's method from ``start``, at most so many steps."""
     size = np.sqrt(np.einsum("kn,kn->k", p.rows, p.rows))
     size = np.where(size > 0, size, 1.0)
     z = _signed(p, start.copy())
     x, raw = p.minimiser(z)
     value = p.dual_value(z, x)
     damping = DAMPING
-    for _ in range(MAX_STEPS):
+    for _ in range(steps):
         residual = _residual(p, z, p.rows @ x)
         if np.all(np.abs(residual) <= TOLERANCE * size):
             return x, z, ""
@@ -84,7 +85,7 @@ def _newton(p: SeparableQP, start: FloatArray) -> tuple[FloatArray, FloatArray, 
         damping = max(DAMPING, damping * (1e-2 if length == 1.0 else 1.0))
         z, value = trial, reached
         x, raw = p.minimiser(z)
-    return x, z, f"no convergence in {MAX_STEPS} Newton steps"
+    return x, z, f"no convergence in {steps} Newton steps"
 
 
 def _signed(p: SeparableQP, z: FloatArray) -> FloatArray:

@@ -57,6 +57,13 @@ class LazyProgram:
         self._group = _groups(step)
         self._own_dual = np.zeros(self._compiled.n_rows)
 
+    def reset(self) -> None:
+        """Forget which rows and multipliers the last intervals had."""
+        for pool in self._pools:
+            pool.idle.clear()
+            pool.dual.clear()
+        self._own_dual = np.zeros(self._compiled.n_rows)
+
     def solve(
         self, solver: str | None, values: Mapping[str, Any], window: Window, lower: FloatArray, upper: FloatArray
     ) -> Solution | str:

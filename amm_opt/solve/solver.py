@@ -53,6 +53,12 @@ class ProgramSolver:
         self.reason = self._form.reason
         require(self._solvers[0], self._form.needs)
 
+    def reset(self) -> None:
+        """Start afresh: what follows depends on nothing solved before."""
+        for form in (self._form, self._filled):
+            if form is not None:
+                form.reset()
+
     def solve(self, values: Mapping[str, Any], window: Window, lower: FloatArray, upper: FloatArray) -> Solution:
         """Solve one interval.
 
@@ -102,6 +108,12 @@ class _Form:
         except NotCompilableError as error:
             self.reason = str(error)
             self.needs = error.needs
+
+    def reset(self) -> None:
+        """Forget the last intervals."""
+        self._declared = None
+        if self._lazy is not None:
+            self._lazy.reset()
 
     def solve(
         self, solver: str | None, values: Mapping[str, Any], window: Window, lower: FloatArray, upper: FloatArray

@@ -22,7 +22,7 @@ from amm_opt.registry import as_mechanism, network_model
 from amm_opt.simulate.job import Job, Part, joined
 from amm_opt.simulate.run import Run
 from amm_opt.solve.program import Step
-from amm_opt.solve.solvers import solver_order
+from amm_opt.solve.solvers import Choice, solver_order
 
 BLOCK_STEPS = 96
 BLOCK_NUMBERS = 3_000_000
@@ -36,7 +36,7 @@ def simulate(
     mechanism: Mechanism[Any] | str,
     *,
     network: str = "lindistflow",
-    solver: str | None = None,
+    solver: Choice = None,
     steps: int | str | slice | None = None,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
@@ -47,7 +47,7 @@ def simulate(
         case: what to run on, or its name or folder.
         mechanism: an instance, or a spec such as ``"amm:kappa=2"``.
         network: name of the network model.
-        solver: name of any installed cvxpy solver; by capability where None.
+        solver: name of any installed cvxpy solver or registered backend, or a ``Backend``; by capability where None.
         steps: None for every interval, a count, a period such as ``"2016-05"``, or a slice of dates (both ends
             included) or numbers (half-open).
         workers: processes to spread the intervals over; more than one needs a mechanism without memory. The result is
@@ -121,7 +121,7 @@ class _Report:
             self._progress(self._done, self._total)
 
 
-def _job(case: Case, mechanism: Mechanism[Any], network: str, order: tuple[str | None, ...]) -> Job:
+def _job(case: Case, mechanism: Mechanism[Any], network: str, order: tuple[Choice, ...]) -> Job:
     return Job(Step(case, network_model(network)(case.feeder)), mechanism, order)
 
 

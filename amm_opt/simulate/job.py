@@ -16,6 +16,7 @@ from amm_opt.simulate.metrics import Metrics
 from amm_opt.solve.audit import Audit
 from amm_opt.solve.program import Program, Solution, Step
 from amm_opt.solve.solver import ProgramSolver
+from amm_opt.solve.solvers import Choice
 
 FloatArray = NDArray[np.float64]
 
@@ -62,7 +63,7 @@ class Job:
         InputError: where the mechanism's program is none, or cannot be compiled or solved by the named solver.
     """
 
-    def __init__(self, step: Step, mechanism: Mechanism[Any], solvers: tuple[str | None, ...]) -> None:
+    def __init__(self, step: Step, mechanism: Mechanism[Any], solvers: tuple[Choice, ...]) -> None:
         self.step, self.mechanism = step, mechanism
         declared = mechanism.program(step)
         named = {"": declared} if isinstance(declared, Program) else declared or {}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from amm_opt.solve.compiled import Numbers
 from amm_opt.solve.dual_newton import SeparableQP, newton, solve_separable
 from amm_opt.solve.leximin import water_filling
-from amm_opt.solve.solvers import SETTINGS
+from amm_opt.solve.solvers import SETTINGS, Choice
 
 FloatArray = NDArray[np.float64]
 
@@ -122,8 +122,8 @@ def reduced(numbers: Numbers, network: FloatArray, lower: FloatArray, upper: Flo
     )
 
 
-def solve_reduced(problem: Reduced, solver: str | None, start: FloatArray) -> Point:
-    """Solve by the named solver, or by what suits the problem: dual Newton (separable QP), HiGHS (LP), Clarabel.
+def solve_reduced(problem: Reduced, solver: Choice, start: FloatArray) -> Point:
+    """Solve by the given solver, or by what suits the problem: dual Newton (separable QP), HiGHS (LP), Clarabel.
 
     Args:
         start: multipliers of own and network rows to start from.
@@ -136,7 +136,9 @@ def solve_reduced(problem: Reduced, solver: str | None, start: FloatArray) -> Po
         return water_filling(problem)
     if solver == "DUAL_NEWTON":
         return solve_dual_newton(problem, start)
-    if solver == "CLARABEL":
+    if not isinstance(solver, str):
+        point = solver.solve(problem, start)
+    elif solver == "CLARABEL":
         point = solve_clarabel(problem)
     else:
         point = solve_highs(problem) if solver == "HIGHS" else solve_cvxpy(problem, solver)

@@ -19,6 +19,7 @@ from amm_opt.solve.audit import audit
 from amm_opt.solve.backends import Point, reduced, solve_reduced
 from amm_opt.solve.compiled import CompiledProgram, Numbers
 from amm_opt.solve.program import Program, Solution, Step
+from amm_opt.solve.solvers import Choice
 
 FloatArray = NDArray[np.float64]
 
@@ -65,7 +66,7 @@ class LazyProgram:
         self._own_dual = np.zeros(self._compiled.n_rows)
 
     def solve(
-        self, solver: str | None, values: Mapping[str, Any], window: Window, lower: FloatArray, upper: FloatArray
+        self, solver: Choice, values: Mapping[str, Any], window: Window, lower: FloatArray, upper: FloatArray
     ) -> Solution | str:
         """Solve one interval, or say why that failed; arguments as for ``DeclaredProgram.solve``."""
         theta = self._compiled.theta(self._step, self._own, values, window)

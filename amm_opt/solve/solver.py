@@ -16,7 +16,7 @@ from amm_opt.solve.declared import DeclaredProgram, check_program, check_values
 from amm_opt.solve.lazy import LazyProgram
 from amm_opt.solve.leximin import numeric_program, only_levels, solve_stages, stage_program
 from amm_opt.solve.program import Leximin, Program, Solution, Step
-from amm_opt.solve.solvers import require
+from amm_opt.solve.solvers import Choice, label, require
 
 FloatArray = NDArray[np.float64]
 
@@ -31,7 +31,7 @@ class ProgramSolver:
     declared.
 
     Args:
-        solvers: names to try in order; None stands for the choice by capability.
+        solvers: what to try in order; None stands for the choice by capability.
 
     Attributes:
         reason: why the program is not compiled, or an empty text.
@@ -40,7 +40,7 @@ class ProgramSolver:
         InputError: where the program is not DPP, or the first solver lacks what it needs.
     """
 
-    def __init__(self, program: Program, step: Step, solvers: Sequence[str | None]) -> None:
+    def __init__(self, program: Program, step: Step, solvers: Sequence[Choice]) -> None:
         self._solvers = tuple(solvers)
         self._own = check_program(program, step)
         self._levels = program.objective.level.size if isinstance(program.objective, Leximin) else 0
@@ -84,11 +84,11 @@ class ProgramSolver:
                 answer = self._form.solve(name, values, *interval)
             if isinstance(answer, Solution):
                 return answer if position == 0 else answer.as_fallback()
-            failures.append(f"{(name or 'automatic').lower()}: {answer}")
+            failures.append(f"{label(name)}: {answer}")
         raise SolveError(f"interval {window.times[0]}: " + "; ".join(failures))
 
     def _stage(
-        self, name: str | None, values: Mapping[str, Any], interval: Interval, stage: Mapping[str, Any]
+        self, name: Choice, values: Mapping[str, Any], interval: Interval, stage: Mapping[str, Any]
     ) -> Solution | str:
         return self._form.solve(name, {**values, **stage}, *interval)
 
@@ -116,11 +116,14 @@ class _Form:
             self._lazy.reset()
 
     def solve(
-        self, solver: str | None, values: Mapping[str, Any], window: Window, lower: FloatArray, upper: FloatArray
+        self, solver: Choice, values: Mapping[str, Any], window: Window, lower: FloatArray, upper: FloatArray
     ) -> Solution | str:
         """The solution, or why there is none."""
         if self._lazy is not None:
             return self._lazy.solve(solver, values, window, lower, upper)
         if self._declared is None:
             self._declared = DeclaredProgram(self._program, self._step, self._own)
-        return self._declared.solve(solver or DECLARED_DEFAULT, values, window, lower, upper)
+        name = DECLARED_DEFAULT if solver is None else solver
+        if not isinstance(name, str):
+            return f"only compiled programs, and this one is not: {self.reason}"
+        return self._declared.solve(name, values, window, lower, upper)

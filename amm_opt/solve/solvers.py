@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from importlib.metadata import entry_points
+from typing import Any, Protocol
 
 import cvxpy as cp
+import numpy as np
 from cvxpy.constraints import SOC, ExpCone
 from cvxpy.reductions.solvers.defines import SOLVER_MAP_CONIC, SOLVER_MAP_QP
+from numpy.typing import NDArray
 
-from amm_opt.errors import InputError
+from amm_opt.errors import InputError, unknown
 
 FALLBACKS = ("CLARABEL", "HIGHS", "PIQP", "QOCO", "SCS")
 
@@ -62,8 +65,33 @@ class SolverInfo:
         return f"pip install {_PACKAGES[self.name]}" if self.name in _PACKAGES else "see cvxpy.org"
 
 
+class Backend(Protocol):
+    """A solver of one's own, passed as ``solver=`` or registered in the entry-point group ``amm_opt.solvers``.
+
+    It gets small problems with few network rows (``amm_opt.solve.backends.Reduced``) and multipliers to start from,
+    and answers with ``problem.point(x, duals, name)`` or ``failed(reason)`` (both there). ``lp`` and ``qp`` say what
+    it can solve; its answers are audited like any other.
+    """
+
+    name: str
+    lp: bool
+    qp: bool
+
+    def solve(self, problem: Any, start: NDArray[np.float64]) -> Any:
+        """The solution of one problem."""
+
+
+Choice = str | Backend | None
+"""A solver by name, as an object, or None for the choice by capability."""
+
+
+def registered() -> dict[str, Backend]:
+    """Backends that installed packages offer, by upper-case name."""
+    return {entry.name.upper(): entry.load() for entry in entry_points(group="amm_opt.solvers")}
+
+
 def solvers() -> dict[str, SolverInfo]:
-    """Every continuous convex solver that cvxpy knows, and our own for separable quadratic programs, by name."""
+    """Every continuous convex solver that cvxpy knows, registered backends, and our own dual Newton method, by name."""
     installed = set(cp.installed_solvers())
     found = {"DUAL_NEWTON": SolverInfo("DUAL_NEWTON", True, False, True, False, False)}
     for name in sorted({*SOLVER_MAP_CONIC, *SOLVER_MAP_QP}):
@@ -72,44 +100,51 @@ def solvers() -> dict[str, SolverInfo]:
         qp = quadratic is not None or bool(conic is not None and conic.supports_quad_obj())
         if name not in _MIXED_INTEGER:
             found[name] = SolverInfo(name, name in installed, True, qp, SOC in cones, ExpCone in cones)
+    for name, backend in registered().items():
+        found[name] = SolverInfo(name, True, backend.lp, backend.qp, False, False)
     return found
 
 
-def solver_order(name: str | None) -> tuple[str | None, ...]:
-    """The solvers to try, the named one first; None stands for the choice by capability.
+def label(solver: Choice) -> str:
+    """How messages call a solver."""
+    return "automatic" if solver is None else (solver if isinstance(solver, str) else solver.name).lower()
+
+
+def solver_order(solver: Choice) -> tuple[Choice, ...]:
+    """The solvers to try, the given one first.
 
     Raises:
         InputError: unknown or not installed solver.
     """
-    known = solvers()
+    known, own = solvers(), registered()
     ready = [s for s in FALLBACKS if known[s].installed]
-    if name is None:
-        return (None, *ready)
-    wanted = name.upper()
+    if solver is None or not isinstance(solver, str):
+        return (solver, *ready)
+    wanted = solver.upper()
     if wanted not in known:
-        choices = ", ".join(s.lower() for s, info in known.items() if info.installed)
-        raise InputError(f"unknown solver {name!r}; valid choices: {choices}")
+        raise unknown("solver", solver, [s.lower() for s, info in known.items() if info.installed])
     if not known[wanted].installed:
-        raise InputError(f"solver {name!r} is not installed: {known[wanted].how_to_install}")
-    return (wanted, *(s for s in ready if s != wanted))
+        raise InputError(f"solver {solver!r} is not installed: {known[wanted].how_to_install}")
+    return (own.get(wanted, wanted), *(s for s in ready if s != wanted))
 
 
 _MEANING = {"lp": "linear", "qp": "quadratic", "socp": "second-order cone", "exp": "exponential cone"}
 
 
-def require(name: str | None, needs: frozenset[str]) -> None:
-    """Check that a named solver can solve what a program needs.
+def require(solver: Choice, needs: frozenset[str]) -> None:
+    """Check that a given solver can solve what a program needs.
 
     Raises:
         InputError: which capability is missing, and which installed solvers have it.
     """
-    if name is None:
+    if solver is None:
         return
     known = solvers()
+    able_to = known[solver] if isinstance(solver, str) else solver
     for need in sorted(needs):
-        if not getattr(known[name], need, False):
+        if not getattr(able_to, need, False):
             able = [s.lower() for s, info in known.items() if info.installed and getattr(info, need, False)]
             raise InputError(
-                f"solver {name.lower()!r} cannot solve {_MEANING.get(need, need)} programs, which this mechanism needs;"
+                f"solver {label(solver)!r} cannot solve {_MEANING.get(need, need)} programs, which this mechanism needs;"
                 f" valid choices: {', '.join(able) or 'none installed'}"
             )

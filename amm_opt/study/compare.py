@@ -14,6 +14,7 @@ from amm_opt.errors import InputError
 from amm_opt.market import Mechanism
 from amm_opt.registry import as_mechanism
 from amm_opt.simulate import Run, simulate
+from amm_opt.solve.solvers import Choice
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +56,7 @@ def compare(
     mechanisms: Sequence[Mechanism[Any] | str] | Mechanism[Any] | str,
     *,
     network: str = "lindistflow",
-    solver: str | None = None,
+    solver: Choice = None,
     steps: int | str | slice | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Comparison:

@@ -145,6 +145,6 @@ def require(solver: Choice, needs: frozenset[str]) -> None:
         if not getattr(able_to, need, False):
             able = [s.lower() for s, info in known.items() if info.installed and getattr(info, need, False)]
             raise InputError(
-                f"solver {label(solver)!r} cannot solve {_MEANING.get(need, need)} programs, which this mechanism needs;"
+                f"solver {label(solver)!r} cannot solve {_MEANING.get(need, need)} programs, which this needs;"
                 f" valid choices: {', '.join(able) or 'none installed'}"
             )

@@ -28,13 +28,13 @@ import numpy as np
 from amm_opt.cases import Case, Window
 from amm_opt.errors import InputError
 from amm_opt.market import Allocation, FairnessState, Mechanism, PriceCurve, deficits
-from amm_opt.market.mechanism import FloatArray, Solve, Values
+from amm_opt.market.mechanism import FloatArray, Values
 from amm_opt.market.state import REQUEST_TOLERANCE_KW
 from amm_opt.solve import DIRECTIONS, Program, Solution, Step
 
 PRIORITIES = ("shortage", "inverse_ratio", "deficit")
 MAX_INVERSE_RATIO = 999.0
-TIE_TOLERANCE = 1e-8
+TIE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class AMM(Mechanism[FairnessState]):
 
     Args:
         kappa: weight of the memory in the priority, >= 0.
-        rho: curvature of the matching, >= 0; 0 is the plain LP, its ties broken by a second program.
+        rho: curvature of the matching, >= 0; 0 is the plain LP, its ties (and differences in weight below 0.1 %) broken
+            by a curvature of 1e-3.
         beta: share of the newest interval in the shortage memory, in (0, 1].
         priority: ``shortage``, ``inverse_ratio`` or ``deficit``.
         target: delivery ratio F* of the ``deficit`` priority.
@@ -97,54 +98,38 @@ class AMM(Mechanism[FairnessState]):
         return FairnessState.fresh(case.n_participants)
 
     def weights(self, state: FairnessState) -> FloatArray:
-        """Priorities (2, n), import and export."""
+        """Priorities (2, n), import and export; rounded for rho = 0, where a hair would decide over everything."""
         if self.priority == "inverse_ratio":
-            return 1.0 / np.maximum(state.delivery_ratio, 1.0 / MAX_INVERSE_RATIO)
-        memory = state.shortage
-        if self.priority == "deficit":
-            memory = np.maximum(0.0, self.target - state.delivery_ratio)
-        return 1.0 + self.kappa * memory
+            w = 1.0 / np.maximum(state.delivery_ratio, 1.0 / MAX_INVERSE_RATIO)
+        elif self.priority == "deficit":
+            w = 1.0 + self.kappa * np.maximum(0.0, self.target - state.delivery_ratio)
+        else:
+            w = 1.0 + self.kappa * state.shortage
+        return np.round(w / TIE) * TIE if self.rho == 0 else w
 
     def program(self, step: Step) -> Program:
         """Expanding the square: w x - rho w (r - x)^2 / (2 r) = (1 + rho) w x - (rho w / r) x^2 / 2 + constant."""
-        service, objective, limits, throughput = {}, 0.0, [], 0.0
+        service, objective, limits = {}, 0.0, []
         for direction, request in zip(DIRECTIONS, (step.import_request_kw, step.export_request_kw), strict=True):
             x = cp.Variable(step.n, name=f"{direction}_kw")
             gain = cp.Parameter(step.n, nonneg=True, name=f"gain_{direction}")
             root = cp.Parameter(step.n, nonneg=True, name=f"root_curvature_{direction}")
             objective += gain @ x - 0.5 * cp.sum_squares(cp.multiply(root, x))
             limits += [x >= 0, x <= request]
-            if self.rho == 0:
-                throughput += cp.Parameter(step.n, nonneg=True, name=f"weight_{direction}") @ x
             service[direction] = x
-        if self.rho == 0:
-            limits.append(throughput >= cp.Parameter(name="least_throughput"))
         hosted = step.injection(import_kw=service["import"], export_kw=service["export"])
         return Program(cp.Maximize(objective), limits, [hosted], service)
 
     def parameters(self, step: Step, state: FairnessState, window: Window) -> Values:
-        return self._values(state, window, 1.0 + self.rho, self.rho)
-
-    def _values(self, state: FairnessState, window: Window, gain: float, curvature: float) -> Values:
         values: Values = {}
+        rho = max(self.rho, TIE)
         requests = (window.import_request_kw, window.export_request_kw)
         for direction, w, request in zip(DIRECTIONS, self.weights(state), requests, strict=True):
             asked = request > REQUEST_TOLERANCE_KW
-            values[f"gain_{direction}"] = gain * w
-            bend = np.where(asked, curvature * w / np.where(asked, request, 1.0), 0.0)
-            values[f"root_curvature_{direction}"] = np.sqrt(bend)
-            if self.rho == 0:
-                values[f"weight_{direction}"] = w
+            values[f"gain_{direction}"] = (1.0 + rho) * w
+            curvature = np.where(asked, rho * w / np.where(asked, request, 1.0), 0.0)
+            values[f"root_curvature_{direction}"] = np.sqrt(curvature)
         return values
-
-    def clear(self, step: Step, solve: Solve, state: FairnessState, window: Window) -> Solution:
-        """One program; with rho = 0 a second one picks, among the optima, the one nearest to full service."""
-        values = self.parameters(step, state, window)
-        if self.rho > 0:
-            return solve(values)
-        best = solve({**values, "least_throughput": 0.0})
-        least = best.objective - TIE_TOLERANCE * max(1.0, abs(best.objective))
-        return solve({**self._values(state, window, 1.0, 1.0), "least_throughput": least})
 
     def settle(self, step: Step, solution: Solution | None, window: Window) -> Allocation:  # type: ignore[override]
         served = super().settle(step, solution, window)

@@ -28,6 +28,7 @@ from amm_opt.solve import DIRECTIONS, Injection, Leximin, Program, Solution, Ste
 ENROLLED = ("all", "requesting")
 PER = ("feeder", "system")
 MAX_NEWTON_STEPS = 100
+EDGE_KW = 1e-6
 TIE = 1e-3
 
 
@@ -127,25 +128,34 @@ class EqualDOE(_Envelope):
         """Newton's iteration on who is at 0 (floored), at the connection limit (capped), or moves with the level.
 
         With the capped set fixed, use is convex in the levels and Newton's method on the floored set ends; capping more
-        participants only ever raises levels, so the capped set grows. No level need exceed ``top``, where nobody would
-        be cut any more.
+        participants only ever raises levels, so the capped set grows. Should the sets come round again, everybody who
+        was ever floored stays so, which is hosted. No level need exceed ``top``, where nobody would be cut any more.
         """
         base, most = self._reach(step, direction, window)
         group, _ = self._groups(step)
         opposite = "export" if direction == "import" else "import"
         wanted = np.minimum(window.request_kw(direction) - window.request_kw(opposite), most)
-        top = np.max(wanted - base, where=window.request_kw(direction) > REQUEST_TOLERANCE_KW, initial=-np.inf)
-        capped, floored = np.zeros((2, step.n), dtype=bool)
+        asked = window.request_kw(direction) > REQUEST_TOLERANCE_KW
+        top = float(np.max(wanted - base, where=asked, initial=0.0))
+        capped, floored, ever = np.zeros((3, step.n), dtype=bool)
+        seen: set[bytes] = set()
         for _ in range(MAX_NEWTON_STEPS):
+            sets = np.packbits([capped, floored]).tobytes()
+            if sets in seen:
+                floored = ever
             moving = ~capped & ~floored & (most > 0)
             offset = np.where(moving, base, np.where(capped, most, 0.0))
-            solution = solve({"slope": moving.astype(float), "offset": offset, "top": float(top)})
+            solution = solve({"slope": moving.astype(float), "offset": offset, "top": top})
+            if sets in seen:
+                return solution
+            seen.add(sets)
             x = solution["level"][group] + base
-            below, above = ~capped & (x < 0), (most > 0) & (x > most + 1e-9) & ~capped
+            below, above = ~capped & (x < -EDGE_KW), ~capped & (most > 0) & (x > most + EDGE_KW)
             if not np.array_equal(below, floored):
-                floored = below
+                floored, ever = below, ever | below
             elif above.any():
                 capped, floored = capped | above, floored & ~above
+                ever = floored
             else:
                 return solution
         raise SolveError(f"{self.name}: the levels of {direction} did not settle")

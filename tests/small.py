@@ -11,9 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from amm_opt.cases import Case, Window, from_tables
 from amm_opt.cases.folder import case_tables
+from amm_opt.market import Mechanism, State
 from amm_opt.network import LinDistFlow
 from amm_opt.simulate.run import Run
-from amm_opt.solve import Step
+from amm_opt.solve import Program, Solution, Step
+from amm_opt.solve.solver import ProgramSolver
 
 FloatArray = NDArray[np.float64]
 NAN = float("nan")
@@ -114,6 +116,20 @@ def step_of(case: Case) -> Step:
 def first_interval(case: Case) -> Window:
     """The first interval, arrays of shape (n,)."""
     return case.window(0, 1).interval(0)
+
+
+def cleared(case: Case, mechanism: Mechanism[Any], start: int = 0, state: State | None = None) -> Any:
+    """What a mechanism's ``clear`` gives for one interval, by the automatic choice of solver."""
+    step, window = step_of(case), case.window(start, start + 1).interval(0)
+    declared, limits = mechanism.program(step), step.limits(window)
+    assert declared is not None
+    named = {"": declared} if isinstance(declared, Program) else declared
+    solvers = {name: ProgramSolver(program, step, (None,)) for name, program in named.items()}
+
+    def solve(values: Mapping[str, Any], name: str = "") -> Solution:
+        return solvers[name].solve(values, window, *limits)
+
+    return mechanism.clear(step, solve, mechanism.initial_state(case) if state is None else state, window)
 
 
 def network_rows(step: Step) -> tuple[FloatArray, FloatArray]:

@@ -107,9 +107,7 @@ def test_json_of_a_comparison() -> None:
     assert found["case"] == ao.load_case(CASE).name
     assert found["network"] == "lindistflow"
     assert found["solver"] == "dual_newton"
-    assert [r["mechanism"] for r in found["rows"]] == ["no_control", "amm:kappa=3.0,rho=0.5", "amm"] or [
-        r["mechanism"] for r in found["rows"]
-    ] == ["no_control", "amm:kappa=3,rho=0.5", "amm"]
+    assert [r["mechanism"].replace("3.0", "3") for r in found["rows"]] == ["no_control", "amm:kappa=3,rho=0.5", "amm"]
     table = ao.compare(ao.load_case(CASE), ["no_control", "amm:kappa=3,rho=0.5", "amm"]).table
     for row, (_, expected) in zip(found["rows"], table.iterrows(), strict=True):
         columns = [c for c in row if c not in ("mechanism", "solver")]
@@ -207,7 +205,7 @@ BAD: list[tuple[list[str], list[str]]] = [
     (["run", CASE, "--mechanism", "amm", "--solver", "clarbel"], ["unknown solver 'clarbel'", "clarabel", "highs"]),
     (["run", CASE, "--mechanism", "amm", "--network", "lindist"], ["unknown network 'lindist'", "lindistflow"]),
     (["run", CASE, "--mechanism", "amm", "--start", "soon"], ["'soon' is not a date"]),
-    (["run", CASE, "--mechanism", "amm", "--start", "2031-01-01"], ["select nothing", "48 intervals"]),
+    (["run", CASE, "--mechanism", "amm", "--start", "2031-01-01"], ["2031-01-01", "48 intervals"]),
     (["run", CASE, "--mechanism", "amm", "--start", "2030-01-07 12:00", "--steps", "25"], ["--steps 25", "beyond"]),
     (["run", CASE, "--mechanism", "amm", "--steps", "49"], ["--steps 49", "beyond the last interval"]),
     (["run", CASE, "--mechanism", "amm", "--steps", "0"], ["--steps"]),
@@ -220,7 +218,7 @@ BAD: list[tuple[list[str], list[str]]] = [
 
 @pytest.mark.parametrize(("arguments", "said"), BAD, ids=lambda a: " ".join(a[1:])[-40:] if a else "")
 def test_bad_input(arguments: list[str], said: list[str], tmp_path: Path) -> None:
-    """Exit code 2, one message on standard error with the valid choices, nothing on standard output, nothing written."""
+    """Exit code 2, one message on standard error with the valid choices, nothing printed or written otherwise."""
     out = tmp_path / "out"
     extra = ["--out", str(out)] if arguments[0] in ("run", "compare") else []
     result = call(*arguments, *extra, code=2)

@@ -9,12 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.optimize import linprog, nnls
-from small import TRACE, first_interval, network_rows, one_transformer, small_case, step_of
+from small import TRACE, cleared, first_interval, network_rows, one_transformer, small_case, step_of
 
 import amm_opt as ao
 from amm_opt.cases import Case
-from amm_opt.market import NoState
-from amm_opt.simulate import driver
 from formulations import EqualDOE, GreedyDOE
 from formulations.doe import TIE
 
@@ -25,19 +23,13 @@ DIRECTIONS = ("import", "export")
 def outcome(case: Case, mechanism: Any) -> tuple[FloatArray, FloatArray]:
     """Served import and accepted export in the first interval."""
     run = ao.simulate(case, mechanism, steps=1)
-    assert run.failed_steps == ()
+    assert not run.failed_steps
     return run.allocation.import_kw[0], run.allocation.export_kw[0]
 
 
-def reach(case: Case, mechanism: Any) -> Mapping[str, FloatArray]:
+def reach(case: Case, mechanism: Any, start: int = 0) -> Mapping[str, FloatArray]:
     """Flexible power up to each participant's limit, by direction."""
-    step, window = step_of(case), first_interval(case)
-    job, limits = driver._Job(step, mechanism, (None,)), step.limits(window)
-
-    def solve(values: Any, name: str = "") -> Any:
-        return job.programs[name].solve(values, window, *limits)
-
-    return {d: s["envelope"] for d, s in mechanism.clear(step, solve, NoState(), window).items()}
+    return {d: s["envelope"] for d, s in cleared(case, mechanism, start).items()}
 
 
 def close(actual: FloatArray, expected: Sequence[float]) -> None:
@@ -199,13 +191,7 @@ def test_greedy_total_is_the_linear_optimum(seed: int, start: int, direction: st
     """Within the documented tie-break: F(QP) >= F(LP) bounds the lost total by the squares' difference."""
     case = scarce(seed)
     total, limits, base = linear_optimum(case, start, direction)
-    step, window = step_of(case), case.window(start, start + 1).interval(0)
-    job, bounds = driver._Job(step, GreedyDOE(), (None,)), step.limits(window)
-
-    def solve(values: Any, name: str = "") -> Any:
-        return job.programs[name].solve(values, window, *bounds)
-
-    found = GreedyDOE().clear(step, solve, NoState(), window)[direction]["envelope"] - base
+    found = reach(case, GreedyDOE(), start)[direction] - base
     curvature = TIE / np.mean(case.connection_kw(direction))
     allowed = 0.5 * curvature * (np.sum(limits**2) - np.sum(found**2))
     assert allowed < 0.002 * total
@@ -256,12 +242,8 @@ def test_greedy_limits_are_certified(seed: int, start: int, direction: str) -> N
     """
     case = scarce(seed)
     step, window = step_of(case), case.window(start, start + 1).interval(0)
-    job, bounds = driver._Job(step, GreedyDOE(), (None,)), step.limits(window)
-
-    def solve(values: Any, name: str = "") -> Any:
-        return job.programs[name].solve(values, window, *bounds)
-
-    x = GreedyDOE().clear(step, solve, NoState(), window)[direction]["envelope"]
+    bounds = step.limits(window)
+    x = reach(case, GreedyDOE(), start)[direction]
     base = -window.inflexible_kw if direction == "import" else window.inflexible_kw
     most = np.maximum(case.connection_kw(direction) + base, 0)
     curvature = TIE / np.mean(case.connection_kw(direction))

@@ -10,12 +10,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from small import TRACE, first_interval, network_rows, one_transformer, small_case, step_of
+from small import TRACE, cleared, first_interval, network_rows, one_transformer, small_case, step_of
 
 import amm_opt as ao
 from amm_opt.market import FairnessState, PriceCurve, deficits
 from amm_opt.market.state import served_ratio
-from amm_opt.simulate import driver
 from formulations import AMM
 
 FloatArray = NDArray[np.float64]
@@ -202,16 +201,8 @@ def test_matching_by_hand(rho: float) -> None:
     # weights 1.2 and 1, x = (10 - a, 20 - b), a + b = 20: 1.2 (1 + rho a / 10) = 1 + rho (20 - a) / 20
     a = (rho - 0.2) / (0.17 * rho)
     mechanism = AMM(rho=rho)
-    state = state_of([0.1, 0.0])
-    job, step, window = _job(mechanism, case)
-    limits = step.limits(window)
-    found = job.programs[""].solve(mechanism.parameters(step, state, window), window, *limits)["import"]
+    found = cleared(case, mechanism, state=state_of([0.1, 0.0]))["import"]
     np.testing.assert_allclose(found, [10 - a, a], atol=2e-4)
-
-
-def _job(mechanism: AMM, case: ao.Case) -> tuple[driver._Job, ao.Step, ao.Window]:
-    step = step_of(case)
-    return driver._Job(step, mechanism, (None,)), step, first_interval(case)
 
 
 @pytest.mark.parametrize("seed", [1, 3, 4, 6])
@@ -226,7 +217,7 @@ def test_matching_equals_an_independent_program(seed: int, options: tuple[float,
     state = FairnessState(rng.random((2, step.n)), asked * rng.uniform(0.3, 1, (2, step.n)), asked)
     w_import, w_export = mechanism.weights(state)
     by_import, by_export = network_rows(step)
-    job, congested = driver._Job(step, mechanism, (None,)), 0
+    congested = 0
     for k in (23, 26, 29, 44):
         window = case.window(k, k + 1).interval(0)
         lower, upper = step.limits(window)
@@ -242,7 +233,7 @@ def test_matching_equals_an_independent_program(seed: int, options: tuple[float,
         u = alone + by_import @ x + by_export @ y
         problem = cp.Problem(cp.Maximize(value), [*bounds, u <= upper, u >= lower])
         problem.solve(solver="CLARABEL", tol_gap_abs=1e-11, tol_gap_rel=1e-11, tol_feas=1e-11)
-        found = job.programs[""].solve(mechanism.parameters(step, state, window), window, lower, upper)
+        found = cleared(case, mechanism, k, state)
         for name, power, request in (
             ("import", x, window.import_request_kw),
             ("export", y, window.export_request_kw),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from small import difference, first_interval, in_other_units, network_rows, shuffled, small_case, step_of
+from small import cleared, difference, first_interval, in_other_units, network_rows, shuffled, small_case, step_of
 
 import amm_opt as ao
 from amm_opt.cases import Case
@@ -58,8 +58,8 @@ def test_service_is_within_requests_and_limits(mechanism: Mechanism[Any]) -> Non
     for power, request in ((a.import_kw, window.import_request_kw), (a.export_kw, window.export_request_kw)):
         assert np.all(power >= 0)
         assert np.all(power <= request)
-    assert run.failed_steps == ()
-    assert run.fallback_steps == ()
+    assert not run.failed_steps
+    assert not run.fallback_steps
     assert s["unavoidable_violations"] == 0
     if not mechanism.enforces_limits:
         assert s["thermal_violations"] > 50
@@ -133,7 +133,7 @@ def twins() -> Case:
 @every_mechanism
 def test_identical_participants_get_identical_service(mechanism: Mechanism[Any]) -> None:
     run = ao.simulate(twins(), mechanism)
-    assert run.failed_steps == ()
+    assert not run.failed_steps
     a, w = run.allocation, run.window
     for power in (a.import_kw, a.export_kw):
         np.testing.assert_allclose(power[:, :5], power[:, 5:], rtol=1e-6, atol=1e-6)
@@ -160,18 +160,6 @@ def test_more_capacity_never_reduces_the_service_of_throughput_mechanisms() -> N
         assert result[-1].sum() > 1.1 * result[0].sum()
 
 
-def envelopes(mechanism: GreedyDOE, case: Case, start: int, direction: str) -> np.ndarray:
-    """Flexible power up to the limits of one interval."""
-    step, window = step_of(case), case.window(start, start + 1).interval(0)
-    job = driver._Job(step, mechanism, (None,))
-    limits = step.limits(window)
-
-    def solve(values: Any, name: str = "") -> Any:
-        return job.programs[name].solve(values, window, *limits)
-
-    return np.asarray(mechanism.clear(step, solve, mechanism.initial_state(case), window)[direction]["envelope"])
-
-
 @pytest.mark.parametrize(("start", "direction"), [(25, "export"), (73, "export"), (84, "import"), (93, "import")])
 def test_more_capacity_never_reduces_greedy_envelopes(start: int, direction: str) -> None:
     """The total of its limits, which is what it maximises, up to what the tie-break may trade (see test_envelopes).
@@ -181,7 +169,7 @@ def test_more_capacity_never_reduces_greedy_envelopes(start: int, direction: str
     scales = (0.5, 0.8, 1.0, 1.25, 2.0)
     mechanism = GreedyDOE(enrolled="requesting")
     cases = [scarce().with_scenario(capacity_scale=s) for s in scales]
-    found = [envelopes(mechanism, case, start, direction).sum() for case in cases]
+    found = [cleared(case, mechanism, start)[direction]["envelope"].sum() for case in cases]
     assert np.all(np.diff(found) > -1e-3 * found[0])
     assert found[-1] > 1.2 * found[0]
 
@@ -251,7 +239,7 @@ def test_states_and_prices_stay_in_their_bounds(
     case = small_case(lines, ["a", "a", "b", "b"], load, imports, exports)
     mechanism = AMM(rho=rho, beta=0.7, kappa=5.0, import_price_min=0.05, import_price_max=0.5, export_price_max=0.2)
     run = ao.simulate(case, mechanism)
-    assert run.failed_steps == ()
+    assert not run.failed_steps
     assert np.all((run.state.shortage >= 0) & (run.state.shortage <= 1))
     assert np.all((run.state.delivery_ratio >= 0) & (run.state.delivery_ratio <= 1 + 1e-12))
     assert np.all((run.allocation.import_price >= 0.05) & (run.allocation.import_price <= 0.5))

@@ -110,6 +110,7 @@ def _newton_step(
     rows = p.rows[work]
     matrix = (rows[:, free] / p.hessian[free]) @ rows[:, free].T
     scale = np.einsum("kn,kn->k", rows / p.hessian, rows)
+    scale = np.where(scale > 0, scale, 1.0)  # an empty row has no curvature of its own
     matrix[np.diag_indices_from(matrix)] += damping * scale + np.where(matrix.diagonal() <= 0, 1e-3 * scale, 0.0)
     here, gradient = z[work], residual[work]
     side = np.where(here != 0, here, gradient)

@@ -24,6 +24,8 @@ from amm_opt.solve.solvers import Choice
 FloatArray = NDArray[np.float64]
 
 MAX_ROUNDS = 60
+BOX = 1e6
+"""Variables of a program that only the network bounds start inside plus or minus this."""
 PER_GROUP = 1
 STALE_AFTER = 12
 ROW_TOLERANCE = 0.1
@@ -73,6 +75,7 @@ class LazyProgram:
         numbers = self._compiled.numbers(theta)
         bases = [(i.base.vector(theta), e.base.vector(theta)) for i, e in self._powers]
         constants = [self._step.quantities(window, *base) for base in bases]
+        boxed = False
         for _ in range(MAX_ROUNDS):
             active = [(j, k) for j, pool in enumerate(self._pools) for k in pool.idle]
             rows = self._rows(active, theta)
@@ -81,6 +84,10 @@ class LazyProgram:
             start = np.concatenate([self._own_dual, [self._pools[j].dual.get(k, 0.0) for j, k in active]])
             low, high = lower[index] - base, upper[index] - base
             point = solve_reduced(reduced(numbers, rows, low, high), solver, start)
+            if point.problem and not boxed and not np.all(np.isfinite([numbers.lower, numbers.upper])):
+                boxed, free = True, numbers
+                numbers = replace(free, lower=np.maximum(free.lower, -BOX), upper=np.minimum(free.upper, BOX))
+                continue
             if point.problem:
                 return point.problem
             self._own_dual = point.row_dual
@@ -90,6 +97,8 @@ class LazyProgram:
             if trouble:
                 return trouble
             if not added:
+                if boxed and np.any(np.abs(point.v) >= BOX * (1 - 1e-6)):
+                    return "the program is unbounded"
                 checked = None
                 if point.solver != "WATER_FILLING":
                     checked = audit(numbers, point.v, point.row_dual, rows, low, high, point.network_dual)

@@ -1,0 +1,112 @@
+"""What is timed: mechanisms, and a fixed sample of congested intervals of a case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import cvxpy as cp
+import numpy as np
+from numpy.typing import NDArray
+
+from amm_opt.cases import Case, Window
+from amm_opt.market import FairnessState, Mechanism, NoState
+from amm_opt.network import LinDistFlow
+from amm_opt.solve import Program, Solution, Step
+from amm_opt.solve.solver import ProgramSolver
+from formulations import AMM, EqualDOE, GreedyDOE
+
+FloatArray = NDArray[np.float64]
+SEED = 7
+
+
+@dataclass(frozen=True)
+class Throughput(Mechanism[NoState]):
+    """A linear mechanism that is nothing but its program: weighted service, weights of 1 to 1.6 drawn once."""
+
+    name: ClassVar[str] = "throughput"
+
+    def program(self, step: Step) -> Program:
+        """Max weighted service within requests."""
+        imports, exports = cp.Variable(step.n), cp.Variable(step.n)
+        weight = 1.0 + 0.6 * np.random.default_rng(SEED).random((2, step.n))
+        limits = [imports >= 0, imports <= step.import_request_kw, exports >= 0, exports <= step.export_request_kw]
+        hosted = step.injection(import_kw=imports, export_kw=exports)
+        best = cp.Maximize(weight[0] @ imports + weight[1] @ exports)
+        return Program(best, limits, [hosted], {"import": imports, "export": exports})
+
+
+SUBJECTS: dict[str, Callable[[], Mechanism[Any]]] = {
+    "lp": Throughput,
+    "qp": AMM,
+    "equal_doe": EqualDOE,
+    "greedy_doe": GreedyDOE,
+}
+RACED = ("lp", "qp")
+
+
+@dataclass(frozen=True, eq=False)
+class Interval:
+    """One congested interval as the driver hands it to the engine."""
+
+    window: Window
+    lower: FloatArray
+    upper: FloatArray
+
+
+def congested(step: Step, count: int, *, days: int | None = None) -> list[Interval]:
+    """``count`` congested intervals, evenly spread over those of ``days`` days that are spread over the case.
+
+    Congested: serving every request would break a limit.
+    """
+    case, per_day = step.case, round(24 / step.case.dt_h)
+    all_days = case.n_steps // per_day
+    chosen = np.unique(np.linspace(0, all_days - 1, min(days or all_days, all_days)).astype(int))
+    found: list[Interval] = []
+    for day in chosen:
+        window = case.window(int(day) * per_day, (int(day) + 1) * per_day)
+        window = replace(window, usage=step.usage(window))
+        for k in range(window.n_steps):
+            one = window.interval(k)
+            lower, upper = step.limits(one)
+            asked = step.usage(one)[1]
+            if np.any((asked < lower) | (asked > upper)):
+                found.append(Interval(one, lower, upper))
+    if not found:
+        raise RuntimeError(f"{case.name} has no congested interval")
+    return [found[i] for i in np.unique(np.linspace(0, len(found) - 1, count).astype(int))]
+
+
+def fresh_step(case: Case, network: LinDistFlow) -> Step:
+    """A step with parameters of its own."""
+    return Step(case, network)
+
+
+def state_of(mechanism: Mechanism[Any], case: Case) -> Any:
+    """A state in which, for the AMM, everybody remembers some shortage."""
+    state = mechanism.initial_state(case)
+    if isinstance(state, FairnessState):
+        return replace(state, shortage=0.3 * np.random.default_rng(SEED).random((2, case.n_participants)))
+    return state
+
+
+class Clearing:
+    """A mechanism on a network with its programs compiled: clears one interval at a time, as the driver does."""
+
+    def __init__(self, mechanism: Mechanism[Any], step: Step) -> None:
+        self.mechanism, self.step = mechanism, step
+        self.state = state_of(mechanism, step.case)
+        declared = mechanism.program(step)
+        if declared is None:
+            raise ValueError(f"{mechanism} has no program")
+        named = {"": declared} if isinstance(declared, Program) else declared
+        self._programs = {name: ProgramSolver(program, step, (None,)) for name, program in named.items()}
+
+    def clear(self, interval: Interval) -> Any:
+        """Everything the mechanism solves in one interval."""
+
+        def solve(values: Any, name: str = "") -> Solution:
+            return self._programs[name].solve(values, interval.window, interval.lower, interval.upper)
+
+        return self.mechanism.clear(self.step, solve, self.state, interval.window)

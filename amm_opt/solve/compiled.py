@@ -181,7 +181,7 @@ class CompiledProgram:
         return len(self._general) - (len(self._lifted.row) if self._lifted is not None else 0)
 
     def _objective(self, form: Any) -> None:
-        q = sp.csr_array(form.q)
+        q = sp.csr_array(form.q if hasattr(form, "q") else form.c)  # named c up to cvxpy 1.6
         self._q = q[self.keep]
         self._offset = q[[form.x.size]]
         self._matrix: AffineMatrix | None = None

@@ -264,14 +264,16 @@ def solve_cvxpy(problem: Reduced, solver: str) -> Point:
     equal, above, below = _sides(problem)
     ceiling, floor = np.isfinite(problem.upper), np.isfinite(problem.lower)
     rows = problem.rows
-    limits = [
-        rows[equal] @ x == problem.row_upper[equal],
-        rows[above] @ x <= problem.row_upper[above],
-        rows[below] @ x >= problem.row_lower[below],
-        x[ceiling] <= problem.upper[ceiling],
-        x[floor] >= problem.lower[floor],
-    ]
-    model = cp.Problem(cp.Minimize(objective), [c for c in limits if c.size])
+    limits = []
+    if equal.any():
+        limits.append((equal, -1.0, rows[equal] @ x == problem.row_upper[equal]))
+    if above.any():
+        limits.append((above, -1.0, rows[above] @ x <= problem.row_upper[above]))
+    if below.any():
+        limits.append((below, 1.0, rows[below] @ x >= problem.row_lower[below]))
+    bounds = [x[ceiling] <= problem.upper[ceiling]] if ceiling.any() else []
+    bounds += [x[floor] >= problem.lower[floor]] if floor.any() else []
+    model = cp.Problem(cp.Minimize(objective), [*(c for _, _, c in limits), *bounds])
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
@@ -281,7 +283,6 @@ def solve_cvxpy(problem: Reduced, solver: str) -> Point:
     if model.status != cp.OPTIMAL:
         return failed(str(model.status))
     dual = np.zeros(len(equal))
-    for mask, sign, constraint in ((equal, -1.0, limits[0]), (above, -1.0, limits[1]), (below, 1.0, limits[2])):
-        if mask.any():
-            dual[mask] += sign * np.asarray(constraint.dual_value)
+    for mask, sign, constraint in limits:
+        dual[mask] += sign * np.asarray(constraint.dual_value)
     return problem.point(np.asarray(x.value), dual, solver)

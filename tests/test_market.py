@@ -228,7 +228,7 @@ def test_matching_equals_an_independent_program(seed: int, options: tuple[float,
         for power, request, w in ((x, window.import_request_kw, w_import), (y, window.export_request_kw, w_export)):
             some = np.flatnonzero(request > 0)
             cost = w[some] / request[some]
-            if some.any():
+            if some.size:
                 value -= 0.5 * rho * cp.sum(cp.multiply(cost, cp.square(request[some] - power[some])))
             bounds.append(power <= request)
         u = alone + by_import @ x + by_export @ y

@@ -10,6 +10,7 @@ Outcome: everyone asks for all it wants, x = r and y = g; net power beyond the l
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -33,7 +34,7 @@ TIE = 1e-3
 
 
 @dataclass(frozen=True)
-class _Envelope(Mechanism[NoState]):
+class _Envelope(Mechanism[NoState], ABC):
     """What both kinds share: who is enrolled, two programs, and the cut of what exceeds a limit."""
 
     enrolled: str = "all"
@@ -45,11 +46,13 @@ class _Envelope(Mechanism[NoState]):
     def program(self, step: Step) -> Mapping[str, Program]:
         return {direction: self._program(step, direction) for direction in DIRECTIONS}
 
+    @abstractmethod
     def _program(self, step: Step, direction: str) -> Program:
-        raise NotImplementedError
+        """The program of one direction's envelopes."""
 
+    @abstractmethod
     def _envelope(self, step: Step, solve: Solve, direction: str, window: Window) -> Solution:
-        raise NotImplementedError
+        """The envelopes of one direction, as the program's value ``envelope``."""
 
     def clear(self, step: Step, solve: Solve, state: NoState, window: Window) -> Mapping[str, Solution]:
         """Both envelopes; a direction in which nobody asks for anything needs none."""

@@ -12,9 +12,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from amm_opt.solve.compiled import Numbers
 from amm_opt.solve.dual_newton import SeparableQP, newton, solve_separable
-from amm_opt.solve.leximin import water_filling
+from amm_opt.solve.leximin import fill
+from amm_opt.solve.numbers import Numbers
 from amm_opt.solve.solvers import SETTINGS, Choice
 
 FloatArray = NDArray[np.float64]
@@ -133,7 +133,7 @@ def solve_reduced(problem: Reduced, solver: Choice, start: FloatArray) -> Point:
     if solver is None:
         solver = "DUAL_NEWTON" if problem.separable else "HIGHS" if problem.hessian is None else "CLARABEL"
     if solver == "WATER_FILLING":
-        return water_filling(problem)
+        return solve_water_filling(problem)
     if solver == "DUAL_NEWTON":
         return solve_dual_newton(problem, start)
     if not isinstance(solver, str):
@@ -162,6 +162,29 @@ def solve_dual_newton(problem: Reduced, start: FloatArray) -> Point:
             warm = np.concatenate([linear.row_dual, linear.network_dual[problem.live]])
         x, z, trouble = solve_separable(separable, warm)
     return failed(trouble) if trouble else problem.point(x, z, "DUAL_NEWTON")
+
+
+def solve_water_filling(problem: Reduced) -> Point:
+    """Leximin of all variables of ``problem``, or why its limits do not allow this short way."""
+    if problem.own.shape[0]:
+        return failed("water filling takes no constraints but bounds")
+    rows, limit = _one_sided(problem)
+    if np.any((rows < 0).any(axis=1) & (rows > 0).any(axis=1)):
+        return failed("a limit that some levels press on and others relieve")
+    rows, limit = rows[(rows > 0).any(axis=1)], limit[(rows > 0).any(axis=1)]
+    level = fill(rows, limit, problem.upper)
+    if not np.all(np.isfinite(level)):
+        return failed("a level has no limit")
+    if np.any(level < problem.lower):
+        return failed("a level has a lower bound that is not hosted")
+    return problem.point(level, np.zeros(len(problem.row_lower)), "WATER_FILLING")
+
+
+def _one_sided(problem: Reduced) -> tuple[FloatArray, FloatArray]:
+    """Network rows as rows @ x <= limit."""
+    above, below = np.isfinite(problem.row_upper), np.isfinite(problem.row_lower)
+    rows = np.concatenate([problem.network[above], -problem.network[below]])
+    return rows, np.concatenate([problem.row_upper[above], -problem.row_lower[below]])
 
 
 def polished(problem: Reduced, point: Point) -> Point:

@@ -18,6 +18,7 @@ from cvxpy.constraints import SOC, ExpCone, NonNeg, Zero
 from numpy.typing import NDArray
 
 from amm_opt.cases import Window
+from amm_opt.solve.numbers import Numbers
 from amm_opt.solve.program import Program, Step
 
 FloatArray = NDArray[np.float64]
@@ -68,31 +69,6 @@ class AffineMatrix:
         out = np.zeros(self.shape[0])
         out[self.row] = self.data(theta)
         return out
-
-
-@dataclass(frozen=True, eq=False)
-class Numbers:
-    """min 1/2 v'Pv + q'v + offset over lower <= v <= upper, row_lower <= rows v <= row_upper; N variables.
-
-    ``hessian`` is the diagonal of P where P is diagonal, else None and ``matrix`` holds P.
-    """
-
-    q: FloatArray
-    offset: float
-    hessian: FloatArray | None
-    matrix: sp.csr_array | None
-    lower: FloatArray
-    upper: FloatArray
-    rows: sp.csr_array
-    row_lower: FloatArray
-    row_upper: FloatArray
-
-    def objective(self, v: FloatArray) -> float:
-        """The value at ``v``."""
-        if self.matrix is not None:
-            return float(0.5 * v @ (self.matrix @ v) + self.q @ v + self.offset)
-        assert self.hessian is not None
-        return float((0.5 * self.hessian * v + self.q) @ v + self.offset)
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from amm_opt.cases import Window
 from amm_opt.solve.audit import audit
 from amm_opt.solve.backends import Point, reduced, solve_reduced
-from amm_opt.solve.compiled import CompiledProgram, Numbers
+from amm_opt.solve.compiled import CompiledProgram
+from amm_opt.solve.numbers import Numbers
 from amm_opt.solve.program import Program, Solution, Step
 from amm_opt.solve.solvers import Choice
 

@@ -12,16 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cvxpy as cp
 import numpy as np
 from numpy.typing import NDArray
 
 from amm_opt.solve.program import Leximin, Program, Solution
-
-if TYPE_CHECKING:
-    from amm_opt.solve.backends import Point, Reduced
 
 FloatArray = NDArray[np.float64]
 
@@ -61,29 +58,6 @@ def solve_stages(solve: Callable[[Mapping[str, Any]], Solution | str], size: int
             return replace(answer, objective=float(np.min(answer["leximin_level"])))
         held = np.where(blocked, t - HOLD_BACK * max(1.0, abs(t)), held)
         rising &= ~blocked
-
-
-def water_filling(problem: Reduced) -> Point:
-    """Leximin of all variables of ``problem``, or why its limits do not allow this short way."""
-    from amm_opt.solve.backends import failed
-
-    if problem.own.shape[0]:
-        return failed("water filling takes no constraints but bounds")
-    rows, limit = _one_sided(problem.network, problem.row_lower, problem.row_upper)
-    if np.any((rows < 0).any(axis=1) & (rows > 0).any(axis=1)):
-        return failed("a limit that some levels press on and others relieve")
-    rows, limit = rows[(rows > 0).any(axis=1)], limit[(rows > 0).any(axis=1)]
-    level = fill(rows, limit, problem.upper)
-    if not np.all(np.isfinite(level)):
-        return failed("a level has no limit")
-    if np.any(level < problem.lower):
-        return failed("a level has a lower bound that is not hosted")
-    return problem.point(level, np.zeros(len(problem.row_lower)), "WATER_FILLING")
-
-
-def _one_sided(rows: FloatArray, lower: FloatArray, upper: FloatArray) -> tuple[FloatArray, FloatArray]:
-    above, below = np.isfinite(upper), np.isfinite(lower)
-    return np.concatenate([rows[above], -rows[below]]), np.concatenate([upper[above], -lower[below]])
 
 
 def fill(rows: FloatArray, limit: FloatArray, upper: FloatArray) -> FloatArray:

@@ -97,6 +97,9 @@ class LinDistFlow:
         self._x = np.ascontiguousarray(z_per_kw.imag / self._gain)
         self._w_source = feeder.v_source_pu**2
         self._rated = np.flatnonzero(np.isfinite(feeder.rating_kva))
+        self._rating = feeder.rating_kva[self._rated]
+        everything = len(self._rated) == feeder.n_buses - 1
+        self._rated_at: slice | IntArray = slice(1, None) if everything else self._rated
         angle = (2 * np.arange(SIDES // 2) + 1) * np.pi / SIDES
         self._normals = np.column_stack([np.cos(angle), np.sin(angle)]) / np.cos(np.pi / SIDES)
         self.quantities = self._quantities()
@@ -131,18 +134,28 @@ class LinDistFlow:
         Args:
             p_kw, q_kvar: (..., n_buses) net injection at each bus, positive into the network.
         """
+        w, p_flow, q_flow = self._flows(p_kw, q_kvar)
+        return NetworkState(np.sqrt(w), p_flow, q_flow)
+
+    def _flows(self, p_kw: ArrayLike, q_kvar: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Squared voltages and flows."""
         p_flow = -self._below(np.asarray(p_kw, dtype=float))
         q_flow = -self._below(np.asarray(q_kvar, dtype=float))
         drop = self._along_path(self._r * p_flow + self._x * q_flow)
-        w = self._gain * (self._w_source - 2.0 * drop)
-        return NetworkState(np.sqrt(np.maximum(w, 0.0)), p_flow, q_flow)
+        return np.maximum(self._gain * (self._w_source - 2.0 * drop), 0.0), p_flow, q_flow
 
     def evaluate(self, p_kw: ArrayLike, q_kvar: ArrayLike) -> FloatArray:
         """Every limited quantity under net injections: (..., n_buses) in, (..., m) out."""
-        s = self.state(p_kw, q_kvar)
-        rating = self.feeder.rating_kva[self._rated]
-        p, q = s.p_flow_kw[..., self._rated] / rating, s.q_flow_kvar[..., self._rated] / rating
-        return np.concatenate([s.v_pu[..., 1:] ** 2, *(a * p + b * q for a, b in self._normals)], axis=-1)
+        w, p_flow, q_flow = self._flows(p_kw, q_kvar)
+        n_voltage, n_rated = self.feeder.n_buses - 1, len(self._rated)
+        out = np.empty((*w.shape[:-1], len(self.quantities.kind)))
+        out[..., :n_voltage] = w[..., 1:]
+        flows = np.empty((*w.shape[:-1], 2, n_rated))
+        np.divide(p_flow[..., self._rated_at], self._rating, out=flows[..., 0, :])
+        np.divide(q_flow[..., self._rated_at], self._rating, out=flows[..., 1, :])
+        sides = out[..., n_voltage:].reshape(*w.shape[:-1], SIDES // 2, n_rated)
+        np.matmul(self._normals, flows, out=sides)
+        return out
 
     def rows(self, k: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
         """The exact affine row of each limited quantity in ``k`` (K indices).

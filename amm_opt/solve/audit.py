@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amm_opt.solve.numbers import Numbers
+from amm_opt.solve.rows import Rows
 
 FloatArray = NDArray[np.float64]
 
@@ -31,7 +32,7 @@ class Audit:
     @property
     def passed(self) -> bool:
         """Whether every number is within the tolerance."""
-        return max(self.primal, self.dual, self.gap) <= TOLERANCE
+        return all(number <= TOLERANCE for number in (self.primal, self.dual, self.gap))
 
     def worst(self, other: Audit | None) -> Audit:
         """Number by number the worse of two audits."""
@@ -47,7 +48,7 @@ def audit(
     numbers: Numbers,
     v: FloatArray,
     row_dual: FloatArray,
-    network: FloatArray,
+    network: Rows,
     lower: FloatArray,
     upper: FloatArray,
     network_dual: FloatArray,
@@ -57,31 +58,44 @@ def audit(
     Args:
         numbers: the program without network rows.
         v, row_dual: variables and multipliers of its general rows, P v + q = rows' y + network' z + (bounds).
-        network, lower, upper, network_dual: dense network rows (K, N), their limits and multipliers (K,).
+        network, lower, upper, network_dual: network rows (K, N), their limits and multipliers (K,).
     """
     curved = numbers.matrix @ v if numbers.matrix is not None else _diagonal(numbers) * v
-    slope = curved + numbers.q - numbers.rows.T @ row_dual - network_dual @ network
-    use = np.concatenate([numbers.rows @ v, network @ v, v])
-    low = np.concatenate([numbers.row_lower, lower, numbers.lower])
-    high = np.concatenate([numbers.row_upper, upper, numbers.upper])
-    push = np.concatenate([row_dual, network_dual, slope])
-    size = 1.0 + np.minimum(np.abs(low), np.abs(high))
-    size[~np.isfinite(size)] = 1.0
-    primal = np.maximum(np.maximum(low - use, use - high), 0.0) / size
-    up, down = np.maximum(push, 0.0), np.maximum(-push, 0.0)
-    unbacked = np.where(np.isfinite(low), 0.0, up) + np.where(np.isfinite(high), 0.0, down)
-    room = _product(up, np.abs(use - low)) + _product(down, np.abs(high - use))
+    slope = curved + numbers.q
+    if len(row_dual):
+        slope -= row_dual @ numbers.rows
+    slope -= network_dual @ network
+    parts = [
+        _conditions(numbers.rows @ v, numbers.row_lower, numbers.row_upper, row_dual),
+        _conditions(network @ v, lower, upper, network_dual),
+        _conditions(v, numbers.lower, numbers.upper, slope),
+    ]
     cost = 1.0 + float(np.max(np.abs(numbers.q), initial=0.0))
+    primal, dual, gap = np.array(parts).T
     return Audit(
-        primal=float(np.max(primal, initial=0.0)),
-        dual=float(np.max(unbacked, initial=0.0)) / cost,
-        gap=float(room.sum()) / (1.0 + abs(numbers.objective(v) - numbers.offset)),
+        primal=float(np.max(primal)),
+        dual=float(np.max(dual)) / cost,
+        gap=float(np.sum(gap)) / (1.0 + abs(numbers.objective(v) - numbers.offset)),
     )
 
 
-def _product(push: FloatArray, distance: FloatArray) -> FloatArray:
-    """Multiplier times distance to its limit, 0 where there is no limit (that counts as a dual residual)."""
-    return np.where(np.isfinite(distance), push * np.where(np.isfinite(distance), distance, 0.0), 0.0)
+def _conditions(use: FloatArray, low: FloatArray, high: FloatArray, push: FloatArray) -> tuple[float, float, float]:
+    """Relative violation, largest multiplier of a limit that does not exist, sum of complementarity products.
+
+    A value that is not a number makes its result not a number, which fails the audit.
+    """
+    if not len(use):
+        return 0.0, 0.0, 0.0
+    above, below = use - low, high - use
+    size = 1.0 + np.minimum(np.abs(low), np.abs(high))
+    size[np.isinf(size)] = 1.0
+    violation = np.max(np.maximum(-above, -below) / size, initial=0.0)
+    room = np.where(push > 0, above, below)
+    missing = np.isinf(room) & np.isfinite(use)
+    if not missing.any():
+        return float(violation), 0.0, float(np.abs(push * room).sum())
+    unbacked = np.max(np.abs(push[missing]))
+    return float(violation), float(unbacked), float(np.abs(push * np.where(missing, 0.0, room)).sum())
 
 
 def _diagonal(numbers: Numbers) -> FloatArray:

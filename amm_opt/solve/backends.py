@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import clarabel
 import cvxpy as cp
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from amm_opt.solve.dual_newton import SeparableQP, newton, solve_separable
 from amm_opt.solve.leximin import fill
 from amm_opt.solve.numbers import Numbers
+from amm_opt.solve.rows import Rows, stacked
 from amm_opt.solve.solvers import SETTINGS, Choice
 
 FloatArray = NDArray[np.float64]
@@ -27,7 +29,7 @@ POLISH = 1e-2
 """How far from the optimum an answer may be, as a fraction of a variable's range, to be polished."""
 QUICK_STEPS = 20
 """Newton steps from the last interval's multipliers before better ones are sought."""
-FEW_ROWS = 400
+FEW_ROWS = 20_000
 """The dual Newton method is meant for at most this many rows."""
 
 
@@ -53,14 +55,14 @@ def failed(reason: str) -> Point:
 
 @dataclass(frozen=True, eq=False)
 class Reduced:
-    """The problem over the variables that are free to move; own rows are sparse, network rows dense."""
+    """The problem over the variables that are free to move."""
 
     free: NDArray[np.intp]
     base: FloatArray
     q: FloatArray
     hessian: FloatArray | sp.csc_array | None
-    own: sp.csr_array
-    network: FloatArray
+    own: Rows
+    network: Rows
     row_lower: FloatArray
     row_upper: FloatArray
     lower: FloatArray
@@ -77,7 +79,12 @@ class Reduced:
     @property
     def rows(self) -> sp.csr_array:
         """All rows, sparse."""
-        return sp.csr_array(sp.vstack([self.own, sp.csr_array(self.network)]))
+        return self.all_rows.sparse()
+
+    @cached_property
+    def all_rows(self) -> Rows:
+        """All rows, light."""
+        return stacked(self.own, self.network)
 
     def point(self, x: FloatArray, dual: FloatArray, solver: str) -> Point:
         """Back to all variables and rows."""
@@ -89,15 +96,13 @@ class Reduced:
         return Point(v, dual[:n_own], network_dual, solver)
 
 
-def reduced(numbers: Numbers, network: FloatArray, lower: FloatArray, upper: FloatArray) -> Reduced:
-    """Take out fixed variables and empty rows; ``network`` holds the dense network rows (K, N), limits are (K,)."""
+def reduced(numbers: Numbers, network: Rows, lower: FloatArray, upper: FloatArray) -> Reduced:
+    """Take out fixed variables and empty rows; ``network`` holds the network rows (K, N), limits are (K,)."""
     moving = numbers.upper - numbers.lower > FIXED
     free = np.flatnonzero(moving)
     base = np.where(moving, 0.0, numbers.lower)
-    everything = len(free) == len(base)
-    inside = network if everything else network[:, free]
-    live = np.flatnonzero(inside.any(axis=1))
-    shift = np.concatenate([numbers.rows @ base, network[live] @ base])
+    inside, live = network.columns(free).filled()
+    shift = np.concatenate([numbers.rows @ base, (network @ base)[live]]) if base.any() else 0.0
     hessian: FloatArray | sp.csc_array | None
     q = numbers.q
     if numbers.matrix is not None:
@@ -111,8 +116,8 @@ def reduced(numbers: Numbers, network: FloatArray, lower: FloatArray, upper: Flo
         base,
         q[free],
         hessian,
-        numbers.rows if everything else sp.csr_array(numbers.rows[:, free]),
-        inside[live],
+        numbers.rows.columns(free),
+        inside,
         np.concatenate([numbers.row_lower, lower[live]]) - shift,
         np.concatenate([numbers.row_upper, upper[live]]) - shift,
         numbers.lower[free],
@@ -150,11 +155,10 @@ def solve_dual_newton(problem: Reduced, start: FloatArray) -> Point:
     if not problem.separable:
         return failed("the problem is not a separable quadratic program with few rows")
     assert isinstance(problem.hessian, np.ndarray)
-    rows = np.concatenate([problem.own.toarray(), problem.network])
-    n_own = problem.own.shape[0]
+    n_own = len(problem.own)
     warm = np.concatenate([start[:n_own], start[n_own:][problem.live]])
     limits = (problem.row_lower, problem.row_upper, problem.lower, problem.upper)
-    separable = SeparableQP(problem.hessian, problem.q, rows, *limits)
+    separable = SeparableQP(problem.hessian, problem.q, problem.all_rows, *limits)
     x, z, trouble = newton(separable, warm, QUICK_STEPS)
     if trouble:
         linear = solve_highs(replace(problem, hessian=None))
@@ -166,7 +170,7 @@ def solve_dual_newton(problem: Reduced, start: FloatArray) -> Point:
 
 def solve_water_filling(problem: Reduced) -> Point:
     """Leximin of all variables of ``problem``, or why its limits do not allow this short way."""
-    if problem.own.shape[0]:
+    if len(problem.own):
         return failed("water filling takes no constraints but bounds")
     rows, limit = _one_sided(problem)
     if np.any((rows < 0).any(axis=1) & (rows > 0).any(axis=1)):
@@ -183,7 +187,8 @@ def solve_water_filling(problem: Reduced) -> Point:
 def _one_sided(problem: Reduced) -> tuple[FloatArray, FloatArray]:
     """Network rows as rows @ x <= limit."""
     above, below = np.isfinite(problem.row_upper), np.isfinite(problem.row_lower)
-    rows = np.concatenate([problem.network[above], -problem.network[below]])
+    network = problem.network.dense()
+    rows = np.concatenate([network[above], -network[below]])
     return rows, np.concatenate([problem.row_upper[above], -problem.row_lower[below]])
 
 
@@ -243,32 +248,24 @@ def solve_clarabel(problem: Reduced) -> Point:
 
 def solve_highs(problem: Reduced) -> Point:
     """Simplex for linear, active set for separable quadratic problems."""
-    n, k = len(problem.free), len(problem.network)
+    n, rows = len(problem.free), problem.all_rows
     if problem.hessian is not None and not isinstance(problem.hessian, np.ndarray):
         return failed("only separable quadratic objectives")
-    model = highspy.HighsModel()
-    lp = model.lp_
-    lp.num_col_, lp.num_row_ = n, len(problem.row_lower)
-    lp.col_cost_, lp.col_lower_, lp.col_upper_ = problem.q, problem.lower, problem.upper
-    lp.row_lower_, lp.row_upper_ = problem.row_lower, problem.row_upper
-    own = problem.own
-    lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
-    lp.a_matrix_.start_ = np.concatenate([own.indptr, own.nnz + n * np.arange(1, k + 1)]).astype(np.int32)
-    lp.a_matrix_.index_ = np.concatenate([own.indices, np.tile(np.arange(n), k)]).astype(np.int32)
-    lp.a_matrix_.value_ = np.concatenate([own.data, problem.network.ravel()])
     solver = highspy.Highs()
-    if problem.hessian is not None:
-        solver.setOptionValue("qp_iteration_limit", HIGHS_QP_STEPS)
-        model.hessian_.dim_ = n
-        model.hessian_.format_ = highspy.HessianFormat.kTriangular
-        model.hessian_.start_ = np.arange(n + 1, dtype=np.int32)
-        model.hessian_.index_ = np.arange(n, dtype=np.int32)
-        model.hessian_.value_ = problem.hessian
-    solver.setOptionValue("output_flag", False)
-    solver.setOptionValue("threads", 1)
-    for name, value in SETTINGS["HIGHS"].items():
+    options = {"output_flag": False, "threads": 1, "presolve": "off", **SETTINGS["HIGHS"]}
+    curved = np.zeros(0) if problem.hessian is None else problem.hessian
+    if len(curved):
+        options |= {"qp_iteration_limit": HIGHS_QP_STEPS, "presolve": "choose"}
+    for name, value in options.items():
         solver.setOptionValue(name, value)
-    solver.passModel(model)
+    diagonal = np.arange(n + 1, dtype=np.int32)
+    solver.passModel(
+        *(n, len(rows), len(rows.data), len(curved)),
+        *(int(highspy.MatrixFormat.kRowwise), int(highspy.HessianFormat.kTriangular), int(highspy.ObjSense.kMinimize)),
+        *(0.0, problem.q, problem.lower, problem.upper, problem.row_lower, problem.row_upper),
+        *(rows.start.astype(np.int32), rows.col.astype(np.int32), rows.data),
+        *(diagonal[:-1], diagonal[:-1], curved, np.zeros(n, dtype=np.int32)),
+    )
     solver.run()
     if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
         return failed(solver.modelStatusToString(solver.getModelStatus()))

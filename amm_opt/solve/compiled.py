@@ -14,10 +14,12 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 import scipy.sparse as sp
+from cvxpy.atoms.affine.add_expr import AddExpression
 from cvxpy.constraints import SOC, ExpCone, NonNeg, Zero
 from numpy.typing import NDArray
 
 from amm_opt.cases import Window
+from amm_opt.solve.affine import AffineMap, AffineMatrix
 from amm_opt.solve.numbers import Numbers
 from amm_opt.solve.program import Program, Step
 
@@ -36,53 +38,6 @@ class NotCompilableError(Exception):
         self.needs = needs
 
 
-class AffineMatrix:
-    """A sparse matrix (or, with one column, a vector) whose entries are affine in the parameter vector."""
-
-    def __init__(self, row: IntArray, col: IntArray, tensor: sp.csr_array, shape: tuple[int, int]) -> None:
-        order = np.lexsort((col, row))
-        self.row, self.col, self.shape = row[order], col[order], shape
-        self._map = sp.csr_array(tensor[order])
-        self.constant = bool(self._map[:, :-1].nnz == 0) if len(row) else True
-        self._indptr = np.searchsorted(self.row, np.arange(shape[0] + 1))
-        self._fixed = self._map[:, [-1]].toarray().ravel() if self.constant else None
-
-    def data(self, theta: FloatArray) -> FloatArray:
-        """Values of the structural entries at ``theta``."""
-        return self._fixed if self._fixed is not None else np.asarray(self._map @ theta)
-
-    def fixed(self, entries: IntArray) -> NDArray[np.bool_]:
-        """Which of these entries do not depend on the parameters."""
-        return np.asarray(np.diff(sp.csr_array(self._map[entries][:, :-1]).indptr) == 0)
-
-    def at(self, theta: FloatArray) -> sp.csr_array:
-        """The matrix at ``theta``."""
-        return sp.csr_array((self.data(theta), self.col, self._indptr), shape=self.shape)
-
-    def times(self, theta: FloatArray, v: FloatArray) -> FloatArray:
-        """The matrix at ``theta`` times ``v``."""
-        weights = self.data(theta) * v[self.col]
-        return np.bincount(self.row, weights=weights, minlength=self.shape[0]).astype(float, copy=False)
-
-    def vector(self, theta: FloatArray) -> FloatArray:
-        """A one-column matrix as a dense vector."""
-        out = np.zeros(self.shape[0])
-        out[self.row] = self.data(theta)
-        return out
-
-
-@dataclass(frozen=True, eq=False)
-class AffineMap:
-    """An expression that is affine in the variables: gain @ v + base."""
-
-    gain: AffineMatrix
-    base: AffineMatrix
-
-    def at(self, theta: FloatArray, v: FloatArray) -> FloatArray:
-        """Its value."""
-        return self.gain.times(theta, v) + self.base.vector(theta)
-
-
 @dataclass(frozen=True, eq=False)
 class _Lifted:
     """Variables that one equality defines: their rows, their entries there, and the entry of x (-1: none)."""
@@ -97,6 +52,33 @@ class _Lifted:
         keep = np.ones(total, dtype=bool)
         keep[self.row] = False
         return keep
+
+
+class _PutBack:
+    """Replaces 1/2 p t^2 by 1/2 p (a x + b)^2 for every lifted variable t = a x + b."""
+
+    def __init__(self, lifted: _Lifted, rows: AffineMatrix, base: AffineMatrix) -> None:
+        self._variable = lifted.variable
+        self._own = rows.entries(lifted.entry)[:, [-1]].toarray().ravel()
+        self._with_x = np.flatnonzero(lifted.partner >= 0)
+        partner = lifted.partner[self._with_x]
+        self._factor, self._x = rows.entries(partner), rows.col[partner]
+        chosen = np.zeros(rows.shape[0], dtype=bool)
+        chosen[lifted.row] = True
+        self._base, self._order = base.part(chosen), np.argsort(np.argsort(lifted.row))
+
+    def __call__(self, theta: FloatArray, q: FloatArray, hessian: FloatArray) -> float:
+        """Change ``q`` and ``hessian``; returns the constant."""
+        bent = hessian[self._variable]
+        hessian[self._variable] = 0.0
+        a = -(self._factor @ theta) / self._own[self._with_x]
+        pull = bent[self._with_x] * a
+        hessian += np.bincount(self._x, pull * a, len(hessian))
+        if self._base.empty:
+            return 0.0
+        b = -self._base.vector(theta)[self._order] / self._own
+        q += np.bincount(self._x, pull * b[self._with_x], len(q))
+        return float(0.5 * np.sum(bent * b**2))
 
 
 class CompiledProgram:
@@ -114,9 +96,11 @@ class CompiledProgram:
         for name, expression in program.values.items():
             if not (expression.is_affine() and expression.is_dcp(dpp=True)):
                 raise NotCompilableError(f"the value {name!r} is not affine in the variables")
+        curved, affine = _split_objective(program.objective)
+        wanted.append(cp.vec(affine, order="F"))
         carriers = [cp.Variable(e.size) for e in wanted]
         links = [z == e for z, e in zip(carriers, wanted, strict=True)]
-        problem = cp.Problem(program.objective, [*program.constraints, *links])
+        problem = cp.Problem(cp.Minimize(curved), [*program.constraints, *links])
         form = problem.get_problem_data("CLARABEL")[0]["param_prob"]
         cones = {type(c) for c in form.constraints} - {Zero, NonNeg}
         if cones:
@@ -132,14 +116,22 @@ class CompiledProgram:
         self._place = np.full(form.x.size, -1, dtype=np.intp)
         self._place[self.keep] = np.arange(len(self.keep))
         self.dual_rows: dict[str, tuple[IntArray, tuple[int, ...]]] = {}
+        self._rows: AffineMatrix
+        self._row_base: AffineMatrix
+        self._equality: NDArray[np.bool_]
         self._objective(form)
         maps = self._constraints(form, program, links)
         self.powers = maps[: len(powers)]
-        self._values = dict(zip(program.values, maps[len(powers) :], strict=True))
+        self._values = dict(zip(program.values, maps[len(powers) : -1], strict=True))
+        self._cost = maps[-1]
         self._lifted = self._find_lifted(maps)
         if self._lifted is not None:
-            number = np.cumsum(self._lifted.other_rows(len(self._general))) - 1
+            kept = self._lifted.other_rows(len(self._general))
+            number = np.cumsum(kept) - 1
             self.dual_rows = {name: (number[rows], shape) for name, (rows, shape) in self.dual_rows.items()}
+            self._put_back = _PutBack(self._lifted, self._rows, self._row_base)
+            self._rows, self._row_base = self._rows.part(kept), self._row_base.part(kept)
+            self._equality = self._equality[kept]
 
     @property
     def size(self) -> int:
@@ -154,7 +146,7 @@ class CompiledProgram:
     @property
     def n_rows(self) -> int:
         """Number of general rows."""
-        return len(self._general) - (len(self._lifted.row) if self._lifted is not None else 0)
+        return len(self._equality)
 
     def _objective(self, form: Any) -> None:
         q = sp.csr_array(form.q if hasattr(form, "q") else form.c)  # named c up to cvxpy 1.6
@@ -227,6 +219,9 @@ class CompiledProgram:
         single = single[np.argsort(row[single], kind="stable")]
         self._bound_variable = self._place[col[single]]
         self._bound_factor = tensor[single][:, [-1]].toarray().ravel()
+        high = self._bound_factor < 0
+        self._sides = (np.flatnonzero(~high), np.flatnonzero(high))
+        self._bound_once = all(len(np.unique(v)) == len(v) for v in (self._bound_variable[s] for s in self._sides))
         number = np.full(total, -1, dtype=np.intp)
         number[row[single]] = np.arange(len(single))
         self._bound_base = self._column(row, col, tensor, number, width, len(single))
@@ -283,12 +278,17 @@ class CompiledProgram:
         """Everything but the network at these parameters."""
         lower, upper = np.full(self.size, -np.inf), np.full(self.size, np.inf)
         limit = -self._bound_base.vector(theta) / self._bound_factor
-        up = self._bound_factor < 0
-        np.maximum.at(lower, self._bound_variable[~up], limit[~up])
-        np.minimum.at(upper, self._bound_variable[up], limit[up])
-        base = -self._row_base.vector(theta)
-        q, offset = np.asarray(self._q @ theta), float((self._offset @ theta)[0])
-        hessian, matrix, keep = None, None, np.ones(len(base), dtype=bool)
+        (low, high), once = self._sides, self._bound_once
+        if once:
+            lower[self._bound_variable[low]] = limit[low]
+            upper[self._bound_variable[high]] = limit[high]
+        else:
+            np.maximum.at(lower, self._bound_variable[low], limit[low])
+            np.minimum.at(upper, self._bound_variable[high], limit[high])
+        q = np.asarray(self._q @ theta) if self._q.nnz else np.zeros(self.size)
+        q[self._cost.gain.col] += self._cost.gain.data(theta)
+        offset = float((self._offset @ theta)[0] + self._cost.base.vector(theta)[0])
+        hessian, matrix = None, None
         if self._matrix is None:
             hessian = np.zeros(self.size)
         elif np.array_equal(self._matrix.row, self._matrix.col):
@@ -296,12 +296,11 @@ class CompiledProgram:
             hessian[self._matrix.row] = self._matrix.data(theta)
         else:
             matrix = self._matrix.at(theta)
-        rows = self._rows.at(theta)
         if self._lifted is not None:
-            offset += self._put_back(theta, base, q, hessian)
+            assert hessian is not None
+            offset += self._put_back(theta, q, hessian)
             lower[self._lifted.variable] = upper[self._lifted.variable] = 0.0
-            keep = self._lifted.other_rows(len(base))
-            rows = sp.csr_array(rows[keep])
+        base = -self._row_base.vector(theta)
         return Numbers(
             q=q,
             offset=offset,
@@ -309,32 +308,34 @@ class CompiledProgram:
             matrix=matrix,
             lower=lower,
             upper=upper,
-            rows=rows,
-            row_lower=base[keep],
-            row_upper=np.where(self._equality, base, np.inf)[keep],
+            rows=self._rows.rows(theta),
+            row_lower=base,
+            row_upper=np.where(self._equality, base, np.inf),
         )
-
-    def _put_back(self, theta: FloatArray, base: FloatArray, q: FloatArray, hessian: FloatArray | None) -> float:
-        """Replace 1/2 p t^2 by 1/2 p (a x + b)^2 in ``q`` and ``hessian``; returns the constant."""
-        lifted, data = self._lifted, self._rows.data(theta)
-        assert lifted is not None
-        assert hessian is not None
-        own = data[lifted.entry]
-        bent = hessian[lifted.variable].copy()
-        hessian[lifted.variable] = 0.0
-        b = base[lifted.row] / own
-        with_x = lifted.partner >= 0
-        a = -data[lifted.partner[with_x]] / own[with_x]
-        x = self._rows.col[lifted.partner[with_x]]
-        np.add.at(hessian, x, bent[with_x] * a**2)
-        np.add.at(q, x, bent[with_x] * a * b[with_x])
-        return float(0.5 * np.sum(bent * b**2))
 
     def values(self, v: FloatArray, theta: FloatArray) -> dict[str, FloatArray]:
         """The program's named values at variables ``v``."""
         return {
             name: m.at(theta, v).reshape(self.program.values[name].shape, order="F") for name, m in self._values.items()
         }
+
+
+def _split_objective(objective: cp.Minimize | cp.Maximize) -> tuple[cp.Expression, cp.Expression]:
+    """What is to be minimised, as curved and affine terms.
+
+    The affine ones are carried as a row, because cvxpy extracts the coefficients of quadratic objectives with a dense
+    array of variables times parameters.
+    """
+    total = objective.args[0] if isinstance(objective, cp.Minimize) else -objective.args[0]
+    expression = objective.args[0]
+    sign = 1.0 if isinstance(objective, cp.Minimize) else -1.0
+    terms = expression.args if isinstance(expression, AddExpression) else [expression]
+    if any(not t.is_scalar() for t in terms):
+        return total, cp.Constant(0.0)
+    affine = [sign * t for t in terms if t.is_affine()]
+    curved = [sign * t for t in terms if not t.is_affine()]
+    zero = cp.Constant(0.0)
+    return sum(curved[1:], curved[0]) if curved else zero, sum(affine[1:], affine[0]) if affine else zero
 
 
 def _entries(tensor: Any) -> tuple[IntArray, sp.csr_array]:

@@ -14,36 +14,52 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
+from scipy.sparse.linalg import splu
+
+from amm_opt.solve.rows import Rows
 
 FloatArray = NDArray[np.float64]
 
 MAX_STEPS = 60
 TOLERANCE = 1e-9
 DAMPING = 1e-12
+MANY_ROWS = 150
+"""From here on Newton's equations are solved by sparse factorisation."""
+MANY_PAIRS = 200_000
 
 
 @dataclass(frozen=True, eq=False)
 class SeparableQP:
-    """The problem above; ``rows`` is dense, (K, N)."""
+    """The problem above; ``rows`` is (K, N), sparse or dense."""
 
     hessian: FloatArray
     q: FloatArray
-    rows: FloatArray
+    rows: Rows | FloatArray
     row_lower: FloatArray
     row_upper: FloatArray
     lower: FloatArray
     upper: FloatArray
 
-    def minimiser(self, z: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """x(z), and the minimiser before clipping."""
-        raw = (z @ self.rows - self.q) / self.hessian
-        return np.minimum(np.maximum(raw, self.lower), self.upper), raw
-
-    def dual_value(self, z: FloatArray, x: FloatArray) -> float:
-        """The dual objective at z."""
+    def at(self, z: FloatArray) -> _Iterate:
+        """The minimiser x(z) of the Lagrangian, and the dual objective."""
+        slope = self.q - z @ self.rows
+        raw = -slope / self.hessian
+        x = np.minimum(np.maximum(raw, self.lower), self.upper)
         side = np.where(z > 0, self.row_lower, np.where(z < 0, self.row_upper, 0.0))
-        return float((0.5 * self.hessian * x + self.q - z @ self.rows) @ x + z @ side)
+        free = (raw > self.lower) & (raw < self.upper)
+        return _Iterate(z, x, free, float((0.5 * self.hessian * x + slope) @ x + z @ side))
+
+
+@dataclass(frozen=True, eq=False)
+class _Iterate:
+    """Multipliers, their minimiser, which variables are not clipped, and the dual objective."""
+
+    z: FloatArray
+    x: FloatArray
+    free: NDArray[np.bool_]
+    value: float
 
 
 def solve_separable(problem: SeparableQP, start: FloatArray) -> tuple[FloatArray, FloatArray, str]:
@@ -65,27 +81,51 @@ def solve_separable(problem: SeparableQP, start: FloatArray) -> tuple[FloatArray
 
 def newton(p: SeparableQP, start: FloatArray, steps: int = MAX_STEPS) -> tuple[FloatArray, FloatArray, str]:
     """Newton's method from ``start``, at most so many steps."""
-    size = np.sqrt(np.einsum("kn,kn->k", p.rows, p.rows))
-    size = np.where(size > 0, size, 1.0)
-    z = _signed(p, start.copy())
-    x, raw = p.minimiser(z)
-    value = p.dual_value(z, x)
+    curvature = _Curvature(p)
+    at = p.at(_signed(p, start.copy()))
     damping = DAMPING
     for _ in range(steps):
-        residual = _residual(p, z, p.rows @ x)
-        if np.all(np.abs(residual) <= TOLERANCE * size):
-            return x, z, ""
-        step = _newton_step(p, z, residual, (raw > p.lower) & (raw < p.upper), damping)
-        trial, reached, length = _line_search(p, z, step, residual, value)
+        residual = _residual(p, at.z, p.rows @ at.x)
+        if np.all(np.abs(residual) <= TOLERANCE * curvature.size):
+            return at.x, at.z, ""
+        step = _newton_step(at, residual, curvature, damping)
+        trial, length = _line_search(p, at, step, residual)
         if length == 0.0:
             if damping > 1.0:
-                return x, z, "the line search found no ascent"
+                return at.x, at.z, "the line search found no ascent"
             damping *= 1e3
             continue
         damping = max(DAMPING, damping * (1e-2 if length == 1.0 else 1.0))
-        z, value = trial, reached
-        x, raw = p.minimiser(z)
-    return x, z, f"no convergence in {steps} Newton steps"
+        at = trial
+    return at.x, at.z, f"no convergence in {steps} Newton steps"
+
+
+class _Curvature:
+    """Generalised Hessians of the dual, rows_F diag(1 / h_F) rows_F', dense where there are few rows."""
+
+    def __init__(self, p: SeparableQP) -> None:
+        self._rows = p.rows if isinstance(p.rows, Rows) else Rows.from_dense(p.rows)
+        self._inverse = 1.0 / p.hessian
+        size = np.sqrt(self._rows.square_sums(np.ones(len(p.q))))
+        self.size = np.where(size > 0, size, 1.0)
+        scale = self._rows.square_sums(self._inverse)
+        self.scale = np.where(scale > 0, scale, 1.0)  # an empty row has no curvature of its own
+        self._dense = len(self._rows) <= MANY_ROWS and self._rows.n_pairs <= MANY_PAIRS
+
+    def system(self, free: NDArray[np.bool_], work: NDArray[np.intp], damping: float) -> FloatArray | sp.csc_array:
+        """The damped matrix of the rows ``work``."""
+        weight = np.where(free, self._inverse, 0.0)
+        scale, everyone = self.scale[work], len(work) == len(self._rows)
+        if self._dense:
+            matrix = self._rows.gram(weight)
+            matrix = matrix if everyone else matrix[np.ix_(work, work)]
+            diagonal = matrix.diagonal()
+            matrix[np.diag_indices(len(work))] += damping * scale + np.where(diagonal <= 0, 1e-3 * scale, 0.0)
+            return matrix
+        sparse = self._rows.sparse_gram(weight)
+        sparse = sparse if everyone else sparse[work][:, work]
+        extra = damping * scale + np.where(sparse.diagonal() <= 0, 1e-3 * scale, 0.0)
+        return sp.csc_array(sparse + sp.diags_array(extra))
 
 
 def _signed(p: SeparableQP, z: FloatArray) -> FloatArray:
@@ -102,45 +142,46 @@ def _residual(p: SeparableQP, z: FloatArray, use: FloatArray) -> FloatArray:
     return np.where(z > 0, low, np.where(z < 0, high, inactive))
 
 
-def _newton_step(
-    p: SeparableQP, z: FloatArray, residual: FloatArray, free: NDArray[np.bool_], damping: float
-) -> FloatArray:
+def _newton_step(at: _Iterate, residual: FloatArray, curvature: _Curvature, damping: float) -> FloatArray:
     """Newton's step, with multipliers that would change sign taken to zero and the others solved again."""
-    work = np.flatnonzero((z != 0) | (residual != 0))
-    rows = p.rows[work]
-    matrix = (rows[:, free] / p.hessian[free]) @ rows[:, free].T
-    scale = np.einsum("kn,kn->k", rows / p.hessian, rows)
-    scale = np.where(scale > 0, scale, 1.0)  # an empty row has no curvature of its own
-    matrix[np.diag_indices_from(matrix)] += damping * scale + np.where(matrix.diagonal() <= 0, 1e-3 * scale, 0.0)
-    here, gradient = z[work], residual[work]
+    work = np.flatnonzero((at.z != 0) | (residual != 0))
+    matrix = curvature.system(at.free, work, damping)
+    here, gradient = at.z[work], residual[work]
     side = np.where(here != 0, here, gradient)
     step = np.zeros(len(work))
     moving = np.ones(len(work), dtype=bool)
     while moving.any():
-        pull = gradient[moving] - matrix[np.ix_(moving, ~moving)] @ step[~moving]
-        step[moving] = np.linalg.solve(matrix[np.ix_(moving, moving)], pull)
+        if moving.all():
+            step = _solved(matrix, gradient)
+        else:
+            pull = gradient - matrix @ np.where(moving, 0.0, step)
+            part = matrix[np.ix_(moving, moving)] if isinstance(matrix, np.ndarray) else matrix[moving][:, moving]
+            step[moving] = _solved(part, pull[moving])
         crossing = moving & ((here + step) * side < 0)
         if not crossing.any():
             break
         step[crossing] = -here[crossing]
         moving &= ~crossing
-    full = np.zeros_like(z)
+    full = np.zeros_like(at.z)
     full[work] = step
     return full
 
 
-def _line_search(
-    p: SeparableQP, z: FloatArray, step: FloatArray, residual: FloatArray, value: float
-) -> tuple[FloatArray, float, float]:
+def _solved(matrix: FloatArray | sp.csc_array, right: FloatArray) -> FloatArray:
+    if isinstance(matrix, np.ndarray):
+        return np.asarray(np.linalg.solve(matrix, right))
+    return np.asarray(splu(sp.csc_matrix(matrix)).solve(right))
+
+
+def _line_search(p: SeparableQP, at: _Iterate, step: FloatArray, residual: FloatArray) -> tuple[_Iterate, float]:
     """The largest step length of 1, 1/2, 1/4, ... that raises the dual enough; 0 where there is none."""
     rise = float(residual @ step)
-    noise = 1e-14 * max(1.0, abs(value))
+    noise = 1e-14 * max(1.0, abs(at.value))
     length = 1.0
     while rise > 0 and length > 1e-9:
-        trial = z + length * step
-        trial = _signed(p, np.where(trial * z < 0, 0.0, trial))
-        reached = p.dual_value(trial, p.minimiser(trial)[0])
-        if reached >= value + 1e-4 * length * rise - noise:
-            return trial, reached, length
+        z = at.z + length * step
+        trial = p.at(_signed(p, np.where(z * at.z < 0, 0.0, z)))
+        if trial.value >= at.value + 1e-4 * length * rise - noise:
+            return trial, length
         length *= 0.5
-    return z, value, 0.0
+    return at, 0.0

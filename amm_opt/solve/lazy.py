@@ -7,28 +7,36 @@ next interval. The answer satisfies every row, so it is the optimum of the full 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from amm_opt.cases import Window
+from amm_opt.solve.affine import AffineMap
 from amm_opt.solve.audit import audit
 from amm_opt.solve.backends import Point, reduced, solve_reduced
 from amm_opt.solve.compiled import CompiledProgram
 from amm_opt.solve.numbers import Numbers
 from amm_opt.solve.program import Program, Solution, Step
+from amm_opt.solve.rows import Rows
 from amm_opt.solve.solvers import Choice
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.intp]
+_Sparse = tuple[IntArray, FloatArray]
+_Slopes = tuple[_Sparse, _Sparse]
 
 MAX_ROUNDS = 60
 BOX = 1e6
 """Variables of a program that only the network bounds start inside plus or minus this."""
 PER_GROUP = 1
 STALE_AFTER = 12
+FEW_ENTRIES = 100_000
 ROW_TOLERANCE = 0.1
 """A row is added when it is violated by more than this fraction of the audit's tolerance."""
 
@@ -37,8 +45,8 @@ ROW_TOLERANCE = 0.1
 class _Pool:
     """Rows in use for one injection, and what is known of every row ever used."""
 
-    slopes: dict[int, tuple[FloatArray, FloatArray]] = field(default_factory=dict)
-    gradients: dict[int, FloatArray] = field(default_factory=dict)
+    slopes: dict[int, _Slopes] = field(default_factory=dict)
+    gradients: dict[int, _Sparse] = field(default_factory=dict)
     idle: dict[int, int] = field(default_factory=dict)
     dual: dict[int, float] = field(default_factory=dict)
 
@@ -74,8 +82,9 @@ class LazyProgram:
         """Solve one interval, or say why that failed; arguments as for ``DeclaredProgram.solve``."""
         theta = self._compiled.theta(self._step, self._own, values, window)
         numbers = self._compiled.numbers(theta)
-        bases = [(i.base.vector(theta), e.base.vector(theta)) for i, e in self._powers]
-        constants = [self._step.quantities(window, *base) for base in bases]
+        constants = [self._constants(window, theta, *powers) for powers in self._powers]
+        slack = ROW_TOLERANCE * self._step.network.quantities.tolerance
+        inner = (lower - slack, upper + slack)
         boxed = False
         for _ in range(MAX_ROUNDS):
             active = [(j, k) for j, pool in enumerate(self._pools) for k in pool.idle]
@@ -94,7 +103,7 @@ class LazyProgram:
             self._own_dual = point.row_dual
             for (j, k), dual in zip(active, point.network_dual, strict=True):
                 self._pools[j].dual[k] = float(dual)
-            trouble, added = self._add_violated(point.v, theta, window, lower, upper)
+            trouble, added = self._add_violated(point.v, theta, window, inner)
             if trouble:
                 return trouble
             if not added:
@@ -109,41 +118,83 @@ class LazyProgram:
                 return replace(self._solution(point, numbers, theta), audit=checked)
         return f"network rows still violated after {MAX_ROUNDS} rounds"
 
-    def _rows(self, active: list[tuple[int, int]], theta: FloatArray) -> FloatArray:
+    def _rows(self, active: list[tuple[int, int]], theta: FloatArray) -> Rows:
         """Gradient of each active limited quantity in the program's variables, (K, N)."""
-        rows = np.zeros((len(active), self._compiled.size))
+        parts: list[tuple[IntArray, FloatArray]] = []
         for j, pool in enumerate(self._pools):
-            place = [i for i, (injection, _) in enumerate(active) if injection == j]
-            known = pool.gradients if self._constant[j] else {}
-            fresh = [i for i in place if active[i][1] not in known]
-            if fresh:
-                for i in fresh:
-                    if active[i][1] not in pool.slopes:
-                        pool.slopes[active[i][1]] = _slopes(self._step, active[i][1])
-                for side, power in enumerate(self._powers[j]):
-                    if len(power.gain.row):
-                        slopes = np.stack([pool.slopes[active[i][1]][side] for i in fresh])
-                        rows[fresh] += slopes @ power.gain.at(theta)
-                known.update({active[i][1]: rows[i].copy() for i in fresh})
-            for i in place:
-                rows[i] = known[active[i][1]]
-        return rows
+            mine = [k for injection, k in active if injection == j]
+            for k in mine:
+                if k not in pool.slopes:
+                    pool.slopes[k] = _slopes(self._step, k)
+            if self._constant[j]:
+                for k in mine:
+                    if k not in pool.gradients:
+                        pool.gradients[k] = self._gradient(self._powers[j], pool.slopes[k], theta)
+                parts += [pool.gradients[k] for k in mine]
+            elif mine:
+                whole = self._gradients(self._powers[j], [pool.slopes[k] for k in mine], theta)
+                cuts = whole.start.tolist()
+                parts += [(whole.col[a:b], whole.data[a:b]) for a, b in itertools.pairwise(cuts)]
+        return Rows.of(parts, self._compiled.size)
+
+    def _gradient(self, powers: tuple[AffineMap, AffineMap], slopes: _Slopes, theta: FloatArray) -> _Sparse:
+        total = np.zeros(self._compiled.size)
+        for (who, slope), power in zip(slopes, powers, strict=True):
+            everyone = np.zeros(self._step.n)
+            everyone[who] = slope
+            gain = power.gain
+            total += np.bincount(gain.col, gain.data(theta) * everyone[gain.row], len(total))
+        place = np.flatnonzero(total)
+        return place, total[place]
+
+    def _gradients(self, powers: tuple[AffineMap, AffineMap], slopes: list[_Slopes], theta: FloatArray) -> Rows:
+        """The same for gains that change with the parameters, all rows at once."""
+        width = self._compiled.size
+        if all(p.gain.one_each or p.gain.empty for p in powers) and len(slopes) * width <= FEW_ENTRIES:
+            whole = np.zeros((len(slopes), width))
+            for side, power in enumerate(powers):
+                if not power.gain.empty:
+                    rows = Rows.of([s[side] for s in slopes], self._step.n)
+                    place = rows.row * width + power.gain.col[rows.col]
+                    gain = power.gain.data(theta)[rows.col]
+                    whole += np.bincount(place, rows.data * gain, whole.size).reshape(whole.shape)
+            return Rows.from_dense(whole)
+        total: Any = 0.0
+        for side, power in enumerate(powers):
+            if not power.gain.empty:
+                total = total + Rows.of([s[side] for s in slopes], self._step.n).sparse() @ power.gain.at(theta)
+        matrix = sp.csr_array(total) if sp.issparse(total) else sp.csr_array((len(slopes), width))
+        matrix.eliminate_zeros()
+        return Rows.from_sparse(matrix)
+
+    def _constants(self, window: Window, theta: FloatArray, imports: AffineMap, exports: AffineMap) -> FloatArray:
+        """Every limited quantity where all variables are zero."""
+        if imports.base.empty and exports.base.empty and window.usage is not None:
+            return window.usage[0]
+        return self._step.quantities(window, imports.base.vector(theta), exports.base.vector(theta))
 
     def _add_violated(
-        self, v: FloatArray, theta: FloatArray, window: Window, lower: FloatArray, upper: FloatArray
+        self, v: FloatArray, theta: FloatArray, window: Window, limits: tuple[FloatArray, FloatArray]
     ) -> tuple[str, bool]:
-        """Put violated rows into use; says so where a row in use is still violated, and whether any was added."""
+        """Put violated rows into use; says so where a row in use is still violated, and whether any was added.
+
+        ``limits`` are those beyond which a row is added.
+        """
         tolerance = self._step.network.quantities.tolerance
+        low, high = limits
         added = False
         for pool, (imports, exports) in zip(self._pools, self._powers, strict=True):
             u = self._step.quantities(window, imports.at(theta, v), exports.at(theta, v))
-            excess = np.maximum(u - upper, lower - u) / tolerance
-            for k in _worst(excess, self._group):
+            violated = np.flatnonzero((u > high) | (u < low))
+            at = u[violated]
+            excess = np.maximum(at - high[violated], low[violated] - at) / tolerance[violated] + ROW_TOLERANCE
+            for i in _worst(excess, self._group[violated]):
+                k = int(violated[i])
                 if k not in pool.idle:
                     pool.idle[k] = 0
                     added = True
-                elif excess[k] > 1.0:
-                    return f"a network row is violated by {excess[k]:.2g} times its tolerance", added
+                elif excess[i] > 1.0:
+                    return f"a network row is violated by {excess[i]:.2g} times its tolerance", added
         return "", added
 
     def _age(self, active: list[tuple[int, int]], point: Point) -> None:
@@ -173,19 +224,20 @@ def _groups(step: Step) -> NDArray[np.intp]:
 
 
 def _worst(excess: FloatArray, group: NDArray[np.intp]) -> list[int]:
-    """The most violated rows, a few of each group."""
-    violated = np.flatnonzero(excess > ROW_TOLERANCE)
-    if len(violated) == 0:
+    """The largest of each group, a few of each."""
+    if len(excess) == 0:
         return []
-    order = violated[np.lexsort((-excess[violated], group[violated]))]
+    order = np.lexsort((-excess, group))
     first = np.concatenate([[True], np.diff(group[order]) != 0])
     rank = np.arange(len(order)) - np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))
-    return [int(k) for k in order[rank < PER_GROUP]]
+    return [int(i) for i in order[rank < PER_GROUP]]
 
 
-def _slopes(step: Step, k: int) -> tuple[FloatArray, FloatArray]:
-    """(n,) each: change of limited quantity k per kW of flexible import and of export of each participant."""
+def _slopes(step: Step, k: int) -> _Slopes:
+    """Change of limited quantity k per kW of flexible import and of export: participants and slopes of each."""
     a_p, a_q, _ = step.network.rows([k])
     _, k_import, k_export = step.case.kvar_per_kw
     at_p, at_q = a_p[0, step.case.bus], a_q[0, step.case.bus]
-    return -(at_p + at_q * k_import), at_p + at_q * k_export
+    by_import, by_export = -(at_p + at_q * k_import), at_p + at_q * k_export
+    who_imports, who_exports = np.flatnonzero(by_import), np.flatnonzero(by_export)
+    return (who_imports, by_import[who_imports]), (who_exports, by_export[who_exports])

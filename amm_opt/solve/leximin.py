@@ -66,6 +66,14 @@ def fill(rows: FloatArray, limit: FloatArray, upper: FloatArray) -> FloatArray:
     Args:
         rows: (K, G); limit: (K,); upper: (G,), infinite where a level has no bound of its own.
     """
+    alone = (rows != 0).sum(axis=1) == 1
+    if alone.any():
+        row, which = np.nonzero(rows[alone])
+        upper = upper.copy()
+        np.minimum.at(upper, which, limit[alone][row] / rows[alone][row, which])
+        rows, limit = rows[~alone], limit[~alone]
+    if np.all(np.isfinite(upper)) and np.all(rows @ upper <= limit):
+        return upper
     level = np.full(len(upper), np.inf)
     rising = np.ones(len(upper), dtype=bool)
     used = np.zeros(len(limit))

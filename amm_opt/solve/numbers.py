@@ -8,6 +8,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from amm_opt.solve.rows import Rows
+
 FloatArray = NDArray[np.float64]
 
 
@@ -24,7 +26,7 @@ class Numbers:
     matrix: sp.csr_array | None
     lower: FloatArray
     upper: FloatArray
-    rows: sp.csr_array
+    rows: Rows
     row_lower: FloatArray
     row_upper: FloatArray
 

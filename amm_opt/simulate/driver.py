@@ -63,12 +63,13 @@ def simulate(
         raise InputError(f"{mechanism}: horizon = {mechanism.horizon}, but only one interval at a time can be run")
     order = solver_order(solver)
     first, stop = case.span(steps)
-    _check_workers(workers, mechanism)
+    _check_workers(workers, mechanism, solver)
     spans = [(a, min(a + CHUNK_STEPS, stop)) for a in range(first, stop, CHUNK_STEPS)]
     make = partial(_job, case, mechanism, network, order)
     began = time.perf_counter()
     report = _Report(stop - first, progress)
-    parts = list(_in_processes(make, spans, workers, report) if workers > 1 else _here(make, spans, report))
+    apart = min(workers, len(spans)) > 1
+    parts = list(_in_processes(make, spans, workers, report) if apart else _here(make, spans, report))
     seconds = time.perf_counter() - began
     total = parts[0]
     for part in parts[1:]:
@@ -96,17 +97,22 @@ def simulate(
     )
 
 
-def _check_workers(workers: int, mechanism: Mechanism[Any]) -> None:
+def alone(mechanism: Mechanism[Any], solver: Choice) -> str:
+    """Why a mechanism cannot be spread over processes; empty where it can."""
+    if type(mechanism).advance is not Mechanism.advance:
+        return f"{mechanism} carries a state from interval to interval"
+    try:
+        pickle.dumps((mechanism, solver))
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        return f"{mechanism} cannot be sent to other processes ({error})"
+    return ""
+
+
+def _check_workers(workers: int, mechanism: Mechanism[Any], solver: Choice) -> None:
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
         raise InputError(f"workers = {workers!r} must be a whole number of at least 1")
-    if workers == 1:
-        return
-    if type(mechanism).advance is not Mechanism.advance:
-        raise InputError(f"{mechanism} carries a state from interval to interval: workers must be 1")
-    try:
-        pickle.dumps(mechanism)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise InputError(f"{mechanism} cannot be sent to other processes ({error}): workers must be 1") from error
+    if workers > 1 and (reason := alone(mechanism, solver)):
+        raise InputError(f"{reason}: workers must be 1")
 
 
 class _Report:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -60,6 +61,13 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--steps", type=click.IntRange(min=1), help="Number of intervals (default: all that follow)."),
         click.option("--network", default="lindistflow", show_default=True, help="Network model."),
         click.option("--solver", help="Any installed cvxpy solver (default: by capability)."),
+        click.option(
+            "--workers",
+            type=click.IntRange(min=1),
+            default=os.cpu_count() or 1,
+            show_default="processors",
+            help="Processes for mechanisms without memory.",
+        ),
         click.option("--out", type=click.Path(path_type=Path), help="New folder for summary.csv and results."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else."),
     )
@@ -182,6 +190,7 @@ def _compare(
     steps: int | None,
     network: str,
     solver: str | None,
+    workers: int,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -194,7 +203,13 @@ def _compare(
     span = _span(case, start, steps)
     with _progress(as_json, chosen) as progress:
         result = compare(
-            case, list(chosen.values()), network=network, solver=solver, steps=slice(*span), progress=progress
+            case,
+            list(chosen.values()),
+            network=network,
+            solver=solver,
+            steps=slice(*span),
+            workers=workers,
+            progress=progress,
         )
     if out is not None:
         result.save(out)

@@ -14,6 +14,7 @@ from amm_opt.errors import InputError
 from amm_opt.market import Mechanism
 from amm_opt.registry import as_mechanism
 from amm_opt.simulate import Run, simulate
+from amm_opt.simulate.driver import alone
 from amm_opt.solve.solvers import Choice
 
 
@@ -58,12 +59,14 @@ def compare(
     network: str = "lindistflow",
     solver: Choice = None,
     steps: int | str | slice | None = None,
+    workers: int = 1,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Comparison:
     """Run several mechanisms on the same intervals; arguments as for ``simulate``.
 
     Args:
         mechanisms: instances or specs, or one of them; a repeated name gets a number.
+        workers: processes for each mechanism without memory that can be sent to them; results are the same to the bit.
         progress: called with (label, intervals done, all) after every block.
 
     Raises:
@@ -74,7 +77,8 @@ def compare(
     runs = {}
     for label, item in chosen.items():
         report = (lambda done, total, label=label: progress(label, done, total)) if progress else None
-        runs[label] = simulate(case, item, network=network, solver=solver, steps=steps, progress=report)
+        apart = 1 if alone(item, solver) else workers
+        runs[label] = simulate(case, item, network=network, solver=solver, steps=steps, workers=apart, progress=report)
     return Comparison(case, runs)
 
 

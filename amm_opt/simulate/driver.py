@@ -67,9 +67,10 @@ def simulate(
     spans = [(a, min(a + CHUNK_STEPS, stop)) for a in range(first, stop, CHUNK_STEPS)]
     make = partial(_job, case, mechanism, network, order)
     began = time.perf_counter()
+    job = make()
     report = _Report(stop - first, progress)
-    apart = min(workers, len(spans)) > 1
-    parts = list(_in_processes(make, spans, workers, report) if apart else _here(make, spans, report))
+    apart = min(workers, len(spans)) > 1 and job.programs
+    parts = list(_in_processes(make, spans, workers, report) if apart else _here(job, spans, report))
     seconds = time.perf_counter() - began
     total = parts[0]
     for part in parts[1:]:
@@ -135,8 +136,7 @@ def _block_length(job: Job) -> int:
     return max(1, min(BLOCK_STEPS, BLOCK_NUMBERS // len(job.step.network.quantities.lower)))
 
 
-def _here(make: Callable[[], Job], spans: list[tuple[int, int]], report: _Report) -> Iterator[Part]:
-    job = make()
+def _here(job: Job, spans: list[tuple[int, int]], report: _Report) -> Iterator[Part]:
     state: State = job.mechanism.initial_state(job.step.case)
     with threadpool_limits(limits=1, user_api="blas"):
         for start, stop in spans:

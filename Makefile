@@ -23,6 +23,7 @@ lint: $(VENV)/.ready
 
 data: $(VENV)/.ready
 	$(BIN)/python -m pip install -r data/requirements.txt
+	$(BIN)/python -m pip install --no-deps simbench==1.6.3
 	$(BIN)/python data/build_mv33lv.py
 
 $(VENV)/.ready: pyproject.toml

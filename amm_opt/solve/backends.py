@@ -158,7 +158,7 @@ def solve_dual_newton(problem: Reduced, start: FloatArray) -> Point:
     n_own = len(problem.own)
     warm = np.concatenate([start[:n_own], start[n_own:][problem.live]])
     limits = (problem.row_lower, problem.row_upper, problem.lower, problem.upper)
-    separable = SeparableQP(problem.hessian, problem.q, problem.all_rows, *limits)
+    separable = SeparableQP(problem.hessian, problem.q, problem.all_rows.handy(), *limits)
     x, z, trouble = newton(separable, warm, QUICK_STEPS)
     if trouble:
         linear = solve_highs(replace(problem, hessian=None))

@@ -104,28 +104,35 @@ class _Curvature:
     """Generalised Hessians of the dual, rows_F diag(1 / h_F) rows_F', dense where there are few rows."""
 
     def __init__(self, p: SeparableQP) -> None:
-        self._rows = p.rows if isinstance(p.rows, Rows) else Rows.from_dense(p.rows)
+        self._rows = p.rows
         self._inverse = 1.0 / p.hessian
-        size = np.sqrt(self._rows.square_sums(np.ones(len(p.q))))
-        self.size = np.where(size > 0, size, 1.0)
-        scale = self._rows.square_sums(self._inverse)
+        if isinstance(p.rows, Rows):
+            size, scale = p.rows.square_sums(np.ones(len(p.q))), p.rows.square_sums(self._inverse)
+            self._paired = len(p.rows) <= MANY_ROWS and p.rows.n_pairs <= MANY_PAIRS
+        else:
+            size, scale = np.sum(p.rows**2, axis=1), p.rows**2 @ self._inverse
+        self.size = np.where(size > 0, np.sqrt(size), 1.0)
         self.scale = np.where(scale > 0, scale, 1.0)  # an empty row has no curvature of its own
-        self._dense = len(self._rows) <= MANY_ROWS and self._rows.n_pairs <= MANY_PAIRS
 
     def system(self, free: NDArray[np.bool_], work: NDArray[np.intp], damping: float) -> FloatArray | sp.csc_array:
         """The damped matrix of the rows ``work``."""
-        weight = np.where(free, self._inverse, 0.0)
-        scale, everyone = self.scale[work], len(work) == len(self._rows)
-        if self._dense:
-            matrix = self._rows.gram(weight)
+        weight, rows = np.where(free, self._inverse, 0.0), self._rows
+        scale, everyone = self.scale[work], len(work) == len(rows)
+        if isinstance(rows, Rows) and not self._paired:
+            sparse = rows.sparse_gram(weight)
+            sparse = sparse if everyone else sparse[work][:, work]
+            extra = damping * scale + np.where(sparse.diagonal() <= 0, 1e-3 * scale, 0.0)
+            return sp.csc_array(sparse + sp.diags_array(extra))
+        if isinstance(rows, Rows):
+            matrix = rows.gram(weight)
             matrix = matrix if everyone else matrix[np.ix_(work, work)]
-            diagonal = matrix.diagonal()
-            matrix[np.diag_indices(len(work))] += damping * scale + np.where(diagonal <= 0, 1e-3 * scale, 0.0)
-            return matrix
-        sparse = self._rows.sparse_gram(weight)
-        sparse = sparse if everyone else sparse[work][:, work]
-        extra = damping * scale + np.where(sparse.diagonal() <= 0, 1e-3 * scale, 0.0)
-        return sp.csc_array(sparse + sp.diags_array(extra))
+        else:
+            at = np.flatnonzero(free)
+            part = rows[:, at] if everyone else rows[np.ix_(work, at)]
+            matrix = (part * weight[at]) @ part.T
+        diagonal = matrix.diagonal()
+        matrix[np.diag_indices(len(work))] += damping * scale + np.where(diagonal <= 0, 1e-3 * scale, 0.0)
+        return matrix
 
 
 def _signed(p: SeparableQP, z: FloatArray) -> FloatArray:

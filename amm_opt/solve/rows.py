@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 
+LARGE = 1_000_000
+FILLED = 0.1
+"""Rows with more than this share of entries are better kept dense."""
+
 
 @dataclass(frozen=True, eq=False)
 class Rows:
@@ -117,6 +121,11 @@ class Rows:
         """The same, sparse."""
         matrix = self.sparse()
         return sp.csc_array(matrix @ sp.csr_array(sp.diags_array(weight)) @ matrix.T)
+
+    def handy(self) -> Rows | FloatArray:
+        """A dense array where that is faster to compute with: not large, and well filled."""
+        size = len(self) * self.width
+        return self.dense() if size <= LARGE and len(self.data) > FILLED * size else self
 
     def dense(self) -> FloatArray:
         """(K, N) array."""

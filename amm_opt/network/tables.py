@@ -64,12 +64,20 @@ def flag(
 
 def _complete(table: pd.DataFrame, optional: Mapping[str, object]) -> pd.DataFrame:
     table = table.reset_index(drop=True)
+    for column in table.columns:
+        if not pd.api.types.is_numeric_dtype(table[column]):
+            table[column] = _objects(table[column].to_numpy(dtype=object))
     for column, default in optional.items():
         if column not in table:
             table[column] = default
         elif default is not None and not (isinstance(default, float) and np.isnan(default)):
             table[column] = table[column].astype(object).where(table[column].notna(), default)
     return table
+
+
+def _objects(values: Iterable[object]) -> pd.Series[object]:
+    """A column of Python objects: reading pandas' own text columns cell by cell is slow."""
+    return pd.Series(values, dtype=object)
 
 
 def text(value: object) -> str | None:
@@ -128,7 +136,7 @@ def checked_tables(buses: pd.DataFrame, branches: pd.DataFrame) -> FeederTables:
 
 
 def _names(table: pd.DataFrame, what: str) -> list[str]:
-    table["name"] = [text(v) for v in table["name"]]
+    table["name"] = _objects([text(v) for v in table["name"]])
     problems = [f"{what} in row {i + 1}: empty name" for i in np.flatnonzero(table["name"].isna())]
     twice = table["name"][table["name"].notna() & table["name"].duplicated()].unique()
     return problems + [f"duplicate {what} name {name!r}" for name in twice]
@@ -147,8 +155,8 @@ def _checked_buses(buses: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         "bus",
         lambda r: f"voltage band upside down: v_min_pu = {r['v_min_pu']} is not below v_max_pu = {r['v_max_pu']}",
     )
-    default = pd.Series(np.where(buses["vn_kv"] < 1.0, "LV", "MV"), index=buses.index)
-    buses["tier"] = [text(t) or d for t, d in zip(buses["tier"], default, strict=True)]
+    default = np.where(buses["vn_kv"] < 1.0, "LV", "MV").tolist()
+    buses["tier"] = _objects([text(t) or d for t, d in zip(buses["tier"], default, strict=True)])
     problems += flag(buses, ~buses["tier"].isin(TIERS), "bus", lambda r: f"tier = {r['tier']!r}; valid choices: MV, LV")
     feeder = pd.Series([text(f) for f in buses["feeder"]], index=buses.index, dtype=object)
     buses["feeder"] = feeder.where(feeder.notna(), None)
@@ -196,7 +204,7 @@ def _checked_branches(branches: pd.DataFrame, buses: pd.DataFrame) -> tuple[pd.D
     branches["closed"] = closed
     problems += said
     for end in ("from_bus", "to_bus"):
-        branches[end] = [text(v) for v in branches[end]]
+        branches[end] = _objects([text(v) for v in branches[end]])
         unknown = ~branches[end].isin(buses["name"])
         problems += flag(branches, unknown, "branch", lambda r, e=end: f"unknown bus {r[e]!r} in {e}")  # type: ignore[misc]
     problems += flag(

@@ -17,10 +17,11 @@ from threadpoolctl import threadpool_limits
 
 from amm_opt.cases import Case, as_case
 from amm_opt.errors import InputError
-from amm_opt.market import Mechanism, State
+from amm_opt.market import Allocation, Mechanism, State
 from amm_opt.registry import as_mechanism, network_model
-from amm_opt.simulate.job import Job, Part, joined
+from amm_opt.simulate.job import Job, Part
 from amm_opt.simulate.run import Run
+from amm_opt.simulate.store import AllocationStore
 from amm_opt.solve.program import Step
 from amm_opt.solve.solvers import Choice, solver_order
 
@@ -29,6 +30,8 @@ BLOCK_NUMBERS = 3_000_000
 """A block has at most this many limited quantities times intervals, which bounds memory."""
 CHUNK_STEPS = 1344
 """Solvers start afresh at every chunk, so that results do not depend on how chunks are spread over processes."""
+CHUNK_NUMBERS = 4_000_000
+"""A chunk has at most this many participants times intervals, for the same reason as a block."""
 
 
 def simulate(
@@ -64,17 +67,19 @@ def simulate(
     order = solver_order(solver)
     first, stop = case.span(steps)
     _check_workers(workers, mechanism, solver)
-    spans = [(a, min(a + CHUNK_STEPS, stop)) for a in range(first, stop, CHUNK_STEPS)]
+    length = max(1, min(CHUNK_STEPS, CHUNK_NUMBERS // max(case.n_participants, 1)))
+    spans = [(a, min(a + length, stop)) for a in range(first, stop, length)]
     make = partial(_job, case, mechanism, network, order)
     began = time.perf_counter()
     job = make()
-    report = _Report(stop - first, progress)
+    store = AllocationStore(stop - first, case.n_participants)
+    collect = _Collector(store, first, stop, progress)
     apart = min(workers, len(spans)) > 1 and job.programs
-    parts = list(_in_processes(make, spans, workers, report) if apart else _here(job, spans, report))
-    seconds = time.perf_counter() - began
-    total = parts[0]
-    for part in parts[1:]:
+    parts = _in_processes(make, spans, workers, collect) if apart else _here(job, spans, collect)
+    total = next(parts)
+    for part in parts:
         total.merge(part)
+    seconds = time.perf_counter() - began
     if total.failed:
         step, reason = next(iter(total.failed.items()))
         warnings.warn(
@@ -89,12 +94,13 @@ def simulate(
         solver=total.solver_used(),
         times=case.times[first:stop],
         first=first,
-        allocation=joined([part.allocation for part in parts]),
-        state=parts[-1].state,
+        allocation=store.allocation(),
+        state=total.state,
         summary=pd.Series(summary, name=str(mechanism)),
         failed_steps=total.failed,
         fallback_steps=tuple(total.fallback),
         audit=total.audit,
+        store=store,
     )
 
 
@@ -116,14 +122,18 @@ def _check_workers(workers: int, mechanism: Mechanism[Any], solver: Choice) -> N
         raise InputError(f"{reason}: workers must be 1")
 
 
-class _Report:
-    """Counts finished intervals and passes the count on."""
+class _Collector:
+    """Puts finished blocks into the store and counts them."""
 
-    def __init__(self, total: int, progress: Callable[[int, int], None] | None) -> None:
-        self._total, self._progress, self._done = total, progress, 0
+    def __init__(
+        self, store: AllocationStore, first: int, stop: int, progress: Callable[[int, int], None] | None
+    ) -> None:
+        self._store, self._first, self._total = store, first, stop - first
+        self._progress, self._done = progress, 0
 
-    def __call__(self, n: int) -> None:
-        self._done += n
+    def __call__(self, start: int, block: Allocation) -> None:
+        self._store.write(start - self._first, block)
+        self._done += len(block.import_kw)
         if self._progress:
             self._progress(self._done, self._total)
 
@@ -136,11 +146,11 @@ def _block_length(job: Job) -> int:
     return max(1, min(BLOCK_STEPS, BLOCK_NUMBERS // len(job.step.network.quantities.lower)))
 
 
-def _here(job: Job, spans: list[tuple[int, int]], report: _Report) -> Iterator[Part]:
+def _here(job: Job, spans: list[tuple[int, int]], done: _Collector) -> Iterator[Part]:
     state: State = job.mechanism.initial_state(job.step.case)
     with threadpool_limits(limits=1, user_api="blas"):
         for start, stop in spans:
-            part = job.run_chunk(state, start, stop, _block_length(job), report)
+            part = job.run_chunk(state, start, stop, _block_length(job), done)
             state = part.state
             yield part
 
@@ -153,17 +163,21 @@ def _start_worker(make: Callable[[], Job]) -> None:
     _worker_job[:] = [make()]
 
 
-def _work(span: tuple[int, int]) -> Part:
+def _work(span: tuple[int, int]) -> tuple[Part, list[tuple[int, Allocation]]]:
     job = _worker_job[0]
-    return job.run_chunk(job.mechanism.initial_state(job.step.case), *span, _block_length(job), lambda n: None)
+    blocks: list[tuple[int, Allocation]] = []
+    state = job.mechanism.initial_state(job.step.case)
+    part = job.run_chunk(state, *span, _block_length(job), lambda start, block: blocks.append((start, block)))
+    return part, blocks
 
 
 def _in_processes(
-    make: Callable[[], Job], spans: list[tuple[int, int]], workers: int, report: _Report
+    make: Callable[[], Job], spans: list[tuple[int, int]], workers: int, done: _Collector
 ) -> Iterator[Part]:
     with ProcessPoolExecutor(
         min(workers, len(spans)), get_context("spawn"), initializer=_start_worker, initargs=(make,)
     ) as pool:
-        for (start, stop), part in zip(spans, pool.map(_work, spans), strict=True):
-            report(stop - start)
+        for part, blocks in pool.map(_work, spans):
+            for start, block in blocks:
+                done(start, block)
             yield part

@@ -20,13 +20,15 @@ from amm_opt.solve.solvers import Choice
 
 FloatArray = NDArray[np.float64]
 
+Done = Callable[[int, Allocation], None]
+
 REQUEST_SLACK = 1e-5
 """How far outside its request a solver may leave an allocation, relative to the request or 1 kW."""
 
 
 @dataclass
 class Part:
-    """What one chunk of intervals came to.
+    """What one chunk of intervals came to, but for its allocations.
 
     ``failed`` gives the reason by interval, ``fallback`` the intervals solved by another solver than the first choice,
     ``used`` how often each solver solved.
@@ -34,7 +36,6 @@ class Part:
 
     state: State
     metrics: Metrics
-    allocation: Allocation = field(default_factory=lambda: Allocation(np.zeros(0), np.zeros(0)))
     failed: dict[int, str] = field(default_factory=dict)
     fallback: list[int] = field(default_factory=list)
     used: dict[str, int] = field(default_factory=dict)
@@ -46,7 +47,8 @@ class Part:
         return "+".join(ordered).lower() or "-"
 
     def merge(self, other: Part) -> None:
-        """Add the totals of a later chunk (allocations are put together elsewhere)."""
+        """Add the totals of a later chunk."""
+        self.state = other.state
         self.metrics.merge(other.metrics)
         self.failed.update(other.failed)
         self.fallback.extend(other.fallback)
@@ -72,19 +74,19 @@ class Job:
                 raise InputError(f"{mechanism}: program(step) must return a Program, not {type(item).__name__}")
         self.programs = {name: ProgramSolver(p, step, solvers) for name, p in named.items()}
 
-    def run_chunk(self, state: State, start: int, stop: int, length: int, report: Callable[[int], None]) -> Part:
-        """Intervals ``start .. stop - 1`` in blocks of ``length``, with solvers that remember nothing from before."""
+    def run_chunk(self, state: State, start: int, stop: int, length: int, done: Done) -> Part:
+        """Intervals ``start .. stop - 1`` in blocks of ``length``, with solvers that remember nothing from before.
+
+        ``done(first, allocation)`` is called after every block.
+        """
         for program in self.programs.values():
             program.reset()
         part = Part(state, Metrics.empty(self.step.n))
-        blocks = []
         for first in range(start, stop, length):
             window = self.step.case.window(first, min(first + length, stop))
             allocation = self._run_block(part, window)
             part.metrics.add(self.step, window, allocation)
-            blocks.append(allocation)
-            report(window.n_steps)
-        part.allocation = joined(blocks)
+            done(first, allocation)
         return part
 
     def _run_block(self, part: Part, window: Window) -> Allocation:
@@ -101,7 +103,7 @@ class Job:
                 allocation = self._run_interval(part, interval)
             part.state = self.mechanism.advance(part.state, allocation, interval)
             allocations.append(allocation)
-        return _combined(allocations, np.stack)
+        return stacked(allocations)
 
     def _fully_hosted(self, window: Window) -> NDArray[np.bool_]:
         """Where full service is optimal and a sweep has proved that the network hosts it."""
@@ -152,23 +154,19 @@ class Job:
         return Allocation(clipped[0], clipped[1], a.import_price, a.export_price)
 
 
-def joined(parts: list[Allocation]) -> Allocation:
-    """Blocks of allocations one after another."""
-    return _combined(parts, np.concatenate)
-
-
-def _combined(parts: list[Allocation], how: Callable[[list[FloatArray]], FloatArray]) -> Allocation:
-    """Allocations put together; prices that some intervals lack (a failed solve) are NaN there."""
+def stacked(parts: list[Allocation]) -> Allocation:
+    """Allocations of single intervals put together; prices that some lack (a failed solve) are NaN there."""
 
     def prices(name: str) -> FloatArray | None:
         given = [getattr(p, name) for p in parts]
         if all(g is None for g in given):
             return None
-        return how([np.full_like(p.import_kw, np.nan) if g is None else g for p, g in zip(parts, given, strict=True)])
+        missing = np.full(parts[0].import_kw.shape, np.nan)
+        return np.stack([missing if g is None else g for g in given])
 
     return Allocation(
-        how([p.import_kw for p in parts]),
-        how([p.export_kw for p in parts]),
+        np.stack([p.import_kw for p in parts]),
+        np.stack([p.export_kw for p in parts]),
         prices("import_price"),
         prices("export_price"),
     )

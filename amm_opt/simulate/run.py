@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from amm_opt.cases import Case, Window
 from amm_opt.market import Allocation, Mechanism, State
-from amm_opt.market.state import served_ratio
 from amm_opt.simulate.metrics import by_feeder
+from amm_opt.simulate.store import FIELDS, AllocationStore
 from amm_opt.solve import Audit
 
 FloatArray = NDArray[np.float64]
+
+BLOCK = 4_000_000
+"""Participants times intervals that are looked at together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +39,7 @@ class Run:
         failed_steps: intervals in which nobody was served because no answer passed, with the reason.
         fallback_steps: intervals solved by another solver than the first choice.
         audit: the worst residuals and duality gap of all solves; None where nothing was solved.
+        store: what holds the allocations, in memory or on disk.
     """
 
     case: Case
@@ -46,6 +54,7 @@ class Run:
     failed_steps: dict[int, str]
     fallback_steps: tuple[int, ...]
     audit: Audit | None
+    store: AllocationStore
 
     def __repr__(self) -> str:
         span = f"{self.times[0]} to {self.times[-1]}"
@@ -53,46 +62,61 @@ class Run:
 
     @property
     def window(self) -> Window:
-        """What was requested in the run's intervals."""
+        """What was requested in the run's intervals, all at once: for long runs of large cases use :meth:`blocks`."""
         return self.case.window(self.first, self.first + len(self.times))
 
-    def feeder_ratios(self) -> tuple[FloatArray, FloatArray]:
-        """Served ratio of each LV feeder over the run so far, for import and export: two (T, feeders) arrays."""
-        w, a = self.window, self.allocation
-        pairs = ((a.import_kw, w.import_request_kw), (a.export_kw, w.export_request_kw))
-        ratios = [
-            served_ratio(np.cumsum(by_feeder(self.case, s), axis=0), np.cumsum(by_feeder(self.case, r), axis=0))
-            for s, r in pairs
-        ]
-        return ratios[0], ratios[1]
+    def blocks(self) -> Iterator[tuple[slice, Window, Allocation]]:
+        """What was requested and what was allocated, in blocks that fit into memory, each with its place in the run."""
+        rows = max(1, BLOCK // self.case.n_participants)
+        for start in range(0, len(self.times), rows):
+            part = slice(start, min(start + rows, len(self.times)))
+            window = self.case.window(self.first + part.start, self.first + part.stop)
+            given = (getattr(self.allocation, name) for name in FIELDS)
+            yield part, window, Allocation(*(None if a is None else np.asarray(a[part]) for a in given))  # type: ignore[arg-type]
+
+    def feeder_energy(self) -> tuple[FloatArray, FloatArray]:
+        """Energy requested and served at each LV feeder so far, kWh: (2, T, feeders) each, import first."""
+        totals = np.zeros((2, 2, len(self.times), len(self.case.feeder.lv_feeders)))
+        for part, w, a in self.blocks():
+            powers = ((w.import_request_kw, w.export_request_kw), (a.import_kw, a.export_kw))
+            for total, pair in zip(totals, powers, strict=True):
+                for direction, power in zip(total, pair, strict=True):
+                    direction[part] = by_feeder(self.case, power) * self.case.dt_h
+        requested, served = np.cumsum(totals, axis=2)
+        return requested, served
 
     def intervals(self) -> pd.DataFrame:
         """Per-interval totals over all participants, in kW, with mean prices where there are any."""
-        w, a = self.window, self.allocation
-        table = pd.DataFrame(
-            {
+        tables = []
+        for part, w, a in self.blocks():
+            columns = {
                 "requested_import_kw": w.import_request_kw.sum(axis=1),
                 "served_import_kw": a.import_kw.sum(axis=1),
                 "requested_export_kw": w.export_request_kw.sum(axis=1),
                 "accepted_export_kw": a.export_kw.sum(axis=1),
                 "inflexible_kw": w.inflexible_kw.sum(axis=1),
-            },
-            index=pd.Index(self.times, name="time"),
-        )
-        for name in ("import_price", "export_price"):
-            price = getattr(a, name)
-            if price is not None:
-                table[f"mean_{name}"] = price.mean(axis=1)
-        return table
+            }
+            for name, price in (("import_price", a.import_price), ("export_price", a.export_price)):
+                if price is not None:
+                    columns[f"mean_{name}"] = price.mean(axis=1)
+            tables.append(pd.DataFrame(columns, index=pd.Index(self.times[part], name="time")))
+        return pd.concat(tables)
 
     def save(self, folder: Path) -> None:
         """Write ``intervals.csv`` and one Parquet table per (T, n) array into ``folder``, which is created."""
         folder.mkdir(parents=True, exist_ok=True)
         self.intervals().to_csv(folder / "intervals.csv", float_format="%.6g")
-        names = {"import_kw": "served_import_kw", "export_kw": "accepted_export_kw"}
-        for attribute in ("import_kw", "export_kw", "import_price", "export_price"):
-            values = getattr(self.allocation, attribute)
-            if values is not None:
-                table = pd.DataFrame(values, columns=list(self.case.participant_names))
-                table.insert(0, "time", self.times)
-                table.to_parquet(folder / f"{names.get(attribute, attribute)}.parquet", index=False)
+        files = {"import_kw": "served_import_kw", "export_kw": "accepted_export_kw"}
+        names = list(self.case.participant_names)
+        with ExitStack() as stack:
+            writers: dict[str, pq.ParquetWriter] = {}
+            for part, _, a in self.blocks():
+                for name in FIELDS:
+                    values = getattr(a, name)
+                    if values is None:
+                        continue
+                    table = pa.table([pa.array(self.times[part]), *map(pa.array, values.T)], ["time", *names])
+                    if name not in writers:
+                        path = folder / f"{files.get(name, name)}.parquet"
+                        writers[name] = stack.enter_context(pq.ParquetWriter(path, table.schema))
+                    writers[name].write_table(table)

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from amm_opt.market.state import REQUEST_TOLERANCE_KW
+from amm_opt.market.state import REQUEST_TOLERANCE_KW, served_ratio
 from amm_opt.simulate import Run
-from amm_opt.simulate.metrics import by_feeder, jain
+from amm_opt.simulate.metrics import jain
 from amm_opt.study.compare import Comparison
 
 if TYPE_CHECKING:
@@ -131,9 +131,8 @@ def _fairness(axes: Axes, comparison: Comparison, colours: dict[str, str]) -> No
 
 def _jain_so_far(run: Run) -> NDArray[np.float64]:
     """(T,) the summary's ``jain_feeder`` as it develops."""
-    w = run.window
     index = []
-    for ratios, request in zip(run.feeder_ratios(), (w.import_request_kw, w.export_request_kw), strict=True):
-        asked = np.cumsum(by_feeder(run.case, request), axis=0) > REQUEST_TOLERANCE_KW
+    for requested, served in zip(*run.feeder_energy(), strict=True):
+        ratios, asked = served_ratio(served, requested), requested > REQUEST_TOLERANCE_KW
         index.append([jain(r[a]) if a.any() else 1.0 for r, a in zip(ratios, asked, strict=True)])
     return np.asarray(np.min(index, axis=0))

@@ -3,15 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CASE ?= mv33lv
-START ?= 2016-05-23
-STEPS ?= 336
+ARGS ?=
 OUT ?= out/$(CASE)
 
 .PHONY: compare test lint data clean
 
 compare: $(VENV)/.ready
 	rm -rf $(OUT)
-	$(BIN)/amm-opt compare $(CASE) --start $(START) --steps $(STEPS) --out $(OUT)
+	$(BIN)/amm-opt compare $(CASE) --out $(OUT) $(ARGS)
 
 test: lint
 	$(BIN)/python -m pytest -n auto

@@ -11,7 +11,10 @@ import amm_opt as ao
 from amm_opt.market import Allocation
 from amm_opt.simulate import run as run_module
 from amm_opt.simulate import store as store_module
-from amm_opt.simulate.store import AllocationStore
+from amm_opt.simulate.store import Block, RunStore
+
+CASE = ao.load_case("synthetic:buses=40,days=1,seed=1")
+N, F = CASE.n_participants, len(CASE.feeder.lv_feeders)
 
 
 def test_on_disk_as_in_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -35,24 +38,32 @@ def test_on_disk_as_in_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     np.testing.assert_array_equal(tables[0].iloc[:, 1:], plain.allocation.import_price)
 
 
+def block(start: int, steps: int, *, price: float | None = None) -> Block:
+    power = np.ones((steps, N))
+    prices = (None, None) if price is None else (price * power, 2 * price * power)
+    return Block(
+        start, Allocation(power, power, *prices), np.zeros((2, 2, steps, F)), np.zeros((2, 2, steps)), power[:, 0]
+    )
+
+
 def test_files_disappear_with_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_module, "IN_MEMORY", 0)
-    store = AllocationStore(3, 2)
-    store.write(1, Allocation(np.ones((2, 2)), np.zeros((2, 2))))
+    store = RunStore(CASE, 3, 6)
+    store.write(block(4, 2))
     path = Path(store.allocation().import_kw.filename)  # type: ignore[attr-defined]
     assert path.is_file()
-    np.testing.assert_array_equal(store.allocation().import_kw, [[np.nan] * 2, [1, 1], [1, 1]])
+    np.testing.assert_array_equal(store.allocation().import_kw, [[np.nan] * N, [1] * N, [1] * N])
     del store
     gc.collect()
     assert not path.exists()
 
 
 def test_prices_that_start_late_are_nan_before() -> None:
-    store = AllocationStore(3, 1)
-    power = np.ones((1, 1))
-    store.write(0, Allocation(power, power))
-    store.write(1, Allocation(power, power, 2 * power, 3 * power))
-    store.write(2, Allocation(power, power))
+    store = RunStore(CASE, 0, 3)
+    for start, price in enumerate((None, 2.0, None)):
+        store.write(block(start, 1, price=price))
     a = store.allocation()
-    np.testing.assert_array_equal(a.import_price, [[np.nan], [2], [np.nan]])
-    np.testing.assert_array_equal(a.export_price, [[np.nan], [3], [np.nan]])
+    assert a.import_price is not None
+    assert a.export_price is not None
+    np.testing.assert_array_equal(a.import_price[:, 0], [np.nan, 2, np.nan])
+    np.testing.assert_array_equal(a.export_price[:, -1], [np.nan, 4, np.nan])

@@ -156,6 +156,13 @@ class Case:
         return sp.csr_array((np.ones(n), (self.bus, np.arange(n))), shape=(self.feeder.n_buses, n))
 
     @cached_property
+    def feeder_membership(self) -> sp.csr_array:
+        """(feeders, n) sparse matrix that adds participants up in their LV feeder."""
+        inside = np.flatnonzero(self.lv_feeder >= 0)
+        shape = (len(self.feeder.lv_feeders), self.n_participants)
+        return sp.csr_array((np.ones(len(inside)), (self.lv_feeder[inside], inside)), shape=shape)
+
+    @cached_property
     def kvar_per_kw(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """(n,) each: reactive per active power of inflexible load, flexible import and export."""
         columns = ("power_factor", "power_factor_import", "power_factor_export")

@@ -17,11 +17,11 @@ from threadpoolctl import threadpool_limits
 
 from amm_opt.cases import Case, as_case
 from amm_opt.errors import InputError
-from amm_opt.market import Allocation, Mechanism, State
+from amm_opt.market import Mechanism, State
 from amm_opt.registry import as_mechanism, network_model
 from amm_opt.simulate.job import Job, Part
 from amm_opt.simulate.run import Run
-from amm_opt.simulate.store import AllocationStore
+from amm_opt.simulate.store import Block, RunStore
 from amm_opt.solve.program import Step
 from amm_opt.solve.solvers import Choice, solver_order
 
@@ -72,8 +72,8 @@ def simulate(
     make = partial(_job, case, mechanism, network, order)
     began = time.perf_counter()
     job = make()
-    store = AllocationStore(stop - first, case.n_participants)
-    collect = _Collector(store, first, stop, progress)
+    store = RunStore(case, first, stop)
+    collect = _Collector(store, stop - first, progress)
     apart = min(workers, len(spans)) > 1 and job.programs
     parts = _in_processes(make, spans, workers, collect) if apart else _here(job, spans, collect)
     total = next(parts)
@@ -125,15 +125,13 @@ def _check_workers(workers: int, mechanism: Mechanism[Any], solver: Choice) -> N
 class _Collector:
     """Puts finished blocks into the store and counts them."""
 
-    def __init__(
-        self, store: AllocationStore, first: int, stop: int, progress: Callable[[int, int], None] | None
-    ) -> None:
-        self._store, self._first, self._total = store, first, stop - first
+    def __init__(self, store: RunStore, total: int, progress: Callable[[int, int], None] | None) -> None:
+        self._store, self._total = store, total
         self._progress, self._done = progress, 0
 
-    def __call__(self, start: int, block: Allocation) -> None:
-        self._store.write(start - self._first, block)
-        self._done += len(block.import_kw)
+    def __call__(self, block: Block) -> None:
+        self._store.write(block)
+        self._done += len(block.inflexible_kw)
         if self._progress:
             self._progress(self._done, self._total)
 
@@ -163,11 +161,10 @@ def _start_worker(make: Callable[[], Job]) -> None:
     _worker_job[:] = [make()]
 
 
-def _work(span: tuple[int, int]) -> tuple[Part, list[tuple[int, Allocation]]]:
+def _work(span: tuple[int, int]) -> tuple[Part, list[Block]]:
     job = _worker_job[0]
-    blocks: list[tuple[int, Allocation]] = []
-    state = job.mechanism.initial_state(job.step.case)
-    part = job.run_chunk(state, *span, _block_length(job), lambda start, block: blocks.append((start, block)))
+    blocks: list[Block] = []
+    part = job.run_chunk(job.mechanism.initial_state(job.step.case), *span, _block_length(job), blocks.append)
     return part, blocks
 
 
@@ -178,6 +175,6 @@ def _in_processes(
         min(workers, len(spans)), get_context("spawn"), initializer=_start_worker, initargs=(make,)
     ) as pool:
         for part, blocks in pool.map(_work, spans):
-            for start, block in blocks:
-                done(start, block)
+            for block in blocks:
+                done(block)
             yield part

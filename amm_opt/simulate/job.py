@@ -13,14 +13,13 @@ from amm_opt.cases import Window
 from amm_opt.errors import InputError, SolveError
 from amm_opt.market import Allocation, Mechanism, State
 from amm_opt.simulate.metrics import Metrics
+from amm_opt.simulate.store import Block
 from amm_opt.solve.audit import Audit
 from amm_opt.solve.program import Program, Solution, Step
 from amm_opt.solve.solver import ProgramSolver
 from amm_opt.solve.solvers import Choice
 
 FloatArray = NDArray[np.float64]
-
-Done = Callable[[int, Allocation], None]
 
 REQUEST_SLACK = 1e-5
 """How far outside its request a solver may leave an allocation, relative to the request or 1 kW."""
@@ -74,10 +73,10 @@ class Job:
                 raise InputError(f"{mechanism}: program(step) must return a Program, not {type(item).__name__}")
         self.programs = {name: ProgramSolver(p, step, solvers) for name, p in named.items()}
 
-    def run_chunk(self, state: State, start: int, stop: int, length: int, done: Done) -> Part:
+    def run_chunk(self, state: State, start: int, stop: int, length: int, done: Callable[[Block], None]) -> Part:
         """Intervals ``start .. stop - 1`` in blocks of ``length``, with solvers that remember nothing from before.
 
-        ``done(first, allocation)`` is called after every block.
+        ``done(block)`` is called after every block.
         """
         for program in self.programs.values():
             program.reset()
@@ -86,7 +85,7 @@ class Job:
             window = self.step.case.window(first, min(first + length, stop))
             allocation = self._run_block(part, window)
             part.metrics.add(self.step, window, allocation)
-            done(first, allocation)
+            done(Block.of(self.step.case, window, allocation))
         return part
 
     def _run_block(self, part: Part, window: Window) -> Allocation:

@@ -32,11 +32,10 @@ def jain(ratios: FloatArray) -> float:
 
 def by_feeder(case: Case, per_participant: FloatArray) -> FloatArray:
     """Sum a (..., n) array over the participants of each LV feeder: (..., feeders)."""
-    inside = case.lv_feeder >= 0
-    count = len(case.feeder.lv_feeders)
-    out = np.zeros((*per_participant.shape[:-1], count))
-    np.add.at(out.swapaxes(-1, 0), case.lv_feeder[inside], per_participant[..., inside].swapaxes(-1, 0))
-    return out
+    member = case.feeder_membership
+    return np.asarray((member @ per_participant.reshape(-1, per_participant.shape[-1]).T).T).reshape(
+        *per_participant.shape[:-1], member.shape[0]
+    )
 
 
 @dataclass

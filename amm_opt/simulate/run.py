@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from amm_opt.cases import Case, Window
 from amm_opt.market import Allocation, Mechanism, State
-from amm_opt.simulate.metrics import by_feeder
-from amm_opt.simulate.store import FIELDS, AllocationStore
+from amm_opt.simulate.store import FIELDS, RunStore
 from amm_opt.solve import Audit
 
 FloatArray = NDArray[np.float64]
@@ -54,7 +53,7 @@ class Run:
     failed_steps: dict[int, str]
     fallback_steps: tuple[int, ...]
     audit: Audit | None
-    store: AllocationStore
+    store: RunStore
 
     def __repr__(self) -> str:
         span = f"{self.times[0]} to {self.times[-1]}"
@@ -62,45 +61,37 @@ class Run:
 
     @property
     def window(self) -> Window:
-        """What was requested in the run's intervals, all at once: for long runs of large cases use :meth:`blocks`."""
+        """What was requested in the run's intervals, all at once; for long runs of large cases use ``case.window``."""
         return self.case.window(self.first, self.first + len(self.times))
 
-    def blocks(self) -> Iterator[tuple[slice, Window, Allocation]]:
-        """What was requested and what was allocated, in blocks that fit into memory, each with its place in the run."""
+    def blocks(self) -> Iterator[tuple[slice, Allocation]]:
+        """The allocation in blocks that fit into memory, each with its place in the run."""
         rows = max(1, BLOCK // self.case.n_participants)
         for start in range(0, len(self.times), rows):
             part = slice(start, min(start + rows, len(self.times)))
-            window = self.case.window(self.first + part.start, self.first + part.stop)
             given = (getattr(self.allocation, name) for name in FIELDS)
-            yield part, window, Allocation(*(None if a is None else np.asarray(a[part]) for a in given))  # type: ignore[arg-type]
+            yield part, Allocation(*(None if a is None else np.asarray(a[part]) for a in given))  # type: ignore[arg-type]
 
     def feeder_energy(self) -> tuple[FloatArray, FloatArray]:
         """Energy requested and served at each LV feeder so far, kWh: (2, T, feeders) each, import first."""
-        totals = np.zeros((2, 2, len(self.times), len(self.case.feeder.lv_feeders)))
-        for part, w, a in self.blocks():
-            powers = ((w.import_request_kw, w.export_request_kw), (a.import_kw, a.export_kw))
-            for total, pair in zip(totals, powers, strict=True):
-                for direction, power in zip(total, pair, strict=True):
-                    direction[part] = by_feeder(self.case, power) * self.case.dt_h
-        requested, served = np.cumsum(totals, axis=2)
+        requested, served = np.cumsum(self.store.feeder_kw, axis=2) * self.case.dt_h
         return requested, served
 
     def intervals(self) -> pd.DataFrame:
         """Per-interval totals over all participants, in kW, with mean prices where there are any."""
-        tables = []
-        for part, w, a in self.blocks():
-            columns = {
-                "requested_import_kw": w.import_request_kw.sum(axis=1),
-                "served_import_kw": a.import_kw.sum(axis=1),
-                "requested_export_kw": w.export_request_kw.sum(axis=1),
-                "accepted_export_kw": a.export_kw.sum(axis=1),
-                "inflexible_kw": w.inflexible_kw.sum(axis=1),
-            }
-            for name, price in (("import_price", a.import_price), ("export_price", a.export_price)):
-                if price is not None:
-                    columns[f"mean_{name}"] = price.mean(axis=1)
-            tables.append(pd.DataFrame(columns, index=pd.Index(self.times[part], name="time")))
-        return pd.concat(tables)
+        requested, served = self.store.feeder_kw.sum(axis=-1) + self.store.outside_kw
+        columns = {
+            "requested_import_kw": requested[0],
+            "served_import_kw": served[0],
+            "requested_export_kw": requested[1],
+            "accepted_export_kw": served[1],
+            "inflexible_kw": self.store.inflexible_kw,
+        }
+        for name in ("import_price", "export_price"):
+            price = getattr(self.allocation, name)
+            if price is not None:
+                columns[f"mean_{name}"] = price.mean(axis=1)
+        return pd.DataFrame(columns, index=pd.Index(self.times, name="time"))
 
     def save(self, folder: Path) -> None:
         """Write ``intervals.csv`` and one Parquet table per (T, n) array into ``folder``, which is created."""
@@ -110,7 +101,7 @@ class Run:
         names = list(self.case.participant_names)
         with ExitStack() as stack:
             writers: dict[str, pq.ParquetWriter] = {}
-            for part, _, a in self.blocks():
+            for part, a in self.blocks():
                 for name in FIELDS:
                     values = getattr(a, name)
                     if values is None:

@@ -1,9 +1,10 @@
-"""Allocations of a run, written block by block; on disk where they are too large for memory."""
+"""What a run keeps of every interval, written block by block; allocations are on disk where they are large."""
 
 from __future__ import annotations
 
 import shutil
 import weakref
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -11,7 +12,9 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
+from amm_opt.cases import Case, Window
 from amm_opt.market import Allocation
+from amm_opt.simulate.metrics import by_feeder
 
 FloatArray = NDArray[np.float64]
 
@@ -21,25 +24,58 @@ FIELDS = ("import_kw", "export_kw", "import_price", "export_price")
 PIECE = 1_000_000
 
 
-class AllocationStore:
-    """(T, n) arrays of one run, which grow by :meth:`write`.
+@dataclass(frozen=True, eq=False)
+class Block:
+    """A few consecutive intervals from number ``start`` of the case on.
 
-    Large ones are files in a temporary folder that disappears with the store; keep the store as long as the arrays.
+    ``feeder_kw`` is (2, 2, T, feeders): requested and served, import and export; ``inflexible_kw`` and those of
+    ``outside_kw`` (participants on no LV feeder) are sums over participants.
     """
 
-    def __init__(self, steps: int, n: int) -> None:
+    start: int
+    allocation: Allocation
+    feeder_kw: FloatArray
+    outside_kw: FloatArray
+    inflexible_kw: FloatArray
+
+    @classmethod
+    def of(cls, case: Case, window: Window, allocation: Allocation) -> Block:
+        """From what was requested and what was allocated."""
+        requested = (window.import_request_kw, window.export_request_kw)
+        powers = np.array([requested, (allocation.import_kw, allocation.export_kw)])
+        feeders = by_feeder(case, powers)
+        outside = powers.sum(axis=-1) - feeders.sum(axis=-1)
+        return cls(window.start, allocation, feeders, outside, window.inflexible_kw.sum(axis=-1))
+
+
+class RunStore:
+    """(T, n) arrays of one run from interval ``first`` on, and its totals; grows by :meth:`write`.
+
+    Large arrays are files in a temporary folder that disappears with the store; keep the store as long as the arrays.
+    """
+
+    def __init__(self, case: Case, first: int, stop: int) -> None:
+        steps, n = stop - first, case.n_participants
+        self._first = first
         self._shape = (steps, n)
+        self.feeder_kw = np.full((2, 2, steps, len(case.feeder.lv_feeders)), np.nan)
+        self.outside_kw = np.full((2, 2, steps), np.nan)
+        self.inflexible_kw = np.full(steps, np.nan)
         self._arrays: dict[str, FloatArray | Path] = {}
         self._folder: Path | None = None
         if steps * n > IN_MEMORY:
             self._folder = Path(mkdtemp(prefix="amm-opt-"))
             weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
 
-    def write(self, start: int, part: Allocation) -> None:
-        """Put the intervals ``start, start + 1, ...`` in place; prices that some intervals lack are NaN there."""
-        stop = start + len(part.import_kw)
+    def write(self, block: Block) -> None:
+        """Put a block in place; prices that some intervals lack are NaN there."""
+        start = block.start - self._first
+        stop = start + len(block.inflexible_kw)
+        self.feeder_kw[:, :, start:stop] = block.feeder_kw
+        self.outside_kw[:, :, start:stop] = block.outside_kw
+        self.inflexible_kw[start:stop] = block.inflexible_kw
         for name in FIELDS:
-            values = getattr(part, name)
+            values = getattr(block.allocation, name)
             if values is not None and name not in self._arrays:
                 self._arrays[name] = self._new(name)
             if name in self._arrays:

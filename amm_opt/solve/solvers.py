@@ -48,16 +48,34 @@ _PACKAGES = {
 }
 
 
+_HOT_START = {"COPT", "GUROBI", "HIGHS", "MOREAU", "OSQP", "PIQP", "PROXQP", "QPALM", "SCS", "XPRESS"}
+_IN_PLACE = {"CLARABEL", "MOREAU", "OSQP", "PIQP", "PROXQP", "QOCO", "QPALM"}
+_THREADS = {"CLARABEL", "COPT", "CPLEX", "GUROBI", "HIGHS", "KNITRO", "MOSEK", "PDLP", "XPRESS"}
+
+
 @dataclass(frozen=True)
 class SolverInfo:
-    """One solver's capabilities: linear, quadratic objective, second-order and exponential cones."""
+    """What one solver can do.
+
+    Attributes:
+        lp, qp, socp, exp: linear programs, quadratic objectives, second-order and exponential cones.
+        duals: returns multipliers; without them an answer cannot be audited.
+        hot_start: starts from the answer of the interval before; in_place: keeps its model and changes numbers in it.
+            Both say what cvxpy (read in version 1.9) does with it where a program is solved as declared; a compiled
+            program's rows change from interval to interval, so of these only our own method starts hot.
+        threads: can use several threads.
+    """
 
     name: str
     installed: bool
     lp: bool
     qp: bool
-    socp: bool
-    exp: bool
+    socp: bool = False
+    exp: bool = False
+    duals: bool = True
+    hot_start: bool = False
+    in_place: bool = False
+    threads: bool = False
 
     @property
     def how_to_install(self) -> str:
@@ -93,15 +111,25 @@ def registered() -> dict[str, Backend]:
 def solvers() -> dict[str, SolverInfo]:
     """Every continuous convex solver that cvxpy knows, registered backends, and our own dual Newton method, by name."""
     installed = set(cp.installed_solvers())
-    found = {"DUAL_NEWTON": SolverInfo("DUAL_NEWTON", True, False, True, False, False)}
+    found = {"DUAL_NEWTON": SolverInfo("DUAL_NEWTON", True, False, True, hot_start=True)}
     for name in sorted({*SOLVER_MAP_CONIC, *SOLVER_MAP_QP}):
         conic, quadratic = SOLVER_MAP_CONIC.get(name), SOLVER_MAP_QP.get(name)
         cones = set(conic.SUPPORTED_CONSTRAINTS) if conic is not None else set()
         qp = quadratic is not None or bool(conic is not None and conic.supports_quad_obj())
         if name not in _MIXED_INTEGER:
-            found[name] = SolverInfo(name, name in installed, True, qp, SOC in cones, ExpCone in cones)
+            found[name] = SolverInfo(
+                name,
+                name in installed,
+                lp=True,
+                qp=qp,
+                socp=SOC in cones,
+                exp=ExpCone in cones,
+                hot_start=name in _HOT_START,
+                in_place=name in _IN_PLACE,
+                threads=name in _THREADS,
+            )
     for name, backend in registered().items():
-        found[name] = SolverInfo(name, True, backend.lp, backend.qp, False, False)
+        found[name] = SolverInfo(name, True, backend.lp, backend.qp)
     return found
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import MISSING
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -132,11 +132,7 @@ def solvers(as_json: bool) -> None:
     rows = [
         {
             "solver": name.lower(),
-            "installed": info.installed,
-            "lp": info.lp,
-            "qp": info.qp,
-            "socp": info.socp,
-            "exp": info.exp,
+            **{f.name: getattr(info, f.name) for f in fields(info) if f.name != "name"},
             "install": "" if info.installed else info.how_to_install,
         }
         for name, info in sorted(known_solvers().items(), key=lambda item: (not item[1].installed, item[0]))

@@ -116,7 +116,7 @@ def _energy(axes: Axes, comparison: Comparison, colours: dict[str, str]) -> None
 def _fairness(axes: Axes, comparison: Comparison, colours: dict[str, str]) -> None:
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-    axes.set(title="Jain index of the LV feeders so far (lower of import, export)")
+    axes.set(title="Jain index of LV feeders so far (lower direction)")
     if not colours:
         axes.set_axis_off()
         return

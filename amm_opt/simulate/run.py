@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,25 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from amm_opt.cases import Case, Window
+from amm_opt.cases import Case, Window, load_case, save_case
+from amm_opt.errors import InputError
 from amm_opt.market import Allocation, Mechanism, State
+from amm_opt.market.mechanism import NoState
 from amm_opt.market.state import served_ratio
 from amm_opt.simulate.metrics import by_feeder
 from amm_opt.solve import Audit
 
 FloatArray = NDArray[np.float64]
+
+FORMAT = 1
+DOCUMENT = "run.json"
+STORED_CASE = "case"
+_TABLES = {
+    "import_kw": "served_import_kw",
+    "export_kw": "accepted_export_kw",
+    "import_price": "import_price",
+    "export_price": "export_price",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,13 +99,113 @@ class Run:
         return table
 
     def save(self, folder: Path) -> None:
-        """Write ``intervals.csv`` and one Parquet table per (T, n) array into ``folder``, which is created."""
+        """Write the run into ``folder``, which is created; ``load_run`` reads it back.
+
+        ``run.json`` holds the settings, the summary and which case it was, ``intervals.csv`` totals, and one Parquet
+        table each (T, n) array. A case that was made in memory is stored along, in ``case``.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.intervals().to_csv(folder / "intervals.csv", float_format="%.6g")
-        names = {"import_kw": "served_import_kw", "export_kw": "accepted_export_kw"}
-        for attribute in ("import_kw", "export_kw", "import_price", "export_price"):
+        for attribute, name in _TABLES.items():
             values = getattr(self.allocation, attribute)
             if values is not None:
                 table = pd.DataFrame(values, columns=list(self.case.participant_names))
                 table.insert(0, "time", self.times)
-                table.to_parquet(folder / f"{names.get(attribute, attribute)}.parquet", index=False)
+                table.to_parquet(folder / f"{name}.parquet", index=False)
+        if not self.case.source:
+            save_case(self.case, folder / STORED_CASE)
+        self.save_document(folder)
+
+    def save_document(self, folder: Path) -> None:
+        """Write ``run.json`` alone, at one stroke."""
+        case = self.case
+        document = {
+            "format": FORMAT,
+            "case": {
+                "name": case.name,
+                "source": case.source or STORED_CASE,
+                "fingerprint": case.fingerprint,
+                "scenario": asdict(case.scenario),
+            },
+            "mechanism": str(self.mechanism),
+            "network": self.network,
+            "solver": self.solver,
+            "first": self.first,
+            "steps": len(self.times),
+            "summary": {str(k): None if np.isnan(v) else float(v) for k, v in self.summary.items()},
+            "failed_steps": {str(k): reason for k, reason in self.failed_steps.items()},
+            "fallback_steps": list(self.fallback_steps),
+            "audit": None if self.audit is None else asdict(self.audit),
+        }
+        draft = folder / "run.json.part"
+        draft.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        draft.replace(folder / DOCUMENT)
+
+
+@dataclass(frozen=True)
+class Recorded(Mechanism[NoState]):
+    """The mechanism of a run that was read from disk: only what it was called is known."""
+
+    label: str = ""
+
+    def __str__(self) -> str:
+        return self.label
+
+
+def load_run(folder: str | Path) -> Run:
+    """Read a run that ``Run.save`` or ``Comparison.save`` wrote.
+
+    Its mechanism is known by its label only, and its last state is not stored.
+
+    Raises:
+        InputError: where the folder holds no run, or the case is not the one that was run any more.
+    """
+    path = Path(folder)
+    if not (path / DOCUMENT).is_file():
+        raise InputError(f"{path} is not the folder of a run: it has no {DOCUMENT}")
+    try:
+        document = json.loads((path / DOCUMENT).read_text(encoding="utf-8"))
+        if document["format"] != FORMAT:
+            raise InputError(f"{path / DOCUMENT}: format {document['format']} is not known, only {FORMAT}")
+        case = _stored_case(path, document["case"])
+        first, steps, audit = document["first"], document["steps"], document["audit"]
+        powers = [_array(path / f"{_TABLES[name]}.parquet", case, steps) for name in ("import_kw", "export_kw")]
+        prices = [
+            _array(path / f"{name}.parquet", case, steps) if (path / f"{name}.parquet").is_file() else None
+            for name in ("import_price", "export_price")
+        ]
+        return Run(
+            case=case,
+            mechanism=Recorded(document["mechanism"]),
+            network=document["network"],
+            solver=document["solver"],
+            times=case.times[first : first + steps],
+            first=first,
+            allocation=Allocation(powers[0], powers[1], *prices),
+            state=NoState(),
+            summary=pd.Series(document["summary"], name=document["mechanism"], dtype=float),
+            failed_steps={int(k): reason for k, reason in document["failed_steps"].items()},
+            fallback_steps=tuple(document["fallback_steps"]),
+            audit=None if audit is None else Audit(**audit),
+        )
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path / DOCUMENT} is damaged: {type(error).__name__}: {error}") from error
+
+
+def _stored_case(folder: Path, stored: dict[str, Any]) -> Case:
+    source = stored["source"]
+    case = load_case(folder / STORED_CASE if source == STORED_CASE else source)
+    scales = {name: value for name, value in stored["scenario"].items() if name != "description"}
+    case = case.with_scenario(**scales)
+    if case.fingerprint != stored["fingerprint"]:
+        raise InputError(f"{folder}: case {stored['name']!r} from {source} is not the one that was run any more")
+    return case
+
+
+def _array(path: Path, case: Case, steps: int) -> FloatArray:
+    if not path.is_file():
+        raise InputError(f"{path} not found")
+    table = pd.read_parquet(path)
+    if tuple(table.columns[1:]) != case.participant_names or len(table) != steps:
+        raise InputError(f"{path} does not have the participants and intervals of the run")
+    return np.asarray(table.iloc[:, 1:], dtype=float)

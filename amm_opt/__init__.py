@@ -4,7 +4,7 @@ from amm_opt.cases import Case, Scenario, Window, from_tables, load_case, save_c
 from amm_opt.errors import AmmOptError, InputError, SolveError
 from amm_opt.market import Allocation, FairnessState, Mechanism, PriceCurve, State, deficits
 from amm_opt.network import Feeder, LinDistFlow
-from amm_opt.simulate import Run, simulate
+from amm_opt.simulate import Run, load_run, simulate, verify
 from amm_opt.solve import DIRECTIONS, Injection, Leximin, Program, Solution, Step
 from amm_opt.study import Comparison, compare
 
@@ -36,6 +36,8 @@ __all__ = [
     "deficits",
     "from_tables",
     "load_case",
+    "load_run",
     "save_case",
     "simulate",
+    "verify",
 ]

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ac import ac_state
 from small import step_of
 
 import amm_opt as ao
 from amm_opt.cases import Case
 from amm_opt.market import Mechanism
+from amm_opt.network import ACNetwork
 from formulations import AMM, EqualDOE, GreedyDOE, NoControl
 
 SCARCE_DAYS = slice("2016-05-23", "2016-05-24")
@@ -83,7 +83,7 @@ def test_voltages_against_ac(capsys: pytest.CaptureFixture[str]) -> None:
         ("scarce days, everything served", scarce[0], 0.0118),
         ("scarce days, AMM", scarce[1], 0.0051),
     ):
-        linear, ac = step.network.state(active, reactive), ac_state(default().feeder, active, reactive)
+        linear, ac = step.network.state(active, reactive), ACNetwork(default().feeder).flow(active, reactive)
         error = linear.v_pu - ac.v_pu
         change = np.abs(ac.v_pu[:, :1] - ac.v_pu).max(axis=1)
         lines.append(

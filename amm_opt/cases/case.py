@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -102,6 +103,7 @@ class Case:
     """Feeder + participants + profiles + scenario; build one with ``load_case`` or ``from_tables``.
 
     ``participants`` has one row per connection point with the columns of the folder schema, defaults filled in.
+    ``source`` is what ``load_case`` read it from, empty for a case made in memory.
     """
 
     name: str
@@ -113,6 +115,7 @@ class Case:
     licence: str = ""
     attribution: str = ""
     timezone: str = ""
+    source: str = ""
 
     @property
     def n_participants(self) -> int:
@@ -169,6 +172,24 @@ class Case:
         pf = self.participants[list(columns)].to_numpy(dtype=float).T
         ratio = np.sign(pf) * np.sqrt(1.0 / pf**2 - 1.0)
         return ratio[0], ratio[1], ratio[2]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of everything that a run depends on; numbers count to single precision, names to the letter."""
+        f, p, text = self.feeder, self.profiles, hashlib.sha256()
+        for names in (f.bus_names, f.branch_names, f.lv_feeders, map("".join, f.branch_phases)):
+            text.update("\0".join(names).encode())
+        texts = self.participants[["name", "bus"]].astype(str)
+        text.update("\0".join(texts.to_numpy().ravel()).encode())
+        limits = (f.vn_kv, f.v_min_pu, f.v_max_pu, f.rating_kva, f.tap, f.parent, f.lv_feeder, f.v_source_pu)
+        impedance = np.concatenate([m.ravel() for m in f.z_ohm])
+        tables = (self.participants.drop(columns=["name", "bus"]), p.series, p.sessions)
+        scales = [getattr(self.scenario, name) for name in _SCALES]
+        profiles = np.asarray(p.values)
+        for values in (*limits, impedance.real, impedance.imag, profiles, scales, *tables):
+            text.update(np.ascontiguousarray(values, dtype=np.float32).tobytes())
+        text.update(str((self.times[0], self.dt_h)).encode())
+        return text.hexdigest()
 
     def connection_kw(self, direction: str) -> FloatArray:
         """(n,) connection limit in ``"import"`` or ``"export"`` direction.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,19 +49,21 @@ def load_case(case: str | Path) -> Case:
     """
     text = str(case)
     if text.partition(":")[0] == "synthetic" and not Path(text).is_dir():
-        return from_tables(**synthetic_from_spec(text.partition(":")[2]))
+        return replace(from_tables(**synthetic_from_spec(text.partition(":")[2])), source=text)
     folder = Path(case)
+    source = str(folder.resolve())
     if not folder.is_dir():
         shipped = shipped_cases()
         if text not in shipped:
             raise unknown("case", text, [*shipped, "synthetic:buses=...", "the path of a case folder"])
-        folder = shipped[text]
+        folder, source = shipped[text], text
     settings = _read_toml(folder / "case.toml")
     tables = {name: _read_table(folder, name) for name in REQUIRED_TABLES}
     if _table_path(folder, "sessions") is not None:
         tables["sessions"] = _read_table(folder, "sessions")
     scenario = _scenario(settings.pop("scenario", {}), folder)
-    return from_tables(name=settings.pop("name", folder.resolve().name), scenario=scenario, **tables, **settings)
+    made = from_tables(name=settings.pop("name", folder.resolve().name), scenario=scenario, **tables, **settings)
+    return replace(made, source=source)
 
 
 def as_case(case: Case | str | Path) -> Case:

@@ -146,7 +146,13 @@ class LinDistFlow:
 
     def evaluate(self, p_kw: ArrayLike, q_kvar: ArrayLike) -> FloatArray:
         """Every limited quantity under net injections: (..., n_buses) in, (..., m) out."""
-        w, p_flow, q_flow = self._flows(p_kw, q_kvar)
+        return self._limited(*self._flows(p_kw, q_kvar))
+
+    def limited(self, v_pu: FloatArray, p_flow_kw: FloatArray, q_flow_kvar: FloatArray) -> FloatArray:
+        """Every limited quantity of voltages and flows from elsewhere, such as a power flow: (..., n_buses) each in."""
+        return self._limited(v_pu**2, p_flow_kw, q_flow_kvar)
+
+    def _limited(self, w: FloatArray, p_flow: FloatArray, q_flow: FloatArray) -> FloatArray:
         n_voltage, n_rated = self.feeder.n_buses - 1, len(self._rated)
         out = np.empty((*w.shape[:-1], len(self.quantities.kind)))
         out[..., :n_voltage] = w[..., 1:]

@@ -1,6 +1,7 @@
-"""The rolling driver, runs and metrics."""
+"""The rolling driver, runs, metrics and their check by AC power flow."""
 
+from amm_opt.simulate.ac import verify
 from amm_opt.simulate.driver import simulate
-from amm_opt.simulate.run import Run
+from amm_opt.simulate.run import Run, load_run
 
-__all__ = ["Run", "simulate"]
+__all__ = ["Run", "load_run", "simulate", "verify"]

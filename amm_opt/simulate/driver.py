@@ -16,15 +16,17 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from amm_opt.cases import Case, as_case
-from amm_opt.errors import InputError
+from amm_opt.errors import InputError, unknown
 from amm_opt.market import Mechanism, State
 from amm_opt.registry import as_mechanism, network_model
+from amm_opt.simulate.ac import verify
 from amm_opt.simulate.job import Job, Part
 from amm_opt.simulate.run import Run
 from amm_opt.simulate.store import Block, RunStore
 from amm_opt.solve.program import Step
 from amm_opt.solve.solvers import Choice, solver_order
 
+VERIFY, SECURE = "verify", "secure"
 BLOCK_STEPS = 96
 BLOCK_NUMBERS = 3_000_000
 """A block has at most this many limited quantities times intervals, which bounds memory."""
@@ -42,6 +44,7 @@ def simulate(
     solver: Choice = None,
     steps: int | str | slice | None = None,
     workers: int = 1,
+    ac: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Run:
     """Run one mechanism over a span of intervals.
@@ -55,6 +58,9 @@ def simulate(
             included) or numbers (half-open).
         workers: processes to spread the intervals over; more than one needs a mechanism without memory. The result is
             the same to the bit.
+        ac: ``"verify"`` replays the run by AC power flow (see ``verify``); ``"secure"`` also makes every allocation of
+            a mechanism that enforces limits AC-feasible, by margins learnt from the model's error. Both need the
+            ``ac`` extra.
         progress: called with (intervals done, all) after every block.
 
     Raises:
@@ -65,11 +71,12 @@ def simulate(
     if mechanism.horizon != 1:
         raise InputError(f"{mechanism}: horizon = {mechanism.horizon}, but only one interval at a time can be run")
     order = solver_order(solver)
+    check_ac(ac)
     first, stop = case.span(steps)
     _check_workers(workers, mechanism, solver)
     length = max(1, min(CHUNK_STEPS, CHUNK_NUMBERS // max(case.n_participants, 1)))
     spans = [(a, min(a + length, stop)) for a in range(first, stop, length)]
-    make = partial(_job, case, mechanism, network, order)
+    make = partial(_job, case, mechanism, network, order, ac == SECURE)
     began = time.perf_counter()
     job = make()
     store = RunStore(case, first, stop)
@@ -87,7 +94,9 @@ def simulate(
             stacklevel=2,
         )
     summary = total.metrics.summary(case, seconds, len(total.failed), len(total.fallback))
-    return Run(
+    if ac == SECURE:
+        summary["repaired_steps"] = len(total.repaired)
+    run = Run(
         case=case,
         mechanism=mechanism,
         network=network,
@@ -102,6 +111,17 @@ def simulate(
         audit=total.audit,
         store=store,
     )
+    return verify(run) if ac else run
+
+
+def check_ac(ac: str | None) -> None:
+    """Refuse anything but None, ``verify`` and ``secure``.
+
+    Raises:
+        InputError: with the valid choices.
+    """
+    if ac not in (None, VERIFY, SECURE):
+        raise unknown("choice of ac", str(ac), [VERIFY, SECURE])
 
 
 def alone(mechanism: Mechanism[Any], solver: Choice) -> str:
@@ -136,8 +156,8 @@ class _Collector:
             self._progress(self._done, self._total)
 
 
-def _job(case: Case, mechanism: Mechanism[Any], network: str, order: tuple[Choice, ...]) -> Job:
-    return Job(Step(case, network_model(network)(case.feeder)), mechanism, order)
+def _job(case: Case, mechanism: Mechanism[Any], network: str, order: tuple[Choice, ...], secure: bool) -> Job:
+    return Job(Step(case, network_model(network)(case.feeder)), mechanism, order, secure)
 
 
 def _block_length(job: Job) -> int:

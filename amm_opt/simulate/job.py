@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from amm_opt.cases import Window
 from amm_opt.errors import InputError, SolveError
 from amm_opt.market import Allocation, Mechanism, State
+from amm_opt.network import ACState
 from amm_opt.simulate.metrics import Metrics
+from amm_opt.simulate.secure import ACSecurity
 from amm_opt.simulate.store import Block
 from amm_opt.solve.audit import Audit
 from amm_opt.solve.program import Program, Solution, Step
@@ -30,13 +32,14 @@ class Part:
     """What one chunk of intervals came to, but for its allocations.
 
     ``failed`` gives the reason by interval, ``fallback`` the intervals solved by another solver than the first choice,
-    ``used`` how often each solver solved.
+    ``repaired`` those whose allocation was scaled back, ``used`` how often each solver solved.
     """
 
     state: State
     metrics: Metrics
     failed: dict[int, str] = field(default_factory=dict)
     fallback: list[int] = field(default_factory=list)
+    repaired: list[int] = field(default_factory=list)
     used: dict[str, int] = field(default_factory=dict)
     audit: Audit | None = None
 
@@ -51,6 +54,7 @@ class Part:
         self.metrics.merge(other.metrics)
         self.failed.update(other.failed)
         self.fallback.extend(other.fallback)
+        self.repaired.extend(other.repaired)
         for solver, count in other.used.items():
             self.used[solver] = self.used.get(solver, 0) + count
         if other.audit is not None:
@@ -60,11 +64,16 @@ class Part:
 class Job:
     """A mechanism's programs on one network.
 
+    Args:
+        secure: whether allocations must be hosted on AC power flow too.
+
     Raises:
         InputError: where the mechanism's program is none, or cannot be compiled or solved by the named solver.
     """
 
-    def __init__(self, step: Step, mechanism: Mechanism[Any], solvers: tuple[Choice, ...]) -> None:
+    def __init__(
+        self, step: Step, mechanism: Mechanism[Any], solvers: tuple[Choice, ...], secure: bool = False
+    ) -> None:
         self.step, self.mechanism = step, mechanism
         declared = mechanism.program(step)
         named = {"": declared} if isinstance(declared, Program) else declared or {}
@@ -72,6 +81,7 @@ class Job:
             if not isinstance(item, Program):
                 raise InputError(f"{mechanism}: program(step) must return a Program, not {type(item).__name__}")
         self.programs = {name: ProgramSolver(p, step, solvers) for name, p in named.items()}
+        self._security = ACSecurity(step) if secure and mechanism.enforces_limits else None
 
     def run_chunk(self, state: State, start: int, stop: int, length: int, done: Callable[[Block], None]) -> Part:
         """Intervals ``start .. stop - 1`` in blocks of ``length``, with solvers that remember nothing from before.
@@ -80,6 +90,8 @@ class Job:
         """
         for program in self.programs.values():
             program.reset()
+        if self._security is not None:
+            self._security.reset()
         part = Part(state, Metrics.empty(self.step.n))
         for first in range(start, stop, length):
             window = self.step.case.window(first, min(first + length, stop))
@@ -93,13 +105,16 @@ class Job:
         if self.programs:
             window = replace(window, usage=self.step.usage(window))
             hosted = self._fully_hosted(window)
+        alone: dict[int, ACState] = {}
+        if self._security is not None:
+            hosted, alone = self._security.screened(window, hosted)
         allocations = []
         for k in range(window.n_steps):
             interval = window.interval(k)
             if hosted[k]:
                 allocation = self.mechanism.settle(self.step, None, interval)
             else:
-                allocation = self._run_interval(part, interval)
+                allocation = self._run_interval(part, interval, alone.get(k))
             part.state = self.mechanism.advance(part.state, allocation, interval)
             allocations.append(allocation)
         return stacked(allocations)
@@ -112,19 +127,24 @@ class Job:
         _, asked = self.step.usage(window)
         return np.asarray(np.all((asked >= lower) & (asked <= upper), axis=-1))
 
-    def _run_interval(self, part: Part, interval: Window) -> Allocation:
-        lower, upper = self.step.limits(interval)
+    def _run_interval(self, part: Part, interval: Window, alone: ACState | None) -> Allocation:
         solved: list[Solution] = []
 
-        def solve_program(values: Mapping[str, Any], name: str = "") -> Solution:
-            solution = self.programs[name].solve(values, interval, lower, upper)
-            solved.append(solution)
-            return solution
+        def clear(lower: FloatArray, upper: FloatArray) -> Allocation:
+            def solve_program(values: Mapping[str, Any], name: str = "") -> Solution:
+                solution = self.programs[name].solve(values, interval, lower, upper)
+                solved.append(solution)
+                return solution
+
+            cleared = self.mechanism.clear(self.step, solve_program, part.state, interval)
+            return self._audited(self.mechanism.settle(self.step, cleared, interval), interval, lower, upper)
 
         try:
-            cleared = self.mechanism.clear(self.step, solve_program, part.state, interval)
-            allocation = self.mechanism.settle(self.step, cleared, interval)
-            allocation = self._audited(allocation, interval, lower, upper)
+            if self._security is None or alone is None:
+                allocation = clear(*self.step.limits(interval))
+            else:
+                allocation, repaired = self._security.allocate(interval, alone, clear)
+                part.repaired += [interval.start] if repaired else []
         except SolveError as error:
             part.failed[interval.start] = str(error)
             nothing = np.zeros(self.step.n)

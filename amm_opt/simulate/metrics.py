@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Self
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +12,26 @@ from numpy.typing import NDArray
 from amm_opt.cases import Case, Window
 from amm_opt.market import Allocation
 from amm_opt.market.state import REQUEST_TOLERANCE_KW, served_ratio
+from amm_opt.network import Feeder
 from amm_opt.solve import Step
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.intp]
 
 THERMAL_TOLERANCE = 1e-4
 """A branch is in violation beyond its rating by more than this fraction of it."""
 VOLTAGE_TOLERANCE_PU = 1e-5
 """A bus is in violation beyond its band by more than this."""
+
+
+class FlowState(Protocol):
+    """Voltages and flows of a network model or of an AC power flow; (..., n_buses) each."""
+
+    @property
+    def v_pu(self) -> FloatArray: ...  # noqa: D102
+
+    @property
+    def s_flow_kva(self) -> FloatArray: ...  # noqa: D102
 
 
 def jain(ratios: FloatArray) -> float:
@@ -39,16 +52,64 @@ def by_feeder(case: Case, per_participant: FloatArray) -> FloatArray:
 
 
 @dataclass
+class Violations:
+    """Counts of (element, interval) pairs beyond their limit, and the worst excess among the avoidable ones."""
+
+    thermal: int = 0
+    voltage: int = 0
+    unavoidable: int = 0
+    worst_thermal: float = 0.0
+    worst_voltage_pu: float = 0.0
+
+    def merge(self, other: Violations) -> None:
+        """Add the counts of other intervals."""
+        for item in fields(self):
+            mine, theirs = getattr(self, item.name), getattr(other, item.name)
+            setattr(self, item.name, max(mine, theirs) if item.name.startswith("worst") else mine + theirs)
+
+    def add(self, feeder: Feeder, state: FlowState, alone: Callable[[IntArray], FlowState]) -> None:
+        """Count a block of T intervals.
+
+        Args:
+            state: voltages and flows, (T, n_buses) each.
+            alone: gives the same with inflexible load alone, for the intervals of the given numbers.
+        """
+        worst = [np.nanmax(e, axis=1, initial=0.0) for e in excesses(feeder, state)]
+        beyond = np.flatnonzero((worst[0] > THERMAL_TOLERANCE) | (worst[1] > VOLTAGE_TOLERANCE_PU))
+        if len(beyond) == 0:
+            return
+        before = excesses(feeder, alone(beyond))
+        after = [e[beyond] for e in excesses(feeder, state)]
+        self.thermal, self.worst_thermal = self._counted(
+            after[0], before[0], THERMAL_TOLERANCE, self.thermal, self.worst_thermal
+        )
+        self.voltage, self.worst_voltage_pu = self._counted(
+            after[1], before[1], VOLTAGE_TOLERANCE_PU, self.voltage, self.worst_voltage_pu
+        )
+
+    def _counted(
+        self, excess: FloatArray, before: FloatArray, tolerance: float, count: int, worst: float
+    ) -> tuple[int, float]:
+        beyond = excess > tolerance
+        avoidable = beyond & ~((before > 0) & (excess <= before + tolerance))
+        self.unavoidable += int(beyond.sum() - avoidable.sum())
+        return count + int(avoidable.sum()), max(worst, float(np.max(excess, where=avoidable, initial=0.0)))
+
+
+def excesses(feeder: Feeder, state: FlowState) -> tuple[FloatArray, FloatArray]:
+    """By how much each branch is above its rating (as a fraction of it) and each bus outside its band (pu)."""
+    thermal = np.maximum(state.s_flow_kva / feeder.rating_kva - 1.0, 0.0)
+    voltage = np.maximum(np.maximum(state.v_pu - feeder.v_max_pu, feeder.v_min_pu - state.v_pu), 0.0)
+    return thermal[..., 1:], voltage[..., 1:]
+
+
+@dataclass
 class Metrics:
     """Running totals of one run; (2, n) arrays have row 0 import, row 1 export."""
 
     requested_kwh: FloatArray
     served_kwh: FloatArray
-    thermal_violations: int = 0
-    voltage_violations: int = 0
-    unavoidable_violations: int = 0
-    worst_thermal_excess: float = 0.0
-    worst_voltage_excess_pu: float = 0.0
+    violations: Violations = field(default_factory=Violations)
     revenue: float = 0.0
     steps: int = 0
 
@@ -59,9 +120,11 @@ class Metrics:
 
     def merge(self, other: Metrics) -> None:
         """Add the totals of other intervals."""
-        for item in fields(self):
-            mine, theirs = getattr(self, item.name), getattr(other, item.name)
-            setattr(self, item.name, max(mine, theirs) if item.name.startswith("worst") else mine + theirs)
+        self.requested_kwh += other.requested_kwh
+        self.served_kwh += other.served_kwh
+        self.violations.merge(other.violations)
+        self.revenue += other.revenue
+        self.steps += other.steps
 
     def add(self, step: Step, window: Window, allocation: Allocation) -> None:
         """Account for a block: window and allocation with (T, n) arrays."""
@@ -77,33 +140,9 @@ class Metrics:
         self._count_violations(step, window, allocation)
 
     def _count_violations(self, step: Step, window: Window, allocation: Allocation) -> None:
-        feeder = step.case.feeder
-        state = step.network.state(
-            *step.case.bus_injections(window.inflexible_kw, allocation.import_kw, allocation.export_kw)
-        )
-        alone = step.network.state(*step.case.bus_injections(window.inflexible_kw, 0.0, 0.0))
-        thermal, thermal_alone = (
-            np.maximum(s.s_flow_kva / feeder.rating_kva - 1.0, 0.0)[..., 1:] for s in (state, alone)
-        )
-        voltage, voltage_alone = (
-            np.maximum(np.maximum(s.v_pu - feeder.v_max_pu, feeder.v_min_pu - s.v_pu), 0.0)[..., 1:]
-            for s in (state, alone)
-        )
-        for excess, before, tolerance, kind in (
-            (thermal, thermal_alone, THERMAL_TOLERANCE, "thermal"),
-            (voltage, voltage_alone, VOLTAGE_TOLERANCE_PU, "voltage"),
-        ):
-            beyond = excess > tolerance
-            unavoidable = beyond & (before > 0) & (excess <= before + tolerance)
-            avoidable = beyond & ~unavoidable
-            self.unavoidable_violations += int(unavoidable.sum())
-            worst = float(np.max(excess, where=avoidable, initial=0.0))
-            if kind == "thermal":
-                self.thermal_violations += int(avoidable.sum())
-                self.worst_thermal_excess = max(self.worst_thermal_excess, worst)
-            else:
-                self.voltage_violations += int(avoidable.sum())
-                self.worst_voltage_excess_pu = max(self.worst_voltage_excess_pu, worst)
+        d, network, case = window.inflexible_kw, step.network, step.case
+        state = network.state(*case.bus_injections(d, allocation.import_kw, allocation.export_kw))
+        self.violations.add(case.feeder, state, lambda k: network.state(*case.bus_injections(d[k], 0.0, 0.0)))
 
     def summary(self, case: Case, seconds: float, failed: int, fallbacks: int) -> dict[str, float]:
         """The summary columns, in their order."""
@@ -122,8 +161,8 @@ class Metrics:
             "unserved_mwh": float((requested - served)[0].sum()),
             "requested_export_mwh": float(requested[1].sum()),
             "curtailed_mwh": float((requested - served)[1].sum()),
-            "thermal_violations": self.thermal_violations,
-            "voltage_violations": self.voltage_violations,
+            "thermal_violations": self.violations.thermal,
+            "voltage_violations": self.violations.voltage,
             "ac_thermal_violations": np.nan,
             "ac_voltage_violations": np.nan,
             **{name: min(columns[name]) for name in fair},
@@ -131,9 +170,9 @@ class Metrics:
             "seconds": seconds,
             "ms_per_step": 1000.0 * seconds / max(self.steps, 1),
             **{f"{name}_{d}": columns[name][i] for name in fair for i, d in enumerate(("import", "export"))},
-            "worst_thermal_excess_pct": 100.0 * self.worst_thermal_excess,
-            "worst_voltage_excess_pu": self.worst_voltage_excess_pu,
-            "unavoidable_violations": self.unavoidable_violations,
+            "worst_thermal_excess_pct": 100.0 * self.violations.worst_thermal,
+            "worst_voltage_excess_pu": self.violations.worst_voltage_pu,
+            "unavoidable_violations": self.violations.unavoidable,
             "fallback_steps": fallbacks,
             "failed_steps": failed,
             "revenue": self.revenue,

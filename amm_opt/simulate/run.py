@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from amm_opt.cases import Case, Window
+from amm_opt.cases import Case, Window, load_case, save_case
+from amm_opt.errors import InputError
 from amm_opt.market import Allocation, Mechanism, State
-from amm_opt.simulate.store import FIELDS, RunStore
+from amm_opt.market.mechanism import NoState
+from amm_opt.simulate.store import FIELDS, Block, RunStore
 from amm_opt.solve import Audit
 
 FloatArray = NDArray[np.float64]
 
 BLOCK = 4_000_000
 """Participants times intervals that are looked at together."""
+FORMAT = 1
+DOCUMENT = "run.json"
+STORED_CASE = "case"
+_TABLES = {
+    "import_kw": "served_import_kw",
+    "export_kw": "accepted_export_kw",
+    "import_price": "import_price",
+    "export_price": "export_price",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,10 +106,13 @@ class Run:
         return pd.DataFrame(columns, index=pd.Index(self.times, name="time"))
 
     def save(self, folder: Path) -> None:
-        """Write ``intervals.csv`` and one Parquet table per (T, n) array into ``folder``, which is created."""
+        """Write the run into ``folder``, which is created; ``load_run`` reads it back.
+
+        ``run.json`` holds the settings, the summary and which case it was, ``intervals.csv`` totals, and one Parquet
+        table each (T, n) array. A case that was made in memory is stored along, in ``case``.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.intervals().to_csv(folder / "intervals.csv", float_format="%.6g")
-        files = {"import_kw": "served_import_kw", "export_kw": "accepted_export_kw"}
         names = list(self.case.participant_names)
         with ExitStack() as stack:
             writers: dict[str, pq.ParquetWriter] = {}
@@ -108,6 +123,117 @@ class Run:
                         continue
                     table = pa.table([pa.array(self.times[part]), *map(pa.array, values.T)], ["time", *names])
                     if name not in writers:
-                        path = folder / f"{files.get(name, name)}.parquet"
+                        path = folder / f"{_TABLES[name]}.parquet"
                         writers[name] = stack.enter_context(pq.ParquetWriter(path, table.schema))
                     writers[name].write_table(table)
+        if not self.case.source:
+            save_case(self.case, folder / STORED_CASE)
+        self.save_document(folder)
+
+    def save_document(self, folder: Path) -> None:
+        """Write ``run.json`` alone, at one stroke."""
+        case = self.case
+        document = {
+            "format": FORMAT,
+            "case": {
+                "name": case.name,
+                "source": case.source or STORED_CASE,
+                "fingerprint": case.fingerprint,
+                "scenario": asdict(case.scenario),
+            },
+            "mechanism": str(self.mechanism),
+            "network": self.network,
+            "solver": self.solver,
+            "first": self.first,
+            "steps": len(self.times),
+            "summary": {str(k): None if np.isnan(v) else float(v) for k, v in self.summary.items()},
+            "failed_steps": {str(k): reason for k, reason in self.failed_steps.items()},
+            "fallback_steps": list(self.fallback_steps),
+            "audit": None if self.audit is None else asdict(self.audit),
+        }
+        draft = folder / "run.json.part"
+        draft.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        draft.replace(folder / DOCUMENT)
+
+
+@dataclass(frozen=True)
+class Recorded(Mechanism[NoState]):
+    """The mechanism of a run that was read from disk: only what it was called is known."""
+
+    label: str = ""
+
+    def __str__(self) -> str:
+        return self.label
+
+
+def load_run(folder: str | Path) -> Run:
+    """Read a run that ``Run.save`` or ``Comparison.save`` wrote.
+
+    Its mechanism is known by its label only, and its last state is not stored.
+
+    Raises:
+        InputError: where the folder holds no run, or the case is not the one that was run any more.
+    """
+    path = Path(folder)
+    if not (path / DOCUMENT).is_file():
+        raise InputError(f"{path} is not the folder of a run: it has no {DOCUMENT}")
+    try:
+        document = json.loads((path / DOCUMENT).read_text(encoding="utf-8"))
+        if document["format"] != FORMAT:
+            raise InputError(f"{path / DOCUMENT}: format {document['format']} is not known, only {FORMAT}")
+        case = _stored_case(path, document["case"])
+        first, steps, audit = document["first"], document["steps"], document["audit"]
+        store = _read_store(path, case, first, steps)
+        return Run(
+            case=case,
+            mechanism=Recorded(document["mechanism"]),
+            network=document["network"],
+            solver=document["solver"],
+            times=case.times[first : first + steps],
+            first=first,
+            allocation=store.allocation(),
+            state=NoState(),
+            summary=pd.Series(document["summary"], name=document["mechanism"], dtype=float),
+            failed_steps={int(k): reason for k, reason in document["failed_steps"].items()},
+            fallback_steps=tuple(document["fallback_steps"]),
+            audit=None if audit is None else Audit(**audit),
+            store=store,
+        )
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path / DOCUMENT} is damaged: {type(error).__name__}: {error}") from error
+
+
+def _stored_case(folder: Path, stored: dict[str, Any]) -> Case:
+    source = stored["source"]
+    case = load_case(folder / STORED_CASE if source == STORED_CASE else source)
+    scales = {name: value for name, value in stored["scenario"].items() if name != "description"}
+    case = case.with_scenario(**scales)
+    if case.fingerprint != stored["fingerprint"]:
+        raise InputError(f"{folder}: case {stored['name']!r} from {source} is not the one that was run any more")
+    return case
+
+
+def _read_store(folder: Path, case: Case, first: int, steps: int) -> RunStore:
+    store = RunStore(case, first, first + steps)
+    with ExitStack() as stack:
+        files: dict[str, Any] = {}
+        for name, table in _TABLES.items():
+            path = folder / f"{table}.parquet"
+            if path.is_file():
+                files[name] = stack.enter_context(pq.ParquetFile(path))
+                _check_table(files[name], path, case, steps)
+            elif name in ("import_kw", "export_kw"):
+                raise InputError(f"{path} not found")
+        at = first
+        for group in range(files["import_kw"].num_row_groups):
+            given = {n: np.column_stack(f.read_row_group(group).columns[1:]) for n, f in files.items()}
+            block = Allocation(**given)
+            window = case.window(at, at + len(block.import_kw))
+            store.write(Block.of(case, window, block))
+            at += window.n_steps
+    return store
+
+
+def _check_table(file: pq.ParquetFile, path: Path, case: Case, steps: int) -> None:
+    if tuple(file.schema_arrow.names[1:]) != case.participant_names or file.metadata.num_rows != steps:
+        raise InputError(f"{path} does not have the participants and intervals of the run")

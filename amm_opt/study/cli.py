@@ -8,11 +8,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
+import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -23,9 +25,12 @@ from amm_opt.errors import AmmOptError, InputError
 from amm_opt.registry import mechanism as mechanism_from_spec
 from amm_opt.registry import mechanisms as known_mechanisms
 from amm_opt.registry import network_model, parameters_of
+from amm_opt.simulate import load_run, verify
+from amm_opt.simulate.driver import SECURE, VERIFY
+from amm_opt.simulate.run import DOCUMENT
 from amm_opt.solve.solvers import solver_order
 from amm_opt.solve.solvers import solvers as known_solvers
-from amm_opt.study.compare import Comparison, compare, labelled
+from amm_opt.study.compare import Comparison, compare, labelled, load_comparison
 from amm_opt.study.plots import save_picture
 
 DEFAULT_MECHANISMS = "no_control,equal_doe,equal_doe:enrolled=requesting,greedy_doe,amm"
@@ -67,6 +72,11 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
             default=os.cpu_count() or 1,
             show_default="processors",
             help="Processes for mechanisms without memory.",
+        ),
+        click.option(
+            "--ac",
+            type=click.Choice([VERIFY, SECURE]),
+            help="verify: replay by AC power flow; secure: make allocations AC-feasible too.",
         ),
         click.option("--out", type=click.Path(path_type=Path), help="New folder for summary.csv and results."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else."),
@@ -166,6 +176,36 @@ def compare_command(case: str, specs: str, **options: Any) -> None:
     _compare(case, split_specs(specs), **options)
 
 
+@main.command(name="verify")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+def verify_command(run: Path, as_json: bool) -> None:
+    """Replay RUN, a folder that run or compare wrote, by AC power flow and fill its AC columns.
+
+    \b
+    Example:  amm-opt verify out/week
+    """
+    single = (run / DOCUMENT).is_file()
+    if single:
+        item = load_run(run)
+        stored = Comparison(item.case, {str(item.mechanism): item})
+    else:
+        stored = load_comparison(run)
+    with _progress(as_json, stored.runs) as progress:
+        runs = {
+            label: verify(item, progress=progress and partial(progress, label)) for label, item in stored.runs.items()
+        }
+    result = Comparison(stored.case, runs)
+    if single:
+        next(iter(runs.values())).save_document(run)
+    else:
+        result.save_summaries(run)
+    if as_json:
+        click.echo(json.dumps(_document(result, ", ".join(sorted({r.network for r in runs.values()}))), indent=1))
+    else:
+        _print_ac(result)
+
+
 def split_specs(text: str) -> list[str]:
     """Split ``"equal_doe,amm:kappa=2,rho=0"`` at the commas between mechanisms, not between parameters."""
     specs: list[str] = []
@@ -187,6 +227,7 @@ def _compare(
     network: str,
     solver: str | None,
     workers: int,
+    ac: str | None,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -205,6 +246,7 @@ def _compare(
             solver=solver,
             steps=slice(*span),
             workers=workers,
+            ac=ac,
             progress=progress,
         )
     if out is not None:
@@ -215,6 +257,8 @@ def _compare(
         click.echo(json.dumps(_document(result, network), indent=1))
     else:
         _print_table(result, span, network)
+        if ac:
+            _print_ac(result)
         if out is not None:
             click.echo(f"Written to {out}")
 
@@ -282,6 +326,33 @@ def _print_table(result: Comparison, span: tuple[int, int], network: str) -> Non
     unavoidable = int(result.table["unavoidable_violations"].min())
     if unavoidable:
         click.echo(f"{unavoidable} (element, interval) pairs are beyond a limit through inflexible load alone.")
+
+
+def _print_ac(result: Comparison) -> None:
+    """What the network model promised beside what AC power flow shows."""
+    table = Table(title=f"{result.case.name}: network model (model) and AC power flow (AC)")
+    table.add_column("mechanism", overflow="fold")
+    headers = "thermal\nviolations\nmodel|thermal\nviolations\nAC|voltage\nviolations\nmodel|voltage\nviolations\nAC"
+    headers += "|worst\nAC excess\n% of rating|worst\nAC excess\npu|unavoid-\nable, AC|no AC\nsolution"
+    headers += "|voltage error\nworst / rms\npu|flow error\nworst / rms\n% of rating|losses\nMWh"
+    for header in headers.split("|"):
+        table.add_column(header, justify="right", overflow="fold")
+    counts = ("thermal_violations", "ac_thermal_violations", "voltage_violations", "ac_voltage_violations")
+    for label, s in result.table.iterrows():
+        table.add_row(
+            str(label).replace(":", ":\n ").replace(",", ",\n "),
+            *(str(int(s[column])) for column in counts),
+            f"{s['worst_ac_thermal_excess_pct']:.2f}",
+            f"{s['worst_ac_voltage_excess_pu']:.4f}",
+            str(int(s["ac_unavoidable_violations"])),
+            str(int(s["ac_unsolved_steps"])),
+            f"{s['voltage_error_worst_pu']:.4f} / {s['voltage_error_rms_pu']:.4f}",
+            f"{s['flow_error_worst_pct']:.1f} / {s['flow_error_rms_pct']:.2f}",
+            f"{s['ac_losses_mwh']:.2f}",
+        )
+    _console().print(table)
+    if repaired := int(result.table.get("repaired_steps", pd.Series(0.0)).fillna(0).sum()):
+        click.echo(f"{repaired} allocations were scaled back to be AC-feasible.")
 
 
 def _percent(part: float, whole: float) -> str:

@@ -13,9 +13,11 @@ from amm_opt.cases import Case, as_case
 from amm_opt.errors import InputError
 from amm_opt.market import Mechanism
 from amm_opt.registry import as_mechanism
-from amm_opt.simulate import Run, simulate
+from amm_opt.simulate import Run, load_run, simulate
 from amm_opt.simulate.driver import alone
 from amm_opt.solve.solvers import Choice
+
+SUMMARY = "summary.csv"
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +49,41 @@ class Comparison:
             raise InputError(f"{path} exists and is not an empty folder")
         path.mkdir(parents=True, exist_ok=True)
         for label, run in self.runs.items():
-            run.save(path / label.replace(":", "_").replace("/", "_"))
-        self.table.to_csv(path / "summary.csv", float_format="%.6g")
+            run.save(path / _folder_name(label))
+        self._save_table(path)
         return path
+
+    def save_summaries(self, folder: str | Path) -> None:
+        """Write ``summary.csv`` and each run's summary again, into the folder that :meth:`save` made."""
+        for label, run in self.runs.items():
+            run.save_document(Path(folder) / _folder_name(label))
+        self._save_table(Path(folder))
+
+    def _save_table(self, folder: Path) -> None:
+        self.table.to_csv(folder / SUMMARY, float_format="%.6g")
+
+
+def _folder_name(label: str) -> str:
+    return label.replace(":", "_").replace("/", "_")
+
+
+def load_comparison(folder: str | Path) -> Comparison:
+    """Read what ``Comparison.save`` wrote.
+
+    Raises:
+        InputError: where the folder holds no comparison, or one of its runs cannot be read (see ``load_run``).
+    """
+    path = Path(folder)
+    if not (path / SUMMARY).is_file():
+        raise InputError(f"{path} holds neither a run nor a comparison: it has no run.json and no {SUMMARY}")
+    try:
+        labels = [str(label) for label in pd.read_csv(path / SUMMARY, usecols=["mechanism"])["mechanism"]]
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path / SUMMARY}: {error}") from error
+    runs = {label: load_run(path / _folder_name(label)) for label in labels}
+    if not runs:
+        raise InputError(f"{path / SUMMARY} has no rows")
+    return Comparison(next(iter(runs.values())).case, runs)
 
 
 def compare(
@@ -60,6 +94,7 @@ def compare(
     solver: Choice = None,
     steps: int | str | slice | None = None,
     workers: int = 1,
+    ac: str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Comparison:
     """Run several mechanisms on the same intervals; arguments as for ``simulate``.
@@ -78,7 +113,9 @@ def compare(
     for label, item in chosen.items():
         report = (lambda done, total, label=label: progress(label, done, total)) if progress else None
         apart = 1 if alone(item, solver) else workers
-        runs[label] = simulate(case, item, network=network, solver=solver, steps=steps, workers=apart, progress=report)
+        runs[label] = simulate(
+            case, item, network=network, solver=solver, steps=steps, workers=apart, ac=ac, progress=report
+        )
     return Comparison(case, runs)
 
 

@@ -1,0 +1,122 @@
+"""Grid truth: a run's allocations replayed by AC power flow, and how far the network model was off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from amm_opt.cases import Window
+from amm_opt.network import ACNetwork, ACState
+from amm_opt.registry import network_model
+from amm_opt.simulate.metrics import FlowState, Violations
+from amm_opt.simulate.run import Run
+
+FloatArray = NDArray[np.float64]
+
+BLOCK_STEPS = 192
+BLOCK_NUMBERS = 400_000
+"""A block has at most this many buses times intervals, which bounds memory."""
+
+
+@dataclass
+class _Error:
+    """Worst and root mean square of a difference."""
+
+    worst: float = 0.0
+    squares: float = 0.0
+    count: int = 0
+
+    def add(self, difference: FloatArray) -> None:
+        self.worst = max(self.worst, float(np.max(np.abs(difference), initial=0.0)))
+        self.squares += float(np.vdot(difference, difference))
+        self.count += difference.size
+
+    @property
+    def rms(self) -> float:
+        return float(np.sqrt(self.squares / max(self.count, 1)))
+
+
+@dataclass
+class _Totals:
+    """What the replay came to."""
+
+    violations: Violations = field(default_factory=Violations)
+    voltage_error_pu: _Error = field(default_factory=_Error)
+    flow_error: _Error = field(default_factory=_Error)
+    losses_kwh: float = 0.0
+    unsolved: int = 0
+
+    def add(self, ac: ACState, model: FlowState, rated: NDArray[np.intp], rating_kva: FloatArray, dt_h: float) -> None:
+        """Errors and losses of the intervals that have a power-flow solution."""
+        solved = ac.solved
+        self.unsolved += int((~solved).sum())
+        self.losses_kwh += float(ac.loss_kw[solved].sum()) * dt_h
+        self.voltage_error_pu.add((model.v_pu - ac.v_pu)[solved, 1:])
+        difference = model.s_flow_kva[:, rated] - ac.s_flow_kva[:, rated]
+        self.flow_error.add(difference[solved] / rating_kva[rated])
+
+    def columns(self) -> dict[str, float]:
+        v = self.violations
+        return {
+            "ac_thermal_violations": v.thermal,
+            "ac_voltage_violations": v.voltage,
+            "worst_ac_thermal_excess_pct": 100.0 * v.worst_thermal,
+            "worst_ac_voltage_excess_pu": v.worst_voltage_pu,
+            "ac_unavoidable_violations": v.unavoidable,
+            "ac_unsolved_steps": self.unsolved,
+            "voltage_error_worst_pu": self.voltage_error_pu.worst,
+            "voltage_error_rms_pu": self.voltage_error_pu.rms,
+            "flow_error_worst_pct": 100.0 * self.flow_error.worst,
+            "flow_error_rms_pct": 100.0 * self.flow_error.rms,
+            "ac_losses_mwh": self.losses_kwh / 1000.0,
+        }
+
+
+def verify(run: Run, *, threads: int = 0, progress: Callable[[int, int], None] | None = None) -> Run:
+    """Replay a run's allocations by AC power flow and fill the AC columns of its summary.
+
+    Violations are counted as for the network model, with the same tolerances, on the apparent power at the end of a
+    branch that carries more and on the voltage magnitude; pairs that inflexible load alone has beyond their limit in an
+    AC power flow are unavoidable ones. The errors are those of the run's network model under the same injections, over
+    all buses but the source (pu) and over all rated branches (in % of the rating). Intervals without a power-flow
+    solution are counted in ``ac_unsolved_steps`` and in nothing else.
+
+    Args:
+        threads: of the power flow; 0 for one per processor.
+        progress: called with (intervals done, all) after every block.
+
+    Returns:
+        The same run with its summary filled.
+
+    Raises:
+        InputError: where power-grid-model (the ``ac`` extra) is not installed, or cannot model the feeder.
+    """
+    case = run.case
+    network, model = ACNetwork(case.feeder, threads), network_model(run.network)(case.feeder)
+    rated = np.flatnonzero(np.isfinite(case.feeder.rating_kva))
+    length = max(1, min(BLOCK_STEPS, BLOCK_NUMBERS // case.feeder.n_buses))
+    totals = _Totals()
+    for start in range(0, len(run.times), length):
+        stop = min(start + length, len(run.times))
+        window = case.window(run.first + start, run.first + stop)
+        served, accepted = run.allocation.import_kw[start:stop], run.allocation.export_kw[start:stop]
+        p, q = case.bus_injections(window.inflexible_kw, served, accepted)
+        ac = network.flow(p, q)
+        totals.add(ac, model.state(p, q), rated, case.feeder.rating_kva, case.dt_h)
+        totals.violations.add(case.feeder, ac, partial(_alone, network, run, window))
+        if progress:
+            progress(stop, len(run.times))
+    return replace(run, summary=_filled(run.summary, totals.columns()))
+
+
+def _alone(network: ACNetwork, run: Run, window: Window, k: NDArray[np.intp]) -> ACState:
+    return network.flow(*run.case.bus_injections(window.inflexible_kw[k], 0.0, 0.0))
+
+
+def _filled(summary: pd.Series[float], columns: dict[str, float]) -> pd.Series[float]:
+    return pd.Series({**summary.to_dict(), **columns}, name=summary.name)

@@ -5,7 +5,7 @@ from amm_opt.errors import AmmOptError, InputError, SolveError
 from amm_opt.market import Allocation, FairnessState, Mechanism, PriceCurve, State, deficits
 from amm_opt.network import Feeder, LinDistFlow
 from amm_opt.simulate import Run, load_run, simulate, verify
-from amm_opt.solve import DIRECTIONS, Injection, Leximin, Program, Solution, Step
+from amm_opt.solve import DIRECTIONS, HorizonProgram, Injection, Leximin, Program, Solution, Step
 from amm_opt.study import Comparison, compare
 
 __version__ = "0.1.0"
@@ -18,6 +18,7 @@ __all__ = [
     "Comparison",
     "FairnessState",
     "Feeder",
+    "HorizonProgram",
     "Injection",
     "InputError",
     "Leximin",

@@ -2,6 +2,7 @@
 
 from formulations.amm import AMM
 from formulations.doe import EqualDOE, GreedyDOE
+from formulations.fair_over_time import FairEachTime, FairOverTime, FairUsingHistory
 from formulations.no_control import NoControl
 
-__all__ = ["AMM", "EqualDOE", "GreedyDOE", "NoControl"]
+__all__ = ["AMM", "EqualDOE", "FairEachTime", "FairOverTime", "FairUsingHistory", "GreedyDOE", "NoControl"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from amm_opt.market import Mechanism, NoState
+from amm_opt.cases import Window
+from amm_opt.market import Allocation, Mechanism, NoState
 from amm_opt.solve import Step
 
 
@@ -19,3 +20,7 @@ class NoControl(Mechanism[NoState]):
     def program(self, step: Step) -> None:
         """Nothing to solve."""
         return None
+
+    def carry_out(self, step: Step, plan: Allocation, window: Window) -> Allocation:
+        """Requests are served, whatever was expected."""
+        return self.settle(step, None, window)

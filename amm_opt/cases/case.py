@@ -72,6 +72,7 @@ class Window:
         dt_h: length of an interval in hours.
         usage: every limited network quantity with inflexible load alone and with every request served, (T, m) each,
             where somebody has worked it out already (see ``Step.usage``).
+        hosted: (T,) whether a sweep has proved that the network hosts every request; None where nobody looked.
     """
 
     inflexible_kw: FloatArray
@@ -81,15 +82,29 @@ class Window:
     dt_h: float
     times: pd.DatetimeIndex
     usage: tuple[FloatArray, FloatArray] | None = None
+    hosted: NDArray[np.bool_] | None = None
 
     @property
     def n_steps(self) -> int:
         """Number of intervals T."""
         return len(self.times)
 
+    @property
+    def scarce(self) -> NDArray[np.bool_]:
+        """(T,) where nobody has proved that every request is hosted."""
+        return np.ones(self.n_steps, dtype=bool) if self.hosted is None else ~self.hosted
+
     def request_kw(self, direction: str) -> FloatArray:
         """Requests in ``"import"`` or ``"export"`` direction."""
         return self.import_request_kw if direction == "import" else self.export_request_kw
+
+    def part(self, which: Any) -> Window:
+        """The intervals that a slice or a mask selects; ``start`` is that of the first."""
+        usage = None if self.usage is None else (self.usage[0][which], self.usage[1][which])
+        hosted = None if self.hosted is None else self.hosted[which]
+        first = self.start + int(np.arange(self.n_steps)[which][:1].sum())
+        arrays = (self.inflexible_kw[which], self.import_request_kw[which], self.export_request_kw[which])
+        return Window(*arrays, first, self.dt_h, self.times[which], usage, hosted)
 
     def interval(self, k: int) -> Window:
         """Interval k of this window alone, with arrays of shape (n,)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from amm_opt.cases import Case, Window
 from amm_opt.errors import InputError
 from amm_opt.market.state import State
-from amm_opt.solve.program import Program, Solution, Step
+from amm_opt.solve.program import HorizonProgram, Program, Solution, Step
 
 FloatArray = NDArray[np.float64]
 StateT = TypeVar("StateT", bound=State)
 Values = dict[str, FloatArray | float]
 Solve = Callable[..., Solution]
-"""``solve(values)`` or, where a mechanism has several programs, ``solve(values, program_name)``."""
+"""``solve(values)`` or, where a mechanism has several programs, ``solve(values, program_name)``; programs over a
+horizon may be solved on a part of the window: ``solve(values, program_name, window.part(...))``."""
+Programs = Program | HorizonProgram | Mapping[str, Program] | Mapping[str, HorizonProgram] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +31,35 @@ class Allocation:
     export_kw: FloatArray
     import_price: FloatArray | None = None
     export_price: FloatArray | None = None
+
+    def part(self, which: Any) -> Allocation:
+        """The intervals that an index, slice or mask selects from (T, n) arrays."""
+        prices = [None if p is None else p[which] for p in (self.import_price, self.export_price)]
+        return Allocation(self.import_kw[which], self.export_kw[which], prices[0], prices[1])
+
+    @classmethod
+    def stacked(cls, intervals: Sequence[Allocation]) -> Allocation:
+        """(T, n) arrays from single intervals; prices that some lack (a failed solve) are NaN there."""
+
+        def prices(name: str) -> FloatArray | None:
+            given = [getattr(a, name) for a in intervals]
+            if all(g is None for g in given):
+                return None
+            missing = np.full(intervals[0].import_kw.shape, np.nan)
+            return np.stack([missing if g is None else g for g in given])
+
+        powers = [np.stack([getattr(a, name) for a in intervals]) for name in ("import_kw", "export_kw")]
+        return cls(powers[0], powers[1], prices("import_price"), prices("export_price"))
+
+    @classmethod
+    def joined(cls, blocks: Sequence[Allocation]) -> Allocation:
+        """(T, n) arrays one after the other; either all have prices or none."""
+
+        def whole(name: str) -> Any:
+            parts = [getattr(b, name) for b in blocks]
+            return None if parts[0] is None else np.concatenate(parts)
+
+        return cls(whole("import_kw"), whole("export_kw"), whole("import_price"), whole("export_price"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,23 +75,34 @@ class Mechanism(Generic[StateT]):
 
     Attributes:
         name: registry name.
-        horizon: intervals per program.
         enforces_limits: whether its allocations claim to be hosted by the network, and are audited for it.
         full_service_optimal: whether serving every request is the outcome wherever the network hosts it; the driver
             then proves that by a sweep and skips the solve.
     """
 
     name: ClassVar[str] = ""
-    horizon: int = 1
     enforces_limits: ClassVar[bool] = True
     full_service_optimal: ClassVar[bool] = False
+
+    @property
+    def horizon(self) -> int | str:
+        """Intervals that are looked at together: a number, a length of time such as ``1D``, or ``all`` of the run."""
+        return 1
+
+    @property
+    def commit(self) -> int | str:
+        """Intervals of a horizon that are carried out before the next one is looked at; by default all of them."""
+        return self.horizon
 
     def initial_state(self, case: Case) -> StateT:
         """The state before the first interval; by default there is none."""
         return cast(StateT, NoState())
 
-    def program(self, step: Step) -> Program | Mapping[str, Program] | None:
-        """The program, declared once with cvxpy Parameters (DPP); several by name; or None if none is needed."""
+    def program(self, step: Step) -> Programs:
+        """The program, declared once with cvxpy Parameters (DPP); several by name; or None if none is needed.
+
+        A mechanism with a ``HorizonProgram`` gets windows of (H, n) arrays, others one interval at a time.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not define program(step)")
 
     def parameters(self, step: Step, state: StateT, window: Window) -> Values:
@@ -85,6 +127,16 @@ class Mechanism(Generic[StateT]):
                 given = ", ".join(solution.values) or "none"
                 raise InputError(f"{self}: the program has no value named {name!r} (it has {given}); define settle")
         return Allocation(solution["import"], solution["export"])
+
+    def carry_out(self, step: Step, plan: Allocation, window: Window) -> Allocation:
+        """What happens in an interval that was planned on a forecast; ``window`` is what it really asks for.
+
+        By default a plan is a cap: everyone gets the smaller of plan and request. Where limits are enforced and the
+        network does not host that, it is cut back afterwards.
+        """
+        served = np.minimum(plan.import_kw, window.import_request_kw)
+        accepted = np.minimum(plan.export_kw, window.export_request_kw)
+        return Allocation(served, accepted, plan.import_price, plan.export_price)
 
     def advance(self, state: StateT, allocation: Allocation, window: Window) -> StateT:
         """The state after the interval; pure, never in place."""

@@ -74,6 +74,19 @@ class FairnessState(State):
         )
 
 
+@dataclass(frozen=True, eq=False)
+class ServedState(State):
+    """Energy served and requested so far; every array has shape (2, n): row 0 import, row 1 export."""
+
+    served_kwh: FloatArray
+    requested_kwh: FloatArray
+
+    @classmethod
+    def fresh(cls, n: int) -> Self:
+        """Nothing requested yet."""
+        return cls(np.zeros((2, n)), np.zeros((2, n)))
+
+
 def served_ratio(served: FloatArray, requested: FloatArray) -> FloatArray:
     """Served over requested energy, 1 where nothing was requested."""
     asked = requested > REQUEST_TOLERANCE_KW

@@ -20,10 +20,12 @@ from amm_opt.errors import InputError, unknown
 from amm_opt.market import Mechanism, State
 from amm_opt.registry import as_mechanism, network_model
 from amm_opt.simulate.ac import verify
-from amm_opt.simulate.job import Job, Part
+from amm_opt.simulate.forecast import Forecast, as_forecast
+from amm_opt.simulate.job import Job, Part, programs_of
+from amm_opt.simulate.rolling import Roll, RollingJob
 from amm_opt.simulate.run import Run
 from amm_opt.simulate.store import Block, RunStore
-from amm_opt.solve.program import Step
+from amm_opt.solve.program import HorizonProgram, Step
 from amm_opt.solve.solvers import Choice, solver_order
 
 VERIFY, SECURE = "verify", "secure"
@@ -45,6 +47,7 @@ def simulate(
     steps: int | str | slice | None = None,
     workers: int = 1,
     ac: str | None = None,
+    forecast: Forecast | str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Run:
     """Run one mechanism over a span of intervals.
@@ -61,6 +64,9 @@ def simulate(
         ac: ``"verify"`` replays the run by AC power flow (see ``verify``); ``"secure"`` also makes every allocation of
             a mechanism that enforces limits AC-feasible, by margins learnt from the model's error. Both need the
             ``ac`` extra.
+        forecast: what mechanisms plan on: None or ``"perfect"``, ``"persistence"``, ``"noisy:sigma=0.1,seed=0"``, or a
+            function (case, now, stop) that returns a ``Window``. What happens is what the plan and the real requests
+            leave, cut back where the network does not host it (``run.planned``, ``repaired_steps``).
         progress: called with (intervals done, all) after every block.
 
     Raises:
@@ -68,15 +74,14 @@ def simulate(
     """
     case = as_case(case)
     mechanism = as_mechanism(mechanism)
-    if mechanism.horizon != 1:
-        raise InputError(f"{mechanism}: horizon = {mechanism.horizon}, but only one interval at a time can be run")
     order = solver_order(solver)
     check_ac(ac)
     first, stop = case.span(steps)
     _check_workers(workers, mechanism, solver)
-    length = max(1, min(CHUNK_STEPS, CHUNK_NUMBERS // max(case.n_participants, 1)))
+    roll = Roll.of(mechanism, case.dt_h, first, stop, as_forecast(forecast))
+    length = max(1, min(CHUNK_STEPS, CHUNK_NUMBERS // max(case.n_participants, 1)) // roll.commit) * roll.commit
     spans = [(a, min(a + length, stop)) for a in range(first, stop, length)]
-    make = partial(_job, case, mechanism, network, order, ac == SECURE)
+    make = partial(_job, case, mechanism, network, order, ac == SECURE, roll)
     began = time.perf_counter()
     job = make()
     store = RunStore(case, first, stop)
@@ -94,7 +99,7 @@ def simulate(
             stacklevel=2,
         )
     summary = total.metrics.summary(case, seconds, len(total.failed), len(total.fallback))
-    if ac == SECURE:
+    if ac == SECURE or roll.forecast is not None:
         summary["repaired_steps"] = len(total.repaired)
     run = Run(
         case=case,
@@ -156,8 +161,19 @@ class _Collector:
             self._progress(self._done, self._total)
 
 
-def _job(case: Case, mechanism: Mechanism[Any], network: str, order: tuple[Choice, ...], secure: bool) -> Job:
-    return Job(Step(case, network_model(network)(case.feeder)), mechanism, order, secure)
+def _job(
+    case: Case, mechanism: Mechanism[Any], network: str, order: tuple[Choice, ...], secure: bool, roll: Roll
+) -> Job:
+    step = Step(case, network_model(network)(case.feeder))
+    programs = programs_of(mechanism, step)
+    ahead = any(isinstance(p, HorizonProgram) for p in programs.values())
+    if roll.horizon > 1 and not ahead:
+        raise InputError(f"{mechanism}: horizon = {roll.horizon} needs a HorizonProgram, which it does not declare")
+    if secure and (ahead or roll.forecast is not None):
+        raise InputError(f"{mechanism}: AC-secure allocations are for mechanisms without horizon, on perfect forecasts")
+    if ahead or roll.forecast is not None:
+        return RollingJob(step, mechanism, programs, order, roll)
+    return Job(step, mechanism, programs, order, secure)
 
 
 def _block_length(job: Job) -> int:

@@ -17,11 +17,13 @@ from amm_opt.simulate.metrics import Metrics
 from amm_opt.simulate.secure import ACSecurity
 from amm_opt.simulate.store import Block
 from amm_opt.solve.audit import Audit
-from amm_opt.solve.program import Program, Solution, Step
+from amm_opt.solve.program import HorizonProgram, Program, Solution, Step
 from amm_opt.solve.solver import ProgramSolver
 from amm_opt.solve.solvers import Choice
 
 FloatArray = NDArray[np.float64]
+
+AnyProgram = Program | HorizonProgram
 
 REQUEST_SLACK = 1e-5
 """How far outside its request a solver may leave an allocation, relative to the request or 1 kW."""
@@ -61,6 +63,22 @@ class Part:
             self.audit = other.audit.worst(self.audit)
 
 
+def programs_of(mechanism: Mechanism[Any], step: Step) -> dict[str, AnyProgram]:
+    """A mechanism's programs by name.
+
+    Raises:
+        InputError: where it declares something else, or programs of an interval next to programs over a horizon.
+    """
+    declared = mechanism.program(step)
+    named = {"": declared} if isinstance(declared, Program | HorizonProgram) else declared or {}
+    for item in named.values() if isinstance(named, Mapping) else (named,):
+        if not isinstance(item, Program | HorizonProgram):
+            raise InputError(f"{mechanism}: program(step) must return a Program, not {type(item).__name__}")
+    if len({type(item) for item in named.values()}) > 1:
+        raise InputError(f"{mechanism}: its programs must be all of one interval or all over a horizon")
+    return dict(named)
+
+
 class Job:
     """A mechanism's programs on one network.
 
@@ -68,19 +86,19 @@ class Job:
         secure: whether allocations must be hosted on AC power flow too.
 
     Raises:
-        InputError: where the mechanism's program is none, or cannot be compiled or solved by the named solver.
+        InputError: where a program cannot be compiled or solved by the named solver.
     """
 
     def __init__(
-        self, step: Step, mechanism: Mechanism[Any], solvers: tuple[Choice, ...], secure: bool = False
+        self,
+        step: Step,
+        mechanism: Mechanism[Any],
+        programs: Mapping[str, AnyProgram],
+        solvers: tuple[Choice, ...],
+        secure: bool = False,
     ) -> None:
         self.step, self.mechanism = step, mechanism
-        declared = mechanism.program(step)
-        named = {"": declared} if isinstance(declared, Program) else declared or {}
-        for item in named.values() if isinstance(named, Mapping) else (named,):
-            if not isinstance(item, Program):
-                raise InputError(f"{mechanism}: program(step) must return a Program, not {type(item).__name__}")
-        self.programs = {name: ProgramSolver(p, step, solvers) for name, p in named.items()}
+        self.programs = {name: ProgramSolver(p, step, solvers) for name, p in programs.items()}
         self._security = ACSecurity(step) if secure and mechanism.enforces_limits else None
 
     def run_chunk(self, state: State, start: int, stop: int, length: int, done: Callable[[Block], None]) -> Part:
@@ -104,7 +122,7 @@ class Job:
         hosted = np.ones(window.n_steps, dtype=bool)
         if self.programs:
             window = replace(window, usage=self.step.usage(window))
-            hosted = self._fully_hosted(window)
+            hosted = self.fully_hosted(window)
         alone: dict[int, ACState] = {}
         if self._security is not None:
             hosted, alone = self._security.screened(window, hosted)
@@ -114,12 +132,12 @@ class Job:
             if hosted[k]:
                 allocation = self.mechanism.settle(self.step, None, interval)
             else:
-                allocation = self._run_interval(part, interval, alone.get(k))
+                allocation = self.run_interval(part, interval, alone.get(k))
             part.state = self.mechanism.advance(part.state, allocation, interval)
             allocations.append(allocation)
-        return stacked(allocations)
+        return Allocation.stacked(allocations)
 
-    def _fully_hosted(self, window: Window) -> NDArray[np.bool_]:
+    def fully_hosted(self, window: Window) -> NDArray[np.bool_]:
         """Where full service is optimal and a sweep has proved that the network hosts it."""
         if not self.mechanism.full_service_optimal:
             return np.zeros(window.n_steps, dtype=bool)
@@ -127,7 +145,8 @@ class Job:
         _, asked = self.step.usage(window)
         return np.asarray(np.all((asked >= lower) & (asked <= upper), axis=-1))
 
-    def _run_interval(self, part: Part, interval: Window, alone: ACState | None) -> Allocation:
+    def run_interval(self, part: Part, interval: Window, alone: ACState | None = None) -> Allocation:
+        """The allocation of one interval; nobody is served where no answer passes, which is marked."""
         solved: list[Solution] = []
 
         def clear(lower: FloatArray, upper: FloatArray) -> Allocation:
@@ -137,7 +156,8 @@ class Job:
                 return solution
 
             cleared = self.mechanism.clear(self.step, solve_program, part.state, interval)
-            return self._audited(self.mechanism.settle(self.step, cleared, interval), interval, lower, upper)
+            settled = self.mechanism.settle(self.step, cleared, interval)
+            return self.audited(settled, interval, (lower, upper))
 
         try:
             if self._security is None or alone is None:
@@ -149,16 +169,24 @@ class Job:
             part.failed[interval.start] = str(error)
             nothing = np.zeros(self.step.n)
             return Allocation(nothing, nothing)
+        self.record(part, solved, interval.start)
+        return allocation
+
+    @staticmethod
+    def record(part: Part, solved: list[Solution], start: int) -> None:
+        """Note which solvers solved, and the worst audit."""
         for solution in solved:
             part.used[solution.solver] = part.used.get(solution.solver, 0) + 1
             if solution.audit is not None:
                 part.audit = solution.audit.worst(part.audit)
         if any(s.fallback for s in solved):
-            part.fallback.append(interval.start)
-        return allocation
+            part.fallback.append(start)
 
-    def _audited(self, a: Allocation, interval: Window, lower: FloatArray, upper: FloatArray) -> Allocation:
+    def audited(
+        self, a: Allocation, interval: Window, limits: tuple[FloatArray, FloatArray] | None = None
+    ) -> Allocation:
         """The allocation clipped to its requests within solver tolerance, or SolveError where it breaks a limit."""
+        lower, upper = limits or self.step.limits(interval)
         clipped = []
         for power, request in ((a.import_kw, interval.import_request_kw), (a.export_kw, interval.export_request_kw)):
             inside = np.clip(power, 0.0, request)
@@ -171,21 +199,3 @@ class Job:
             if np.any((u > upper + slack) | (u < lower - slack)):
                 raise SolveError(f"interval {interval.times[0]}: an allocation breaks a network limit")
         return Allocation(clipped[0], clipped[1], a.import_price, a.export_price)
-
-
-def stacked(parts: list[Allocation]) -> Allocation:
-    """Allocations of single intervals put together; prices that some lack (a failed solve) are NaN there."""
-
-    def prices(name: str) -> FloatArray | None:
-        given = [getattr(p, name) for p in parts]
-        if all(g is None for g in given):
-            return None
-        missing = np.full(parts[0].import_kw.shape, np.nan)
-        return np.stack([missing if g is None else g for g in given])
-
-    return Allocation(
-        np.stack([p.import_kw for p in parts]),
-        np.stack([p.export_kw for p in parts]),
-        prices("import_price"),
-        prices("export_price"),
-    )

@@ -76,6 +76,11 @@ class Run:
         """What was requested in the run's intervals, all at once; for long runs of large cases use ``case.window``."""
         return self.case.window(self.first, self.first + len(self.times))
 
+    @property
+    def planned(self) -> Allocation | None:
+        """What was planned on forecasts, (T, n) powers; None where everything was known beforehand."""
+        return self.store.planned()
+
     def blocks(self) -> Iterator[tuple[slice, Allocation]]:
         """The allocation in blocks that fit into memory, each with its place in the run."""
         rows = max(1, BLOCK // self.case.n_participants)

@@ -21,6 +21,7 @@ FloatArray = NDArray[np.float64]
 IN_MEMORY = 100_000_000
 """Allocations of at most this many participants times intervals stay in memory."""
 FIELDS = ("import_kw", "export_kw", "import_price", "export_price")
+PLANNED = ("planned_import_kw", "planned_export_kw")
 PIECE = 1_000_000
 
 
@@ -37,15 +38,16 @@ class Block:
     feeder_kw: FloatArray
     outside_kw: FloatArray
     inflexible_kw: FloatArray
+    planned: Allocation | None = None
 
     @classmethod
-    def of(cls, case: Case, window: Window, allocation: Allocation) -> Block:
+    def of(cls, case: Case, window: Window, allocation: Allocation, planned: Allocation | None = None) -> Block:
         """From what was requested and what was allocated."""
         requested = (window.import_request_kw, window.export_request_kw)
         powers = np.array([requested, (allocation.import_kw, allocation.export_kw)])
         feeders = by_feeder(case, powers)
         outside = powers.sum(axis=-1) - feeders.sum(axis=-1)
-        return cls(window.start, allocation, feeders, outside, window.inflexible_kw.sum(axis=-1))
+        return cls(window.start, allocation, feeders, outside, window.inflexible_kw.sum(axis=-1), planned)
 
 
 class RunStore:
@@ -74,8 +76,10 @@ class RunStore:
         self.feeder_kw[:, :, start:stop] = block.feeder_kw
         self.outside_kw[:, :, start:stop] = block.outside_kw
         self.inflexible_kw[start:stop] = block.inflexible_kw
-        for name in FIELDS:
-            values = getattr(block.allocation, name)
+        given = {name: getattr(block.allocation, name) for name in FIELDS}
+        if block.planned is not None:
+            given |= dict(zip(PLANNED, (block.planned.import_kw, block.planned.export_kw), strict=True))
+        for name, values in given.items():
             if values is not None and name not in self._arrays:
                 self._arrays[name] = self._new(name)
             if name in self._arrays:
@@ -84,6 +88,12 @@ class RunStore:
     def allocation(self) -> Allocation:
         """All of it; arrays on disk are mapped into memory."""
         return Allocation(*(self._place(name, "r") if name in self._arrays else None for name in FIELDS))  # type: ignore[arg-type]
+
+    def planned(self) -> Allocation | None:
+        """What was planned on forecasts, powers only; None where nothing was."""
+        if PLANNED[0] not in self._arrays:
+            return None
+        return Allocation(self._place(PLANNED[0], "r"), self._place(PLANNED[1], "r"))
 
     def _new(self, name: str) -> FloatArray | Path:
         if self._folder is None:

@@ -313,6 +313,10 @@ class CompiledProgram:
             row_upper=np.where(self._equality, base, np.inf),
         )
 
+    def value_map(self, name: str) -> AffineMap:
+        """A named value as a map of the variables."""
+        return self._values[name]
+
     def values(self, v: FloatArray, theta: FloatArray) -> dict[str, FloatArray]:
         """The program's named values at variables ``v``."""
         return {

@@ -104,8 +104,11 @@ def check_program(program: Program, step: Step) -> dict[str, cp.Parameter]:
     return own
 
 
-def check_values(own: Mapping[str, cp.Parameter], values: Mapping[str, Any]) -> None:
+def check_values(own: Mapping[str, cp.Parameter], values: Mapping[str, Any], leading: tuple[int, ...] = ()) -> None:
     """Check the numbers of the mechanism's parameters.
+
+    Args:
+        leading: dimensions in front of each parameter's own shape, such as the number of intervals.
 
     Raises:
         InputError: missing or unknown names, wrong sizes, NaN or a wrong sign.
@@ -116,8 +119,9 @@ def check_values(own: Mapping[str, cp.Parameter], values: Mapping[str, Any]) -> 
         raise InputError(f"values for unknown parameter {', '.join(extra)}; the program has {', '.join(sorted(own))}")
     for name, parameter in own.items():
         value = np.asarray(values[name], dtype=float)
-        if value.shape != parameter.shape:
-            raise InputError(f"parameter {name!r} has shape {parameter.shape}, its value {value.shape}")
+        shape = (*leading, *parameter.shape)
+        if value.shape != shape:
+            raise InputError(f"the value of parameter {name!r} has shape {value.shape}, not {shape}")
         if not np.all(np.isfinite(value)):
             raise InputError(f"parameter {name!r} has a value that is not finite")
         if parameter.attributes["nonneg"] and np.any(value < 0):

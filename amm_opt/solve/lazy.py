@@ -29,7 +29,7 @@ from amm_opt.solve.solvers import Choice
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 _Sparse = tuple[IntArray, FloatArray]
-_Slopes = tuple[_Sparse, _Sparse]
+Slopes = tuple[_Sparse, _Sparse]
 
 MAX_ROUNDS = 60
 BOX = 1e6
@@ -45,7 +45,7 @@ ROW_TOLERANCE = 0.1
 class _Pool:
     """Rows in use for one injection, and what is known of every row ever used."""
 
-    slopes: dict[int, _Slopes] = field(default_factory=dict)
+    slopes: dict[int, Slopes] = field(default_factory=dict)
     gradients: dict[int, _Sparse] = field(default_factory=dict)
     idle: dict[int, int] = field(default_factory=dict)
     dual: dict[int, float] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class LazyProgram:
         self._powers = list(zip(powers[::2], powers[1::2], strict=True))
         self._constant = [imports.gain.constant and exports.gain.constant for imports, exports in self._powers]
         self._pools = [_Pool() for _ in self._powers]
-        self._group = _groups(step)
+        self._group = groups(step)
         self._own_dual = np.zeros(self._compiled.n_rows)
 
     def reset(self) -> None:
@@ -125,19 +125,21 @@ class LazyProgram:
             mine = [k for injection, k in active if injection == j]
             for k in mine:
                 if k not in pool.slopes:
-                    pool.slopes[k] = _slopes(self._step, k)
+                    pool.slopes[k] = slopes_of(self._step, k)
             if self._constant[j]:
                 for k in mine:
                     if k not in pool.gradients:
                         pool.gradients[k] = self._gradient(self._powers[j], pool.slopes[k], theta)
                 parts += [pool.gradients[k] for k in mine]
             elif mine:
-                whole = self._gradients(self._powers[j], [pool.slopes[k] for k in mine], theta)
+                whole = gradients(
+                    self._step.n, self._compiled.size, self._powers[j], [pool.slopes[k] for k in mine], theta
+                )
                 cuts = whole.start.tolist()
                 parts += [(whole.col[a:b], whole.data[a:b]) for a, b in itertools.pairwise(cuts)]
         return Rows.of(parts, self._compiled.size)
 
-    def _gradient(self, powers: tuple[AffineMap, AffineMap], slopes: _Slopes, theta: FloatArray) -> _Sparse:
+    def _gradient(self, powers: tuple[AffineMap, AffineMap], slopes: Slopes, theta: FloatArray) -> _Sparse:
         total = np.zeros(self._compiled.size)
         for (who, slope), power in zip(slopes, powers, strict=True):
             everyone = np.zeros(self._step.n)
@@ -146,26 +148,6 @@ class LazyProgram:
             total += np.bincount(gain.col, gain.data(theta) * everyone[gain.row], len(total))
         place = np.flatnonzero(total)
         return place, total[place]
-
-    def _gradients(self, powers: tuple[AffineMap, AffineMap], slopes: list[_Slopes], theta: FloatArray) -> Rows:
-        """The same for gains that change with the parameters, all rows at once."""
-        width = self._compiled.size
-        if all(p.gain.one_each or p.gain.empty for p in powers) and len(slopes) * width <= FEW_ENTRIES:
-            whole = np.zeros((len(slopes), width))
-            for side, power in enumerate(powers):
-                if not power.gain.empty:
-                    rows = Rows.of([s[side] for s in slopes], self._step.n)
-                    place = rows.row * width + power.gain.col[rows.col]
-                    gain = power.gain.data(theta)[rows.col]
-                    whole += np.bincount(place, rows.data * gain, whole.size).reshape(whole.shape)
-            return Rows.from_dense(whole)
-        total: Any = 0.0
-        for side, power in enumerate(powers):
-            if not power.gain.empty:
-                total = total + Rows.of([s[side] for s in slopes], self._step.n).sparse() @ power.gain.at(theta)
-        matrix = sp.csr_array(total) if sp.issparse(total) else sp.csr_array((len(slopes), width))
-        matrix.eliminate_zeros()
-        return Rows.from_sparse(matrix)
 
     def _constants(self, window: Window, theta: FloatArray, imports: AffineMap, exports: AffineMap) -> FloatArray:
         """Every limited quantity where all variables are zero."""
@@ -188,7 +170,7 @@ class LazyProgram:
             violated = np.flatnonzero((u > high) | (u < low))
             at = u[violated]
             excess = np.maximum(at - high[violated], low[violated] - at) / tolerance[violated] + ROW_TOLERANCE
-            for i in _worst(excess, self._group[violated]):
+            for i in worst(excess, self._group[violated]):
                 k = int(violated[i])
                 if k not in pool.idle:
                     pool.idle[k] = 0
@@ -215,7 +197,27 @@ class LazyProgram:
         return Solution(self._compiled.values(v, theta), duals, sign * value, point.solver)
 
 
-def _groups(step: Step) -> NDArray[np.intp]:
+def gradients(n: int, width: int, powers: tuple[AffineMap, AffineMap], slopes: list[Slopes], theta: FloatArray) -> Rows:
+    """Gradients of limited quantities in ``width`` variables, for gains that change with the parameters."""
+    if all(p.gain.one_each or p.gain.empty for p in powers) and len(slopes) * width <= FEW_ENTRIES:
+        whole = np.zeros((len(slopes), width))
+        for side, power in enumerate(powers):
+            if not power.gain.empty:
+                rows = Rows.of([s[side] for s in slopes], n)
+                place = rows.row * width + power.gain.col[rows.col]
+                gain = power.gain.data(theta)[rows.col]
+                whole += np.bincount(place, rows.data * gain, whole.size).reshape(whole.shape)
+        return Rows.from_dense(whole)
+    total: Any = 0.0
+    for side, power in enumerate(powers):
+        if not power.gain.empty:
+            total = total + Rows.of([s[side] for s in slopes], n).sparse() @ power.gain.at(theta)
+    matrix = sp.csr_array(total) if sp.issparse(total) else sp.csr_array((len(slopes), width))
+    matrix.eliminate_zeros()
+    return Rows.from_sparse(matrix)
+
+
+def groups(step: Step) -> NDArray[np.intp]:
     """(m,) rows of one kind in one LV feeder, or of one kind at one element of the upper tier, form a group."""
     q, feeder = step.network.quantities, step.case.feeder
     home = feeder.lv_feeder[q.element]
@@ -223,7 +225,7 @@ def _groups(step: Step) -> NDArray[np.intp]:
     return np.asarray(2 * place + (q.kind == "voltage"), dtype=np.intp)
 
 
-def _worst(excess: FloatArray, group: NDArray[np.intp]) -> list[int]:
+def worst(excess: FloatArray, group: NDArray[np.intp]) -> list[int]:
     """The largest of each group, a few of each."""
     if len(excess) == 0:
         return []
@@ -233,7 +235,7 @@ def _worst(excess: FloatArray, group: NDArray[np.intp]) -> list[int]:
     return [int(i) for i in order[rank < PER_GROUP]]
 
 
-def _slopes(step: Step, k: int) -> _Slopes:
+def slopes_of(step: Step, k: int) -> Slopes:
     """Change of limited quantity k per kW of flexible import and of export: participants and slopes of each."""
     a_p, a_q, _ = step.network.rows([k])
     _, k_import, k_export = step.case.kvar_per_kw

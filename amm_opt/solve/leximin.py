@@ -12,15 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import cvxpy as cp
 import numpy as np
 from numpy.typing import NDArray
 
-from amm_opt.solve.program import Leximin, Program, Solution
+from amm_opt.solve.program import HorizonProgram, Leximin, Program, Solution
 
 FloatArray = NDArray[np.float64]
+
+AnyProgram = TypeVar("AnyProgram", bound=Program | HorizonProgram)
 
 BLOCKED = 1e-6
 """A multiplier above this (they sum to 1) means that the level is blocked."""
@@ -29,7 +31,7 @@ HOLD_BACK = 1e-8
 SAME = 1e-12
 
 
-def stage_program(program: Program) -> Program:
+def stage_program(program: AnyProgram) -> AnyProgram:
     """One stage: max t subject to level >= rising t + held, with that constraint's multipliers as ``at_least``."""
     assert isinstance(program.objective, Leximin)
     level = program.objective.level

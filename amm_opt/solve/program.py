@@ -58,6 +58,36 @@ class Program:
 
 
 @dataclass(frozen=True, eq=False)
+class HorizonProgram:
+    """The program of one interval, repeated over a horizon of any length, and what couples the intervals.
+
+    Attributes:
+        interval: its objective is summed over the intervals. Its own parameters get one value per interval.
+        objective: added to it, in variables of the coupling; or Leximin of one of them.
+        totals: by the name of a value of ``interval``, the variable that stands for its sum over the horizon times the
+            length of an interval (kW become kWh). Variables need names of their own.
+        constraints: on totals and other variables of the coupling.
+        values: further named expressions of the coupling whose numbers the mechanism reads.
+        stores: by a name of its own, the value of ``interval`` that fills a store: its level after interval k is that
+            before plus the value times the length of the interval, within bounds given with the parameters' numbers.
+    """
+
+    interval: Program
+    objective: cp.Minimize | cp.Maximize | Leximin
+    totals: Mapping[str, cp.Variable] = field(default_factory=dict)
+    constraints: Sequence[cp.Constraint] = ()
+    values: Mapping[str, cp.Expression] = field(default_factory=dict)
+    stores: Mapping[str, str] = field(default_factory=dict)
+    duals: Mapping[str, cp.Constraint] = field(default_factory=dict)
+
+    @property
+    def coupling(self) -> Program:
+        """What couples the intervals, as a program without injections."""
+        totals = {total.name(): total for total in self.totals.values()}
+        return Program(self.objective, self.constraints, (), {**totals, **self.values}, self.duals)
+
+
+@dataclass(frozen=True, eq=False)
 class Solution:
     """Numbers of a solved program: named values and duals, objective, which solver found it, and its audit."""
 

@@ -13,14 +13,15 @@ from amm_opt.cases import Window
 from amm_opt.errors import SolveError
 from amm_opt.solve.compiled import NotCompilableError
 from amm_opt.solve.declared import DeclaredProgram, check_program, check_values
+from amm_opt.solve.horizon import HorizonForm
 from amm_opt.solve.lazy import LazyProgram
 from amm_opt.solve.leximin import numeric_program, only_levels, solve_stages, stage_program
-from amm_opt.solve.program import Leximin, Program, Solution, Step
+from amm_opt.solve.program import HorizonProgram, Leximin, Program, Solution, Step
 from amm_opt.solve.solvers import Choice, label, require
 
 FloatArray = NDArray[np.float64]
 
-Interval = tuple[Window, FloatArray, FloatArray]
+Interval = tuple[Any, Any, Any]
 DECLARED_DEFAULT = "CLARABEL"
 
 
@@ -40,16 +41,16 @@ class ProgramSolver:
         InputError: where the program is not DPP, or the first solver lacks what it needs.
     """
 
-    def __init__(self, program: Program, step: Step, solvers: Sequence[Choice]) -> None:
+    def __init__(self, program: Program | HorizonProgram, step: Step, solvers: Sequence[Choice]) -> None:
         self._solvers = tuple(solvers)
-        self._own = check_program(program, step)
+        self._own = check_program(program, step) if isinstance(program, Program) else {}
         self._levels = program.objective.level.size if isinstance(program.objective, Leximin) else 0
         self._filled: _Form | None = None
         if self._levels:
-            if self._solvers[0] is None and only_levels(program):
+            if self._solvers[0] is None and isinstance(program, Program) and only_levels(program):
                 self._filled = _Form(numeric_program(program), step)
             program = stage_program(program)
-        self._form = _Form(program, step)
+        self._form = _Form(program, step) if isinstance(program, Program) else HorizonForm(program, step)
         self.reason = self._form.reason
         require(self._solvers[0], self._form.needs)
 
@@ -59,19 +60,25 @@ class ProgramSolver:
             if form is not None:
                 form.reset()
 
-    def solve(self, values: Mapping[str, Any], window: Window, lower: FloatArray, upper: FloatArray) -> Solution:
-        """Solve one interval.
+    def solve(
+        self, values: Mapping[str, Any], window: Window, lower: FloatArray | None, upper: FloatArray | None
+    ) -> Solution:
+        """Solve one interval, or one window of a horizon program.
 
         Args:
             values: numbers of the mechanism's own parameters.
-            window: the interval, arrays of shape (n,).
-            lower, upper: (m,) limits of the interval.
+            window: the interval, arrays of shape (n,), or of a horizon program the window, (H, n).
+            lower, upper: (m,) limits of the interval; None for a window, whose limits are worked out where needed.
 
         Raises:
             SolveError: where every solver fails.
         """
-        check_values(self._own, values)
-        interval = (window, lower, upper)
+        if isinstance(self._form, HorizonForm):
+            stage = {f"leximin_{name}": np.zeros(self._levels) for name in ("rising", "held") if self._levels}
+            self._form.check({**values, **stage}, window.n_steps)
+        else:
+            check_values(self._own, values)
+        interval: Interval = (window, lower, upper)
         if self._filled is not None and not self._filled.reason:
             answer = self._filled.solve("WATER_FILLING", values, *interval)
             if isinstance(answer, Solution):

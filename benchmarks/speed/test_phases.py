@@ -16,7 +16,7 @@ from subjects import SUBJECTS, Clearing, Interval
 import amm_opt as ao
 from amm_opt.market import Mechanism
 from amm_opt.network import LinDistFlow
-from amm_opt.simulate.job import Job
+from amm_opt.simulate.job import Job, programs_of
 from amm_opt.solve import Step
 from amm_opt.solve.solver import ProgramSolver
 from formulations import AMM, EqualDOE, GreedyDOE, NoControl
@@ -106,7 +106,8 @@ def test_driver_overhead(benchmark: Any, subject: str, case: ao.Case, monkeypatc
     """
     first, stop = _congested_run(case)
     mechanism = SUBJECTS[subject]()
-    job = Job(Step(case, LinDistFlow(case.feeder)), mechanism, (None,))
+    step = Step(case, LinDistFlow(case.feeder))
+    job = Job(step, mechanism, programs_of(mechanism, step), (None,))
     ratios = []
 
     def run() -> None:

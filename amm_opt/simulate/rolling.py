@@ -1,0 +1,209 @@
+"""Rolling: plan a horizon on a forecast, carry out its first intervals as they really are, go on.
+
+What is planned is a cap on what happens: a participant gets the smaller of its plan and its real request. Where the
+real interval does not host that, it is cut back to the closest allocation that is hosted, never enlarged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+from numpy.typing import NDArray
+
+from amm_opt.cases import Window
+from amm_opt.errors import InputError, SolveError
+from amm_opt.market import Allocation, Mechanism, State
+from amm_opt.market.state import REQUEST_TOLERANCE_KW
+from amm_opt.simulate.forecast import Forecast, believed, intervals
+from amm_opt.simulate.job import AnyProgram, Job, Part
+from amm_opt.simulate.metrics import Metrics
+from amm_opt.simulate.store import Block
+from amm_opt.solve.program import DIRECTIONS, HorizonProgram, Program, Solution, Step
+from amm_opt.solve.solver import ProgramSolver
+from amm_opt.solve.solvers import Choice
+
+FloatArray = NDArray[np.float64]
+
+CHECKED = 96
+"""Intervals of a plan that are checked together."""
+
+
+@dataclass(frozen=True)
+class Roll:
+    """How a run rolls: intervals looked at together, intervals carried out of them, end of the run, and forecast.
+
+    ``forecast`` is None where everything is known beforehand.
+    """
+
+    horizon: int
+    commit: int
+    stop: int
+    forecast: Forecast | None
+
+    @classmethod
+    def of(cls, mechanism: Any, dt_h: float, first: int, stop: int, forecast: Forecast | None) -> Roll:
+        """From a mechanism's ``horizon`` and ``commit``.
+
+        Raises:
+            InputError: where they are no numbers of intervals, or the horizon is shorter than what is committed.
+        """
+        horizon = intervals(mechanism.horizon, dt_h, stop - first, f"{mechanism}: horizon")
+        commit = intervals(mechanism.commit, dt_h, stop - first, f"{mechanism}: commit")
+        if commit > horizon:
+            raise InputError(f"{mechanism}: horizon = {horizon} intervals is shorter than commit = {commit}")
+        return cls(horizon, commit, stop, forecast)
+
+
+class Repair:
+    """Cuts an allocation back until the network hosts it.
+
+    max sum_i x_i - (p_i - x_i)^2 / (2 p_i), 0 <= x_i <= p_i, both directions, injections hosted: as much as possible of
+    the plan p, proportional among equals (the AMM's matching with equal priorities).
+    """
+
+    def __init__(self, step: Step, solvers: tuple[Choice, ...]) -> None:
+        power, cost, limits = {}, 0.0, []
+        for d in DIRECTIONS:
+            power[d] = cp.Variable(step.n, name=d)
+            root = cp.Parameter(step.n, nonneg=True, name=f"root_{d}")
+            cost += 2.0 * cp.sum(power[d]) - 0.5 * cp.sum_squares(cp.multiply(root, power[d]))
+            limits += [power[d] >= 0, power[d] <= cp.Parameter(step.n, nonneg=True, name=f"cap_{d}")]
+        hosted = step.injection(import_kw=power["import"], export_kw=power["export"])
+        self._step = step
+        self._solver = ProgramSolver(Program(cp.Maximize(cost), limits, [hosted], power), step, solvers)
+
+    def reset(self) -> None:
+        """Forget the last interval."""
+        self._solver.reset()
+
+    def __call__(self, plan: Allocation, interval: Window) -> tuple[Allocation, bool]:
+        """The allocation, and whether it had to be cut.
+
+        Raises:
+            SolveError: where every solver fails.
+        """
+        step = self._step
+        lower, upper = step.limits(interval)
+        slack = step.network.quantities.tolerance
+        u = step.quantities(interval, plan.import_kw, plan.export_kw)
+        if np.all((u <= upper + slack) & (u >= lower - slack)):
+            return plan, False
+        values = {}
+        for d, cap in zip(DIRECTIONS, (plan.import_kw, plan.export_kw), strict=True):
+            values[f"cap_{d}"] = cap
+            asked = cap > REQUEST_TOLERANCE_KW
+            values[f"root_{d}"] = np.where(asked, 1.0 / np.sqrt(np.where(asked, cap, 1.0)), 0.0)
+        solution = self._solver.solve(values, interval, lower, upper)
+        cut = [np.clip(solution[d], 0.0, values[f"cap_{d}"]) for d in DIRECTIONS]
+        return replace(plan, import_kw=cut[0], export_kw=cut[1]), True
+
+
+class RollingJob(Job):
+    """A job whose mechanism looks ahead, or plans on a forecast."""
+
+    def __init__(
+        self,
+        step: Step,
+        mechanism: Mechanism[Any],
+        programs: Mapping[str, AnyProgram],
+        solvers: tuple[Choice, ...],
+        roll: Roll,
+    ) -> None:
+        super().__init__(step, mechanism, programs, solvers)
+        self._roll = roll
+        self._horizon = any(isinstance(p, HorizonProgram) for p in programs.values())
+        self._repair = Repair(step, solvers) if roll.forecast is not None and mechanism.enforces_limits else None
+
+    def run_chunk(self, state: State, start: int, stop: int, length: int, done: Callable[[Block], None]) -> Part:
+        """Intervals ``start .. stop - 1``; ``start`` begins a window."""
+        part = Part(state, Metrics.empty(self.step.n))
+        for program in self.programs.values():
+            program.reset()
+        if self._repair is not None:
+            self._repair.reset()
+        commit = self._roll.commit
+        together = commit * max(1, length // commit)
+        for first in range(start, stop, together):
+            self._run_windows(part, first, min(first + together, stop), length, done)
+        return part
+
+    def _run_windows(self, part: Part, first: int, stop: int, length: int, done: Callable[[Block], None]) -> None:
+        """The windows that start in ``first .. stop - 1``."""
+        case, roll = self.step.case, self._roll
+        actual = case.window(first, min(stop + roll.horizon - roll.commit, roll.stop))
+        if roll.forecast is None:
+            actual = self._screened(actual, length)
+        happened, planned = [], []
+        for now in range(first, stop, roll.commit):
+            end = min(now + roll.horizon, roll.stop)
+            if roll.forecast is None:
+                window = actual.part(slice(now - first, end - first))
+            else:
+                window = self._screened(believed(roll.forecast, case, now, end), length)
+            plans = self._plan(part, window, min(roll.commit, stop - now))
+            planned += plans
+            for k, plan in enumerate(plans, now - first):
+                happened.append(self._carried_out(part, plan, actual.interval(k)))
+        served, hoped = Allocation.stacked(happened), Allocation.stacked(planned)
+        for a in range(0, stop - first, length):
+            piece = slice(a, min(a + length, stop - first))
+            window, block = actual.part(piece), served.part(piece)
+            part.metrics.add(self.step, window, block)
+            done(Block.of(case, window, block, None if roll.forecast is None else hoped.part(piece)))
+
+    def _screened(self, window: Window, length: int) -> Window:
+        """The window with what a sweep says of every interval, for programs over a horizon."""
+        if not self._horizon:
+            return window
+        pieces = [slice(a, a + length) for a in range(0, window.n_steps, length)]
+        return replace(window, hosted=np.concatenate([self.fully_hosted(window.part(piece)) for piece in pieces]))
+
+    def _plan(self, part: Part, window: Window, count: int) -> list[Allocation]:
+        """The plan of a window's first intervals; nothing where it fails, which is marked."""
+        if not self._horizon:
+            return [self.run_interval(part, window.interval(k)) for k in range(count)]
+        try:
+            plan = self._whole_plan(part, window)
+        except SolveError as error:
+            part.failed.update(dict.fromkeys(range(window.start, window.start + count), str(error)))
+            nothing = np.zeros(self.step.n)
+            return [Allocation(nothing, nothing)] * count
+        return [plan.part(k) for k in range(count)]
+
+    def _whole_plan(self, part: Part, window: Window) -> Allocation:
+        assert window.hosted is not None
+        if window.hosted.all():
+            return self.mechanism.settle(self.step, None, window)
+        solved: list[Solution] = []
+
+        def solve_program(values: Mapping[str, Any], name: str = "", of: Window | None = None) -> Solution:
+            solution = self.programs[name].solve(values, of or window, None, None)
+            solved.append(solution)
+            return solution
+
+        cleared = self.mechanism.clear(self.step, solve_program, part.state, window)
+        allocation = self.mechanism.settle(self.step, cleared, window)
+        pieces = [slice(a, a + CHECKED) for a in range(0, window.n_steps, CHECKED)]
+        checked = [self.audited(allocation.part(piece), window.part(piece)) for piece in pieces]
+        self.record(part, solved, window.start)
+        return Allocation.joined(checked)
+
+    def _carried_out(self, part: Part, plan: Allocation, interval: Window) -> Allocation:
+        """What happens in an interval for which this was planned."""
+        happened = plan
+        if self._roll.forecast is not None:
+            happened = self.mechanism.carry_out(self.step, plan, interval)
+        if self._repair is not None:
+            try:
+                happened, cut = self._repair(happened, interval)
+                part.repaired += [interval.start] if cut else []
+            except SolveError as error:
+                part.failed[interval.start] = str(error)
+                nothing = np.zeros(self.step.n)
+                happened = Allocation(nothing, nothing)
+        part.state = self.mechanism.advance(part.state, happened, interval)
+        return happened

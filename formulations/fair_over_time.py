@@ -1,0 +1,154 @@
+"""Max-min fairness of served ratios: at each time (FET), over time (FOT) and over time using history (FUH).
+
+After Moring, Farrell and Mathieu, "Fair-over-time distributed energy resource coordination", Allerton 2024,
+doi 10.1109/ALLERTON63246.2024.10735316. Their equations could not be obtained; this is our reading.
+
+Groups f (LV feeders, or participants), directions d, intervals k of a window W. Every participant of a group gets the
+same share a of its request, x_ik = a_fk r_ik, so that with R_fk the group's request
+
+    served_f = sum_k a_fk R_fk dt,     requested_f = sum_k R_fk dt.
+
+Stage 1: the two levels L_d are lexicographically max-min subject to
+
+    (h_fd + served_fd) >= L_d (H_fd + requested_fd)  for every f,     all injections hosted,
+
+h, H being what the group was served and asked for before (FUH; zero for FET and FOT). Stage 2: most energy served,
+subject to the levels of stage 1 less 1e-6. An interval in which the network hosts every request is served in full.
+
+The directions have a level each, compared as a leximin would: the worse one first, then the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import cvxpy as cp
+import numpy as np
+import scipy.sparse as sp
+
+from amm_opt.cases import Case, Window
+from amm_opt.errors import InputError
+from amm_opt.market import Allocation, Mechanism, ServedState
+from amm_opt.market.mechanism import FloatArray, Solve
+from amm_opt.solve import DIRECTIONS, HorizonProgram, Leximin, Program, Solution, Step
+
+PER = ("feeder", "participant")
+SLACK = 1e-6
+
+
+@dataclass(frozen=True)
+class _MaxMin(Mechanism[ServedState]):
+    per: str = "feeder"
+
+    full_service_optimal: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.per not in PER:
+            raise InputError(f"{self.name}: per = {self.per!r}; valid choices: {', '.join(PER)}")
+
+    def _members(self, case: Case) -> sp.csr_array:
+        """(groups, n) matrix of who belongs to which group; customers on the upper tier form a group of their own."""
+        n, feeder = case.n_participants, case.lv_feeder
+        if self.per == "participant":
+            return sp.csr_array(sp.eye_array(n))
+        group = np.where(feeder >= 0, feeder, len(case.feeder.lv_feeders))
+        return sp.csr_array((np.ones(n), (group, np.arange(n))), shape=(len(case.feeder.lv_feeders) + 1, n))
+
+    def initial_state(self, case: Case) -> ServedState:
+        return ServedState.fresh(case.n_participants)
+
+    def program(self, step: Step) -> Mapping[str, HorizonProgram]:
+        members = self._members(step.case)
+        count = members.shape[0]
+        share = {d: cp.Variable(count, name=f"share_{d}") for d in DIRECTIONS}
+        request = {"import": step.import_request_kw, "export": step.export_request_kw}
+        power = {d: cp.multiply(request[d], members.T @ share[d]) for d in DIRECTIONS}
+        served = {f"served_{d}": cp.multiply(members @ request[d], share[d]) for d in DIRECTIONS}
+        interval = Program(
+            cp.Maximize(cp.Constant(0.0)),
+            [limit for a in share.values() for limit in (a >= 0, a <= 1)],
+            [step.injection(import_kw=power["import"], export_kw=power["export"])],
+            {**power, **served},
+        )
+        total = {name: cp.Variable(count, name=f"total_{name}") for name in served}
+        level = cp.Variable(2, name="level")
+        floors = [
+            total[f"served_{d}"] + cp.Parameter(count, name=f"before_{d}")
+            >= cp.multiply(cp.Parameter(count, nonneg=True, name=f"asked_{d}"), level[i])
+            for i, d in enumerate(DIRECTIONS)
+        ]
+        fair = HorizonProgram(interval, Leximin(level), total, [*floors, level <= 1])
+        energy = sum(cp.sum(t) for t in total.values())
+        return {
+            "level": fair,
+            "throughput": HorizonProgram(
+                interval, cp.Maximize(energy), total, [*floors, level == cp.Parameter(2, name="reached")]
+            ),
+        }
+
+    def clear(self, step: Step, solve: Solve, state: ServedState, window: Window) -> Solution:
+        """Both stages, on the intervals that are not served in full anyway."""
+        members = self._members(step.case)
+        scarce = window.part(window.scarce)
+        values: dict[str, FloatArray | float] = {}
+        for i, d in enumerate(DIRECTIONS):
+            energy = members @ window.request_kw(d).sum(axis=0) * window.dt_h
+            full = energy - members @ scarce.request_kw(d).sum(axis=0) * window.dt_h
+            values[f"before_{d}"] = members @ state.served_kwh[i] + full
+            values[f"asked_{d}"] = members @ state.requested_kwh[i] + energy
+        reached = np.minimum(solve(values, "level", scarce)["leximin_level"], 1.0) - SLACK
+        return solve({**values, "reached": reached}, "throughput", scarce)
+
+    def settle(self, step: Step, solution: Solution | None, window: Window) -> Allocation:  # type: ignore[override]
+        served = Allocation(window.import_request_kw.copy(), window.export_request_kw.copy())
+        if solution is not None:
+            served.import_kw[window.scarce], served.export_kw[window.scarce] = solution["import"], solution["export"]
+        return served
+
+
+@dataclass(frozen=True)
+class FairEachTime(_MaxMin):
+    """FET: every interval by itself, without memory.
+
+    Args:
+        per: ``feeder`` or ``participant``: whose served ratio counts.
+    """
+
+    name: ClassVar[str] = "fet"
+
+
+@dataclass(frozen=True)
+class FairOverTime(_MaxMin):
+    """FOT: served ratios over each window, with everything in it known beforehand; windows know nothing of each other.
+
+    Args:
+        per: ``feeder`` or ``participant``: whose served ratio counts.
+        window: its length, such as ``1D``, ``7D`` or ``all`` (the whole run), or a number of intervals.
+    """
+
+    name: ClassVar[str] = "fot"
+
+    window: str = "1D"
+
+    @property
+    def horizon(self) -> str:
+        return self.window
+
+
+@dataclass(frozen=True)
+class FairUsingHistory(FairOverTime):
+    """FUH: as FOT, but what was served and asked for before the window counts too.
+
+    Args:
+        per: ``feeder`` or ``participant``: whose served ratio counts.
+        window: its length, such as ``1D``, ``7D`` or ``all`` (the whole run), or a number of intervals.
+    """
+
+    name: ClassVar[str] = "fuh"
+
+    def advance(self, state: ServedState, allocation: Allocation, window: Window) -> ServedState:
+        served = np.array([allocation.import_kw, allocation.export_kw]) * window.dt_h
+        requested = np.array([window.import_request_kw, window.export_request_kw]) * window.dt_h
+        return ServedState(state.served_kwh + served, state.requested_kwh + requested)

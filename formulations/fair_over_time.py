@@ -13,7 +13,11 @@ Stage 1: the two levels L_d are lexicographically max-min subject to
     (h_fd + served_fd) >= L_d (H_fd + requested_fd)  for every f,     all injections hosted,
 
 h, H being what the group was served and asked for before (FUH; zero for FET and FOT). Stage 2: most energy served,
-subject to the levels of stage 1 less 1e-6. An interval in which the network hosts every request is served in full.
+subject to the levels of stage 1 less 1e-6, ties broken towards equal shares:
+
+    max sum_fk R_fk dt (a_fk - tie/2 (1 - a_fk)^2),   tie = 1e-3.
+
+An interval in which the network hosts every request is served in full.
 
 The directions have a level each, compared as a leximin would: the worse one first, then the other.
 """
@@ -21,7 +25,7 @@ The directions have a level each, compared as a leximin would: the worse one fir
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import cvxpy as cp
@@ -36,6 +40,7 @@ from amm_opt.solve import DIRECTIONS, HorizonProgram, Leximin, Program, Solution
 
 PER = ("feeder", "participant")
 SLACK = 1e-6
+TIE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -80,12 +85,14 @@ class _MaxMin(Mechanism[ServedState]):
             for i, d in enumerate(DIRECTIONS)
         ]
         fair = HorizonProgram(interval, Leximin(level), total, [*floors, level <= 1])
-        energy = sum(cp.sum(t) for t in total.values())
+        root = {d: cp.Parameter(count, nonneg=True, name=f"root_{d}") for d in DIRECTIONS}
+        uneven = 0.5 * sum(cp.sum_squares(cp.multiply(root[d], share[d])) for d in DIRECTIONS)
+        tie = TIE * step.case.dt_h * sum(cp.sum(s) for s in served.values()) - uneven
+        most = cp.Maximize(sum(cp.sum(t) for t in total.values()))
+        held = [*floors, level == cp.Parameter(2, name="reached")]
         return {
             "level": fair,
-            "throughput": HorizonProgram(
-                interval, cp.Maximize(energy), total, [*floors, level == cp.Parameter(2, name="reached")]
-            ),
+            "throughput": HorizonProgram(replace(interval, objective=cp.Maximize(tie)), most, total, held),
         }
 
     def clear(self, step: Step, solve: Solve, state: ServedState, window: Window) -> Solution:
@@ -98,8 +105,9 @@ class _MaxMin(Mechanism[ServedState]):
             full = energy - members @ scarce.request_kw(d).sum(axis=0) * window.dt_h
             values[f"before_{d}"] = members @ state.served_kwh[i] + full
             values[f"asked_{d}"] = members @ state.requested_kwh[i] + energy
-        reached = np.minimum(solve(values, "level", scarce)["leximin_level"], 1.0) - SLACK
-        return solve({**values, "reached": reached}, "throughput", scarce)
+        reached = solve(values, "level", scarce)["leximin_level"] - SLACK
+        roots = {f"root_{d}": np.sqrt(TIE * window.dt_h * scarce.request_kw(d) @ members.T) for d in DIRECTIONS}
+        return solve({**values, **roots, "reached": reached}, "throughput", scarce)
 
     def settle(self, step: Step, solution: Solution | None, window: Window) -> Allocation:  # type: ignore[override]
         served = Allocation(window.import_request_kw.copy(), window.export_request_kw.copy())

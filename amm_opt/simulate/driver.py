@@ -77,7 +77,7 @@ def simulate(
     order = solver_order(solver)
     check_ac(ac)
     first, stop = case.span(steps)
-    _check_workers(workers, mechanism, solver)
+    _check_workers(workers, mechanism, solver, forecast)
     roll = Roll.of(mechanism, case.dt_h, first, stop, as_forecast(forecast))
     length = max(1, min(CHUNK_STEPS, CHUNK_NUMBERS // max(case.n_participants, 1)) // roll.commit) * roll.commit
     spans = [(a, min(a + length, stop)) for a in range(first, stop, length)]
@@ -129,21 +129,21 @@ def check_ac(ac: str | None) -> None:
         raise unknown("choice of ac", str(ac), [VERIFY, SECURE])
 
 
-def alone(mechanism: Mechanism[Any], solver: Choice) -> str:
+def alone(mechanism: Mechanism[Any], solver: Choice, forecast: Forecast | str | None = None) -> str:
     """Why a mechanism cannot be spread over processes; empty where it can."""
     if type(mechanism).advance is not Mechanism.advance:
         return f"{mechanism} carries a state from interval to interval"
     try:
-        pickle.dumps((mechanism, solver))
+        pickle.dumps((mechanism, solver, forecast))
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         return f"{mechanism} cannot be sent to other processes ({error})"
     return ""
 
 
-def _check_workers(workers: int, mechanism: Mechanism[Any], solver: Choice) -> None:
+def _check_workers(workers: int, mechanism: Mechanism[Any], solver: Choice, forecast: Any) -> None:
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
         raise InputError(f"workers = {workers!r} must be a whole number of at least 1")
-    if workers > 1 and (reason := alone(mechanism, solver)):
+    if workers > 1 and (reason := alone(mechanism, solver, forecast)):
         raise InputError(f"{reason}: workers must be 1")
 
 

@@ -156,16 +156,14 @@ class RollingJob(Job):
             done(Block.of(case, window, block, None if roll.forecast is None else hoped.part(piece)))
 
     def _screened(self, window: Window, length: int) -> Window:
-        """The window with what a sweep says of every interval, for programs over a horizon."""
-        if not self._horizon:
-            return window
+        """The window with what a sweep says of every interval."""
         pieces = [slice(a, a + length) for a in range(0, window.n_steps, length)]
         return replace(window, hosted=np.concatenate([self.fully_hosted(window.part(piece)) for piece in pieces]))
 
     def _plan(self, part: Part, window: Window, count: int) -> list[Allocation]:
         """The plan of a window's first intervals; nothing where it fails, which is marked."""
         if not self._horizon:
-            return [self.run_interval(part, window.interval(k)) for k in range(count)]
+            return [self._plan_interval(part, window, k) for k in range(count)]
         try:
             plan = self._whole_plan(part, window)
         except SolveError as error:
@@ -173,6 +171,13 @@ class RollingJob(Job):
             nothing = np.zeros(self.step.n)
             return [Allocation(nothing, nothing)] * count
         return [plan.part(k) for k in range(count)]
+
+    def _plan_interval(self, part: Part, window: Window, k: int) -> Allocation:
+        assert window.hosted is not None
+        interval = window.interval(k)
+        if window.hosted[k] or not self.programs:
+            return self.mechanism.settle(self.step, None, interval)
+        return self.run_interval(part, interval)
 
     def _whole_plan(self, part: Part, window: Window) -> Allocation:
         assert window.hosted is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from amm_opt.cases import Case, Window, load_case, save_case
 from amm_opt.errors import InputError
 from amm_opt.market import Allocation, Mechanism, State
 from amm_opt.market.mechanism import NoState
-from amm_opt.simulate.store import FIELDS, Block, RunStore
+from amm_opt.simulate.store import FIELDS, PLANNED, Block, RunStore
 from amm_opt.solve import Audit
 
 FloatArray = NDArray[np.float64]
@@ -34,6 +33,7 @@ _TABLES = {
     "export_kw": "accepted_export_kw",
     "import_price": "import_price",
     "export_price": "export_price",
+    **{name: name for name in PLANNED},
 }
 
 
@@ -81,14 +81,6 @@ class Run:
         """What was planned on forecasts, (T, n) powers; None where everything was known beforehand."""
         return self.store.planned()
 
-    def blocks(self) -> Iterator[tuple[slice, Allocation]]:
-        """The allocation in blocks that fit into memory, each with its place in the run."""
-        rows = max(1, BLOCK // self.case.n_participants)
-        for start in range(0, len(self.times), rows):
-            part = slice(start, min(start + rows, len(self.times)))
-            given = (getattr(self.allocation, name) for name in FIELDS)
-            yield part, Allocation(*(None if a is None else np.asarray(a[part]) for a in given))  # type: ignore[arg-type]
-
     def feeder_energy(self) -> tuple[FloatArray, FloatArray]:
         """Energy requested and served at each LV feeder so far, kWh: (2, T, feeders) each, import first."""
         requested, served = np.cumsum(self.store.feeder_kw, axis=2) * self.case.dt_h
@@ -121,12 +113,12 @@ class Run:
         names = list(self.case.participant_names)
         with ExitStack() as stack:
             writers: dict[str, pq.ParquetWriter] = {}
-            for part, a in self.blocks():
-                for name in FIELDS:
-                    values = getattr(a, name)
-                    if values is None:
-                        continue
-                    table = pa.table([pa.array(self.times[part]), *map(pa.array, values.T)], ["time", *names])
+            rows = max(1, BLOCK // self.case.n_participants)
+            for start in range(0, len(self.times), rows):
+                part = slice(start, start + rows)
+                for name, values in self.store.arrays().items():
+                    columns = map(pa.array, np.ascontiguousarray(values[part].T))
+                    table = pa.table([pa.array(self.times[part]), *columns], ["time", *names])
                     if name not in writers:
                         path = folder / f"{_TABLES[name]}.parquet"
                         writers[name] = stack.enter_context(pq.ParquetWriter(path, table.schema))
@@ -232,9 +224,10 @@ def _read_store(folder: Path, case: Case, first: int, steps: int) -> RunStore:
         at = first
         for group in range(files["import_kw"].num_row_groups):
             given = {n: np.column_stack(f.read_row_group(group).columns[1:]) for n, f in files.items()}
-            block = Allocation(**given)
+            block = Allocation(**{n: a for n, a in given.items() if n in FIELDS})
+            planned = Allocation(*(given[n] for n in PLANNED)) if PLANNED[0] in given else None
             window = case.window(at, at + len(block.import_kw))
-            store.write(Block.of(case, window, block))
+            store.write(Block.of(case, window, block, planned))
             at += window.n_steps
     return store
 

@@ -89,6 +89,10 @@ class RunStore:
         """All of it; arrays on disk are mapped into memory."""
         return Allocation(*(self._place(name, "r") if name in self._arrays else None for name in FIELDS))  # type: ignore[arg-type]
 
+    def arrays(self) -> dict[str, FloatArray]:
+        """Every (T, n) array by name; those on disk are mapped into memory."""
+        return {name: self._place(name, "r") for name in self._arrays}
+
     def planned(self) -> Allocation | None:
         """What was planned on forecasts, powers only; None where nothing was."""
         if PLANNED[0] not in self._arrays:

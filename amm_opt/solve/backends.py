@@ -252,10 +252,10 @@ def solve_highs(problem: Reduced) -> Point:
     if problem.hessian is not None and not isinstance(problem.hessian, np.ndarray):
         return failed("only separable quadratic objectives")
     solver = highspy.Highs()
-    options = {"output_flag": False, "threads": 1, "presolve": "off", **SETTINGS["HIGHS"]}
+    options = {"output_flag": False, "threads": 1, **SETTINGS["HIGHS"]}
     curved = np.zeros(0) if problem.hessian is None else problem.hessian
     if len(curved):
-        options |= {"qp_iteration_limit": HIGHS_QP_STEPS, "presolve": "choose"}
+        options["qp_iteration_limit"] = HIGHS_QP_STEPS
     for name, value in options.items():
         solver.setOptionValue(name, value)
     diagonal = np.arange(n + 1, dtype=np.int32)

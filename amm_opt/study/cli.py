@@ -27,6 +27,7 @@ from amm_opt.registry import mechanisms as known_mechanisms
 from amm_opt.registry import network_model, parameters_of
 from amm_opt.simulate import load_run, verify
 from amm_opt.simulate.driver import SECURE, VERIFY
+from amm_opt.simulate.forecast import as_forecast
 from amm_opt.simulate.run import DOCUMENT
 from amm_opt.solve.solvers import solver_order
 from amm_opt.solve.solvers import solvers as known_solvers
@@ -77,6 +78,12 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
             "--ac",
             type=click.Choice([VERIFY, SECURE]),
             help="verify: replay by AC power flow; secure: make allocations AC-feasible too.",
+        ),
+        click.option(
+            "--forecast",
+            default="perfect",
+            show_default=True,
+            help="What is planned on: perfect, persistence or noisy:sigma=0.1,seed=0.",
         ),
         click.option("--out", type=click.Path(path_type=Path), help="New folder for summary.csv and results."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else."),
@@ -228,11 +235,13 @@ def _compare(
     solver: str | None,
     workers: int,
     ac: str | None,
+    forecast: str,
     out: Path | None,
     as_json: bool,
 ) -> None:
     network_model(network)
     solver_order(solver)
+    as_forecast(forecast)
     chosen = labelled([mechanism_from_spec(s) for s in specs])
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"--out {out} exists and is not an empty folder")
@@ -247,6 +256,7 @@ def _compare(
             steps=slice(*span),
             workers=workers,
             ac=ac,
+            forecast=forecast,
             progress=progress,
         )
     if out is not None:

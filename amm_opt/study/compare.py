@@ -15,6 +15,7 @@ from amm_opt.market import Mechanism
 from amm_opt.registry import as_mechanism
 from amm_opt.simulate import Run, load_run, simulate
 from amm_opt.simulate.driver import alone
+from amm_opt.simulate.forecast import Forecast
 from amm_opt.solve.solvers import Choice
 
 SUMMARY = "summary.csv"
@@ -95,6 +96,7 @@ def compare(
     steps: int | str | slice | None = None,
     workers: int = 1,
     ac: str | None = None,
+    forecast: Forecast | str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Comparison:
     """Run several mechanisms on the same intervals; arguments as for ``simulate``.
@@ -112,9 +114,17 @@ def compare(
     runs = {}
     for label, item in chosen.items():
         report = (lambda done, total, label=label: progress(label, done, total)) if progress else None
-        apart = 1 if alone(item, solver) else workers
+        apart = 1 if alone(item, solver, forecast) else workers
         runs[label] = simulate(
-            case, item, network=network, solver=solver, steps=steps, workers=apart, ac=ac, progress=report
+            case,
+            item,
+            network=network,
+            solver=solver,
+            steps=steps,
+            workers=apart,
+            ac=ac,
+            forecast=forecast,
+            progress=report,
         )
     return Comparison(case, runs)
 

@@ -1,7 +1,8 @@
 """One short file per mechanism."""
 
+from formulations.alpha_fair import AlphaFair
 from formulations.amm import AMM
 from formulations.doe import EqualDOE, GreedyDOE
 from formulations.no_control import NoControl
 
-__all__ = ["AMM", "EqualDOE", "GreedyDOE", "NoControl"]
+__all__ = ["AMM", "AlphaFair", "EqualDOE", "GreedyDOE", "NoControl"]

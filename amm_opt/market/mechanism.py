@@ -96,5 +96,5 @@ class Mechanism(Generic[StateT]):
         given: Any = self
         own = fields(given) if hasattr(type(self), "__dataclass_fields__") else ()
         values = {f.name: getattr(self, f.name) for f in own if getattr(self, f.name) != f.default}
-        changed = [f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items()]
+        changed = [f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}".replace(",", "+") for k, v in values.items()]
         return f"{name}:{','.join(changed)}" if changed else name

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import cvxpy as cp
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.optimize import linprog
-from small import difference, first_interval, network_rows, one_transformer, small_case, step_of
+from small import difference, first_interval, linear_limits, mixed_case, one_transformer, small_case
 
 import amm_opt as ao
 from amm_opt.cases import Case
@@ -17,7 +19,7 @@ from formulations.matching import TIE
 
 FloatArray = NDArray[np.float64]
 SEEDS = (1, 4, 6, 8, 12)
-"""Random cases below in which voltages bind, so that alpha matters."""
+"""Random cases in which voltages bind, so that alpha matters."""
 
 
 def served(case: Case, mechanism: ao.Mechanism, **kw: object) -> FloatArray:
@@ -27,31 +29,9 @@ def served(case: Case, mechanism: ao.Mechanism, **kw: object) -> FloatArray:
     return np.stack([run.allocation.import_kw[0], run.allocation.export_kw[0]])
 
 
-def random_case(seed: int) -> Case:
-    """A small tree with thermal and voltage limits, reactive power, and requests of both kinds at once."""
-    rng = np.random.default_rng(seed)
-    lines: dict[str, tuple[str, float, float]] = {"b0": ("src", 0.03, rng.uniform(130, 200))}
-    for b in range(1, 6):
-        lines[f"b{b}"] = (f"b{rng.integers(b)}", rng.uniform(0.05, 0.25), rng.uniform(40, 120))
-    n = 10
-    people = [f"b{b}" for b in rng.integers(0, 6, n)]
-    powers = (rng.uniform(-2, 3, n), rng.uniform(5, 35, n), rng.uniform(5, 25, n) * (rng.random(n) < 0.3))
-    return small_case(lines, people, *powers, x_ohm=0.02, power_factor=0.95, power_factor_import=0.97)
-
-
-def limits(case: Case) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Every limit as matrix @ (x, y) <= bound, and the requests (x, y)."""
-    step, window = step_of(case), first_interval(case)
-    lower, upper = step.limits(window)
-    alone, _ = step.usage(window)
-    rows = np.hstack(network_rows(step))
-    request = np.concatenate([window.import_request_kw, window.export_request_kw])
-    return np.vstack([rows, -rows]), np.concatenate([upper - alone, alone - lower]), request
-
-
 def conic(case: Case, alpha: float, weight: str) -> FloatArray:
     """The definition, as an exponential- or power-cone program with every limit."""
-    matrix, bound, request = limits(case)
+    matrix, bound, request = linear_limits(case)
     asked = np.flatnonzero(request > 0)
     r = request[asked]
     ratio = cp.Variable(len(asked))
@@ -68,7 +48,7 @@ def conic(case: Case, alpha: float, weight: str) -> FloatArray:
 @pytest.mark.parametrize("alpha", [0.5, 1.0, 2.0, 3.0])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_utility_is_largest(seed: int, alpha: float, weight: str) -> None:
-    case = random_case(seed)
+    case = mixed_case(seed)
     expected, window = conic(case, alpha, weight), first_interval(case)
     request = np.stack([window.import_request_kw, window.export_request_kw])
     found = served(case, AlphaFair(alpha=alpha, weight=weight))
@@ -80,8 +60,8 @@ def test_the_utility_is_largest(seed: int, alpha: float, weight: str) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_different_alpha_are_different(seed: int) -> None:
     """Else the test above would show little about alpha."""
-    found = [served(random_case(seed), AlphaFair(alpha=a)) for a in (0.0, 0.5, 1.0, 4.0)]
-    for one, other in zip(found, found[1:], strict=False):
+    found = [served(mixed_case(seed), AlphaFair(alpha=a)) for a in (0.0, 0.5, 1.0, 4.0)]
+    for one, other in itertools.pairwise(found):
         assert np.abs(one - other).max() > 1.0
 
 
@@ -120,8 +100,8 @@ def test_proportional_fairness_at_a_voltage_limit() -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_alpha_0_is_the_throughput_optimum(seed: int) -> None:
     """Up to the tie-break: sum of x - TIE/2 (r - x)^2 / r is at least that of the linear program's optimum."""
-    case = random_case(seed)
-    matrix, bound, request = limits(case)
+    case = mixed_case(seed)
+    matrix, bound, request = linear_limits(case)
     best = linprog(-np.ones(len(request)), A_ub=matrix, b_ub=bound, bounds=np.column_stack([0 * request, request]))
     assert best.status == 0
     allowed = 0.5 * TIE * np.sum((request - best.x)[request > 0] ** 2 / request[request > 0])
@@ -133,7 +113,7 @@ def test_alpha_0_is_the_throughput_optimum(seed: int) -> None:
 
 
 def test_throughput_falls_and_the_worst_ratio_rises_with_alpha() -> None:
-    case = random_case(4)
+    case = mixed_case(4)
     request = first_interval(case).import_request_kw
     found = [served(case, AlphaFair(alpha=a)) for a in (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)]
     assert np.all(np.diff([f.sum() for f in found]) < 1e-6)
@@ -157,7 +137,7 @@ def test_ratios_of_a_thousandth_are_exact() -> None:
     lines = {"main": ("src", 1e-4, 30.0), "thin": ("main", 1e-4, 0.05)}
     case = small_case(lines, ["main", "thin", "thin"], [0] * 3, [60, 40, 10], [0] * 3)
     expected = [29.95, 0.04, 0.01]
-    assert 0.001 > STEEPEST**-1.0
+    assert STEEPEST**-1.0 < 0.001
     np.testing.assert_allclose(served(case, AlphaFair())[0], expected, rtol=1e-6)
 
 

@@ -95,7 +95,7 @@ def test_specs_of_mechanisms_inside_mechanisms() -> None:
     assert made == AMM(rho=0.0, envelope=EqualDOE(enrolled="requesting", per="system"))
     assert from_spec(str(made)) == made
     assert from_spec("amm:envelope=equal_doe") == AMM(envelope=EqualDOE())
-    with pytest.raises(ao.InputError, match="unknown mechanism 'doe'; valid choices: .*equal_doe"):
+    with pytest.raises(ao.InputError, match=r"unknown mechanism 'doe'; valid choices: .*equal_doe"):
         from_spec("amm:envelope=doe")
     with pytest.raises(ao.InputError, match="unknown parameter of equal_doe 'by'"):
         from_spec("amm:envelope=equal_doe:by=bus")

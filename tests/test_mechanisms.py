@@ -18,7 +18,7 @@ from amm_opt.cases import Case
 from amm_opt.market import FairnessState, Mechanism
 from amm_opt.registry import mechanisms as installed
 from amm_opt.simulate import driver
-from formulations import AMM, AlphaFair, EqualDOE, GreedyDOE, NoControl
+from formulations import AMM, AlphaFair, EqualDOE, GreedyDOE, Leximin, NoControl
 
 ALL: list[Mechanism[Any]] = [
     NoControl(),
@@ -33,6 +33,8 @@ ALL: list[Mechanism[Any]] = [
     AMM(rho=0, envelope=EqualDOE(enrolled="requesting")),
     *(AlphaFair(alpha=a) for a in (0, 1, 4)),
     AlphaFair(weight="equal"),
+    Leximin(),
+    Leximin(per="feeder"),
 ]
 SCARCE = slice(70, 96)
 """The second evening and night of the case below: exports, then imports are scarce."""

@@ -22,6 +22,8 @@ FloatArray = NDArray[np.float64]
 
 Interval = tuple[Window, FloatArray, FloatArray]
 DECLARED_DEFAULT = "CLARABEL"
+STAGES_DEFAULT = "CLARABEL"
+"""Interior points give every level that is blocked a multiplier; simplex gives it to a few, and needs a stage for each."""
 
 
 class ProgramSolver:
@@ -90,7 +92,7 @@ class ProgramSolver:
     def _stage(
         self, name: Choice, values: Mapping[str, Any], interval: Interval, stage: Mapping[str, Any]
     ) -> Solution | str:
-        return self._form.solve(name, {**values, **stage}, *interval)
+        return self._form.solve(STAGES_DEFAULT if name is None else name, {**values, **stage}, *interval)
 
 
 class _Form:

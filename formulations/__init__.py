@@ -2,8 +2,9 @@
 
 from formulations.alpha_fair import AlphaFair
 from formulations.amm import AMM
+from formulations.dnp import DNP
 from formulations.doe import EqualDOE, GreedyDOE
 from formulations.leximin import Leximin
 from formulations.no_control import NoControl
 
-__all__ = ["AMM", "AlphaFair", "EqualDOE", "GreedyDOE", "Leximin", "NoControl"]
+__all__ = ["AMM", "DNP", "AlphaFair", "EqualDOE", "GreedyDOE", "Leximin", "NoControl"]

@@ -136,7 +136,6 @@ def test_levels_of_feeders_against_brute_force(seed: int) -> None:
 def test_large_alpha_approaches_leximin() -> None:
     for seed in (1, 3, 5, 12):
         case = mixed_case(seed)
-        request = linear_limits(case)[2]
         target = served(case, Leximin())
         gaps = [np.abs(served(case, AlphaFair(alpha=a)) - target).max() for a in (0.0, 1.0, 4.0, 16.0)]
         assert gaps[0] > 1.0

@@ -69,7 +69,7 @@ def simulate(
     began = time.perf_counter()
     job = make()
     report = _Report(stop - first, progress)
-    apart = min(workers, len(spans)) > 1 and job.programs
+    apart = min(workers, len(spans)) > 1 and job.clears
     parts = list(_in_processes(make, spans, workers, report) if apart else _here(job, spans, report))
     seconds = time.perf_counter() - began
     total = parts[0]

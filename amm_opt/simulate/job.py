@@ -59,6 +59,10 @@ class Part:
 class Job:
     """A mechanism's programs on one network.
 
+    Attributes:
+        programs: a solver for each program.
+        clears: whether intervals are cleared at all; a mechanism may do so without a program.
+
     Raises:
         InputError: where the mechanism's program is none, or cannot be compiled or solved by the named solver.
     """
@@ -71,6 +75,7 @@ class Job:
             if not isinstance(item, Program):
                 raise InputError(f"{mechanism}: program(step) must return a Program, not {type(item).__name__}")
         self.programs = {name: ProgramSolver(p, step, solvers) for name, p in named.items()}
+        self.clears = bool(self.programs) or type(mechanism).clear is not Mechanism.clear
 
     def run_chunk(self, state: State, start: int, stop: int, length: int, report: Callable[[int], None]) -> Part:
         """Intervals ``start .. stop - 1`` in blocks of ``length``, with solvers that remember nothing from before."""
@@ -89,7 +94,7 @@ class Job:
 
     def _run_block(self, part: Part, window: Window) -> Allocation:
         hosted = np.ones(window.n_steps, dtype=bool)
-        if self.programs:
+        if self.clears:
             window = replace(window, usage=self.step.usage(window))
             hosted = self._fully_hosted(window)
         allocations = []

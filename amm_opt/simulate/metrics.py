@@ -51,6 +51,7 @@ class Metrics:
     worst_thermal_excess: float = 0.0
     worst_voltage_excess_pu: float = 0.0
     revenue: float = 0.0
+    priced: bool = False
     steps: int = 0
 
     @classmethod
@@ -74,7 +75,8 @@ class Metrics:
             (allocation.export_kw, allocation.export_price, -1.0),
         ):
             if price is not None:
-                self.revenue += sign * float(np.sum(power * price)) * window.dt_h
+                self.revenue += sign * float(np.nansum(power * price)) * window.dt_h
+                self.priced = True
         self._count_violations(step, window, allocation)
 
     def _count_violations(self, step: Step, window: Window, allocation: Allocation) -> None:
@@ -137,7 +139,7 @@ class Metrics:
             "unavoidable_violations": self.unavoidable_violations,
             "fallback_steps": fallbacks,
             "failed_steps": failed,
-            "revenue": self.revenue,
+            "revenue": self.revenue if self.priced else np.nan,
         }
 
 

@@ -17,6 +17,8 @@ from amm_opt.solve.audit import Audit
 FloatArray = NDArray[np.float64]
 
 DIRECTIONS = ("import", "export")
+ROUNDING = 1e-9
+"""Use of a limit below this is rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +153,7 @@ class Step:
         alone, _ = self.usage(window)
         foot = alone if start is None else start
         use = self.quantities(window, import_kw, export_kw) - alone
-        moving = np.abs(use) > 1e-12
+        moving = np.abs(use) > ROUNDING
         room = np.where(use > 0, upper - foot, foot - lower)[moving]
         return float(np.min(np.maximum(room, 0.0) / np.abs(use[moving]), initial=np.inf))
 

@@ -23,7 +23,7 @@ FloatArray = NDArray[np.float64]
 Interval = tuple[Window, FloatArray, FloatArray]
 DECLARED_DEFAULT = "CLARABEL"
 STAGES_DEFAULT = "CLARABEL"
-"""Interior points give every level that is blocked a multiplier; simplex gives it to a few, and needs a stage for each."""
+"""Interior points give every blocked level a multiplier; simplex gives it to a few, and needs a stage for each."""
 
 
 class ProgramSolver:

@@ -3,7 +3,8 @@
 from formulations.alpha_fair import AlphaFair
 from formulations.amm import AMM
 from formulations.dnp import DNP
-from formulations.doe import EqualDOE, GreedyDOE
+from formulations.doe import EqualDOE
+from formulations.greedy_doe import GreedyDOE
 from formulations.leximin import Leximin
 from formulations.no_control import NoControl
 

@@ -122,8 +122,7 @@ def cleared(case: Case, mechanism: Mechanism[Any], start: int = 0, state: State 
     """What a mechanism's ``clear`` gives for one interval, by the automatic choice of solver."""
     step, window = step_of(case), case.window(start, start + 1).interval(0)
     declared, limits = mechanism.program(step), step.limits(window)
-    assert declared is not None
-    named = {"": declared} if isinstance(declared, Program) else declared
+    named = {"": declared} if isinstance(declared, Program) else declared or {}
     solvers = {name: ProgramSolver(program, step, (None,)) for name, program in named.items()}
 
     def solve(values: Mapping[str, Any], name: str = "") -> Solution:

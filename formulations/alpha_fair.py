@@ -59,6 +59,11 @@ class AlphaFair(Mechanism[NoState]):
         if problems:
             raise InputError(problems, subject=self.name)
 
+    @property
+    def throughput_bound(self) -> bool:
+        """At alpha = 0 a kW is worth the same whoever uses it."""
+        return self.alpha == 0 and self.weight == "request"
+
     def program(self, step: Step) -> Program:
         return matching(step)
 

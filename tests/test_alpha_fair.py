@@ -164,3 +164,20 @@ def test_two_solvers_agree(alpha: float) -> None:
 def test_parameters_out_of_range_are_refused(options: dict[str, object], said: str) -> None:
     with pytest.raises(ao.InputError, match=said):
         AlphaFair(**options)  # type: ignore[arg-type]
+
+
+def test_the_price_of_fairness_is_the_energy_given_up() -> None:
+    case = ao.load_case("synthetic:buses=130,days=1,seed=3").with_scenario(import_scale=2.5)
+    result = ao.compare(case, ["no_control", "alpha_fair:alpha=0", "leximin", "equal_doe"])
+    table = result.table
+    served = {
+        label: run.allocation.import_kw.sum() + run.allocation.export_kw.sum() for label, run in result.runs.items()
+    }
+    for label, total in served.items():
+        expected = 1 - total / served["alpha_fair:alpha=0"]
+        assert table.loc[label, "price_of_fairness"] == pytest.approx(expected, abs=1e-9)
+    price = table["price_of_fairness"]
+    assert price["no_control"] < -0.1 < 0.0 == price["alpha_fair:alpha=0"]
+    assert -1e-4 < price["leximin"] < price["equal_doe"]
+    assert price["equal_doe"] > 0.05
+    assert "price_of_fairness" not in ao.compare(case, ["leximin", "alpha_fair:alpha=0,weight=equal"], steps=3).table

@@ -55,6 +55,11 @@ class Mechanism(Generic[StateT]):
     enforces_limits: ClassVar[bool] = True
     full_service_optimal: ClassVar[bool] = False
 
+    @property
+    def throughput_bound(self) -> bool:
+        """Whether its total service is the most that is hosted in every interval; comparisons measure others by it."""
+        return False
+
     def initial_state(self, case: Case) -> StateT:
         """The state before the first interval; by default there is none."""
         return cast(StateT, NoState())

@@ -6,7 +6,7 @@ import importlib.util
 import inspect
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, ClassVar, get_origin, get_type_hints
+from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
 from amm_opt.errors import InputError, unknown
 from amm_opt.market import Mechanism
@@ -118,7 +118,14 @@ def _options(kind: type[Mechanism[Any]], text: str) -> dict[str, Any]:
     return options
 
 
+def _is_mechanism(wanted: Any) -> bool:
+    """Whether a parameter takes a mechanism: its spec is written with + for the commas between its parameters."""
+    return any(isinstance(kind := get_origin(t) or t, type) and issubclass(kind, Mechanism) for t in get_args(wanted))
+
+
 def _converted(kind: type[Mechanism[Any]], name: str, wanted: Any, value: str) -> Any:
+    if _is_mechanism(wanted):
+        return mechanism(value.replace("+", ","))
     try:
         return _BOOLEANS[value.lower()] if issubclass(wanted, bool) else wanted(value)
     except (ValueError, KeyError) as error:

@@ -1,8 +1,23 @@
 """One short file per mechanism."""
 
+from formulations.alpha_fair import AlphaFair
 from formulations.amm import AMM
-from formulations.doe import EqualDOE, GreedyDOE
+from formulations.dnp import DNP
+from formulations.doe import EqualDOE
 from formulations.fair_over_time import FairEachTime, FairOverTime, FairUsingHistory
+from formulations.greedy_doe import GreedyDOE
+from formulations.leximin import Leximin
 from formulations.no_control import NoControl
 
-__all__ = ["AMM", "EqualDOE", "FairEachTime", "FairOverTime", "FairUsingHistory", "GreedyDOE", "NoControl"]
+__all__ = [
+    "AMM",
+    "DNP",
+    "AlphaFair",
+    "EqualDOE",
+    "FairEachTime",
+    "FairOverTime",
+    "FairUsingHistory",
+    "GreedyDOE",
+    "Leximin",
+    "NoControl",
+]

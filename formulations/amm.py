@@ -14,27 +14,32 @@ Matching, one convex program for both directions, with requests r, g and service
     max  sum w_imp x + w_exp y - rho/2 sum w_imp (r - x)^2 / r - rho/2 sum w_exp (g - y)^2 / g
     s.t. 0 <= x <= r,  0 <= y <= g,  injections hosted by the network.
 
-rho > 0 makes the allocation unique and proportional among equals; full service is optimal wherever it is hosted.
+rho > 0 makes the allocation unique and proportional among equals; full service is optimal wherever it is hosted. With
+``envelope`` the market is an additive layer: x and y are at least what the envelope mechanism would give.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-import cvxpy as cp
 import numpy as np
 
 from amm_opt.cases import Case, Window
 from amm_opt.errors import InputError
 from amm_opt.market import Allocation, FairnessState, Mechanism, PriceCurve, deficits
-from amm_opt.market.mechanism import FloatArray, Values
+from amm_opt.market.mechanism import FloatArray, Solve, Values
 from amm_opt.market.state import REQUEST_TOLERANCE_KW
-from amm_opt.solve import DIRECTIONS, Program, Solution, Step
+from amm_opt.solve import Program, Solution, Step
+from formulations.matching import TIE, matching, matching_values
 
 PRIORITIES = ("shortage", "inverse_ratio", "deficit")
 MAX_INVERSE_RATIO = 999.0
-TIE = 1e-3
+ENVELOPE = "envelope "
+"""Before the names of the envelope's programs."""
+HAIR = 1e-4
+"""Floors lie this fraction below the envelope's outcome, so that rounding leaves the matching feasible."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class AMM(Mechanism[FairnessState]):
         idle: what the memory does without a request: ``hold`` or ``decay``.
         import_price_min, import_price_max, export_price_min, export_price_max: bounds in currency per kWh.
         price_shape, price_exponent: of the price curve (``linear``, ``power``, ``logistic``).
+        envelope: a mechanism without memory, such as ``EqualDOE()``, whose outcome everyone has at least.
     """
 
     name: ClassVar[str] = "amm"
@@ -68,6 +74,7 @@ class AMM(Mechanism[FairnessState]):
     export_price_max: float = 0.08
     price_shape: str = "linear"
     price_exponent: float = 2.0
+    envelope: Mechanism[Any] | None = None
 
     def __post_init__(self) -> None:
         problems = [
@@ -80,6 +87,8 @@ class AMM(Mechanism[FairnessState]):
         for name, value, valid in (("priority", self.priority, PRIORITIES), ("idle", self.idle, ("hold", "decay"))):
             if value not in valid:
                 problems.append(f"{name} = {value!r}; valid choices: {', '.join(valid)}")
+        if self.envelope is not None:
+            problems += _envelope_problems(self.envelope)
         if problems:
             raise InputError(problems, subject="amm")
         self.prices  # noqa: B018 - checks the bounds
@@ -107,29 +116,32 @@ class AMM(Mechanism[FairnessState]):
             w = 1.0 + self.kappa * state.shortage
         return np.round(w / TIE) * TIE if self.rho == 0 else w
 
-    def program(self, step: Step) -> Program:
-        """Expanding the square: w x - rho w (r - x)^2 / (2 r) = (1 + rho) w x - (rho w / r) x^2 / 2 + constant."""
-        service, objective, limits = {}, 0.0, []
-        for direction, request in zip(DIRECTIONS, (step.import_request_kw, step.export_request_kw), strict=True):
-            x = cp.Variable(step.n, name=f"{direction}_kw")
-            gain = cp.Parameter(step.n, nonneg=True, name=f"gain_{direction}")
-            root = cp.Parameter(step.n, nonneg=True, name=f"root_curvature_{direction}")
-            objective += gain @ x - 0.5 * cp.sum_squares(cp.multiply(root, x))
-            limits += [x >= 0, x <= request]
-            service[direction] = x
-        hosted = step.injection(import_kw=service["import"], export_kw=service["export"])
-        return Program(cp.Maximize(objective), limits, [hosted], service)
+    def program(self, step: Step) -> Program | Mapping[str, Program]:
+        if self.envelope is None:
+            return matching(step)
+        declared: Any = self.envelope.program(step)
+        named = {"": declared} if isinstance(declared, Program) else declared or {}
+        return {"": matching(step, floored=True), **{f"{ENVELOPE}{name}": p for name, p in named.items()}}
 
-    def parameters(self, step: Step, state: FairnessState, window: Window) -> Values:
-        values: Values = {}
-        rho = max(self.rho, TIE)
-        requests = (window.import_request_kw, window.export_request_kw)
-        for direction, w, request in zip(DIRECTIONS, self.weights(state), requests, strict=True):
-            asked = request > REQUEST_TOLERANCE_KW
-            values[f"gain_{direction}"] = (1.0 + rho) * w
-            curvature = np.where(asked, rho * w / np.where(asked, request, 1.0), 0.0)
-            values[f"root_curvature_{direction}"] = np.sqrt(curvature)
-        return values
+    def parameters(self, step: Step, state: FairnessState, window: Window, floor: FloatArray | None = None) -> Values:
+        """Expanding the square: w x - rho w (r - x)^2 / (2 r) = (1 + rho) w x - (rho w / r) x^2 / 2 + constant."""
+        rho, w = max(self.rho, TIE), self.weights(state)
+        request = np.stack([window.import_request_kw, window.export_request_kw])
+        asked = request > REQUEST_TOLERANCE_KW
+        curvature = np.where(asked, rho * w / np.where(asked, request, 1.0), 0.0)
+        return matching_values((1.0 + rho) * w, curvature, floor)
+
+    def clear(self, step: Step, solve: Solve, state: FairnessState, window: Window) -> Solution:
+        floor = None if self.envelope is None else self._floor(self.envelope, step, solve, window)
+        return solve(self.parameters(step, state, window, floor))
+
+    def _floor(self, envelope: Mechanism[Any], step: Step, solve: Solve, window: Window) -> FloatArray:
+        """What everyone has under the envelope, (2, n): the same share for all of it where it is not hosted at once."""
+        memory = envelope.initial_state(step.case)
+        cleared = envelope.clear(step, lambda values, name="": solve(values, f"{ENVELOPE}{name}"), memory, window)
+        given = envelope.settle(step, cleared, window)
+        floor = np.clip([given.import_kw, given.export_kw], 0.0, [window.import_request_kw, window.export_request_kw])
+        return np.asarray(min(1.0, step.hosted_share(window, floor[0], floor[1])) * (1.0 - HAIR) * floor)
 
     def settle(self, step: Step, solution: Solution | None, window: Window) -> Allocation:  # type: ignore[override]
         served = super().settle(step, solution, window)
@@ -140,3 +152,11 @@ class AMM(Mechanism[FairnessState]):
         served = np.stack([allocation.import_kw, allocation.export_kw])
         requested = np.stack([window.import_request_kw, window.export_request_kw])
         return state.advanced(served, requested, window.dt_h, self.beta, self.idle)
+
+
+def _envelope_problems(envelope: Any) -> list[str]:
+    if not isinstance(envelope, Mechanism):
+        return [f"envelope = {envelope!r} is not a mechanism"]
+    if type(envelope).advance is not Mechanism.advance:
+        return [f"envelope = {envelope} carries a state from interval to interval; only mechanisms without memory can"]
+    return [] if envelope.enforces_limits else [f"envelope = {envelope} does not enforce limits"]

@@ -1,4 +1,4 @@
-"""Dynamic operating envelopes: equal (EqualDOE) and throughput-maximising (GreedyDOE), both without memory.
+"""Dynamic operating envelopes, and the equal ones (EqualDOE); without memory.
 
 An envelope limits a participant's net power, -I_i <= p_i <= E_i, so self-consumption is never limited. Import and
 export envelopes are two separate programs, each hosted with every enrolled participant at its limit at once (Petrou
@@ -30,12 +30,11 @@ ENROLLED = ("all", "requesting")
 PER = ("feeder", "system")
 MAX_NEWTON_STEPS = 100
 EDGE_KW = 1e-6
-TIE = 1e-3
 
 
 @dataclass(frozen=True)
-class _Envelope(Mechanism[NoState], ABC):
-    """What both kinds share: who is enrolled, two programs, and the cut of what exceeds a limit."""
+class Envelope(Mechanism[NoState], ABC):
+    """What all kinds share: who is enrolled, two programs, and the cut of what exceeds a limit."""
 
     enrolled: str = "all"
 
@@ -43,7 +42,7 @@ class _Envelope(Mechanism[NoState], ABC):
         if self.enrolled not in ENROLLED:
             raise InputError(f"{self.name}: enrolled = {self.enrolled!r}; valid choices: {', '.join(ENROLLED)}")
 
-    def program(self, step: Step) -> Mapping[str, Program]:
+    def program(self, step: Step) -> Mapping[str, Program] | None:
         return {direction: self._program(step, direction) for direction in DIRECTIONS}
 
     @abstractmethod
@@ -86,12 +85,13 @@ class _Envelope(Mechanism[NoState], ABC):
         return base, most
 
 
-def _hosted(step: Step, direction: str, x: cp.Expression) -> Injection:
+def hosted_at(step: Step, direction: str, x: cp.Expression) -> Injection:
+    """Everyone at its limit in one direction."""
     return step.injection(import_kw=x) if direction == "import" else step.injection(export_kw=x)
 
 
 @dataclass(frozen=True)
-class EqualDOE(_Envelope):
+class EqualDOE(Envelope):
     """Everyone gets the same limit: the largest level L that is hosted with all enrolled at L at once.
 
     A participant's limit is L, at least what its inflexible load needs and at most its connection limit, so
@@ -125,7 +125,7 @@ class EqualDOE(_Envelope):
         slope, offset = cp.Parameter(step.n, name="slope"), cp.Parameter(step.n, name="offset")
         x = offset + cp.multiply(slope, level[group])
         limits = [level <= cp.Parameter(name="top")]
-        return Program(Leximin(level), limits, [_hosted(step, direction, x)], {"envelope": x, "level": level})
+        return Program(Leximin(level), limits, [hosted_at(step, direction, x)], {"envelope": x, "level": level})
 
     def _envelope(self, step: Step, solve: Solve, direction: str, window: Window) -> Solution:
         """Newton's iteration on who is at 0 (floored), at the connection limit (capped), or moves with the level.
@@ -162,32 +162,3 @@ class EqualDOE(_Envelope):
             else:
                 return solution
         raise SolveError(f"{self.name}: the levels of {direction} did not settle")
-
-
-@dataclass(frozen=True)
-class GreedyDOE(_Envelope):
-    """The limits with the largest sum, ties broken towards equal limits (our reading: no source defines it).
-
-    max sum L_i - tie/2 sum L_i^2 / mean connection limit over the enrolled, subject to the limits L_i = x_i - base_i
-    hosted and 0 <= x_i <= most_i. With a small enough tie this is the least-squares choice among the optima of the
-    linear program (Mangasarian and Meyer 1979, doi 10.1137/0317052); tie = 1e-3 also levels limits whose use of
-    scarce capacity differs by less than about 0.1 %, which makes the result the same for every solver.
-
-    Args:
-        enrolled: ``all`` or ``requesting``: who is assumed to be at its limit.
-    """
-
-    name: ClassVar[str] = "greedy_doe"
-
-    def _program(self, step: Step, direction: str) -> Program:
-        x = cp.Variable(step.n, name="envelope_kw")
-        gain, most = cp.Parameter(step.n, name="gain"), cp.Parameter(step.n, nonneg=True, name="most")
-        root = cp.Parameter(nonneg=True, name="root_curvature")
-        objective = gain @ x - 0.5 * cp.sum_squares(root * x)
-        return Program(cp.Maximize(objective), [x >= 0, x <= most], [_hosted(step, direction, x)], {"envelope": x})
-
-    def _envelope(self, step: Step, solve: Solve, direction: str, window: Window) -> Solution:
-        """The square of x - base expanded: (1 + c base) x - c x^2 / 2 + constant."""
-        base, most = self._reach(step, direction, window)
-        curvature = TIE / max(float(np.mean((most - base)[most > 0])) if np.any(most > 0) else 1.0, 1e-3)
-        return solve({"gain": 1.0 + curvature * base, "root_curvature": np.sqrt(curvature), "most": most})

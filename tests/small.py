@@ -122,8 +122,7 @@ def cleared(case: Case, mechanism: Mechanism[Any], start: int = 0, state: State 
     """What a mechanism's ``clear`` gives for one interval, by the automatic choice of solver."""
     step, window = step_of(case), case.window(start, start + 1).interval(0)
     declared, limits = mechanism.program(step), step.limits(window)
-    assert declared is not None
-    named = {"": declared} if isinstance(declared, Program) else declared
+    named = {"": declared} if isinstance(declared, Program) else declared or {}
     solvers = {name: ProgramSolver(program, step, (None,)) for name, program in named.items()}
 
     def solve(values: Mapping[str, Any], name: str = "") -> Solution:
@@ -138,6 +137,28 @@ def network_rows(step: Step) -> tuple[FloatArray, FloatArray]:
     _, k_import, k_export = step.case.kvar_per_kw
     at_p, at_q = a_p[:, step.case.bus], a_q[:, step.case.bus]
     return -(at_p + at_q * k_import), at_p + at_q * k_export
+
+
+def mixed_case(seed: int) -> Case:
+    """A small tree with thermal and voltage limits, reactive power, and requests of both kinds at once."""
+    rng = np.random.default_rng(seed)
+    lines: dict[str, tuple[str, float, float]] = {"b0": ("src", 0.03, rng.uniform(130, 200))}
+    for b in range(1, 6):
+        lines[f"b{b}"] = (f"b{rng.integers(b)}", rng.uniform(0.05, 0.25), rng.uniform(40, 120))
+    n = 10
+    people = [f"b{b}" for b in rng.integers(0, 6, n)]
+    powers = (rng.uniform(-2, 3, n), rng.uniform(5, 35, n), rng.uniform(5, 25, n) * (rng.random(n) < 0.3))
+    return small_case(lines, people, *powers, x_ohm=0.02, power_factor=0.95, power_factor_import=0.97)
+
+
+def linear_limits(case: Case) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Every limit as matrix @ (x, y) <= bound, and the requests (x, y)."""
+    step, window = step_of(case), first_interval(case)
+    lower, upper = step.limits(window)
+    alone, _ = step.usage(window)
+    rows = np.hstack(network_rows(step))
+    request = np.concatenate([window.import_request_kw, window.export_request_kw])
+    return np.vstack([rows, -rows]), np.concatenate([upper - alone, alone - lower]), request
 
 
 def difference(a: Run, b: Run, columns: ArrayLike | slice = slice(None), factor: float = 1.0) -> float:

@@ -243,8 +243,8 @@ def test_programs_that_are_not_dpp_are_refused() -> None:
 BAD_VALUES: list[tuple[dict[str, Any], str]] = [
     ({}, "no value for parameter cap"),
     ({"cap": [1.0, 2.0], "cup": 1.0}, "unknown parameter cup; the program has cap"),
-    ({"cap": 1.0}, r"'cap' has shape \(2,\), its value \(\)"),
-    ({"cap": [1.0, 2.0, 3.0]}, r"'cap' has shape \(2,\), its value \(3,\)"),
+    ({"cap": 1.0}, r"'cap' has shape \(\), not \(2,\)"),
+    ({"cap": [1.0, 2.0, 3.0]}, r"'cap' has shape \(3,\), not \(2,\)"),
     ({"cap": [1.0, np.nan]}, "'cap' has a value that is not finite"),
     ({"cap": [1.0, np.inf]}, "'cap' has a value that is not finite"),
     ({"cap": [1.0, -2.0]}, "'cap' must not be negative, its value goes down to -2"),

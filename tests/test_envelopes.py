@@ -14,7 +14,7 @@ from small import TRACE, cleared, first_interval, network_rows, one_transformer,
 import amm_opt as ao
 from amm_opt.cases import Case
 from formulations import EqualDOE, GreedyDOE
-from formulations.doe import TIE
+from formulations.greedy_doe import TIE
 
 FloatArray = NDArray[np.float64]
 DIRECTIONS = ("import", "export")

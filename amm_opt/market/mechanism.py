@@ -94,6 +94,11 @@ class Mechanism(Generic[StateT]):
         """Intervals of a horizon that are carried out before the next one is looked at; by default all of them."""
         return self.horizon
 
+    @property
+    def throughput_bound(self) -> bool:
+        """Whether its total service is the most that is hosted in every interval; comparisons measure others by it."""
+        return False
+
     def initial_state(self, case: Case) -> StateT:
         """The state before the first interval; by default there is none."""
         return cast(StateT, NoState())
@@ -148,5 +153,5 @@ class Mechanism(Generic[StateT]):
         given: Any = self
         own = fields(given) if hasattr(type(self), "__dataclass_fields__") else ()
         values = {f.name: getattr(self, f.name) for f in own if getattr(self, f.name) != f.default}
-        changed = [f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items()]
+        changed = [f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}".replace(",", "+") for k, v in values.items()]
         return f"{name}:{','.join(changed)}" if changed else name

@@ -86,7 +86,7 @@ def simulate(
     job = make()
     store = RunStore(case, first, stop)
     collect = _Collector(store, stop - first, progress)
-    apart = min(workers, len(spans)) > 1 and job.programs
+    apart = min(workers, len(spans)) > 1 and job.clears
     parts = _in_processes(make, spans, workers, collect) if apart else _here(job, spans, collect)
     total = next(parts)
     for part in parts:

@@ -85,6 +85,10 @@ class Job:
     Args:
         secure: whether allocations must be hosted on AC power flow too.
 
+    Attributes:
+        programs: a solver for each program.
+        clears: whether intervals are cleared at all; a mechanism may do so without a program.
+
     Raises:
         InputError: where a program cannot be compiled or solved by the named solver.
     """
@@ -100,6 +104,7 @@ class Job:
         self.step, self.mechanism = step, mechanism
         self.programs = {name: ProgramSolver(p, step, solvers) for name, p in programs.items()}
         self._security = ACSecurity(step) if secure and mechanism.enforces_limits else None
+        self.clears = bool(self.programs) or type(mechanism).clear is not Mechanism.clear
 
     def run_chunk(self, state: State, start: int, stop: int, length: int, done: Callable[[Block], None]) -> Part:
         """Intervals ``start .. stop - 1`` in blocks of ``length``, with solvers that remember nothing from before.
@@ -120,7 +125,7 @@ class Job:
 
     def _run_block(self, part: Part, window: Window) -> Allocation:
         hosted = np.ones(window.n_steps, dtype=bool)
-        if self.programs:
+        if self.clears:
             window = replace(window, usage=self.step.usage(window))
             hosted = self.fully_hosted(window)
         alone: dict[int, ACState] = {}

@@ -111,6 +111,7 @@ class Metrics:
     served_kwh: FloatArray
     violations: Violations = field(default_factory=Violations)
     revenue: float = 0.0
+    priced: bool = False
     steps: int = 0
 
     @classmethod
@@ -136,7 +137,8 @@ class Metrics:
             (allocation.export_kw, allocation.export_price, -1.0),
         ):
             if price is not None:
-                self.revenue += sign * float(np.sum(power * price)) * window.dt_h
+                self.revenue += sign * float(np.nansum(power * price)) * window.dt_h
+                self.priced = True
         self._count_violations(step, window, allocation)
 
     def _count_violations(self, step: Step, window: Window, allocation: Allocation) -> None:
@@ -175,7 +177,7 @@ class Metrics:
             "unavoidable_violations": self.violations.unavoidable,
             "fallback_steps": fallbacks,
             "failed_steps": failed,
-            "revenue": self.revenue,
+            "revenue": self.revenue if self.priced else np.nan,
         }
 
 

@@ -175,7 +175,7 @@ class RollingJob(Job):
     def _plan_interval(self, part: Part, window: Window, k: int) -> Allocation:
         assert window.hosted is not None
         interval = window.interval(k)
-        if window.hosted[k] or not self.programs:
+        if window.hosted[k] or not self.clears:
             return self.mechanism.settle(self.step, None, interval)
         return self.run_interval(part, interval)
 

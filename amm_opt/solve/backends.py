@@ -169,10 +169,16 @@ def solve_dual_newton(problem: Reduced, start: FloatArray) -> Point:
 
 
 def solve_water_filling(problem: Reduced) -> Point:
-    """Leximin of all variables of ``problem``, or why its limits do not allow this short way."""
+    """Leximin of all variables of ``problem``, or why its limits do not allow this short way.
+
+    Levels that press on no limit and relieve some are best at their upper bound, whatever the others are.
+    """
     if len(problem.own):
         return failed("water filling takes no constraints but bounds")
     rows, limit = _one_sided(problem)
+    relieving = ~(rows > 0).any(axis=0) & np.isfinite(problem.upper)
+    limit = limit - rows[:, relieving] @ problem.upper[relieving]
+    rows = np.where(relieving, 0.0, rows)
     if np.any((rows < 0).any(axis=1) & (rows > 0).any(axis=1)):
         return failed("a limit that some levels press on and others relieve")
     rows, limit = rows[(rows > 0).any(axis=1)], limit[(rows > 0).any(axis=1)]
@@ -185,11 +191,15 @@ def solve_water_filling(problem: Reduced) -> Point:
 
 
 def _one_sided(problem: Reduced) -> tuple[FloatArray, FloatArray]:
-    """Network rows as rows @ x <= limit."""
+    """Network rows as rows @ x <= limit, without those that hold wherever x is within its bounds."""
     above, below = np.isfinite(problem.row_upper), np.isfinite(problem.row_lower)
     network = problem.network.dense()
     rows = np.concatenate([network[above], -network[below]])
-    return rows, np.concatenate([problem.row_upper[above], -problem.row_lower[below]])
+    limit = np.concatenate([problem.row_upper[above], -problem.row_lower[below]])
+    bounded = np.isfinite(problem.lower) & np.isfinite(problem.upper)
+    most = np.maximum(rows * np.where(bounded, problem.lower, 0.0), rows * np.where(bounded, problem.upper, 0.0))
+    can_bind = (most.sum(axis=1) > limit) | (rows[:, ~bounded] != 0).any(axis=1)
+    return rows[can_bind], limit[can_bind]
 
 
 def polished(problem: Reduced, point: Point) -> Point:

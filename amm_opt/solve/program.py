@@ -17,6 +17,8 @@ from amm_opt.solve.audit import Audit
 FloatArray = NDArray[np.float64]
 
 DIRECTIONS = ("import", "export")
+ROUNDING = 1e-9
+"""Use of a limit below this is rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,6 +166,26 @@ class Step:
         alone, _ = self.usage(window)
         q = self.network.quantities
         return np.minimum(q.lower, alone), np.maximum(q.upper, alone)
+
+    def hosted_share(
+        self, window: Window, import_kw: FloatArray, export_kw: FloatArray, start: FloatArray | None = None
+    ) -> float:
+        """The largest t at which t times the given flexible powers is hosted; infinite where nothing limits it.
+
+        Exact, because limited quantities are affine: the ray meets the first limit at t. The limits are those of
+        :meth:`limits`, so t >= 0.
+
+        Args:
+            window: one interval, arrays of shape (n,).
+            start: (m,) quantities at the foot of the ray (default: inflexible load alone).
+        """
+        lower, upper = self.limits(window)
+        alone, _ = self.usage(window)
+        foot = alone if start is None else start
+        use = self.quantities(window, import_kw, export_kw) - alone
+        moving = np.abs(use) > ROUNDING
+        room = np.where(use > 0, upper - foot, foot - lower)[moving]
+        return float(np.min(np.maximum(room, 0.0) / np.abs(use[moving]), initial=np.inf))
 
     def quantities(self, window: Window, import_kw: FloatArray | float, export_kw: FloatArray | float) -> FloatArray:
         """Every limited quantity with the given flexible powers on top of inflexible load, (..., m)."""

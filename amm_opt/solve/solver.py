@@ -23,6 +23,8 @@ FloatArray = NDArray[np.float64]
 
 Interval = tuple[Any, Any, Any]
 DECLARED_DEFAULT = "CLARABEL"
+STAGES_DEFAULT = "CLARABEL"
+"""Interior points give every blocked level a multiplier; simplex gives it to a few, and needs a stage for each."""
 
 
 class ProgramSolver:
@@ -97,6 +99,8 @@ class ProgramSolver:
     def _stage(
         self, name: Choice, values: Mapping[str, Any], interval: Interval, stage: Mapping[str, Any]
     ) -> Solution | str:
+        if name is None and isinstance(self._form, _Form):
+            name = STAGES_DEFAULT
         return self._form.solve(name, {**values, **stage}, *interval)
 
 

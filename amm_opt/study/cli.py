@@ -311,6 +311,8 @@ def _print_table(result: Comparison, span: tuple[int, int], network: str) -> Non
     title = f"{case.name}: {case.times[span[0]]} to {case.times[span[1] - 1]}, {span[1] - span[0]} intervals, {network}"
     table = Table(title=title)
     headers = "unserved\nMWh|unserved\n%|curtailed\nMWh|curtailed\n%|thermal\nviolations|voltage\nviolations"
+    bounded = "price_of_fairness" in result.table
+    headers += "|price of\nfairness %" if bounded else ""
     headers += "|Jain\nfeeders|worst\nfeeder|worst\nparticipant|ms per\ninterval|solver"
     table.add_column("mechanism", overflow="fold")
     for header in headers.split("|"):
@@ -326,6 +328,7 @@ def _print_table(result: Comparison, span: tuple[int, int], network: str) -> Non
             _percent(s["curtailed_mwh"], s["requested_export_mwh"]),
             str(int(s["thermal_violations"])),
             str(int(s["voltage_violations"])),
+            *([f"{100 * s['price_of_fairness']:.2f}"] if bounded else []),
             f"{s['jain_feeder']:.4f}",
             f"{s['worst_feeder_served']:.3f}",
             f"{s['worst_participant_served']:.3f}",

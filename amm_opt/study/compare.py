@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from amm_opt.cases import Case, as_case
@@ -33,9 +34,18 @@ class Comparison:
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row per mechanism with the summary columns."""
+        """One row per mechanism with the summary columns.
+
+        If one of the mechanisms is the throughput bound, such as ``alpha_fair:alpha=0``, the last column is
+        ``price_of_fairness``: 1 - energy served / energy that the bound serves, import and export together.
+        """
         table = pd.DataFrame({label: run.summary for label, run in self.runs.items()}).T
         table.index.name = "mechanism"
+        bounds = [label for label, run in self.runs.items() if run.mechanism.throughput_bound]
+        if bounds:
+            asked = table["requested_import_mwh"] + table["requested_export_mwh"]
+            served = (asked - table["unserved_mwh"] - table["curtailed_mwh"]).astype(float)
+            table["price_of_fairness"] = 1.0 - served / served[bounds[0]] if served[bounds[0]] > 0 else np.nan
         counts = [c for c in table.columns if c.endswith(("_violations", "_steps")) or c == "steps"]
         return table.astype({c: "Int64" for c in counts if table[c].notna().all()})
 

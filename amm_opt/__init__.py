@@ -1,12 +1,12 @@
 """Compare how scarce distribution-network capacity is shared: envelopes, markets and fairness over time."""
 
 from amm_opt.cases import Case, Scenario, Window, from_tables, load_case, save_case
-from amm_opt.errors import AmmOptError, InputError, SolveError
+from amm_opt.errors import AmmOptError, InexactWarning, InputError, SolveError
 from amm_opt.market import Allocation, FairnessState, Mechanism, PriceCurve, State, deficits
-from amm_opt.network import Feeder, LinDistFlow
+from amm_opt.network import BranchFlowSOCP, Feeder, LinDistFlow
 from amm_opt.simulate import Run, load_run, simulate, verify
 from amm_opt.solve import DIRECTIONS, Injection, Leximin, Program, Solution, Step
-from amm_opt.study import Comparison, compare
+from amm_opt.study import Comparison, compare, load_comparison
 
 __version__ = "0.1.0"
 
@@ -14,10 +14,12 @@ __all__ = [
     "DIRECTIONS",
     "Allocation",
     "AmmOptError",
+    "BranchFlowSOCP",
     "Case",
     "Comparison",
     "FairnessState",
     "Feeder",
+    "InexactWarning",
     "Injection",
     "InputError",
     "Leximin",
@@ -36,6 +38,7 @@ __all__ = [
     "deficits",
     "from_tables",
     "load_case",
+    "load_comparison",
     "load_run",
     "save_case",
     "simulate",

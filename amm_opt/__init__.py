@@ -1,6 +1,19 @@
 """Compare how scarce distribution-network capacity is shared: envelopes, markets and fairness over time."""
 
-from amm_opt.cases import Case, Scenario, Window, from_tables, load_case, save_case
+from amm_opt.cases import (
+    Case,
+    Households,
+    ImportReport,
+    Scenario,
+    Window,
+    from_matpower,
+    from_pandapower,
+    from_simbench,
+    from_tables,
+    load_case,
+    read_ausgrid,
+    save_case,
+)
 from amm_opt.errors import AmmOptError, InexactWarning, InputError, SolveError
 from amm_opt.market import Allocation, FairnessState, Mechanism, PriceCurve, State, deficits
 from amm_opt.network import BranchFlowSOCP, Feeder, LinDistFlow
@@ -19,6 +32,8 @@ __all__ = [
     "Comparison",
     "FairnessState",
     "Feeder",
+    "Households",
+    "ImportReport",
     "InexactWarning",
     "Injection",
     "InputError",
@@ -36,10 +51,14 @@ __all__ = [
     "Window",
     "compare",
     "deficits",
+    "from_matpower",
+    "from_pandapower",
+    "from_simbench",
     "from_tables",
     "load_case",
     "load_comparison",
     "load_run",
+    "read_ausgrid",
     "save_case",
     "simulate",
     "verify",

@@ -17,6 +17,7 @@ from amm_opt.errors import InputError, shorten
 
 ELEMENT_COLUMNS = ["bus", "quantity", "p_kw", "q_kvar", "profile"]
 LEAST_POWER_FACTOR = 0.1
+V_MIN_PU, V_MAX_PU = 0.9, 1.1
 CONSTANT = "constant"
 SNAPSHOT_MINUTES = 30
 
@@ -48,6 +49,7 @@ class Draft:
         branches = _opened(self.branches, open_branches, self.name)
         buses, branches, elements = self._supplied(branches)
         _check_radial(branches, self.name)
+        buses = self._with_source_band(buses)
         buses = buses.assign(feeder=_lv_feeders(buses, branches, self.name))
         profiles = self._profiles()
         participants = _participants(elements, profiles, self.report)
@@ -71,6 +73,16 @@ class Draft:
         counts = {"buses": len(buses), "branches": len(branches), "participants": len(participants)}
         self.report.read.update({**counts, "intervals": len(profiles)})
         return replace(made, report=self.report)
+
+    def _with_source_band(self, buses: pd.DataFrame) -> pd.DataFrame:
+        """Other tools hold the source by a band without width; no limit is kept there, but a band must have one."""
+        held = buses["v_source_pu"].notna() & ~(buses["v_min_pu"] < buses["v_max_pu"])
+        if not held.any():
+            return buses
+        self.report.assumed.append(f"the source's voltage band is {V_MIN_PU} to {V_MAX_PU} pu; no limit is kept there")
+        return buses.assign(
+            v_min_pu=buses["v_min_pu"].where(~held, V_MIN_PU), v_max_pu=buses["v_max_pu"].where(~held, V_MAX_PU)
+        )
 
     def _supplied(self, branches: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
         """Without what no closed path joins to the source."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.cases.case import Case
-from amm_opt.cases.importers.draft import ELEMENT_COLUMNS, Draft
+from amm_opt.cases.importers.draft import ELEMENT_COLUMNS, V_MAX_PU, V_MIN_PU, Draft
 from amm_opt.cases.importers.report import ImportReport
 from amm_opt.errors import InputError, shorten
 
@@ -17,7 +18,6 @@ UNSUPPORTED = (
     "trafo3w", "impedance", "dcline", "tcsc", "ward", "xward", "motor", "asymmetric_load", "asymmetric_sgen",
 )  # fmt: skip
 LEFT_OUT = ("storage", "shunt", "svc", "ssc", "controller")
-V_MIN_PU, V_MAX_PU = 0.9, 1.1
 CHARGE_POINTS = ("APLS", "HLS")
 """SimBench profiles of charge points, public and at home."""
 
@@ -53,10 +53,11 @@ def from_simbench(code: str, *, open_branches: Sequence[str] = ()) -> Case:
         import simbench
     except ImportError as error:
         raise InputError("from_simbench needs simbench: pip install 'amm-opt[simbench]'") from error
-    try:
-        net = simbench.get_simbench_net(code)
-    except (ValueError, KeyError, NotImplementedError) as error:
-        raise InputError(f"SimBench code {code!r}: {error}") from error
+    codes = [str(c) for c in simbench.collect_all_simbench_codes()]
+    if code not in codes:
+        near = ", ".join(difflib.get_close_matches(code, codes, 5, 0.0))
+        raise InputError(f"unknown SimBench code {code!r}; {len(codes)} are known, nearest: {near}")
+    net = simbench.get_simbench_net(code)
     return from_pandapower(net, name=code, open_branches=open_branches)
 
 

@@ -16,7 +16,7 @@ from amm_opt.cases import (
 )
 from amm_opt.errors import AmmOptError, InexactWarning, InputError, SolveError
 from amm_opt.market import Allocation, FairnessState, Mechanism, PriceCurve, State, deficits
-from amm_opt.network import BranchFlowSOCP, Feeder, LinDistFlow
+from amm_opt.network import ACNetwork, BranchFlowSOCP, Feeder, LinDistFlow
 from amm_opt.simulate import Run, load_run, simulate, verify
 from amm_opt.solve import DIRECTIONS, Injection, Leximin, Program, Solution, Step
 from amm_opt.study import Comparison, compare, load_comparison
@@ -25,6 +25,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DIRECTIONS",
+    "ACNetwork",
     "Allocation",
     "AmmOptError",
     "BranchFlowSOCP",

@@ -1,24 +1,42 @@
 """Compare how scarce distribution-network capacity is shared: envelopes, markets and fairness over time."""
 
-from amm_opt.cases import Case, Scenario, Window, from_tables, load_case, save_case
-from amm_opt.errors import AmmOptError, InputError, SolveError
+from amm_opt.cases import (
+    Case,
+    Households,
+    ImportReport,
+    Scenario,
+    Window,
+    from_matpower,
+    from_pandapower,
+    from_simbench,
+    from_tables,
+    load_case,
+    read_ausgrid,
+    save_case,
+)
+from amm_opt.errors import AmmOptError, InexactWarning, InputError, SolveError
 from amm_opt.market import Allocation, FairnessState, Mechanism, PriceCurve, State, deficits
-from amm_opt.network import Feeder, LinDistFlow
+from amm_opt.network import ACNetwork, BranchFlowSOCP, Feeder, LinDistFlow
 from amm_opt.simulate import Run, load_run, simulate, verify
 from amm_opt.solve import DIRECTIONS, HorizonProgram, Injection, Leximin, Program, Solution, Step
-from amm_opt.study import Comparison, compare
+from amm_opt.study import Comparison, compare, load_comparison
 
 __version__ = "0.1.0"
 
 __all__ = [
     "DIRECTIONS",
+    "ACNetwork",
     "Allocation",
     "AmmOptError",
+    "BranchFlowSOCP",
     "Case",
     "Comparison",
     "FairnessState",
     "Feeder",
     "HorizonProgram",
+    "Households",
+    "ImportReport",
+    "InexactWarning",
     "Injection",
     "InputError",
     "Leximin",
@@ -35,9 +53,14 @@ __all__ = [
     "Window",
     "compare",
     "deficits",
+    "from_matpower",
+    "from_pandapower",
+    "from_simbench",
     "from_tables",
     "load_case",
+    "load_comparison",
     "load_run",
+    "read_ausgrid",
     "save_case",
     "simulate",
     "verify",

@@ -32,6 +32,10 @@ class SolveError(AmmOptError):
     """No solver found an allocation that passes the audit."""
 
 
+class InexactWarning(UserWarning):
+    """A relaxed network model was not exact: its solution has losses that no network has."""
+
+
 def unknown(kind: str, name: str, valid: Sequence[str]) -> InputError:
     """One sentence that names the unknown thing and the valid choices."""
     return InputError(f"unknown {kind} {name!r}; valid choices: {', '.join(sorted(valid))}")

@@ -112,7 +112,7 @@ def verdict(table: pd.DataFrame, months: dict[str, pd.DataFrame]) -> list[str]:
         f"- Greedy DOE leaves {gap:+.2f} % more unserved than equal DOE (paper: nearly identical).",
         f"- The AMM is ahead of every DOE variant in the lower Jain index at the end of {len(ahead)} of"
         f" {len(lower['amm'])} months (paper: from month 6 on).",
-        "- FOT and FUH know the requests of their whole window beforehand; they and FET give no price, as in the paper.",
+        "- FOT and FUH know the requests of their window beforehand; FET, FOT and FUH give no price, as in the paper.",
     ]
 
 

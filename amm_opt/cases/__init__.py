@@ -1,6 +1,29 @@
-"""Cases: a feeder with participants, profiles and a scenario."""
+"""Cases: a feeder with participants, profiles and a scenario; importers make them from files of other tools."""
 
 from amm_opt.cases.case import Case, Scenario, Window
 from amm_opt.cases.folder import as_case, from_tables, load_case, save_case, shipped_cases
+from amm_opt.cases.importers import (
+    Households,
+    ImportReport,
+    from_matpower,
+    from_pandapower,
+    from_simbench,
+    read_ausgrid,
+)
 
-__all__ = ["Case", "Scenario", "Window", "as_case", "from_tables", "load_case", "save_case", "shipped_cases"]
+__all__ = [
+    "Case",
+    "Households",
+    "ImportReport",
+    "Scenario",
+    "Window",
+    "as_case",
+    "from_matpower",
+    "from_pandapower",
+    "from_simbench",
+    "from_tables",
+    "load_case",
+    "read_ausgrid",
+    "save_case",
+    "shipped_cases",
+]

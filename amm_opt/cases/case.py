@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from amm_opt.cases.profiles import Profiles
 from amm_opt.errors import InputError, unknown
 from amm_opt.network import Feeder
+
+if TYPE_CHECKING:
+    from amm_opt.cases.importers.report import ImportReport
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
@@ -118,7 +121,7 @@ class Case:
     """Feeder + participants + profiles + scenario; build one with ``load_case`` or ``from_tables``.
 
     ``participants`` has one row per connection point with the columns of the folder schema, defaults filled in.
-    ``source`` is what ``load_case`` read it from, empty for a case made in memory.
+    ``source`` is what ``load_case`` read it from, empty for a case made in memory; ``report`` what an importer did.
     """
 
     name: str
@@ -131,6 +134,7 @@ class Case:
     attribution: str = ""
     timezone: str = ""
     source: str = ""
+    report: ImportReport | None = None
 
     @property
     def n_participants(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +22,14 @@ def deficits(step: Step, window: Window) -> FloatArray:
     For a limited quantity c, headroom H is its limit minus what inflexible load uses and U what the net of all
     requests would use on top; its deficit is clip(1 - H/U, 0, 1) where U > 0: the fraction of the requested use that
     c cannot host. A participant inherits the tightest limit, weighted by its own sensitivity relative to that of the
-    most sensitive participant; a side of a limit counts for the direction that presses on it. (Ours.)
+    most sensitive participant; a side of a limit counts for the direction that presses on it. (Ours.) On a conic
+    network model the limited quantities are those of LinDistFlow.
 
     Args:
         window: one interval, arrays of shape (n,).
     """
+    if step.conic:
+        step, window = step.linear, replace(window, usage=None)
     q = step.network.quantities
     alone, asked = step.usage(window)
     inherited = np.zeros((2, step.n))

@@ -1,7 +1,8 @@
 """Ground floor: the feeder and the network models."""
 
 from amm_opt.network.ac import ACNetwork, ACState
+from amm_opt.network.branch_flow import BranchFlowSOCP
 from amm_opt.network.feeder import POSITIVE_SEQUENCE, Feeder
 from amm_opt.network.lindistflow import LinDistFlow
 
-__all__ = ["POSITIVE_SEQUENCE", "ACNetwork", "ACState", "Feeder", "LinDistFlow"]
+__all__ = ["POSITIVE_SEQUENCE", "ACNetwork", "ACState", "BranchFlowSOCP", "Feeder", "LinDistFlow"]

@@ -12,11 +12,12 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from amm_opt.cases import Case, as_case
-from amm_opt.errors import InputError, unknown
+from amm_opt.errors import InexactWarning, InputError, unknown
 from amm_opt.market import Mechanism, State
 from amm_opt.registry import as_mechanism, network_model
 from amm_opt.simulate.ac import verify
@@ -99,8 +100,12 @@ def simulate(
             stacklevel=2,
         )
     summary = total.metrics.summary(case, seconds, len(total.failed), len(total.fallback))
-    if ac == SECURE or roll.forecast is not None:
-        summary["repaired_steps"] = len(total.repaired)
+    if ac == SECURE or roll.forecast is not None or job.step.conic:
+        summary["repaired_steps"] = len(set(total.repaired))
+    if job.step.conic:
+        summary["inexact_steps"] = len(total.inexact)
+        summary["worst_gap"] = 0.0 if total.gap is None else float(total.gap.max())
+        _warn_inexact(case, mechanism, total)
     run = Run(
         case=case,
         mechanism=mechanism,
@@ -115,8 +120,23 @@ def simulate(
         fallback_steps=tuple(total.fallback),
         audit=total.audit,
         store=store,
+        repaired_steps=tuple(sorted(set(total.repaired))),
+        inexact_steps=tuple(total.inexact),
+        gap=total.gap,
     )
     return verify(run) if ac else run
+
+
+def _warn_inexact(case: Case, mechanism: Mechanism[Any], total: Part) -> None:
+    if total.inexact and total.gap is not None:
+        branch = int(np.argmax(total.gap))
+        warnings.warn(
+            f"{mechanism}: the relaxed network model is inexact in {len(total.inexact)} intervals, first at"
+            f" {case.times[total.inexact[0]]}; the worst gap is {total.gap[branch]:.2g} of the rating squared, on"
+            f" branch {case.feeder.branch_names[branch]!r}. {len(set(total.repaired))} allocations were scaled back",
+            InexactWarning,
+            stacklevel=3,
+        )
 
 
 def check_ac(ac: str | None) -> None:

@@ -14,7 +14,7 @@ from amm_opt.errors import InputError, SolveError
 from amm_opt.market import Allocation, Mechanism, State
 from amm_opt.network import ACState
 from amm_opt.simulate.metrics import Metrics
-from amm_opt.simulate.secure import ACSecurity
+from amm_opt.simulate.secure import ACSecurity, scaled_back
 from amm_opt.simulate.store import Block
 from amm_opt.solve.audit import Audit
 from amm_opt.solve.program import HorizonProgram, Program, Solution, Step
@@ -28,13 +28,17 @@ AnyProgram = Program | HorizonProgram
 REQUEST_SLACK = 1e-5
 """How far outside its request a solver may leave an allocation, relative to the request or 1 kW."""
 
+EXACT_GAP = 1e-5
+"""A relaxed network model counts as exact where its gap, as a fraction of the rating squared, is at most this."""
+
 
 @dataclass
 class Part:
     """What one chunk of intervals came to, but for its allocations.
 
     ``failed`` gives the reason by interval, ``fallback`` the intervals solved by another solver than the first choice,
-    ``repaired`` those whose allocation was scaled back, ``used`` how often each solver solved.
+    ``repaired`` those whose allocation was scaled back, ``used`` how often each solver solved. On a conic network model
+    ``gap`` is the worst relaxation gap of each branch and ``inexact`` the intervals with one above EXACT_GAP.
     """
 
     state: State
@@ -42,6 +46,8 @@ class Part:
     failed: dict[int, str] = field(default_factory=dict)
     fallback: list[int] = field(default_factory=list)
     repaired: list[int] = field(default_factory=list)
+    inexact: list[int] = field(default_factory=list)
+    gap: FloatArray | None = None
     used: dict[str, int] = field(default_factory=dict)
     audit: Audit | None = None
 
@@ -50,6 +56,11 @@ class Part:
         ordered = sorted((s for s in self.used if s != "-"), key=self.used.__getitem__, reverse=True)
         return "+".join(ordered).lower() or "-"
 
+    def widen(self, gap: FloatArray | None) -> None:
+        """Take the worse of two gaps at every branch."""
+        if gap is not None:
+            self.gap = gap if self.gap is None else np.maximum(self.gap, gap)
+
     def merge(self, other: Part) -> None:
         """Add the totals of a later chunk."""
         self.state = other.state
@@ -57,6 +68,8 @@ class Part:
         self.failed.update(other.failed)
         self.fallback.extend(other.fallback)
         self.repaired.extend(other.repaired)
+        self.inexact.extend(other.inexact)
+        self.widen(other.gap)
         for solver, count in other.used.items():
             self.used[solver] = self.used.get(solver, 0) + count
         if other.audit is not None:
@@ -161,8 +174,8 @@ class Job:
                 return solution
 
             cleared = self.mechanism.clear(self.step, solve_program, part.state, interval)
-            settled = self.mechanism.settle(self.step, cleared, interval)
-            return self.audited(settled, interval, (lower, upper))
+            settled = self.inside(self.mechanism.settle(self.step, cleared, interval), interval)
+            return self.audited(part, settled, interval, (lower, upper))
 
         try:
             if self._security is None or alone is None:
@@ -184,23 +197,39 @@ class Job:
             part.used[solution.solver] = part.used.get(solution.solver, 0) + 1
             if solution.audit is not None:
                 part.audit = solution.audit.worst(part.audit)
+            part.widen(solution.gap)
+        if any(s.gap is not None and s.gap.max() > EXACT_GAP for s in solved):
+            part.inexact.append(start)
         if any(s.fallback for s in solved):
             part.fallback.append(start)
 
-    def audited(
-        self, a: Allocation, interval: Window, limits: tuple[FloatArray, FloatArray] | None = None
-    ) -> Allocation:
-        """The allocation clipped to its requests within solver tolerance, or SolveError where it breaks a limit."""
-        lower, upper = limits or self.step.limits(interval)
+    def inside(self, a: Allocation, interval: Window) -> Allocation:
+        """The allocation clipped to its requests, or SolveError where it is outside by more than solver tolerance."""
         clipped = []
         for power, request in ((a.import_kw, interval.import_request_kw), (a.export_kw, interval.export_request_kw)):
             inside = np.clip(power, 0.0, request)
             if not np.all(np.abs(inside - power) <= REQUEST_SLACK * np.maximum(1.0, request)):
                 raise SolveError(f"interval {interval.times[0]}: an allocation is outside its request")
             clipped.append(inside)
-        if self.mechanism.enforces_limits:
-            u = self.step.quantities(interval, clipped[0], clipped[1])
-            slack = 2.0 * self.step.network.quantities.tolerance
-            if np.any((u > upper + slack) | (u < lower - slack)):
-                raise SolveError(f"interval {interval.times[0]}: an allocation breaks a network limit")
-        return Allocation(clipped[0], clipped[1], a.import_price, a.export_price)
+        return replace(a, import_kw=clipped[0], export_kw=clipped[1])
+
+    def audited(self, part: Part, a: Allocation, interval: Window, limits: tuple[FloatArray, FloatArray]) -> Allocation:
+        """The allocation where it keeps every limit; else SolveError.
+
+        What an inexact relaxation promised too much is scaled back to what exact branch flow hosts.
+        """
+        if not self.mechanism.enforces_limits:
+            return a
+        lower, upper = limits
+        slack = 2.0 * self.step.network.quantities.tolerance
+
+        def hosted(import_kw: FloatArray, export_kw: FloatArray) -> bool:
+            u = self.step.quantities(interval, import_kw, export_kw)
+            return bool(np.all((u <= upper + slack) & (u >= lower - slack)))
+
+        if hosted(a.import_kw, a.export_kw):
+            return a
+        if not self.step.conic:
+            raise SolveError(f"interval {interval.times[0]}: an allocation breaks a network limit")
+        part.repaired.append(interval.start)
+        return scaled_back(a, hosted)

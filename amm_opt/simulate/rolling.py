@@ -193,7 +193,11 @@ class RollingJob(Job):
         cleared = self.mechanism.clear(self.step, solve_program, part.state, window)
         allocation = self.mechanism.settle(self.step, cleared, window)
         pieces = [slice(a, a + CHECKED) for a in range(0, window.n_steps, CHECKED)]
-        checked = [self.audited(allocation.part(piece), window.part(piece)) for piece in pieces]
+        checked = []
+        for piece in pieces:
+            part_of = window.part(piece)
+            settled = self.inside(allocation.part(piece), part_of)
+            checked.append(self.audited(part, settled, part_of, self.step.limits(part_of)))
         self.record(part, solved, window.start)
         return Allocation.joined(checked)
 

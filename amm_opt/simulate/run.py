@@ -51,6 +51,10 @@ class Run:
         fallback_steps: intervals solved by another solver than the first choice.
         audit: the worst residuals and duality gap of all solves; None where nothing was solved.
         store: what holds the allocations, in memory or on disk.
+        repaired_steps: intervals whose allocation was scaled back to be hosted.
+        inexact_steps: intervals solved with an inexact relaxation (conic network models).
+        gap: (n_buses,) the worst relaxation gap at the branch that feeds each bus, ``l v - (P^2 + Q^2)`` as a fraction
+            of its rating squared; None on linear network models.
     """
 
     case: Case
@@ -66,6 +70,9 @@ class Run:
     fallback_steps: tuple[int, ...]
     audit: Audit | None
     store: RunStore
+    repaired_steps: tuple[int, ...] = ()
+    inexact_steps: tuple[int, ...] = ()
+    gap: FloatArray | None = None
 
     def __repr__(self) -> str:
         span = f"{self.times[0]} to {self.times[-1]}"
@@ -146,6 +153,9 @@ class Run:
             "summary": {str(k): None if np.isnan(v) else float(v) for k, v in self.summary.items()},
             "failed_steps": {str(k): reason for k, reason in self.failed_steps.items()},
             "fallback_steps": list(self.fallback_steps),
+            "repaired_steps": list(self.repaired_steps),
+            "inexact_steps": list(self.inexact_steps),
+            "gap": None if self.gap is None else self.gap.tolist(),
             "audit": None if self.audit is None else asdict(self.audit),
         }
         draft = folder / "run.json.part"
@@ -195,6 +205,9 @@ def load_run(folder: str | Path) -> Run:
             fallback_steps=tuple(document["fallback_steps"]),
             audit=None if audit is None else Audit(**audit),
             store=store,
+            repaired_steps=tuple(document["repaired_steps"]),
+            inexact_steps=tuple(document["inexact_steps"]),
+            gap=None if document["gap"] is None else np.array(document["gap"], dtype=float),
         )
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path / DOCUMENT} is damaged: {type(error).__name__}: {error}") from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,7 +135,10 @@ class ACSecurity:
             return accepted, False
         if allocation is None:
             raise SolveError(f"interval {window.times[0]}: no answer within tightened limits")
-        return self._scaled_back(window, allocation, alone), True
+        return scaled_back(allocation, partial(self._proven, window, alone)), True
+
+    def _proven(self, window: Window, alone: ACState, import_kw: FloatArray, export_kw: FloatArray) -> bool:
+        return bool(self._hosted(self._flow(window.inflexible_kw, import_kw, export_kw), alone))
 
     def _ends(self, state: ACState) -> tuple[FloatArray, FloatArray]:
         """Limited quantities on AC: the lower and the higher of both ends of every branch."""
@@ -167,13 +171,17 @@ class ACSecurity:
         freed_down = (u <= lower + slack) & (used.down - self._margins.down > slack)
         return not bool(np.any(freed_up | freed_down))
 
-    def _scaled_back(self, window: Window, a: Allocation, alone: ACState) -> Allocation:
-        """The largest share of the allocation, found by bisection, that power flow proves to be hosted."""
-        low, high = 0.0, 1.0
-        for _ in range(HALVINGS):
-            share = (low + high) / 2
-            if self._hosted(self._flow(window.inflexible_kw, share * a.import_kw, share * a.export_kw), alone):
-                low = share
-            else:
-                high = share
-        return replace(a, import_kw=low * a.import_kw, export_kw=low * a.export_kw)
+
+def scaled_back(a: Allocation, hosted: Callable[[FloatArray, FloatArray], bool]) -> Allocation:
+    """The allocation times the largest factor, found by bisection, for which ``hosted(import_kw, export_kw)`` holds.
+
+    The factor is below 1, and 0 where nothing else is found.
+    """
+    low, high = 0.0, 1.0
+    for _ in range(HALVINGS):
+        share = (low + high) / 2
+        if hosted(share * a.import_kw, share * a.export_kw):
+            low = share
+        else:
+            high = share
+    return replace(a, import_kw=low * a.import_kw, export_kw=low * a.export_kw)

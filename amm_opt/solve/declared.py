@@ -15,22 +15,44 @@ from numpy.typing import NDArray
 
 from amm_opt.cases import Window
 from amm_opt.errors import InputError
+from amm_opt.solve.conic import relaxation_gap
 from amm_opt.solve.program import Leximin, Program, Solution, Step
-from amm_opt.solve.solvers import SETTINGS
+from amm_opt.solve.solvers import CONIC_SETTINGS, SETTINGS
 
 FloatArray = NDArray[np.float64]
 
 
 class DeclaredProgram:
-    """One program on one network, built once."""
+    """One program on one network, built once.
 
-    def __init__(self, program: Program, step: Step, own: Mapping[str, cp.Parameter]) -> None:
+    Args:
+        loss_weight: see ``ConicProgram``; without effect on linear network models.
+    """
+
+    def __init__(self, program: Program, step: Step, own: Mapping[str, cp.Parameter], loss_weight: float = 0.0) -> None:
+        self._loss_weight = loss_weight
         self._program, self._step, self._own = program, step, own
         m = len(step.network.quantities.lower)
         self._lower, self._upper = cp.Parameter(m, name="lower"), cp.Parameter(m, name="upper")
         self._power = [step.bus_power(injection) for injection in program.injections]
-        network = [c for p, q in self._power for c in step.network.constraints(p, q, self._lower, self._upper)]
-        self._problem = cp.Problem(program.objective, [*program.constraints, *network])
+        self._relaxed: list[Any] = []
+        if step.conic:
+            self._relaxed = [step.network.relaxation(p, q, self._lower, self._upper) for p, q in self._power]
+            network = [c for relaxed in self._relaxed for c in relaxed.constraints]
+        else:
+            network = [c for p, q in self._power for c in step.network.constraints(p, q, self._lower, self._upper)]
+        self._problem = cp.Problem(self._objective(), [*program.constraints, *network])
+
+    def _objective(self) -> cp.Minimize | cp.Maximize:
+        """The program's, with the least losses among equals on a conic network model."""
+        objective = self._program.objective
+        assert not isinstance(objective, Leximin)
+        if not self._relaxed:
+            return objective
+        loss = self._loss_weight * sum(relaxed.loss_kw for relaxed in self._relaxed)
+        if isinstance(objective, cp.Maximize):
+            return cp.Maximize(objective.expr - loss)
+        return cp.Minimize(objective.expr + loss)
 
     def solve(
         self, solver: str, values: Mapping[str, Any], window: Window, lower: FloatArray, upper: FloatArray
@@ -46,30 +68,37 @@ class DeclaredProgram:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)
-                self._problem.solve(solver=solver, **SETTINGS.get(solver, {}))
+                self._problem.solve(solver=solver, **(CONIC_SETTINGS if self._relaxed else SETTINGS).get(solver, {}))
         except (cp.error.SolverError, ValueError) as error:
             return str(error)
-        if self._problem.status != cp.OPTIMAL:
+        good = (cp.OPTIMAL, cp.OPTIMAL_INACCURATE) if self._relaxed else (cp.OPTIMAL,)
+        if self._problem.status not in good:
             return str(self._problem.status)
-        return self._residual(lower, upper) or self._solution(solver)
+        return self._residual(lower, upper) or self._solution(solver, lower, upper)
 
     def _residual(self, lower: FloatArray, upper: FloatArray) -> str:
         """What the solution breaks, checked without the solver: the network by a sweep, own constraints by value."""
         q = self._step.network.quantities
-        for p, reactive in self._power:
+        for p, reactive in self._power if not self._relaxed else ():
             u = self._step.network.evaluate(p.value, reactive.value)
             if np.any((u > upper + q.tolerance) | (u < lower - q.tolerance)):
                 return "the solution breaks a network limit"
-        for constraint in self._program.constraints:
+        relaxed = [c for relaxed in self._relaxed for c in relaxed.constraints if not isinstance(c, cp.SOC)]
+        for constraint in [*self._program.constraints, *relaxed]:
             worst = float(np.max(constraint.violation(), initial=0.0))
             if worst > 1e-5:
                 return f"the solution breaks {constraint} by {worst:.2g}"
         return ""
 
-    def _solution(self, solver: str) -> Solution:
+    def _solution(self, solver: str, lower: FloatArray, upper: FloatArray) -> Solution:
         values = {name: np.asarray(e.value, dtype=float) for name, e in self._program.values.items()}
         duals = {name: np.asarray(c.dual_value, dtype=float) for name, c in self._program.duals.items()}
-        return Solution(values, duals, float(self._problem.value), solver)
+        gap, objective = None, self._program.objective
+        assert not isinstance(objective, Leximin)
+        if self._relaxed:
+            given = [(p.value, q.value) for p, q in self._power]
+            gap = relaxation_gap(self._step, given, [r.unknowns.value for r in self._relaxed], (lower, upper))
+        return Solution(values, duals, float(objective.value), solver, gap=gap)
 
 
 def check_program(program: Program, step: Step) -> dict[str, cp.Parameter]:

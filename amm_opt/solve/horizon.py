@@ -73,13 +73,15 @@ class HorizonForm:
     """A horizon program on one linear network.
 
     Raises:
-        InputError: where a part of the program is not DPP, linear or quadratic, or a total or store names an unknown
-            value.
+        InputError: where a part of the program is not DPP, linear or quadratic, a total or store names an unknown
+            value, or the network model is conic.
     """
 
     reason = ""
 
     def __init__(self, program: HorizonProgram, step: Step) -> None:
+        if step.conic:
+            raise InputError(f"programs over a horizon need a linear network model, and {step.network.name} is conic")
         self._program, self._step = program, step
         coupling = program.coupling
         self._own = (check_program(program.interval, step), check_program(coupling, step))

@@ -28,6 +28,9 @@ BLOCKED = 1e-6
 """A multiplier above this (they sum to 1) means that the level is blocked."""
 HOLD_BACK = 1e-8
 """Held levels stay this fraction below what was reached, so that the next stage is feasible."""
+COUPLED = (1e-2, 2e-3)
+"""The two with losses, through which every level presses on every limit a little: raising one lowers another by a hair.
+Strictly, the second stage could then raise nothing."""
 SAME = 1e-12
 
 
@@ -47,18 +50,25 @@ def stage_program(program: AnyProgram) -> AnyProgram:
     )
 
 
-def solve_stages(solve: Callable[[Mapping[str, Any]], Solution | str], size: int) -> Solution | str:
-    """Run the stages; ``solve(values)`` solves one or says why not."""
+def solve_stages(
+    solve: Callable[[Mapping[str, Any]], Solution | str], size: int, coupled: bool = False
+) -> Solution | str:
+    """Run the stages; ``solve(values)`` solves one or says why not.
+
+    Args:
+        coupled: whether losses couple all levels; the answer is then leximin to a tolerance of 0.2 %.
+    """
+    least, hold_back = COUPLED if coupled else (BLOCKED, HOLD_BACK)
     rising, held = np.ones(size, dtype=bool), np.zeros(size)
     while True:
         answer = solve({"leximin_rising": rising.astype(float), "leximin_held": held})
         if isinstance(answer, str):
             return answer
         t = float(answer["leximin_t"])
-        blocked = rising & (np.abs(answer.duals["leximin_at_least"]) > BLOCKED)
+        blocked = rising & (np.abs(answer.duals["leximin_at_least"]) > least)
         if not blocked.any() or not (rising & ~blocked).any():
             return replace(answer, objective=float(np.min(answer["leximin_level"])))
-        held = np.where(blocked, t - HOLD_BACK * max(1.0, abs(t)), held)
+        held = np.where(blocked, t - hold_back * max(1.0, abs(t)), held)
         rising &= ~blocked
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import cvxpy as cp
 import numpy as np
@@ -91,7 +92,10 @@ class HorizonProgram:
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """Numbers of a solved program: named values and duals, objective, which solver found it, and its audit."""
+    """Numbers of a solved program: named values and duals, objective, which solver found it, and its audit.
+
+    ``gap``: on a conic network model, (n_buses,) how far each branch's relaxation is from being exact.
+    """
 
     values: Mapping[str, FloatArray]
     duals: Mapping[str, FloatArray]
@@ -99,6 +103,7 @@ class Solution:
     solver: str
     audit: Audit | None = None
     fallback: bool = False
+    gap: FloatArray | None = None
 
     def __getitem__(self, name: str) -> FloatArray:
         return self.values[name]
@@ -117,7 +122,17 @@ class Step:
     """
 
     case: Case
-    network: LinDistFlow
+    network: Any
+
+    @property
+    def conic(self) -> bool:
+        """Whether the network model is a conic relaxation instead of linear rows."""
+        return hasattr(self.network, "relaxation")
+
+    @cached_property
+    def linear(self) -> Step:
+        """The same step on linear rows, from which sensitivities are read: LinDistFlow's for a conic network model."""
+        return Step(self.case, LinDistFlow(self.case.feeder)) if self.conic else self
 
     @property
     def n(self) -> int:
@@ -189,4 +204,5 @@ class Step:
 
     def quantities(self, window: Window, import_kw: FloatArray | float, export_kw: FloatArray | float) -> FloatArray:
         """Every limited quantity with the given flexible powers on top of inflexible load, (..., m)."""
-        return self.network.evaluate(*self.case.bus_injections(window.inflexible_kw, import_kw, export_kw))
+        p_kw, q_kvar = self.case.bus_injections(window.inflexible_kw, import_kw, export_kw)
+        return np.asarray(self.network.evaluate(p_kw, q_kvar))

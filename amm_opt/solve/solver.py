@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from amm_opt.cases import Window
 from amm_opt.errors import SolveError
 from amm_opt.solve.compiled import NotCompilableError
+from amm_opt.solve.conic import ConicProgram
 from amm_opt.solve.declared import DeclaredProgram, check_program, check_values
 from amm_opt.solve.horizon import HorizonForm
 from amm_opt.solve.lazy import LazyProgram
@@ -30,8 +31,8 @@ STAGES_DEFAULT = "CLARABEL"
 class ProgramSolver:
     """Solves a program interval by interval.
 
-    Linear and quadratic programs are solved in compiled form with lazy network rows, other convex programs as
-    declared.
+    Linear and quadratic programs on linear network models are solved in compiled form with lazy network rows, other
+    convex programs as declared.
 
     Args:
         solvers: what to try in order; None stands for the choice by capability.
@@ -48,11 +49,15 @@ class ProgramSolver:
         self._own = check_program(program, step) if isinstance(program, Program) else {}
         self._levels = program.objective.level.size if isinstance(program.objective, Leximin) else 0
         self._filled: _Form | None = None
+        self._coupled = step.conic
         if self._levels:
-            if self._solvers[0] is None and isinstance(program, Program) and only_levels(program):
+            if self._solvers[0] is None and isinstance(program, Program) and only_levels(program) and not step.conic:
                 self._filled = _Form(numeric_program(program), step)
             program = stage_program(program)
-        self._form = _Form(program, step) if isinstance(program, Program) else HorizonForm(program, step)
+        if isinstance(program, HorizonProgram):
+            self._form: _Form | HorizonForm = HorizonForm(program, step)
+        else:
+            self._form = _Form(program, step, staged=bool(self._levels))
         self.reason = self._form.reason
         require(self._solvers[0], self._form.needs)
 
@@ -88,7 +93,7 @@ class ProgramSolver:
         failures = []
         for position, name in enumerate(self._solvers):
             if self._levels:
-                answer = solve_stages(partial(self._stage, name, values, interval), self._levels)
+                answer = solve_stages(partial(self._stage, name, values, interval), self._levels, self._coupled)
             else:
                 answer = self._form.solve(name, values, *interval)
             if isinstance(answer, Solution):
@@ -105,20 +110,29 @@ class ProgramSolver:
 
 
 class _Form:
-    """A program in the form that it can be solved in: compiled, or else as declared."""
+    """A program in the form that it can be solved in: compiled, or else as declared.
 
-    def __init__(self, program: Program, step: Step) -> None:
+    A stage of a leximin program (``staged``) has no weight on losses, whose price would be taken for a level's limit.
+    """
+
+    def __init__(self, program: Program, step: Step, staged: bool = False) -> None:
+        self._loss_weight = step.network.loss_weight if step.conic and not staged else 0.0
         self._program, self._step = program, step
         self._own = check_program(program, step)
         self._declared: DeclaredProgram | None = None
         self._lazy: LazyProgram | None = None
         self.reason = ""
+        self._conic: ConicProgram | None = None
         try:
+            if step.conic:
+                self.reason, self.needs = f"network model {step.network.name} is conic", frozenset({"socp"})
+                self._conic = ConicProgram(program, step, self._own, self._loss_weight)
+                return
             self._lazy = LazyProgram(program, step, self._own)
             self.needs = frozenset({"qp" if self._lazy.quadratic else "lp"})
         except NotCompilableError as error:
             self.reason = str(error)
-            self.needs = error.needs
+            self.needs = error.needs | ({"socp"} if step.conic else frozenset())
 
     def reset(self) -> None:
         """Forget the last intervals."""
@@ -132,8 +146,10 @@ class _Form:
         """The solution, or why there is none."""
         if self._lazy is not None:
             return self._lazy.solve(solver, values, window, lower, upper)
+        if self._conic is not None and solver in (None, DECLARED_DEFAULT):
+            return self._conic.solve(values, window, lower, upper)
         if self._declared is None:
-            self._declared = DeclaredProgram(self._program, self._step, self._own)
+            self._declared = DeclaredProgram(self._program, self._step, self._own, self._loss_weight)
         name = DECLARED_DEFAULT if solver is None else solver
         if not isinstance(name, str):
             return f"only compiled programs, and this one is not: {self.reason}"

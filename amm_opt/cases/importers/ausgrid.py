@@ -1,0 +1,130 @@
+"""Household profiles in the layout of Ausgrid's solar home data: one row per customer, category and day."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from amm_opt.cases.importers.report import ImportReport
+from amm_opt.errors import InputError, shorten
+
+CATEGORIES = {"GC": "inflexible", "CL": "import", "GG": "export"}
+"""General consumption, controlled load and gross generation, and what they are here."""
+KEYS = ("Customer", "Consumption Category", "date")
+HALF_HOURS = [*[f"{h}:{m:02d}" for h in range(24) for m in (0, 30)][1:], "0:00"]
+"""Column names: the end of each half-hour."""
+
+
+@dataclass(frozen=True, eq=False)
+class Households:
+    """Measured half-hours of customers, as profiles of a case.
+
+    Attributes:
+        profiles: ``time`` and one column in kW per customer and category, such as ``12-GC``: the table that
+            ``from_tables`` takes.
+        customers: their numbers, ascending.
+    """
+
+    profiles: pd.DataFrame
+    customers: tuple[int, ...]
+    report: ImportReport = field(default_factory=ImportReport)
+
+    def series(self, participants: Mapping[str, int] | Sequence[str]) -> pd.DataFrame:
+        """The ``series`` table that gives participants the profiles of customers.
+
+        Args:
+            participants: customer of each participant; or participants, who get the customers in turn.
+
+        Raises:
+            InputError: unknown customers.
+        """
+        if not isinstance(participants, Mapping):
+            count = len(self.customers)
+            participants = {name: self.customers[i % count] for i, name in enumerate(participants)}
+        if unknown := sorted({str(c) for c in participants.values() if c not in self.customers}):
+            raise InputError(f"no customer {shorten(unknown)}; there are {shorten(self.customers)}")
+        rows = [
+            (name, quantity, f"{customer}-{category}", 1.0)
+            for name, customer in participants.items()
+            for category, quantity in CATEGORIES.items()
+            if f"{customer}-{category}" in self.profiles
+        ]
+        return pd.DataFrame(rows, columns=["participant", "quantity", "profile", "scale_kw"])
+
+
+def read_ausgrid(path: str | Path, customers: Sequence[int] | None = None) -> Households:
+    """Read half-hourly household data in Ausgrid's solar home layout (columns GC, GG, CL; kWh per half-hour).
+
+    The header may stand below a title line. General consumption becomes inflexible load, controlled load a flexible
+    import request, gross generation an export request.
+
+    Args:
+        path: the CSV file.
+        customers: which to keep; all by default.
+
+    Raises:
+        InputError: missing columns, unknown categories, customers or dates, values that are no numbers or negative, or
+            customers without every day of the file; all at once.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path} not found")
+    with path.open(encoding="utf-8-sig") as file:
+        lines = [line.split(",")[0].strip() for _, line in zip(range(5), file, strict=False)]
+    if "Customer" not in lines:
+        raise InputError(f"{path}: no header that starts with 'Customer' in the first lines")
+    table = pd.read_csv(path, skiprows=lines.index("Customer"), encoding="utf-8-sig", skipinitialspace=True)
+    table.columns = [str(c).strip() for c in table.columns]
+    if missing := [c for c in (*KEYS, *HALF_HOURS) if c not in table]:
+        raise InputError(f"{path}: missing columns {shorten(missing)}")
+    return _households(table, customers, str(path))
+
+
+def _households(table: pd.DataFrame, customers: Sequence[int] | None, subject: str) -> Households:
+    report, problems = ImportReport(), []
+    if customers is not None:
+        absent = sorted(set(customers) - set(table["Customer"]))
+        problems += [f"no customer {c}" for c in absent]
+        table = table[table["Customer"].isin(list(customers))]
+    known = table["Consumption Category"].isin(list(CATEGORIES))
+    problems += [f"unknown category {c!r}" for c in sorted(set(table["Consumption Category"][~known].astype(str)))]
+    day = pd.to_datetime(table["date"], dayfirst=True, format="mixed", errors="coerce")
+    problems += [f"{d!r} is not a date" for d in sorted(set(table["date"][day.isna()].astype(str)))[:5]]
+    kwh = table[HALF_HOURS].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
+    if bad := int(np.isnan(kwh).sum()):
+        problems.append(f"{bad} half-hours are empty or no numbers")
+    if negative := int((kwh < 0).sum()):
+        problems.append(f"{negative} half-hours are negative")
+    if problems or len(table) == 0:
+        raise InputError(problems or ["no rows"], subject=subject)
+    first = day.min()
+    days = int((day.max() - first) / pd.Timedelta(days=1)) + 1
+    place = ((day - first) / pd.Timedelta(days=1)).to_numpy().astype(int)
+    columns: dict[str, np.ndarray] = {}
+    for (customer, category), rows in (
+        table.reset_index(drop=True).groupby(["Customer", "Consumption Category"]).indices.items()
+    ):
+        own = place[rows]
+        if len(set(own)) != len(own):
+            problems.append(f"customer {customer}: two rows of {category} for one day")
+        elif len(own) < days and category != "CL":
+            problems.append(f"customer {customer}: {category} has {len(own)} of {days} days")
+        values = np.zeros((days, len(HALF_HOURS)))
+        values[own] = 2.0 * kwh[rows]
+        columns[f"{customer}-{category}"] = values.ravel()
+    if problems:
+        raise InputError(problems, subject=subject)
+    times = pd.date_range(first, periods=48 * days, freq="30min")
+    numbers = tuple(sorted({int(c) for c in table["Customer"]}))
+    report.read.update({"customers": len(numbers), "profiles": len(columns), "days": days})
+    report.assumed.append("a column's time is the end of its half-hour; every day has 48, in standard time")
+    report.assumed.append("controlled load is flexible; days without a row of it have none")
+    if "Row Quality" in table and table["Row Quality"].notna().any():
+        report.assumed.append(
+            f"{int(table['Row Quality'].notna().sum())} rows with a quality mark are used as they are"
+        )
+    return Households(pd.DataFrame({"time": times, **columns}), numbers, report)

@@ -1,0 +1,196 @@
+"""What every importer ends in: tables of another tool's network, made radial and turned into a case."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+
+from amm_opt.cases.case import Case
+from amm_opt.cases.folder import from_tables
+from amm_opt.cases.importers.report import ImportReport
+from amm_opt.errors import InputError, shorten
+
+ELEMENT_COLUMNS = ["bus", "quantity", "p_kw", "q_kvar", "profile"]
+LEAST_POWER_FACTOR = 0.1
+V_MIN_PU, V_MAX_PU = 0.9, 1.1
+CONSTANT = "constant"
+SNAPSHOT_MINUTES = 30
+
+
+@dataclass
+class Draft:
+    """A network as it was read.
+
+    Attributes:
+        buses, branches: as in the case folder; ``closed`` says which branches are in service.
+        elements: one row per load or plant: ``bus``, ``quantity`` (inflexible, import or export), ``p_kw``, ``q_kvar``
+            (drawn by loads, injected by exports) and ``profile``, empty for a constant one.
+        profiles: a ``time`` column and per-unit columns; None for a snapshot.
+    """
+
+    name: str
+    buses: pd.DataFrame
+    branches: pd.DataFrame
+    elements: pd.DataFrame
+    profiles: pd.DataFrame | None = None
+    report: ImportReport = field(default_factory=ImportReport)
+
+    def case(self, open_branches: Sequence[str] = ()) -> Case:
+        """The case, with the named branches open as well.
+
+        Raises:
+            InputError: unknown branches; a meshed network, with the open points it could use.
+        """
+        branches = _opened(self.branches, open_branches, self.name)
+        buses, branches, elements = self._supplied(branches)
+        _check_radial(branches, self.name)
+        buses = self._with_source_band(buses)
+        buses = buses.assign(feeder=_lv_feeders(buses, branches, self.name))
+        profiles = self._profiles()
+        participants = _participants(elements, profiles, self.report)
+        series = pd.DataFrame(
+            {
+                "participant": elements["bus"],
+                "quantity": elements["quantity"],
+                "profile": elements["profile"].replace("", CONSTANT),
+                "scale_kw": elements["p_kw"],
+            }
+        )
+        used = ["time", *sorted(set(series["profile"]))]
+        made = from_tables(
+            name=self.name,
+            buses=buses,
+            branches=branches,
+            participants=participants,
+            profiles=profiles[used],
+            series=series[series["scale_kw"] != 0],
+        )
+        counts = {"buses": len(buses), "branches": len(branches), "participants": len(participants)}
+        self.report.read.update({**counts, "intervals": len(profiles)})
+        return replace(made, report=self.report)
+
+    def _with_source_band(self, buses: pd.DataFrame) -> pd.DataFrame:
+        """Other tools hold the source by a band without width; no limit is kept there, but a band must have one."""
+        held = buses["v_source_pu"].notna() & ~(buses["v_min_pu"] < buses["v_max_pu"])
+        if not held.any():
+            return buses
+        self.report.assumed.append(f"the source's voltage band is {V_MIN_PU} to {V_MAX_PU} pu; no limit is kept there")
+        return buses.assign(
+            v_min_pu=buses["v_min_pu"].where(~held, V_MIN_PU), v_max_pu=buses["v_max_pu"].where(~held, V_MAX_PU)
+        )
+
+    def _supplied(self, branches: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+        """Without what no closed path joins to the source."""
+        graph = _graph(branches)
+        graph.add_nodes_from(self.buses["name"])
+        source = self.buses["name"][self.buses["v_source_pu"].notna()].iloc[0]
+        inside = nx.node_connected_component(graph, source)
+        dead = self.buses["name"][~self.buses["name"].isin(inside)]
+        if len(dead):
+            self.report.left_out.append(f"{len(dead)} buses without supply: {shorten(dead)}")
+        both = branches["from_bus"].isin(inside) & branches["to_bus"].isin(inside)
+        lost = ~self.elements["bus"].isin(inside)
+        if lost.any():
+            self.report.left_out.append(f"{int(lost.sum())} loads and plants on them")
+        buses = self.buses[self.buses["name"].isin(inside)]
+        return buses.reset_index(drop=True), branches[both].reset_index(drop=True), self.elements[~lost]
+
+    def _profiles(self) -> pd.DataFrame:
+        if self.profiles is not None:
+            profiles = self.profiles
+        else:
+            times = pd.date_range("2030-01-01", periods=2, freq=f"{SNAPSHOT_MINUTES}min")
+            profiles = pd.DataFrame({"time": times})
+            self.report.assumed.append(
+                f"the snapshot lasts two intervals of {SNAPSHOT_MINUTES} minutes; ao.from_tables puts profiles on it"
+            )
+        return profiles.assign(**{CONSTANT: 1.0})
+
+
+def _graph(branches: pd.DataFrame) -> nx.MultiGraph[str]:
+    graph: nx.MultiGraph[str] = nx.MultiGraph()
+    closed = branches[branches["closed"].astype(bool)]
+    for name, start, stop in zip(closed["name"], closed["from_bus"], closed["to_bus"], strict=True):
+        graph.add_edge(start, stop, key=name)
+    return graph
+
+
+def _opened(branches: pd.DataFrame, names: Sequence[str], case: str) -> pd.DataFrame:
+    if unknown := sorted(set(names) - set(branches["name"])):
+        raise InputError([f"open_branches: no branch {name!r}" for name in unknown], subject=case)
+    return branches.assign(closed=branches["closed"].astype(bool) & ~branches["name"].isin(list(names)))
+
+
+def _check_radial(branches: pd.DataFrame, case: str) -> None:
+    """Stop at a mesh, and name for every loop the branches of which one must be open."""
+    graph = _graph(branches)
+    kind = dict(zip(branches["name"], branches["kind"], strict=True))
+    tree: nx.Graph[str] = nx.Graph()
+    closing: list[tuple[str, str, str]] = []
+    for start, stop, name in graph.edges(keys=True):
+        if start == stop or (start in tree and stop in tree and nx.has_path(tree, start, stop)):
+            closing.append((start, stop, name))
+        else:
+            tree.add_edge(start, stop, name=name)
+    problems = []
+    for start, stop, name in closing:
+        path = nx.shortest_path(tree, start, stop)
+        loop = [name, *(tree.edges[a, b]["name"] for a, b in itertools.pairwise(path))]
+        choices = [b for b in loop if kind[b] != "transformer"] or loop
+        problems.append(f"loop of {len(loop)} branches; open one of: {shorten(choices, 20)}")
+    if problems:
+        count = f"the network is meshed, and only radial ones can be used: give {len(problems)} open_branches"
+        raise InputError([count, *problems], subject=case)
+
+
+def _lv_feeders(buses: pd.DataFrame, branches: pd.DataFrame, case: str) -> list[str | None]:
+    """Name of the transformer that brings each LV bus down from above 1 kV; the case's where the source is LV."""
+    vn = dict(zip(buses["name"], buses["vn_kv"], strict=True))
+    source = buses["name"][buses["v_source_pu"].notna()].iloc[0]
+    graph = _graph(branches)
+    graph.add_node(source)
+    feeder: dict[str, str | None] = {source: case if vn[source] < 1.0 else None}
+    for above, below in nx.bfs_edges(graph, source):
+        name = next(iter(graph[above][below]))
+        feeder[below] = name if vn[below] < 1.0 <= vn[above] else feeder[above]
+    return [feeder[bus] for bus in buses["name"]]
+
+
+def _participants(elements: pd.DataFrame, profiles: pd.DataFrame, report: ImportReport) -> pd.DataFrame:
+    """One per bus with a load or a plant; its connection covers what its elements can draw or export at once."""
+    peak = profiles.drop(columns="time").abs().max()
+    most = elements["p_kw"].abs() * elements["profile"].replace("", CONSTANT).map(peak).astype(float)
+    table = pd.DataFrame({"name": sorted(set(elements["bus"]))})
+    table["bus"] = table["name"]
+    loose = 0.0
+    for quantity, column in (
+        ("inflexible", "power_factor"),
+        ("import", "power_factor_import"),
+        ("export", "power_factor_export"),
+    ):
+        own = elements[elements["quantity"] == quantity].groupby("bus")[["p_kw", "q_kvar"]].sum()
+        p, q = (table["name"].map(own[c]).fillna(0.0).to_numpy(dtype=float) for c in ("p_kw", "q_kvar"))
+        size = np.hypot(p, q)
+        factor = np.where(size > 0, np.abs(p) / np.where(size > 0, size, 1.0), 1.0)
+        cut = factor < LEAST_POWER_FACTOR
+        loose += float(np.abs(q[cut]).sum())
+        table[column] = np.where(cut, 1.0, factor) * np.where(q * p < 0, -1.0, 1.0)
+    for column, kinds in (
+        ("connection_import_kw", ("inflexible", "import")),
+        ("connection_export_kw", ("export",)),
+    ):
+        total = most[elements["quantity"].isin(kinds)].groupby(elements["bus"]).sum()
+        table[column] = table["name"].map(total).fillna(0.0)
+    generating = elements[(elements["quantity"] == "inflexible") & (elements["p_kw"] < 0)]
+    extra = most[generating.index].groupby(generating["bus"]).sum()
+    table["connection_export_kw"] += table["name"].map(extra).fillna(0.0)
+    report.assumed.append("connections cover the highest draw and output of the elements behind them")
+    report.assumed.append("one participant per bus; constant power factor, that of the sum of its elements")
+    if loose > 0:
+        report.left_out.append(f"{loose:.1f} kvar of elements without active power")
+    return table

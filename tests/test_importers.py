@@ -1,0 +1,358 @@
+"""Importers: nets of other tools become cases with the same voltages; what cannot be used is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import amm_opt as ao
+from amm_opt.cases.importers.ausgrid import HALF_HOURS
+from amm_opt.network import ACNetwork
+
+NAN = float("nan")
+
+MATPOWER = """function mpc = tiny
+%% a comment
+mpc.version = '2';
+mpc.baseMVA = 10;
+mpc.bus = [ % bus_i type Pd Qd Gs Bs area Vm Va baseKV zone Vmax Vmin
+    1 3 0    0    0 0 1 1 0 12.66 1 1.0 1.0;
+    2 1 0.10 0.06 0 0 1 1 0 12.66 1 1.1 0.9;
+    3 1 0.09 0.04 0 0.5 1 1 0 12.66 1 1.1 0.9;
+    4 2 0    0    0 0 1 1 0 0.4   1 1.1 0.9;
+];
+mpc.gen = [
+    1 0 0 10 -10 1.02 100 1 10 0;
+    4 0 0 0  0   1    100 1 0.05 0;
+];
+mpc.branch = [ % fbus tbus r x b rateA rateB rateC ratio angle status
+    1 2 0.0575 0.0293 0 5 0 0 0 0 1 -360 360;
+    2 3 0.3076 0.1567 0 0 0 0 0 0 1 -360 360;
+    3 4 0.4    2.0    0 0.1 0 0 0.975 0 1 -360 360;
+    4 4 0.1    0.1    0 0 0 0 0 0 0 -360 360;
+];
+"""
+
+
+def branch(case: ao.Case, name: str) -> tuple[complex, float, float]:
+    f = case.feeder
+    k = f.branch_names.index(name)
+    return complex(f.z_ohm[k][0, 0]), float(f.rating_kva[k]), float(f.tap[k])
+
+
+def test_matpower_numbers() -> None:
+    text = MATPOWER.replace("    4 4 0.1    0.1    0 0 0 0 0 0 0 -360 360;\n", "")
+    case = ao.from_matpower(text)
+    assert (case.name, case.feeder.v_source_pu, case.feeder.bus_names[0]) == ("tiny", 1.02, "bus 1")
+    z, rating, tap = branch(case, "branch 1")
+    assert z == pytest.approx((0.0575 + 0.0293j) * 12.66**2 / 10)
+    assert (rating, tap) == (5000.0, 1.0)
+    z, rating, tap = branch(case, "branch 3")
+    assert z == pytest.approx((0.4 + 2.0j) * 0.4**2 / 10)
+    assert (rating, tap) == (pytest.approx(100.0), 0.975)
+    w = case.window(0, 2).interval(0)
+    people = dict(zip(case.participant_names, range(3), strict=True))
+    assert w.inflexible_kw[people["bus 2"]] == pytest.approx(100.0)
+    assert w.export_request_kw[people["bus 4"]] == pytest.approx(50.0)
+    p, q = case.bus_injections(w.inflexible_kw, 0.0, 0.0)
+    assert (p.sum(), q.sum()) == (pytest.approx(-190.0), pytest.approx(-100.0))
+    text = str(case.report)
+    for said in ("4 buses", "1 branches without rateA", "0.5 Mvar at 1 pu", "two intervals"):
+        assert said in text
+    assert case.feeder.lv_feeders == ("branch 3",)
+
+
+def test_matpower_file_and_mapping(tmp_path: Path) -> None:
+    text = MATPOWER.replace("    4 4 0.1    0.1    0 0 0 0 0 0 0 -360 360;\n", "")
+    (tmp_path / "tiny.m").write_text(text)
+    from_file, from_text = ao.from_matpower(tmp_path / "tiny.m"), ao.from_matpower(text)
+    rows = {
+        key: np.array([[float(x) for x in r.split("%")[0].split()] for r in body.split("];")[0].split(";")[0:-1]])
+        for key, body in ((k, text.split(f"mpc.{k} = [")[1].split("\n", 1)[1]) for k in ("bus", "gen", "branch"))
+    }
+    from_mapping = ao.from_matpower({"baseMVA": 10.0, **rows}, name="tiny")
+    assert from_file.fingerprint == from_text.fingerprint == from_mapping.fingerprint
+
+
+def test_matpower_follows_the_units_of_distribution_cases() -> None:
+    """Ohm and kW with the conversion that MATPOWER's own distribution cases end with: the 33-bus feeder's losses."""
+    table = pd.read_csv(Path(__file__).parent / "data" / "ieee33.csv", comment="#")
+    lines = ["function mpc = case33", "mpc.baseMVA = 100;", "mpc.bus = ["]
+    for _, r in table.iterrows():
+        kind = 3 if r["bus"] == 1 else 1
+        lines.append(f"{int(r['bus'])} {kind} {r['load_kw']} {r['load_kvar']} 0 0 1 1 0 12.66 1 1.1 0.9;")
+    lines += ["];", "mpc.gen = [1 0 0 10 -10 1 100 1 10 0];", "mpc.branch = ["]
+    for _, r in table.iloc[1:].iterrows():
+        lines.append(f"{int(r['from_bus'])} {int(r['bus'])} {r['r_ohm']} {r['x_ohm']} 0 0 0 0 0 0 1 -360 360;")
+    lines += [
+        "21 8 2 2 0 0 0 0 0 0 0 -360 360;",
+        "];",
+        "[PQ, PV, REF, NONE, BUS_I, BUS_TYPE, PD, QD] = idx_bus;",
+        "Vbase = mpc.bus(1, BASE_KV) * 1e3;      %% in Volts",
+        "Sbase = mpc.baseMVA * 1e6;              %% in VA",
+        "mpc.branch(:, [BR_R BR_X]) = mpc.branch(:, [BR_R BR_X]) / (Vbase^2 / Sbase);",
+        "mpc.bus(:, [PD, QD]) = mpc.bus(:, [PD, QD]) / 1e3;",
+    ]
+    text = "\n".join(lines)
+    case = ao.from_matpower(text)
+    run = ao.simulate(case, "no_control", ac="verify")
+    assert run.summary["ac_losses_mwh"] == pytest.approx(0.2027, abs=5e-5)  # 202.7 kW for an hour
+    assert case.report is not None
+    assert len([a for a in case.report.assumed if "conversion" in a]) == 2
+    with pytest.raises(ao.InputError, match=r"cannot be followed: mpc.gen\(:, 2\) = 5"):
+        ao.from_matpower(text + "\nmpc.gen(:, 2) = 5;")
+    # with the tie closed there is one loop, and the message names what could be opened
+    meshed = text.replace("21 8 2 2 0 0 0 0 0 0 0", "21 8 2 2 0 0 0 0 0 0 1")
+    with pytest.raises(ao.InputError, match="give 1 open_branches") as caught:
+        ao.from_matpower(meshed)
+    choices = caught.value.problems[1].split("open one of: ")[1].split(", ")
+    assert {"branch 33", "branch 7", "branch 20"} <= set(choices)
+    for name in choices:
+        assert ao.from_matpower(meshed, open_branches=[name]).feeder.n_buses == 33
+    assert ao.from_matpower(meshed, open_branches=["branch 33"]).fingerprint == case.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("12.66 1 1.1 0.9;\n    3", "0 1 1.1 0.9;\n    3", "bus 2: baseKV = 0 must be positive"),
+        ("2 3 0.3076", "2 9 0.3076", "branch 2: no bus 9"),
+        ("    1 3 0 ", "    1 1 0 ", "one reference bus (type 3) is needed, this case has 0"),
+        ("mpc.gen = [", "mpc.other = [", "mpc.gen is missing"),
+        ("0.0575 0.0293", "0.0575 x", "mpc.branch: could not convert"),
+        ("0.975 0 1 -360", "0.975 7 1 -360", "branch 3: phase shift of 7 degrees"),
+    ],
+)
+def test_matpower_problems_are_named(old: str, new: str, said: str) -> None:
+    assert old in MATPOWER
+    with pytest.raises(ao.InputError) as caught:
+        ao.from_matpower(MATPOWER.replace(old, new))
+    assert said in str(caught.value)
+
+
+def net(**changes: Any) -> dict[str, Any]:
+    """A pandapower net by hand: source - busbar switch - transformer with a tap - two lines - ring switch open."""
+    tables = {
+        "bus": pd.DataFrame(
+            {
+                "name": ["grid", "mv", "lv", "a", "b", "off"],
+                "vn_kv": [20.0, 20.0, 0.4, 0.4, 0.4, 0.4],
+                "in_service": [True] * 5 + [False],
+                "min_vm_pu": [0.95, 0.95, NAN, 0.9, 0.9, 0.9],
+                "max_vm_pu": [1.05, 1.05, 1.1, 1.1, 1.1, 1.1],
+            },
+            index=[10, 11, 12, 13, 14, 15],
+        ),
+        "ext_grid": pd.DataFrame({"bus": [10], "vm_pu": [1.02], "in_service": [True]}),
+        "line": pd.DataFrame(
+            {
+                "name": ["l1", "l2", "tie"],
+                "from_bus": [12, 13, 12],
+                "to_bus": [13, 14, 14],
+                "length_km": [0.2, 0.1, 0.3],
+                "r_ohm_per_km": [0.2, 0.3, 0.2],
+                "x_ohm_per_km": [0.08, 0.08, 0.08],
+                "c_nf_per_km": [830.0, 0.0, 0.0],
+                "max_i_ka": [0.27, 0.2, 0.27],
+                "df": [1.0, 0.5, 1.0],
+                "parallel": [2, 1, 1],
+                "in_service": [True] * 3,
+            }
+        ),
+        "trafo": pd.DataFrame(
+            {
+                "name": ["t"],
+                "hv_bus": [11],
+                "lv_bus": [12],
+                "sn_mva": [0.25],
+                "vn_hv_kv": [20.0],
+                "vn_lv_kv": [0.41],
+                "vk_percent": [4.0],
+                "vkr_percent": [1.2],
+                "pfe_kw": [0.6],
+                "tap_side": ["hv"],
+                "tap_neutral": [0],
+                "tap_pos": [-1],
+                "tap_step_percent": [2.5],
+                "parallel": [1],
+                "in_service": [True],
+            }
+        ),
+        "switch": pd.DataFrame(
+            {"bus": [10, 14], "element": [11, 2], "et": ["b", "l"], "closed": [True, False], "name": ["coupler", "s"]}
+        ),
+        "load": pd.DataFrame(
+            {
+                "name": ["la", "lb", "ev"],
+                "bus": [13, 14, 14],
+                "p_mw": [0.03, 0.02, 0.011],
+                "q_mvar": [0.01, 0.0, 0.0],
+                "scaling": [1.0, 0.5, 1.0],
+                "controllable": [False, None, True],
+                "in_service": [True] * 3,
+            }
+        ),
+        "sgen": pd.DataFrame({"name": ["pv"], "bus": [13], "p_mw": [0.04], "q_mvar": [-0.01], "in_service": [True]}),
+        "storage": pd.DataFrame({"bus": [13], "p_mw": [0.01], "in_service": [True]}),
+    }
+    return {**tables, **changes}
+
+
+def test_pandapower_numbers() -> None:
+    case = ao.from_pandapower(net(), name="hand")
+    f = case.feeder
+    assert (f.bus_names[0], f.v_source_pu, f.n_buses, f.lv_feeders) == ("grid", 1.02, 5, ("t",))
+    z, rating, _ = branch(case, "l1")
+    assert z == pytest.approx(0.02 + 0.008j)
+    assert rating == pytest.approx(np.sqrt(3) * 400 * 540 / 1000)
+    assert branch(case, "l2")[1] == pytest.approx(np.sqrt(3) * 400 * 100 / 1000)
+    z, rating, tap = branch(case, "t")
+    base = 0.41**2 / 0.25
+    assert z == pytest.approx(complex(0.012 * base, np.sqrt(0.04**2 - 0.012**2) * base))
+    assert rating == 250.0
+    assert tap == pytest.approx(0.975 / (0.41 / 0.4))
+    w = case.window(0, 1).interval(0)
+    at = {name: i for i, name in enumerate(case.participant_names)}
+    assert w.inflexible_kw[at["a"]] == pytest.approx(30.0)
+    assert w.inflexible_kw[at["b"]] == pytest.approx(10.0)
+    assert w.import_request_kw[at["b"]] == pytest.approx(11.0)
+    assert w.export_request_kw[at["a"]] == pytest.approx(40.0)
+    p, q = case.bus_injections(w.inflexible_kw, w.import_request_kw, w.export_request_kw)
+    assert p[f.bus_index["a"]] == pytest.approx(10.0)
+    assert q[f.bus_index["a"]] == pytest.approx(-20.0, rel=1e-3)  # the load draws 10 kvar, the plant another 10
+    text = str(case.report)
+    for said in (
+        "1 of 6 bus elements out of service",
+        "1 storage elements",
+        "iron losses of transformers, 0.60 kW",
+        "1 loads ask for flexible import",
+        "line charging",
+        "v_min_pu = 0.9 at 1 buses",
+    ):
+        assert said in text
+    assert ao.simulate(case, "amm").summary["failed_steps"] == 0
+
+
+def test_pandapower_meshed_and_unsupported() -> None:
+    closed = net()["switch"].assign(closed=True)
+    with pytest.raises(ao.InputError) as caught:
+        ao.from_pandapower(net(switch=closed))
+    assert set(caught.value.problems[1].split("open one of: ")[1].split(", ")) == {"l1", "l2", "tie"}
+    opened = ao.from_pandapower(net(switch=closed), open_branches=["l1"])
+    assert opened.feeder.n_buses == 5
+    with pytest.raises(ao.InputError, match="no branch 'l9'"):
+        ao.from_pandapower(net(), open_branches=["l9"])
+    grids = pd.DataFrame({"bus": [10, 11], "vm_pu": [1.0, 1.0], "in_service": [True, True]})
+    motor = pd.DataFrame({"bus": [13], "in_service": [True]})
+    with pytest.raises(ao.InputError) as caught:
+        ao.from_pandapower(net(ext_grid=grids, motor=motor))
+    assert len(caught.value.problems) == 2
+    island = net()["switch"].assign(closed=False)
+    with pytest.raises(ao.InputError):
+        ao.from_pandapower(net(switch=island))
+
+
+@pytest.mark.parametrize("which", ["case33bw", "create_cigre_network_mv"])
+def test_pandapower_power_flow_is_ours(which: str) -> None:
+    """Against pandapower's own power flow, without the shunts that a feeder has not."""
+    networks = pytest.importorskip(
+        "pandapower.networks", reason="pandapower is missing: pip install 'amm-opt[simbench]'"
+    )
+    import pandapower
+
+    made = getattr(networks, which)()
+    made["line"]["c_nf_per_km"] = 0.0
+    if len(made["trafo"]):
+        made["trafo"].loc[:, ["pfe_kw", "i0_percent"]] = 0.0
+    case = ao.from_pandapower(made)
+    pandapower.runpp(made, tolerance_mva=1e-10, numba=False)
+    w = case.window(0, 1).interval(0)
+    p, q = case.bus_injections(w.inflexible_kw, w.import_request_kw, w.export_request_kw)
+    mine = dict(zip(case.feeder.bus_names, ACNetwork(case.feeder).flow(p, q).v_pu, strict=True))
+    names = [f"bus {i}" if n is None or n != n else str(n) for i, n in made["bus"]["name"].items()]
+    theirs = dict(zip(names, made["res_bus"]["vm_pu"], strict=True))
+    assert len(mine) == len(set(names))
+    for name, v in mine.items():
+        assert v == pytest.approx(theirs[name], abs=2e-6)
+
+
+def test_simbench_code() -> None:
+    pytest.importorskip("simbench", reason="simbench is not installed (pip install 'amm-opt[simbench]')")
+    case = ao.from_simbench("1-LV-rural1--0-sw")
+    assert (case.feeder.n_buses, case.n_steps, case.dt_h) == (15, 35136, 0.25)
+    assert len(case.feeder.lv_feeders) == 1
+    run = ao.simulate(case, "amm", steps="2016-06-01", ac="verify")
+    assert run.summary["requested_export_mwh"] > 0.1
+    assert run.summary["voltage_error_worst_pu"] < 0.01
+    with pytest.raises(ao.InputError, match=r"unknown SimBench code .* nearest: 1-LV-rural1"):
+        ao.from_simbench("1-XX-rural1--0-sw")
+
+
+def ausgrid(path: Path, *, title: bool = True, drop: int | None = None, bad: bool = False) -> Path:
+    """Two customers, two days; customer 2 has controlled load on the second day only."""
+    rows = []
+    for customer, category, day, level in (
+        (1, "GC", "1-Jul-12", 0.2),
+        (1, "GG", "1-Jul-12", 0.5),
+        (1, "GC", "2-Jul-12", 0.3),
+        (1, "GG", "2-Jul-12", 0.4),
+        (2, "GC", "1/07/2012", 0.1),
+        (2, "GC", "2/07/2012", 0.1),
+        (2, "CL", "2/07/2012", 1.0),
+    ):
+        values = [level] + [0.0] * 46 + [2 * level]
+        rows.append([customer, 3.8, 2000, category, day, *values])
+    header = ["Customer", "Generator Capacity", "Postcode", "Consumption Category", "date", *HALF_HOURS]
+    if drop is not None:
+        del rows[drop]
+    if bad:
+        rows[0][5], rows[1][3] = -1.0, "XX"
+    lines = ["Solar Home Half-Hour Data" + "," * 50] if title else []
+    lines += [",".join(str(x) for x in row) for row in (header, *rows)]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("title", [True, False])
+def test_ausgrid_layout(tmp_path: Path, title: bool) -> None:
+    h = ao.read_ausgrid(ausgrid(tmp_path / "homes.csv", title=title))
+    assert h.customers == (1, 2)
+    assert list(h.profiles.columns) == ["time", "1-GC", "1-GG", "2-CL", "2-GC"]
+    assert len(h.profiles) == 96
+    assert h.profiles["time"].iloc[0] == pd.Timestamp("2012-07-01 00:00")
+    assert h.profiles["1-GC"].iloc[[0, 47, 48, 95]].tolist() == pytest.approx([0.4, 0.8, 0.6, 1.2])  # kWh -> kW
+    assert h.profiles["2-CL"].iloc[[0, 47, 48, 95]].tolist() == pytest.approx([0, 0, 2.0, 4.0])
+    series = h.series(["x", "y", "z"])
+    assert set(series[series["participant"] == "z"]["profile"]) == {"1-GC", "1-GG"}
+    assert series.set_index(["participant", "quantity"]).loc[("y", "import"), "profile"] == "2-CL"
+    base = ao.load_case("synthetic:buses=40,days=1,seed=1")
+    from amm_opt.cases.folder import case_tables
+
+    tables = case_tables(base)
+    tables.pop("sessions", None)
+    people = tables["participants"].assign(connection_import_kw=100.0, connection_export_kw=100.0)
+    tables |= {"participants": people, "profiles": h.profiles, "series": h.series(list(people["name"]))}
+    case = ao.from_tables(name="homes", **tables)
+    assert case.n_steps == 96
+    assert case.window(48, 49).import_request_kw.sum() == pytest.approx(2.0 * (len(people) // 2))
+    only = ao.read_ausgrid(tmp_path / "homes.csv", customers=[2])
+    assert only.customers == (2,)
+    with pytest.raises(ao.InputError, match="no customer 7"):
+        h.series({"x": 7})
+
+
+def test_ausgrid_problems(tmp_path: Path) -> None:
+    with pytest.raises(ao.InputError, match="customer 1: GC has 1 of 2 days"):
+        ao.read_ausgrid(ausgrid(tmp_path / "a.csv", drop=2))
+    with pytest.raises(ao.InputError) as caught:
+        ao.read_ausgrid(ausgrid(tmp_path / "b.csv", bad=True), customers=[1, 9])
+    assert caught.value.problems == ("no customer 9", "unknown category 'XX'", "1 half-hours are negative")
+    (tmp_path / "c.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ao.InputError, match="no header that starts with 'Customer'"):
+        ao.read_ausgrid(tmp_path / "c.csv")
+    with pytest.raises(ao.InputError, match="not found"):
+        ao.read_ausgrid(tmp_path / "d.csv")

@@ -30,7 +30,10 @@ from formulations.matching import TIE, matching, matching_values
 WEIGHTS = ("request", "equal")
 STEEPEST = 1e6
 """Below the service at which a kW is worth this many times what it is at full service, the utility is quadratic."""
-CONVERGED = 1e-9
+LEAST_KW = 1e-3
+"""Requests below this count by their size where weights are equal: one of a milliwatt would outweigh all others."""
+CONVERGED, CONVERGED_KW = 1e-9, 1e-6
+"""How far service may be from what is wanted at the prices: relative to the request, and in kW on top."""
 MAX_PROGRAMS = 100
 
 
@@ -71,7 +74,11 @@ class AlphaFair(Mechanism[NoState]):
         request = np.stack([window.import_request_kw, window.export_request_kw])
         asked = request > REQUEST_TOLERANCE_KW
         r = np.where(asked, request, 1.0)
-        unit = np.where(asked, 1.0, 0.0) if self.weight == "request" else np.where(asked, 1.0 / r, 0.0)
+        unit = (
+            np.where(asked, 1.0, 0.0)
+            if self.weight == "request"
+            else np.where(asked, 1.0 / np.maximum(r, LEAST_KW), 0.0)
+        )
         if self.alpha == 0:
             unit /= np.max(unit, initial=1e-300)
             return solve(matching_values((1.0 + TIE) * unit, TIE * unit / r))
@@ -87,6 +94,6 @@ class AlphaFair(Mechanism[NoState]):
             wanted = np.minimum(price, STEEPEST) ** (-1.0 / self.alpha)
             beyond = price > STEEPEST
             wanted[beyond] = (least + (STEEPEST - price) * least / (self.alpha * STEEPEST))[beyond]
-            if np.max(np.abs(np.maximum(wanted, 0.0) - ratio)) <= CONVERGED:
+            if np.all(np.abs(np.maximum(wanted, 0.0) - ratio) <= CONVERGED + CONVERGED_KW / r):
                 return solution
         raise SolveError(f"{self.name}: prices did not settle within {MAX_PROGRAMS} programs")

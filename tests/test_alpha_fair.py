@@ -7,9 +7,11 @@ import itertools
 import cvxpy as cp
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.optimize import linprog
-from small import difference, first_interval, linear_limits, mixed_case, one_transformer, small_case
+from small import difference, first_interval, linear_limits, mixed_case, one_transformer, small_case, step_of
 
 import amm_opt as ao
 from amm_opt.cases import Case
@@ -130,6 +132,39 @@ def test_a_dead_end_drags_nobody_down(alpha: float) -> None:
     np.testing.assert_allclose(run.allocation.import_kw[0], [15.0, 9.0, 0.0, 0.0], atol=1e-4)
     assert run.summary["unavoidable_violations"] == 1
     assert run.summary["thermal_violations"] == 0
+
+
+power = st.one_of(st.just(0.0), st.floats(0.0, 40.0), st.floats(0.0, 1e-7))
+matrices = st.lists(st.lists(power, min_size=4, max_size=4), min_size=2, max_size=2)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    matrices,
+    matrices,
+    st.lists(st.floats(-30.0, 40.0), min_size=4, max_size=4),
+    st.sampled_from([0.0, 0.1, 0.5, 1.0, 2.0, 5.0]),
+    st.sampled_from(["request", "equal"]),
+)
+def test_any_requests_are_served_within_limits(
+    imports: list[list[float]], exports: list[list[float]], load: list[float], alpha: float, weight: str
+) -> None:
+    """Tiny requests, none, and inflexible load that leaves room for none: a solution all the same."""
+    lines = {"a": ("src", 0.02, 50.0), "b": ("a", 0.08, 30.0)}
+    case = small_case(lines, ["a", "a", "b", "b"], load, imports, exports)
+    run = ao.simulate(case, AlphaFair(alpha=alpha, weight=weight))
+    assert not run.failed_steps
+    assert run.summary["thermal_violations"] == run.summary["voltage_violations"] == 0
+    # nobody is left out who could be served: another kW in proportion to what is missing is not hosted
+    step = step_of(case)
+    for k in range(2):
+        window = case.window(k, k + 1).interval(0)
+        lower, upper = step.limits(window)
+        x, y = run.allocation.import_kw[k], run.allocation.export_kw[k]
+        missing = window.import_request_kw - x, window.export_request_kw - y
+        if sum(m.sum() for m in missing) > 1e-2:
+            u = step.quantities(window, x + 0.01 * missing[0], y + 0.01 * missing[1])
+            assert np.any((u > upper) | (u < lower))
 
 
 def test_ratios_of_a_thousandth_are_exact() -> None:

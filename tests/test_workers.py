@@ -7,10 +7,12 @@ import pytest
 
 import amm_opt as ao
 from amm_opt.simulate import driver
-from formulations import AMM, EqualDOE, GreedyDOE
+from formulations import AMM, DNP, AlphaFair, EqualDOE, GreedyDOE, Leximin
+
+MEMORYLESS = [EqualDOE(), GreedyDOE(enrolled="requesting"), AlphaFair(), Leximin(), DNP()]
 
 
-@pytest.mark.parametrize("mechanism", [EqualDOE(), GreedyDOE(enrolled="requesting")], ids=str)
+@pytest.mark.parametrize("mechanism", MEMORYLESS, ids=str)
 def test_processes_give_the_same_to_the_bit(mechanism: ao.Mechanism, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver, "CHUNK_STEPS", 40)
     case = ao.load_case("synthetic:buses=130,days=2,seed=3")

@@ -182,9 +182,7 @@ class Step:
         q = self.network.quantities
         return np.minimum(q.lower, alone), np.maximum(q.upper, alone)
 
-    def hosted_share(
-        self, window: Window, import_kw: FloatArray, export_kw: FloatArray, start: FloatArray | None = None
-    ) -> float:
+    def hosted_share(self, window: Window, import_kw: FloatArray, export_kw: FloatArray) -> float:
         """The largest t at which t times the given flexible powers is hosted; infinite where nothing limits it.
 
         Exact, because limited quantities are affine: the ray meets the first limit at t. The limits are those of
@@ -192,14 +190,13 @@ class Step:
 
         Args:
             window: one interval, arrays of shape (n,).
-            start: (m,) quantities at the foot of the ray (default: inflexible load alone).
+            import_kw, export_kw: (n,) flexible powers on top of inflexible load.
         """
         lower, upper = self.limits(window)
         alone, _ = self.usage(window)
-        foot = alone if start is None else start
         use = self.quantities(window, import_kw, export_kw) - alone
         moving = np.abs(use) > ROUNDING
-        room = np.where(use > 0, upper - foot, foot - lower)[moving]
+        room = np.where(use > 0, upper - alone, alone - lower)[moving]
         return float(np.min(np.maximum(room, 0.0) / np.abs(use[moving]), initial=np.inf))
 
     def quantities(self, window: Window, import_kw: FloatArray | float, export_kw: FloatArray | float) -> FloatArray:

@@ -1,6 +1,8 @@
 """Ground floor: the feeder and the network models."""
 
 from amm_opt.network.feeder import POSITIVE_SEQUENCE, Feeder
+from amm_opt.network.limits import NetworkState, Quantities
+from amm_opt.network.lindist3flow import LinDist3Flow
 from amm_opt.network.lindistflow import LinDistFlow
 
-__all__ = ["POSITIVE_SEQUENCE", "Feeder", "LinDistFlow"]
+__all__ = ["POSITIVE_SEQUENCE", "Feeder", "LinDist3Flow", "LinDistFlow", "NetworkState", "Quantities"]

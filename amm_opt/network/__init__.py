@@ -4,5 +4,6 @@ from amm_opt.network.feeder import POSITIVE_SEQUENCE, Feeder
 from amm_opt.network.limits import NetworkState, Quantities
 from amm_opt.network.lindist3flow import LinDist3Flow
 from amm_opt.network.lindistflow import LinDistFlow
+from amm_opt.network.model import LinearModel
 
-__all__ = ["POSITIVE_SEQUENCE", "Feeder", "LinDist3Flow", "LinDistFlow", "NetworkState", "Quantities"]
+__all__ = ["POSITIVE_SEQUENCE", "Feeder", "LinDist3Flow", "LinDistFlow", "LinearModel", "NetworkState", "Quantities"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cvxpy as cp
 import numpy as np
@@ -236,7 +237,7 @@ class LinDist3Flow:
             current[..., stage.bus] = stage.forest.below(load[..., stage.bus])
             if stage.ratio.size:
                 above = np.einsum("jir,...jr->...ir", np.conj(stage.ratio), current[..., stage.head])
-                np.add.at(load, (..., stage.parent), above)
+                _add(load, stage.parent, above)
         return current
 
     def _voltages(self, current: ComplexArray) -> ComplexArray:
@@ -258,7 +259,7 @@ class LinDist3Flow:
             on_step[..., stage.bus] = stage.forest.below(on_v[..., stage.bus])
             if stage.ratio.size:
                 above = np.einsum("jir,...jr->...ir", stage.ratio, on_step[..., stage.head])
-                np.add.at(on_v, (..., stage.parent), above)
+                _add(on_v, stage.parent, above)
         on_step[..., 0] = 0.0
         on_i = on_i - _times(self._z, on_step)
         on_load = np.empty_like(on_i)
@@ -325,7 +326,7 @@ def _check(feeder: Feeder) -> None:
             " Use lindistflow for balanced feeders"
         )
     missing = [
-        f"bus {feeder.bus_names[b]!r}: its branch has phases {''.join(own)}, but only"
+        f"bus {feeder.bus_names[b]!r}: its branch has phases {''.join(own)}, only"
         f" {''.join(feeder.branch_phases[feeder.parent[b]])} arrive at {feeder.bus_names[feeder.parent[b]]!r}"
         for b, own in enumerate(feeder.branch_phases)
         if b > 0 and not set(own) <= set(feeder.branch_phases[feeder.parent[b]])
@@ -376,6 +377,11 @@ def _times(z: ComplexArray, current: ComplexArray) -> ComplexArray:
     out += z[:, 1] * current[..., 1:2, :]
     out += z[:, 2] * current[..., 2:3, :]
     return np.asarray(out)
+
+
+def _add(array: ComplexArray, at: Any, values: ComplexArray) -> None:
+    """Add values at positions of the last axis; a position may occur several times."""
+    np.add.at(array, (..., at), values)
 
 
 def _real(matrix: sp.csr_array) -> sp.csr_array:

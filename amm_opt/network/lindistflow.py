@@ -40,7 +40,8 @@ class LinDistFlow:
         for name, phases in zip(feeder.branch_names[1:], feeder.branch_phases[1:], strict=True):
             if len(phases) != 1:
                 raise InputError(
-                    f"branch {name!r} is on phases {''.join(phases)}; lindistflow models one phase (balanced feeders)"
+                    f"branch {name!r} is on phases {''.join(phases)}; lindistflow models one phase (balanced feeders);"
+                    " use lindist3flow"
                 )
         self.feeder = feeder
         self._end = feeder.subtree_end

@@ -78,17 +78,12 @@ class Metrics:
         self._count_violations(step, window, allocation)
 
     def _count_violations(self, step: Step, window: Window, allocation: Allocation) -> None:
-        feeder = step.case.feeder
-        state = step.network.state(
-            *step.case.bus_injections(window.inflexible_kw, allocation.import_kw, allocation.export_kw)
-        )
-        alone = step.network.state(*step.case.bus_injections(window.inflexible_kw, 0.0, 0.0))
-        thermal, thermal_alone = (
-            np.maximum(s.s_flow_kva / feeder.rating_kva - 1.0, 0.0)[..., 1:] for s in (state, alone)
-        )
+        net = step.network
+        state = net.state(*step.node_injections(window.inflexible_kw, allocation.import_kw, allocation.export_kw))
+        alone = net.state(*step.node_injections(window.inflexible_kw, 0.0, 0.0))
+        thermal, thermal_alone = (np.maximum(s.s_flow_kva / net.rating_kva - 1.0, 0.0) for s in (state, alone))
         voltage, voltage_alone = (
-            np.maximum(np.maximum(s.v_pu - feeder.v_max_pu, feeder.v_min_pu - s.v_pu), 0.0)[..., 1:]
-            for s in (state, alone)
+            np.maximum(np.maximum(s.v_pu - net.v_max_pu, net.v_min_pu - s.v_pu), 0.0) for s in (state, alone)
         )
         for excess, before, tolerance, kind in (
             (thermal, thermal_alone, THERMAL_TOLERANCE, "thermal"),

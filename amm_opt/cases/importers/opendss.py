@@ -108,7 +108,7 @@ class _Importer:
             self.problems.append("no circuit: 'new circuit.name bus1=... basekv=...' is missing")
         if self.problems:
             raise InputError(self.problems, subject=str(self.path))
-        edges = [x for x in (*e.lines, *e.transformers)]
+        edges: list[Line | Transformer] = [*e.lines, *e.transformers]
         for bus in (e.sources[0]["bus"], *(b for x in edges for b in x.buses)):
             self.names.setdefault(bus.lower(), bus)
         graph = self._graph(edges)
@@ -149,7 +149,9 @@ class _Importer:
             if graph.number_of_edges(a, b) > 1:
                 problems.append("mesh: open one of " + _openable([d["edge"] for d in graph[a][b].values()]))
         for cycle in nx.cycle_basis(simple):
-            around = [next(iter(graph[a][b].values()))["edge"] for a, b in zip(cycle, [*cycle[1:], cycle[0]])]
+            around = [
+                next(iter(graph[a][b].values()))["edge"] for a, b in zip(cycle, [*cycle[1:], cycle[0]], strict=True)
+            ]
             problems.append("mesh: open one of " + _openable(around))
         for part in nx.connected_components(simple):
             if source not in part:
@@ -227,7 +229,11 @@ class _Importer:
             return None
         how = self.neutral if neutrals else "none"
         if how == "auto":
-            how = "kron" if all(self._solid(b, n[neutrals[0]]) for b, n in zip(x.buses, x.nodes)) else "return"
+            how = (
+                "kron"
+                if all(self._solid(b, n[neutrals[0]]) for b, n in zip(x.buses, x.nodes, strict=True))
+                else "return"
+            )
         self.reductions[how] += 1
         z = reduced_neutral(x.z_ohm, phases, neutrals, how)
         order = np.argsort(named)
@@ -300,7 +306,7 @@ class _Importer:
         if (
             x.phases not in (1, 3)
             or others
-            or (x.phases == 1 and (x.delta or x.nodes[1:2] and x.nodes[1] in (1, 2, 3)))
+            or (x.phases == 1 and (x.delta or (x.nodes[1:2] and x.nodes[1] in (1, 2, 3))))
         ):
             self.problems.append(
                 f"{x.element}: unsupported element: nodes {x.nodes}; supported are loads from one phase to neutral and"
@@ -329,7 +335,8 @@ class _Importer:
         for i, column in enumerate(("v_min_pu", "v_max_pu")):
             table[column] = [self.band[t][i] for t in table["tier"]]
         table["phases"] = ["".join(sorted(phases.get(n, set("abc")))) for n in table["name"]]
-        table["feeder"] = table["name"].map(self._lv_feeders(branches, dict(zip(table["name"], table["tier"]))))
+        tier = dict(zip(table["name"], table["tier"], strict=True))
+        table["feeder"] = table["name"].map(self._lv_feeders(branches, tier))
         source = self.elements.sources[0]
         held = source["pu"] * source["kv"] / vn[source["bus"].lower()]
         table["v_source_pu"] = [held if b == source["bus"].lower() else np.nan for b in self.names]

@@ -49,7 +49,7 @@ class Conductors:
         if self.n == 1:
             z0 = z1
         own, mutual = (2 * z1 + z0) / 3, (z0 - z1) / 3
-        return np.full((self.n, self.n), mutual) + (own - mutual) * np.eye(self.n)
+        return np.asarray(np.full((self.n, self.n), mutual) + (own - mutual) * np.eye(self.n))
 
 
 @dataclass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -62,8 +61,8 @@ def _read(
         listed = ", ".join(f"{count} {group}" for group, count in groups.items())
         off = sum(x.taps != (1.0, 1.0) for x in elements.transformers)
         yield (
-            f"{len(elements.transformers)} transformers ({listed}), {total / 1000:.2f} MVA; {off} with taps away from 1,"
-            " which are applied"
+            f"{len(elements.transformers)} transformers ({listed}), {total / 1000:.2f} MVA; {off} with taps away from"
+            " 1, which are applied"
         )
     by_phase = customers["phases"].value_counts().sort_index()
     yield f"{len(customers)} loads: " + ", ".join(f"{count} on {phase}" for phase, count in by_phase.items())
@@ -124,8 +123,8 @@ def _left_out(
     idle = [f for f in sizes if f not in busy]
     if idle:
         yield (
-            f"{len(idle)} LV feeders have no customers: {shorten(idle)}; they stay in the network, but nobody takes part"
-            " there"
+            f"{len(idle)} LV feeders have no customers: {shorten(idle)}; they stay in the network, but nobody"
+            " takes part there"
         )
     for name in (f for f in sizes if sizes[f] == 1):
         yield f"LV feeder {name} is a transformer without any line: its LV bus floats, with nothing connected"

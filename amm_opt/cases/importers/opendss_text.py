@@ -38,17 +38,19 @@ _CLASSES = {
 PROPERTIES: dict[str, tuple[str, ...]] = {kind: tuple(text.split()) for kind, text in _CLASSES.items()}
 """Properties of every class that is read, in OpenDSS's order."""
 
-HARMLESS = frozenset(
+_IGNORED = (
     "monitor energymeter loadshape tshape priceshape xycurve spectrum growthshape tcc_curve sensor relay recloser fuse"
-    " swtcontrol cnts wiredata cndata tsdata linespacing linegeometry xfmrcode".split()
+    " swtcontrol cnts wiredata cndata tsdata linespacing linegeometry xfmrcode"
 )
+HARMLESS = frozenset(_IGNORED.split())
 """Classes that carry no current by themselves: left out and reported. A line or transformer that needs one says so."""
 
-_COMMANDS = (
+_VERBS = (
     "new edit more m ~ select save show solve enable disable plot reset compile set dump open close redirect help quit"
     " next panel sample clear about calcvoltagebases setkvbase buildy get init export fileedit voltages currents powers"
     " losses allocateloads summary buscoords makebuslist cd visualize closedi interpolate batchedit clearall"
-).split()
+)
+_COMMANDS = _VERBS.split()
 _OPENING = {"(": ")", "[": "]", "{": "}", '"': '"', "'": "'"}
 
 

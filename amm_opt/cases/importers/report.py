@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import pandas as pd
 
@@ -62,7 +61,6 @@ class ImportedNetwork:
             self.buses["name"][self.buses["tier"].eq("LV")]
         )
         tap = self.branches["tap"].where(~low, self.branches["tap"] * factor)
-        report = ImportReport(**{k: v if k == "source" else list(v) for k, v in vars(self.report).items()})
-        report.assumed.append(f"taps of {int(low.sum())} transformers multiplied by {factor:g}")
-        values: dict[str, Any] = {k: v for k, v in vars(self).items() if k != "feeder"}
-        return ImportedNetwork(**{**values, "branches": self.branches.assign(tap=tap), "report": report})
+        note = f"taps of {int(low.sum())} transformers multiplied by {factor:g}"
+        report = replace(self.report, assumed=[*self.report.assumed, note])
+        return replace(self, branches=self.branches.assign(tap=tap), report=report)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cvxpy as cp
 import numpy as np
@@ -282,9 +281,7 @@ class LinDist3Flow:
         ratio, z = self._matrices()
         eye, source = sp.eye_array(size, format="csr"), np.zeros(size, dtype=complex)
         source[:: self.feeder.n_buses] = self.feeder.v_source_pu * _BALANCED
-        spread = sp.csr_array(
-            (np.ones(self.n_nodes), (self._node, np.arange(self.n_nodes))), shape=(size, self.n_nodes)
-        )
+        spread = sp.eye_array(size, format="csc")[:, self._node]
         injected = sp.diags_array(1.0 / np.conj(self._reference.ravel())) @ spread
         current, v = cp.Variable(2 * size), cp.Variable(2 * size)
         power = cp.hstack([p_kw, -q_kvar])
@@ -379,9 +376,9 @@ def _times(z: ComplexArray, current: ComplexArray) -> ComplexArray:
     return np.asarray(out)
 
 
-def _add(array: ComplexArray, at: Any, values: ComplexArray) -> None:
+def _add(array: ComplexArray, at: IntArray, values: ComplexArray) -> None:
     """Add values at positions of the last axis; a position may occur several times."""
-    np.add.at(array, (..., at), values)
+    np.add.at(np.moveaxis(array, -1, 0), at, np.moveaxis(values, -1, 0))
 
 
 def _real(matrix: sp.csr_array) -> sp.csr_array:

@@ -144,7 +144,8 @@ class Job:
             if not np.all(np.abs(inside - power) <= REQUEST_SLACK * np.maximum(1.0, request)):
                 raise SolveError(f"interval {interval.times[0]}: an allocation is outside its request")
             clipped.append(inside)
-        if self.mechanism.enforces_limits:
+        claimed = self.step.case.feeder.balanced or not self.mechanism.hosted_at_limits_only
+        if self.mechanism.enforces_limits and claimed:
             u = self.step.quantities(interval, clipped[0], clipped[1])
             slack = 2.0 * self.step.network.quantities.tolerance
             if np.any((u > upper + slack) | (u < lower - slack)):

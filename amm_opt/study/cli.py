@@ -25,6 +25,7 @@ from amm_opt.registry import mechanism as mechanism_from_spec
 from amm_opt.registry import mechanisms as known_mechanisms
 from amm_opt.solve.solvers import solver_order
 from amm_opt.solve.solvers import solvers as known_solvers
+from amm_opt.study.cli_import import import_group
 from amm_opt.study.compare import Comparison, compare, labelled
 from amm_opt.study.plots import save_picture
 
@@ -53,6 +54,9 @@ def main() -> None:
     \b
     Example:  amm-opt compare mv33lv --start 2016-05-02 --steps 336
     """
+
+
+main.add_command(import_group)
 
 
 def _common(command: Callable[..., None]) -> Callable[..., None]:

@@ -116,9 +116,9 @@ class _Importer:
         branches = [b for x in e.lines if (b := self._line(x, vn))]
         branches += [b for x in e.transformers if (b := self._transformer(x, vn))]
         loads = [c for x in e.loads if (c := self._customer(x, vn))]
+        self._check_tree(graph)
         if self.problems:
             raise InputError(self.problems, subject=str(self.path))
-        self._check_tree(graph)
         buses = self._buses(vn, branches)
         table = pd.DataFrame(branches)
         table["name"] = table["name"].where(~table["name"].duplicated(keep=False), table["kind"] + "." + table["name"])
@@ -143,7 +143,7 @@ class _Importer:
     def _check_tree(self, graph: nx.MultiGraph[str]) -> None:
         """Meshes, with the branches that could be opened, and buses that nothing feeds."""
         source = self.elements.sources[0]["bus"].lower()
-        problems = []
+        problems = self.problems
         simple = nx.Graph(graph)
         for a, b in simple.edges:
             if graph.number_of_edges(a, b) > 1:
@@ -153,14 +153,12 @@ class _Importer:
                 next(iter(graph[a][b].values()))["edge"] for a, b in zip(cycle, [*cycle[1:], cycle[0]], strict=True)
             ]
             problems.append("mesh: open one of " + _openable(around))
-        for part in nx.connected_components(simple):
-            if source not in part:
-                problems.append(
-                    f"island: no closed line or transformer joins {shorten(sorted(self.names[b] for b in part))} to the"
-                    f" source bus {self.names[source]!r}"
-                )
-        if problems:
-            raise InputError(problems, subject=str(self.path))
+        problems.extend(
+            f"island: no closed line or transformer joins {shorten(sorted(self.names[b] for b in part))} to the source"
+            f" bus {self.names[source]!r}"
+            for part in nx.connected_components(simple)
+            if source not in part
+        )
 
     def _base_voltages(self, graph: nx.MultiGraph[str]) -> dict[str, float]:
         """Nominal voltage of every bus, from the source outwards; contradictions are problems."""

@@ -23,7 +23,7 @@ def clear_sky(times: pd.DatetimeIndex, latitude_deg: float) -> FloatArray:
     The sun's elevation follows from declination (P. I. Cooper, Solar Energy 12(3), 1969, eq. (1)) and hour angle; the
     clock is taken as solar time.
     """
-    day, hour = times.dayofyear.to_numpy(dtype=float), _hour(times) + 0.25
+    day, hour = times.day_of_year.to_numpy(dtype=float), _hour(times) + 0.25
     declination = np.radians(23.45) * np.sin(2 * np.pi * (284 + day) / 365)
     latitude, angle = np.radians(latitude_deg), np.radians(15.0 * (hour - 12.0))
     elevation = np.sin(latitude) * np.sin(declination) + np.cos(latitude) * np.cos(declination) * np.cos(angle)
@@ -43,8 +43,8 @@ def year_profiles(
     clearness = np.repeat(0.25 + 0.75 * rng.beta(2.5, 1.2, days), DAY)[: len(times)]
     passing = np.clip(rng.normal(1.0, 0.08, len(times)), 0.5, 1.0)
     table = {"time": times, "pv": clear_sky(times, latitude_deg) * clearness * passing}
-    hour, weekend = _hour(times), times.dayofweek.to_numpy() >= 5
-    turn = 2 * np.pi * (times.dayofyear.to_numpy() - (15 if latitude_deg < 0 else 197)) / 365
+    hour, weekend = _hour(times), times.day_of_week.to_numpy() >= 5
+    turn = 2 * np.pi * (times.day_of_year.to_numpy() - (15 if latitude_deg < 0 else 197)) / 365
     season = 1.0 + 0.12 * np.cos(2 * turn) - 0.10 * np.cos(turn)
     for k in range(households):
         wake, home = 6.5 + 1.5 * rng.random() + 1.0 * weekend, 17.5 + 2.5 * rng.random()

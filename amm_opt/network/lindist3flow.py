@@ -21,8 +21,8 @@ ComplexArray = NDArray[np.complex128]
 PHASES = ("a", "b", "c")
 _BALANCED = np.exp(-2j * np.pi / 3 * np.arange(3))
 _DELTA = {
-    "Dyn1": np.array([[1, -1, 0], [0, 1, -1], [-1, 0, 1]]) / np.sqrt(3),
-    "Dyn11": np.array([[1, 0, -1], [-1, 1, 0], [0, -1, 1]]) / np.sqrt(3),
+    "Dyn11": np.array([[1, -1, 0], [0, 1, -1], [-1, 0, 1]]) / np.sqrt(3),
+    "Dyn1": np.array([[1, 0, -1], [-1, 1, 0], [0, -1, 1]]) / np.sqrt(3),
 }
 ROWS_AT_ONCE = 64
 

@@ -36,10 +36,10 @@ class YearScenario:
         seed: of every random choice.
     """
 
-    ev: float = 0.5
+    ev: float = 0.3
     timer: float = 0.5
-    pv: float = 0.5
-    load_kw: float = 0.6
+    pv: float = 0.4
+    load_kw: float = 0.45
     tap_steps: int = 1
     days: int = 365
     year: int = 2023

@@ -123,7 +123,8 @@ def test_opendss_gives_the_known_check_values(judged: Judged) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kw", "worst", "rms", "source"), [(1.0, 0.006, 0.0015, 0.016), (2.0, 0.0135, 0.0026, 0.031), (-2.0, 0.011, 0.003, 0.03)]
+    ("kw", "worst", "rms", "source"),
+    [(1.0, 0.006, 0.0015, 0.016), (2.0, 0.0135, 0.0026, 0.031), (-2.0, 0.011, 0.003, 0.03)],
 )
 def test_lossless_model_against_four_wires(judged: Judged, kw: float, worst: float, rms: float, source: float) -> None:
     v, source_kw = judged.truth(kw)
@@ -137,7 +138,9 @@ def test_lossless_model_against_four_wires(judged: Judged, kw: float, worst: flo
     assert abs(sent) < abs(source_kw) if kw > 0 else abs(sent) > abs(source_kw)
 
 
-@pytest.mark.parametrize(("at", "kw", "source"), [(2.0, 2.0, 0.001), (1.5, 1.0, 0.01), (1.5, 2.0, 0.01), (3.0, 3.0, 0.001)])
+@pytest.mark.parametrize(
+    ("at", "kw", "source"), [(2.0, 2.0, 0.001), (1.5, 1.0, 0.01), (1.5, 2.0, 0.01), (3.0, 3.0, 0.001)]
+)
 def test_losses_around_an_operating_point(judged: Judged, at: float, kw: float, source: float) -> None:
     v, source_kw = judged.truth(kw)
     around = judged.model.around(*judged.injections(at))

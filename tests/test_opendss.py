@@ -172,7 +172,8 @@ new circuit.small basekv=11 pu=1.02 bus1=src model=ideal
 {MV}{FOUR}new line.l1 bus1=src bus2=m1 linecode=mv length=1500 units=m
 new transformer.t1 phases=3 windings=2 buses=[m1 lv0.1.2.3{n}] conns=[delta wye] kvs=[11 0.433] kvas=[200 200]
 ~ taps=[{tap} 1] xhl=4 %rs=[0.5 0.7] {lead}
-new transformer.t2 wdg=1 bus=m1 conn=wye kv=11 kva=500 %r=0.4 wdg=2 bus=n1 conn=wye kv=0.4 kva=500 %r=0.4 tap=1.025 xhl=5
+new transformer.t2 wdg=1 bus=m1 conn=wye kv=11 kva=500 %r=0.4
+~ wdg=2 bus=n1 conn=wye kv=0.4 kva=500 %r=0.4 tap=1.025 xhl=5
 new line.a1 bus1=lv0.1.2.3{n} bus2=lv1.1.2.3{far} linecode=lv length=0.2 units=km
 new line.a2 bus1=lv1.1.2.3{far} bus2=lv2.1.2.3{far} linecode=lv length=120 units=m
 new line.b1 bus1=n1.1.3.0 bus2=n2.1.3.0 length=0.1 units=km normamps=150 phases=3 rmatrix=[.3|.1 .3|.1 .1 .3]

@@ -319,8 +319,8 @@ def _check(feeder: Feeder) -> None:
     balanced = [b for b, p in zip(feeder.bus_names, feeder.branch_phases, strict=True) if p == ("pos",)]
     if balanced:
         raise InputError(
-            f"{len(balanced)} buses are balanced (phase pos), first {balanced[0]!r}; lindist3flow models phases a, b, c."
-            " Use lindistflow for balanced feeders"
+            f"{len(balanced)} buses are balanced (phase pos), first {balanced[0]!r}; lindist3flow models phases a, b,"
+            " c. Use lindistflow for balanced feeders"
         )
     missing = [
         f"bus {feeder.bus_names[b]!r}: its branch has phases {''.join(own)}, only"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -69,8 +70,9 @@ class YearScenario:
         Raises:
             InputError: an unknown name, or a value that is no number, whole where it must be, or out of range.
         """
-        kinds = {f.name: type(f.default) for f in fields(cls)}
-        values, problems = {}, []
+        kinds: dict[str, type[int] | type[float]] = {f.name: int if f.type == "int" else float for f in fields(cls)}
+        values: dict[str, Any] = {}
+        problems: list[str] = []
         for part in filter(None, (p.strip() for p in text.split(","))):
             name, _, value = part.partition("=")
             if name not in kinds:
@@ -88,9 +90,9 @@ class YearScenario:
     def __str__(self) -> str:
         steps = f", LV lowered by {100 * TAP_STEP * self.tap_steps:g} %" if self.tap_steps else ""
         return (
-            f"{self.ev:.0%} of customers charge a vehicle at {EV_KW:g} kW, {self.timer:.0%} of the sessions by a timer at"
-            f" 22:00; {self.pv:.0%} have a roof of {PV_KW[0]:g} to {PV_KW[1]:g} kW; median load {self.load_kw:g} kW{steps};"
-            f" seed {self.seed}"
+            f"{self.ev:.0%} of customers charge a vehicle at {EV_KW:g} kW, {self.timer:.0%} of the sessions by a timer"
+            f" at 22:00; {self.pv:.0%} have a roof of {PV_KW[0]:g} to {PV_KW[1]:g} kW; median load {self.load_kw:g}"
+            f" kW{steps}; seed {self.seed}"
         )
 
 

@@ -144,6 +144,8 @@ class _Importer:
         """Meshes, with the branches that could be opened, and buses that nothing feeds."""
         source = self.elements.sources[0]["bus"].lower()
         problems = self.problems
+        if graph.number_of_edges() == len(graph) - 1 and nx.is_connected(graph):
+            return
         simple = nx.Graph(graph)
         for a, b in simple.edges:
             if graph.number_of_edges(a, b) > 1:
@@ -234,13 +236,15 @@ class _Importer:
             )
         self.reductions[how] += 1
         z = reduced_neutral(x.z_ohm, phases, neutrals, how)
-        order = np.argsort(named)
+        if named != sorted(named):
+            order = np.argsort(named)
+            z = z[np.ix_(order, order)]
         base = vn.get(x.buses[0].lower(), 0.4)
         amps = self._amps(x)
         return {
             **_edge(x, self.names),
             "kind": "switch" if x.switch else "line",
-            **_triangles(z[np.ix_(order, order)]),
+            **_triangles(z),
             "rating_kva": math.inf if amps is None else amps * base / math.sqrt(3),
             "tap": 1.0,
             "phases": "".join(PHASE_NAMES[n] for n in sorted(named)),

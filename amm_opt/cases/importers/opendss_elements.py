@@ -378,10 +378,10 @@ def reduced_neutral(z: ComplexArray, phases: list[int], neutrals: list[int], how
     Kersting, "Distribution System Modeling and Analysis", section 4.1). ``"return"``: the neutral is not grounded, so
     it carries the whole return current, and voltages are between phase and neutral: Z_ij - Z_in - Z_nj + Z_nn.
     """
-    pp = z[np.ix_(phases, phases)]
     if not neutrals:
-        return pp
-    pn, np_, nn = z[np.ix_(phases, neutrals)], z[np.ix_(neutrals, phases)], z[np.ix_(neutrals, neutrals)]
+        return z if len(phases) == len(z) else z[np.ix_(phases, phases)]
+    order = phases + neutrals
+    z, k = z[np.ix_(order, order)], len(phases)
     if how == "kron":
-        return np.asarray(pp - pn @ np.linalg.solve(nn, np_))
-    return np.asarray(pp - pn - np_ + nn[0, 0])
+        return np.asarray(z[:k, :k] - z[:k, k:] @ np.linalg.solve(z[k:, k:], z[k:, :k]))
+    return np.asarray(z[:k, :k] - z[:k, k:] - z[k:, :k] + z[k, k])

@@ -3,20 +3,24 @@
 from amm_opt.cases import (
     Case,
     Households,
+    ImportedNetwork,
     ImportReport,
     Scenario,
     Window,
+    YearScenario,
     from_matpower,
+    from_opendss,
     from_pandapower,
     from_simbench,
     from_tables,
     load_case,
     read_ausgrid,
     save_case,
+    year_case,
 )
 from amm_opt.errors import AmmOptError, InexactWarning, InputError, SolveError
 from amm_opt.market import Allocation, FairnessState, Mechanism, PriceCurve, State, deficits
-from amm_opt.network import ACNetwork, BranchFlowSOCP, Feeder, LinDistFlow
+from amm_opt.network import ACNetwork, BranchFlowSOCP, Feeder, LinDist3Flow, LinDistFlow
 from amm_opt.simulate import Run, load_run, simulate, verify
 from amm_opt.solve import DIRECTIONS, HorizonProgram, Injection, Leximin, Program, Solution, Step
 from amm_opt.study import Comparison, compare, load_comparison
@@ -36,10 +40,12 @@ __all__ = [
     "HorizonProgram",
     "Households",
     "ImportReport",
+    "ImportedNetwork",
     "InexactWarning",
     "Injection",
     "InputError",
     "Leximin",
+    "LinDist3Flow",
     "LinDistFlow",
     "Mechanism",
     "PriceCurve",
@@ -51,9 +57,11 @@ __all__ = [
     "State",
     "Step",
     "Window",
+    "YearScenario",
     "compare",
     "deficits",
     "from_matpower",
+    "from_opendss",
     "from_pandapower",
     "from_simbench",
     "from_tables",
@@ -64,4 +72,5 @@ __all__ = [
     "save_case",
     "simulate",
     "verify",
+    "year_case",
 ]

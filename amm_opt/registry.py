@@ -8,6 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
+from amm_opt.cases import Case
 from amm_opt.errors import InputError, unknown
 from amm_opt.market import Mechanism
 
@@ -40,6 +41,11 @@ def network_model(name: str) -> Any:
     if name not in known:
         raise unknown("network", name, list(known))
     return known[name].load()
+
+
+def default_network(case: Case) -> str:
+    """The network model that suits a case's phases."""
+    return "lindistflow" if case.feeder.balanced else "lindist3flow"
 
 
 def mechanism(spec: str) -> Mechanism[Any]:

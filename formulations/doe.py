@@ -42,6 +42,8 @@ class Envelope(Mechanism[NoState], ABC):
         if self.enrolled not in ENROLLED:
             raise InputError(f"{self.name}: enrolled = {self.enrolled!r}; valid choices: {', '.join(ENROLLED)}")
 
+    hosted_at_limits_only: ClassVar[bool] = True
+
     def program(self, step: Step) -> Mapping[str, Program] | None:
         return {direction: self._program(step, direction) for direction in DIRECTIONS}
 
@@ -131,8 +133,9 @@ class EqualDOE(Envelope):
         """Newton's iteration on who is at 0 (floored), at the connection limit (capped), or moves with the level.
 
         With the capped set fixed, use is convex in the levels and Newton's method on the floored set ends; capping more
-        participants only ever raises levels, so the capped set grows. Should the sets come round again, everybody who
-        was ever floored stays so, which is hosted. No level need exceed ``top``, where nobody would be cut any more.
+        participants only ever raises levels, so the capped set grows. Should the sets come round again (on phases, use
+        on one relieves another, so it is not convex there), everybody who was ever floored stays so, until nobody is
+        below zero, which is hosted. No level need exceed ``top``, where nobody would be cut any more.
         """
         base, most = self._reach(step, direction, window)
         group, _ = self._groups(step)
@@ -142,19 +145,23 @@ class EqualDOE(Envelope):
         top = float(np.max(wanted - base, where=asked, initial=0.0))
         capped, floored, ever = np.zeros((3, step.n), dtype=bool)
         seen: set[bytes] = set()
+        stuck = False
         for _ in range(MAX_NEWTON_STEPS):
             sets = np.packbits([capped, floored]).tobytes()
-            if sets in seen:
+            stuck = stuck or sets in seen
+            if stuck:
                 floored = ever
             moving = ~capped & ~floored & (most > 0)
             offset = np.where(moving, base, np.where(capped, most, 0.0))
             solution = solve({"slope": moving.astype(float), "offset": offset, "top": top})
-            if sets in seen:
-                return solution
             seen.add(sets)
             x = solution["level"][group] + base
             below, above = ~capped & (x < -EDGE_KW), ~capped & (most > 0) & (x > most + EDGE_KW)
-            if not np.array_equal(below, floored):
+            if stuck:
+                if not np.any(below & ~ever):
+                    return solution
+                ever = ever | below
+            elif not np.array_equal(below, floored):
                 floored, ever = below, ever | below
             elif above.any():
                 capped, floored = capped | above, floored & ~above

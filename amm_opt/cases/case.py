@@ -167,6 +167,11 @@ class Case:
         return np.array([self.feeder.bus_index[b] for b in self.participants["bus"]], dtype=np.intp)
 
     @cached_property
+    def phases(self) -> tuple[str, ...]:
+        """Phases that each participant is connected to, such as ``"a"`` or ``"abc"``."""
+        return tuple(self.participants["phases"])
+
+    @cached_property
     def lv_feeder(self) -> IntArray:
         """(n,) index of each participant's LV feeder, -1 on the upper tier."""
         return np.asarray(self.feeder.lv_feeder[self.bus])
@@ -198,11 +203,11 @@ class Case:
         f, p, text = self.feeder, self.profiles, hashlib.sha256()
         for names in (f.bus_names, f.branch_names, f.lv_feeders, map("".join, f.branch_phases)):
             text.update("\0".join(names).encode())
-        texts = self.participants[["name", "bus"]].astype(str)
+        texts = self.participants[["name", "bus", "phases"]].astype(str)
         text.update("\0".join(texts.to_numpy().ravel()).encode())
         limits = (f.vn_kv, f.v_min_pu, f.v_max_pu, f.rating_kva, f.tap, f.parent, f.lv_feeder, f.v_source_pu)
         impedance = np.concatenate([m.ravel() for m in f.z_ohm])
-        tables = (self.participants.drop(columns=["name", "bus"]), p.series, p.sessions)
+        tables = (self.participants.drop(columns=["name", "bus", "phases"]), p.series, p.sessions)
         scales = [getattr(self.scenario, name) for name in _SCALES]
         profiles = np.asarray(p.values)
         for values in (*limits, impedance.real, impedance.imag, profiles, scales, *tables):
@@ -219,16 +224,22 @@ class Case:
         scale = max(1.0, s.load_scale, s.import_scale if direction == "import" else s.export_scale)
         return np.asarray(self.participants[f"connection_{direction}_kw"], dtype=float) * scale
 
-    def bus_injections(self, inflexible_kw: Any, import_kw: Any, export_kw: Any) -> tuple[FloatArray, FloatArray]:
+    def bus_injections(
+        self, inflexible_kw: Any, import_kw: Any, export_kw: Any, incidence: sp.csr_array | None = None
+    ) -> tuple[FloatArray, FloatArray]:
         """Net injections of buses for (..., n) participant powers.
+
+        Args:
+            incidence: (nodes, n) matrix of a network model, for injections of its nodes instead of buses.
 
         Returns:
             ``(p_kw, q_kvar)``, each (..., n_buses), positive into the network.
         """
+        spread = self.incidence if incidence is None else incidence
         k_load, k_import, k_export = self.kvar_per_kw
         p = export_kw - import_kw - inflexible_kw
         q = export_kw * k_export - import_kw * k_import - inflexible_kw * k_load
-        return np.asarray((self.incidence @ p.T).T), np.asarray((self.incidence @ q.T).T)
+        return np.asarray((spread @ p.T).T), np.asarray((spread @ q.T).T)
 
     def with_scenario(self, **scales: float) -> Case:
         """The same case with some scale factors of its scenario replaced.

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from amm_opt.cases.scenario import DAY, Names, charging_sessions, household_series, roof_series
 from amm_opt.errors import InputError
 
 LV_BUSES = 60
@@ -56,6 +57,18 @@ def synthetic_tables(buses: int = 200, days: int = 7, seed: int = 0) -> dict[str
         "series": _series(people["name"].to_numpy(), days, rng),
         "sessions": _sessions(people["name"].to_numpy(), times, rng),
     }
+
+
+def _series(names: Names, days: int, rng: np.random.Generator) -> pd.DataFrame:
+    homes = household_series(names, 3, float(np.exp(-0.1)), 0.4, DAY * np.arange(days), rng)
+    return pd.concat([homes, roof_series(names, 0.4, (5.0, 15.0), rng)], ignore_index=True)
+
+
+def _sessions(names: Names, times: pd.DatetimeIndex, rng: np.random.Generator) -> pd.DataFrame:
+    owners = names[rng.random(len(names)) < 0.5]
+    return charging_sessions(
+        owners, times, rng, evening_share=0.75, timer_share=0.5, timer_step=44, power_kw=7.4, stay_hours=9.0
+    )
 
 
 def synthetic_from_spec(spec: str) -> dict[str, Any]:
@@ -118,48 +131,3 @@ def _profiles(times: pd.DatetimeIndex, rng: np.random.Generator) -> pd.DataFrame
         morning = np.exp(-(((hour - 7.5) / 1.5) ** 2))
         table[f"home{k}"] = (0.25 + 0.45 * morning + 0.75 * evening) * rng.uniform(0.85, 1.15, len(times))
     return pd.DataFrame(table)
-
-
-def _series(names: np.ndarray, days: int, rng: np.random.Generator) -> pd.DataFrame:
-    n = len(names)
-    homes = pd.DataFrame(
-        {
-            "participant": names,
-            "quantity": "inflexible",
-            "profile": [f"home{k}" for k in rng.integers(0, 3, n)],
-            "scale_kw": rng.lognormal(-0.1, 0.4, n).round(3),
-            "shift_steps": 48 * rng.integers(0, days, n),
-        }
-    )
-    roof = np.flatnonzero(rng.random(n) < 0.4)
-    pv = pd.DataFrame(
-        {
-            "participant": names[roof],
-            "quantity": "export",
-            "profile": "pv",
-            "scale_kw": rng.uniform(5.0, 15.0, len(roof)).round(2),
-            "shift_steps": 0,
-        }
-    )
-    return pd.concat([homes, pv], ignore_index=True)
-
-
-def _sessions(names: np.ndarray, times: pd.DatetimeIndex, rng: np.random.Generator) -> pd.DataFrame:
-    owners = names[rng.random(len(names)) < 0.5]
-    days = len(times) // 48
-    who, day = (a.ravel() for a in np.meshgrid(np.arange(len(owners)), np.arange(days), indexing="ij"))
-    keep = rng.random(len(who)) < 0.75
-    who, day = who[keep], day[keep]
-    start = np.clip(np.round(rng.normal(37, 3.5, len(who))), 26, 44).astype(int)
-    start = np.where(rng.random(len(who)) < 0.5, 44, start)
-    energy = np.clip(rng.gamma(4.0, 2.2, len(who)), 2.0, 30.0).round(2)
-    arrival = times[0] + (48 * day + start) * pd.Timedelta(minutes=30)
-    return pd.DataFrame(
-        {
-            "participant": owners[who],
-            "arrival": arrival,
-            "departure": arrival + pd.Timedelta(hours=9),
-            "power_kw": 7.4,
-            "energy_kwh": energy,
-        }
-    )

@@ -38,7 +38,7 @@ def _finite_or_fill(table: pd.DataFrame, columns: Mapping[str, object], what: st
 
 def checked_participants(table: pd.DataFrame, feeder: Feeder) -> tuple[pd.DataFrame, list[str]]:
     """Participants with defaults: unity power factors; connection limits from the branch that feeds their bus."""
-    problems = check_columns(table, PARTICIPANT_COLUMNS, PARTICIPANT_OPTIONAL, "participants")
+    problems = check_columns(table, PARTICIPANT_COLUMNS, ["phases", *PARTICIPANT_OPTIONAL], "participants")
     if problems:
         return table, problems
     table = table.reset_index(drop=True)
@@ -51,6 +51,8 @@ def checked_participants(table: pd.DataFrame, feeder: Feeder) -> tuple[pd.DataFr
     problems += [f"duplicate participant name {name!r}" for name in names[names.duplicated()].unique()]
     unknown = ~table["bus"].isin(feeder.bus_index)
     problems += flag(table, unknown, "participant", lambda r: f"unknown bus {r['bus']!r}")
+    table["phases"], said = _connected_phases(table, feeder)
+    problems += said
     table = _finite_or_fill(table, PARTICIPANT_OPTIONAL, "participant", problems)
     for column in PARTICIPANT_OPTIONAL:
         if column.startswith("power_factor"):
@@ -70,7 +72,23 @@ def checked_participants(table: pd.DataFrame, feeder: Feeder) -> tuple[pd.DataFr
                 "participant",
                 lambda r, c=column: f"{c} = {r[c]} must not be negative",  # type: ignore[misc]
             )
-    return table[[*PARTICIPANT_COLUMNS, *PARTICIPANT_OPTIONAL]], problems
+    return table[[*PARTICIPANT_COLUMNS, "phases", *PARTICIPANT_OPTIONAL]], problems
+
+
+def _connected_phases(table: pd.DataFrame, feeder: Feeder) -> tuple[list[str], list[str]]:
+    """Phases of every participant, by default all of its bus."""
+    given = [text(v) for v in table["phases"]] if "phases" in table else [None] * len(table)
+    phases, problems = [], []
+    for name, bus, own in zip(table["name"], table["bus"], given, strict=True):
+        at = feeder.bus_index.get(bus)
+        there = () if at is None else feeder.phases[at]
+        asked = there if own is None or own == "".join(there) else tuple(own)
+        if at is not None and not (set(asked) <= set(there) and len(set(asked)) == len(asked)):
+            problems.append(
+                f"participant {name!r}: phases = {own!r} are not among those of bus {bus!r}: {''.join(there)}"
+            )
+        phases.append("".join(asked))
+    return phases, problems
 
 
 def checked_times(

@@ -13,6 +13,8 @@ from amm_opt.solve.program import Step
 
 FloatArray = NDArray[np.float64]
 
+ROWS_AT_ONCE = 256
+"""Limits looked at together, which bounds memory."""
 SHAPES = ("linear", "power", "logistic")
 
 
@@ -41,7 +43,9 @@ def deficits(step: Step, window: Window) -> FloatArray:
         tight = np.flatnonzero((pressed > 0) & (pressed > headroom))
         if len(tight):
             deficit = 1.0 - np.maximum(headroom[tight], 0.0) / pressed[tight]
-            _inherit(step, tight, side, deficit, inherited)
+            for at in range(0, len(tight), ROWS_AT_ONCE):
+                part = slice(at, at + ROWS_AT_ONCE)
+                _inherit(step, tight[part], side, deficit[part], inherited)
     return inherited
 
 
@@ -49,7 +53,7 @@ def _inherit(step: Step, rows: NDArray[np.intp], side: float, deficit: FloatArra
     """Raise ``inherited`` (2, n) to the deficits of ``rows``, weighted by relative sensitivity."""
     a_p, a_q, _ = step.network.rows(rows)
     _, k_import, k_export = step.case.kvar_per_kw
-    at_p, at_q = a_p[:, step.case.bus], a_q[:, step.case.bus]
+    at_p, at_q = step.at_participants(a_p), step.at_participants(a_q)
     for row, slope in enumerate((-(at_p + at_q * k_import), at_p + at_q * k_export)):
         pressing = np.maximum(side * slope, 0.0)
         most = pressing.max(axis=1, initial=0.0)

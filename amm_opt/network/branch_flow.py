@@ -11,9 +11,11 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from amm_opt.network.feeder import Feeder
-from amm_opt.network.lindistflow import THERMAL_TOLERANCE, VOLTAGE_TOLERANCE, LinDistFlow, Quantities
+from amm_opt.network.limits import THERMAL_TOLERANCE, VOLTAGE_TOLERANCE, Quantities
+from amm_opt.network.lindistflow import LinDistFlow
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.intp]
 
 LOSS_WEIGHT = 1e-3
 SWEEPS = 100
@@ -131,6 +133,8 @@ class BranchFlowSOCP:
         self._rated = np.flatnonzero(np.isfinite(f.rating_kva))
         self._rating = f.rating_kva[self._rated]
         buses, ones = np.arange(1, n), np.ones(len(self._rated))
+        self.n_nodes, self.rating_kva = n, f.rating_kva
+        self.v_min_pu, self.v_max_pu = self._tree.v_min_pu, self._tree.v_max_pu
         self.quantities = Quantities(
             kind=np.repeat(["voltage", "thermal"], [len(buses), len(ones)]),
             element=np.concatenate([buses, self._rated]),
@@ -139,29 +143,33 @@ class BranchFlowSOCP:
             tolerance=np.repeat([VOLTAGE_TOLERANCE, THERMAL_TOLERANCE], [len(buses), len(ones)]),
         )
 
+    def incidence(self, bus: IntArray, phases: tuple[str, ...]) -> sp.csr_array:
+        """(n_buses, n) matrix that adds n participants up at their bus."""
+        return self._tree.incidence(bus, phases)
+
     def state(self, p_kw: ArrayLike, q_kvar: ArrayLike) -> BranchFlowState:
         """Voltages and flows under net injections, losses included.
 
         Args:
             p_kw, q_kvar: (..., n_buses) net injection at each bus, positive into the network.
         """
-        tree, gain = self._tree, self._tree._gain
-        p0, q0 = (-tree._below(np.asarray(power, dtype=float)) for power in (p_kw, q_kvar))
+        tree, gain = self._tree._tree, self._tree._gain
+        p0, q0 = (-tree.below(np.asarray(power, dtype=float)) for power in (p_kw, q_kvar))
         r, x, square = self._r, self._x, self._r**2 + self._x**2
         up = np.maximum(self.feeder.parent, 0)
         current, w = np.zeros_like(p0), np.broadcast_to(gain * self.feeder.v_source_pu**2, p0.shape)
         moved = np.full(p0.shape[:-1], np.inf)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             for _ in range(SWEEPS):
-                p, q = p0 + tree._below(r * current), q0 + tree._below(x * current)
-                drop = tree._along_path((2.0 * (r * p + x * q) - square * current) / gain)
+                p, q = p0 + tree.below(r * current), q0 + tree.below(x * current)
+                drop = tree.along((2.0 * (r * p + x * q) - square * current) / gain)
                 before, w = w, gain * (self.feeder.v_source_pu**2 - drop)
                 current = (p**2 + q**2) * self.feeder.tap**2 / w[..., up]
                 moved = np.max(np.abs(w - before), axis=-1)
                 if not np.any(moved > SWEEP_TOLERANCE):
                     break
             bad = ~(moved <= SWEEP_TOLERANCE * 1e3) | np.any(w <= 0, axis=-1)
-            p, q = p0 + tree._below(r * current), q0 + tree._below(x * current)
+            p, q = p0 + tree.below(r * current), q0 + tree.below(x * current)
             arrays = (np.sqrt(w), p, q, p - r * current, q - x * current)
         return BranchFlowState(*(np.where(bad[..., None], np.nan, a) for a in arrays))
 

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from amm_opt.errors import InputError
-from amm_opt.network.tables import BRANCH_KINDS, POSITIVE_SEQUENCE, TIERS, FeederTables, checked_tables
+from amm_opt.network.tables import BRANCH_KINDS, POSITIVE_SEQUENCE, TIERS, VECTOR_GROUPS, FeederTables, checked_tables
 
 __all__ = ["BRANCH_KINDS", "POSITIVE_SEQUENCE", "TIERS", "Feeder"]
 
@@ -53,6 +53,7 @@ class Feeder:
         branch_names, branch_kind: n names and kinds (``line``, ``transformer``, ``switch``; entry 0 is ``""``).
         rating_kva: (n,) apparent-power rating, three-phase total on ``pos`` branches, per phase otherwise.
         tap: (n,) off-nominal turns ratio on the upstream side (no-load: v_down = v_up / tap, in per unit).
+        vector_group: n names; ``Dyn1`` and ``Dyn11`` have their delta upstream, ``reversed`` ones downstream.
         z_ohm: n square complex impedance matrices on the branch's phases, referred to the downstream voltage.
     """
 
@@ -72,6 +73,7 @@ class Feeder:
     branch_phases: tuple[tuple[str, ...], ...]
     rating_kva: FloatArray
     tap: FloatArray
+    vector_group: tuple[str, ...]
     z_ohm: tuple[NDArray[np.complex128], ...]
     tables: FeederTables
 
@@ -85,7 +87,8 @@ class Feeder:
                 filled at exactly one bus, the source.
             branches: columns ``name, from_bus, to_bus, r_ohm, x_ohm``; optional ``kind`` (default line),
                 ``rating_kva`` (default unlimited), ``tap`` (default 1, on the ``from_bus`` side), ``closed``
-                (default true) and ``phases``. Impedance is referred to the voltage of ``to_bus``; on several phases
+                (default true), ``phases`` and ``vector_group`` (default YNyn0, or Dyn1 or Dyn11 with the delta on the
+                ``from_bus`` side). Impedance is referred to the voltage of ``to_bus``; on several phases
                 it is a lower triangle such as ``"0.3 | 0.1 0.3"``. Orientation is free: the feeder is rooted here.
 
         Raises:
@@ -213,6 +216,9 @@ def _rooted(tables: FeederTables) -> Feeder:
     def per_branch(values: NDArray[Any], first: float) -> FloatArray:
         return np.asarray(_read_only(np.concatenate([[first], values])), dtype=np.float64)
 
+    groups = closed["vector_group"].to_numpy(dtype=object)[row]
+    turned = flipped & (groups != VECTOR_GROUPS[0])
+
     def texts(column: str, first: Any) -> tuple[Any, ...]:
         return (first, *closed[column].to_numpy(dtype=object)[row])
 
@@ -233,6 +239,7 @@ def _rooted(tables: FeederTables) -> Feeder:
         branch_phases=texts("phases", tuple(buses["phases"])[source]),
         rating_kva=per_branch(closed["rating_kva"].to_numpy(dtype=float)[row], np.inf),
         tap=per_branch(np.where(flipped, 1 / tap, tap), 1.0),
+        vector_group=("", *np.where(turned, groups + " reversed", groups)),
         z_ohm=(
             _read_only(np.zeros((1, 1), dtype=complex)),
             *(_read_only(m * s) for m, s in zip(z, refer, strict=True)),

@@ -17,12 +17,20 @@ from amm_opt.errors import InputError, shorten, shown
 POSITIVE_SEQUENCE = ("pos",)
 TIERS = ("MV", "LV")
 BRANCH_KINDS = ("line", "transformer", "switch")
+VECTOR_GROUPS = ("YNyn0", "Dyn1", "Dyn11")
 _PHASE_NAMES = ("pos", "a", "b", "c", "ab", "ac", "bc", "abc")
 
 _BUS_COLUMNS = {"name": None, "vn_kv": None, "v_min_pu": None, "v_max_pu": None}
 _BUS_OPTIONAL = {"tier": None, "feeder": None, "phases": "pos", "v_source_pu": np.nan}
 _BRANCH_COLUMNS = {"name": None, "from_bus": None, "to_bus": None, "r_ohm": None, "x_ohm": None}
-_BRANCH_OPTIONAL = {"kind": "line", "rating_kva": np.inf, "tap": 1.0, "closed": True, "phases": None}
+_BRANCH_OPTIONAL = {
+    "kind": "line",
+    "rating_kva": np.inf,
+    "tap": 1.0,
+    "closed": True,
+    "phases": None,
+    "vector_group": VECTOR_GROUPS[0],
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,6 +208,12 @@ def _checked_branches(branches: pd.DataFrame, buses: pd.DataFrame) -> tuple[pd.D
         "branch",
         lambda r: f"kind = {r['kind']!r}; valid choices: {', '.join(BRANCH_KINDS)}",
     )
+    problems += flag(
+        branches,
+        ~branches["vector_group"].isin(VECTOR_GROUPS),
+        "branch",
+        lambda r: f"vector_group = {r['vector_group']!r}; valid choices: {', '.join(VECTOR_GROUPS)}",
+    )
     closed, said = _booleans(branches["closed"], branches["name"])
     branches["closed"] = closed
     problems += said
@@ -234,8 +248,8 @@ def _checked_impedances(
     phases_of, vn_of = known["phases"].to_dict(), known["vn_kv"].to_dict()
     phases: list[tuple[str, ...]] = []
     matrices: list[np.ndarray] = []
-    columns = ("name", "from_bus", "to_bus", "kind", "phases", "r_ohm", "x_ohm")
-    for name, start, stop, kind, given, r, x in zip(*(branches[c] for c in columns), strict=True):
+    columns = ("name", "from_bus", "to_bus", "kind", "phases", "vector_group", "r_ohm", "x_ohm")
+    for name, start, stop, kind, given, group, r, x in zip(*(branches[c] for c in columns), strict=True):
         own = _phases(given, phases_of.get(stop) or POSITIVE_SEQUENCE)
         if own is None:
             problems.append(f"branch {name!r}: phases = {given!r}; valid choices: {', '.join(_PHASE_NAMES)}")
@@ -259,6 +273,8 @@ def _checked_impedances(
             problems.append(
                 f"branch {name!r}: impedance r_ohm = {r}, x_ohm = {x} must be positive (only a switch may have zero)"
             )
+        if group != VECTOR_GROUPS[0] and (kind != "transformer" or len(own) != 3):
+            problems.append(f"branch {name!r}: vector_group = {group!r} needs a transformer on phases abc")
         if kind != "transformer" and start in vn_of and stop in vn_of and vn_of[start] != vn_of[stop]:
             problems.append(
                 f"branch {name!r}: a {kind} joins {vn_of[start]} kV and {vn_of[stop]} kV; only a transformer may"

@@ -15,6 +15,7 @@ from amm_opt.network import ACNetwork, ACState
 from amm_opt.registry import network_model
 from amm_opt.simulate.metrics import FlowState, Violations
 from amm_opt.simulate.run import Run
+from amm_opt.solve import Step
 
 FloatArray = NDArray[np.float64]
 
@@ -97,25 +98,26 @@ def verify(run: Run, *, threads: int = 0, progress: Callable[[int, int], None] |
         InputError: where power-grid-model (the ``ac`` extra) is not installed, or cannot model the feeder.
     """
     case = run.case
-    network, model = ACNetwork(case.feeder, threads), network_model(run.network)(case.feeder)
-    rated = np.flatnonzero(np.isfinite(case.feeder.rating_kva))
-    length = max(1, min(BLOCK_STEPS, BLOCK_NUMBERS // case.feeder.n_buses))
+    network, step = ACNetwork(case.feeder, threads), Step(case, network_model(run.network)(case.feeder))
+    model = step.network
+    rated = np.flatnonzero(np.isfinite(model.rating_kva))
+    length = max(1, min(BLOCK_STEPS, BLOCK_NUMBERS // model.n_nodes))
     totals = _Totals()
     for start in range(0, len(run.times), length):
         stop = min(start + length, len(run.times))
         window = case.window(run.first + start, run.first + stop)
         served, accepted = run.allocation.import_kw[start:stop], run.allocation.export_kw[start:stop]
-        p, q = case.bus_injections(window.inflexible_kw, served, accepted)
+        p, q = step.node_injections(window.inflexible_kw, served, accepted)
         ac = network.flow(p, q)
-        totals.add(ac, model.state(p, q), rated, case.feeder.rating_kva, case.dt_h)
-        totals.violations.add(case.feeder, ac, partial(_alone, network, run, window))
+        totals.add(ac, model.state(p, q), rated, model.rating_kva, case.dt_h)
+        totals.violations.add(model, ac, partial(_alone, network, step, window))
         if progress:
             progress(stop, len(run.times))
     return replace(run, summary=_filled(run.summary, totals.columns()))
 
 
-def _alone(network: ACNetwork, run: Run, window: Window, k: NDArray[np.intp]) -> ACState:
-    return network.flow(*run.case.bus_injections(window.inflexible_kw[k], 0.0, 0.0))
+def _alone(network: ACNetwork, step: Step, window: Window, k: NDArray[np.intp]) -> ACState:
+    return network.flow(*step.node_injections(window.inflexible_kw[k], 0.0, 0.0))
 
 
 def _filled(summary: pd.Series[float], columns: dict[str, float]) -> pd.Series[float]:

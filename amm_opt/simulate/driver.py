@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from amm_opt.cases import Case, as_case
 from amm_opt.errors import InexactWarning, InputError, unknown
 from amm_opt.market import Mechanism, State
-from amm_opt.registry import as_mechanism, network_model
+from amm_opt.registry import as_mechanism, default_network, network_model
 from amm_opt.simulate.ac import verify
 from amm_opt.simulate.forecast import Forecast, as_forecast
 from amm_opt.simulate.job import Job, Part, programs_of
@@ -43,7 +43,7 @@ def simulate(
     case: Case | str | Path,
     mechanism: Mechanism[Any] | str,
     *,
-    network: str = "lindistflow",
+    network: str | None = None,
     solver: Choice = None,
     steps: int | str | slice | None = None,
     workers: int = 1,
@@ -56,7 +56,7 @@ def simulate(
     Args:
         case: what to run on, or its name or folder.
         mechanism: an instance, or a spec such as ``"amm:kappa=2"``.
-        network: name of the network model.
+        network: name of the network model; None for lindistflow on balanced feeders and lindist3flow on others.
         solver: name of any installed cvxpy solver or registered backend, or a ``Backend``; by capability where None.
         steps: None for every interval, a count, a period such as ``"2016-05"``, or a slice of dates (both ends
             included) or numbers (half-open).
@@ -74,6 +74,7 @@ def simulate(
         InputError: anything the caller gave that is wrong; nothing has been run then.
     """
     case = as_case(case)
+    network = network or default_network(case)
     mechanism = as_mechanism(mechanism)
     order = solver_order(solver)
     check_ac(ac)

@@ -218,7 +218,8 @@ class Job:
 
         What an inexact relaxation promised too much is scaled back to what exact branch flow hosts.
         """
-        if not self.mechanism.enforces_limits:
+        claimed = self.step.case.feeder.balanced or not self.mechanism.hosted_at_limits_only
+        if not (self.mechanism.enforces_limits and claimed):
             return a
         lower, upper = limits
         slack = 2.0 * self.step.network.quantities.tolerance

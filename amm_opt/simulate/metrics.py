@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from amm_opt.cases import Case, Window
 from amm_opt.market import Allocation
 from amm_opt.market.state import REQUEST_TOLERANCE_KW, served_ratio
-from amm_opt.network import Feeder
 from amm_opt.solve import Step
 
 FloatArray = NDArray[np.float64]
@@ -25,13 +24,21 @@ VOLTAGE_TOLERANCE_PU = 1e-5
 
 
 class FlowState(Protocol):
-    """Voltages and flows of a network model or of an AC power flow; (..., n_buses) each."""
+    """Voltages and flows of a network model or of an AC power flow; (..., n_nodes) each."""
 
     @property
     def v_pu(self) -> FloatArray: ...  # noqa: D102
 
     @property
     def s_flow_kva(self) -> FloatArray: ...  # noqa: D102
+
+
+class NodeLimits(Protocol):
+    """Voltage bands and ratings of a network model's nodes, (n_nodes,) each."""
+
+    v_min_pu: FloatArray
+    v_max_pu: FloatArray
+    rating_kva: FloatArray
 
 
 def jain(ratios: FloatArray) -> float:
@@ -67,19 +74,20 @@ class Violations:
             mine, theirs = getattr(self, item.name), getattr(other, item.name)
             setattr(self, item.name, max(mine, theirs) if item.name.startswith("worst") else mine + theirs)
 
-    def add(self, feeder: Feeder, state: FlowState, alone: Callable[[IntArray], FlowState]) -> None:
+    def add(self, limits: NodeLimits, state: FlowState, alone: Callable[[IntArray], FlowState]) -> None:
         """Count a block of T intervals.
 
         Args:
-            state: voltages and flows, (T, n_buses) each.
+            limits: of the nodes, without limit at the source.
+            state: voltages and flows, (T, n_nodes) each.
             alone: gives the same with inflexible load alone, for the intervals of the given numbers.
         """
-        worst = [np.nanmax(e, axis=1, initial=0.0) for e in excesses(feeder, state)]
+        worst = [np.nanmax(e, axis=1, initial=0.0) for e in excesses(limits, state)]
         beyond = np.flatnonzero((worst[0] > THERMAL_TOLERANCE) | (worst[1] > VOLTAGE_TOLERANCE_PU))
         if len(beyond) == 0:
             return
-        before = excesses(feeder, alone(beyond))
-        after = [e[beyond] for e in excesses(feeder, state)]
+        before = excesses(limits, alone(beyond))
+        after = [e[beyond] for e in excesses(limits, state)]
         self.thermal, self.worst_thermal = self._counted(
             after[0], before[0], THERMAL_TOLERANCE, self.thermal, self.worst_thermal
         )
@@ -96,11 +104,11 @@ class Violations:
         return count + int(avoidable.sum()), max(worst, float(np.max(excess, where=avoidable, initial=0.0)))
 
 
-def excesses(feeder: Feeder, state: FlowState) -> tuple[FloatArray, FloatArray]:
+def excesses(limits: NodeLimits, state: FlowState) -> tuple[FloatArray, FloatArray]:
     """By how much each branch is above its rating (as a fraction of it) and each bus outside its band (pu)."""
-    thermal = np.maximum(state.s_flow_kva / feeder.rating_kva - 1.0, 0.0)
-    voltage = np.maximum(np.maximum(state.v_pu - feeder.v_max_pu, feeder.v_min_pu - state.v_pu), 0.0)
-    return thermal[..., 1:], voltage[..., 1:]
+    thermal = np.maximum(state.s_flow_kva / limits.rating_kva - 1.0, 0.0)
+    voltage = np.maximum(np.maximum(state.v_pu - limits.v_max_pu, limits.v_min_pu - state.v_pu), 0.0)
+    return thermal, voltage
 
 
 @dataclass
@@ -142,9 +150,9 @@ class Metrics:
         self._count_violations(step, window, allocation)
 
     def _count_violations(self, step: Step, window: Window, allocation: Allocation) -> None:
-        d, network, case = window.inflexible_kw, step.network, step.case
-        state = network.state(*case.bus_injections(d, allocation.import_kw, allocation.export_kw))
-        self.violations.add(case.feeder, state, lambda k: network.state(*case.bus_injections(d[k], 0.0, 0.0)))
+        d, network, step_of = window.inflexible_kw, step.network, step.node_injections
+        state = network.state(*step_of(d, allocation.import_kw, allocation.export_kw))
+        self.violations.add(network, state, lambda k: network.state(*step_of(d[k], 0.0, 0.0)))
 
     def summary(self, case: Case, seconds: float, failed: int, fallbacks: int) -> dict[str, float]:
         """The summary columns, in their order."""

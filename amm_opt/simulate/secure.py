@@ -84,14 +84,14 @@ class ACSecurity:
         return hosted, {int(k): alone.interval(i) for i, k in enumerate(rest)}
 
     def _flow(self, load_kw: FloatArray, import_kw: FloatArray | float, export_kw: FloatArray | float) -> ACState:
-        return self._ac.flow(*self._step.case.bus_injections(load_kw, import_kw, export_kw))
+        return self._ac.flow(*self._step.node_injections(load_kw, import_kw, export_kw))
 
     def _hosted(self, state: ACState, alone: ACState | None) -> BoolArray:
         """(...) where no limit is broken further than inflexible load alone does, within half the usual tolerance."""
-        ok, feeder = state.solved, self._step.case.feeder
-        before: tuple[FloatArray | float, ...] = (0.0, 0.0) if alone is None else excesses(feeder, alone)
+        ok, limits = state.solved, self._step.network
+        before: tuple[FloatArray | float, ...] = (0.0, 0.0) if alone is None else excesses(limits, alone)
         tolerances = (THERMAL_TOLERANCE / 2, VOLTAGE_TOLERANCE_PU / 2)
-        for excess, least, tolerance in zip(excesses(feeder, state), before, tolerances, strict=True):
+        for excess, least, tolerance in zip(excesses(limits, state), before, tolerances, strict=True):
             ok = ok & np.all(excess <= least + tolerance, axis=-1)
         return np.asarray(ok)
 

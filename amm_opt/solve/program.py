@@ -9,6 +9,7 @@ from typing import Any
 
 import cvxpy as cp
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from amm_opt.cases import Case, Window
@@ -159,12 +160,28 @@ class Step:
         zero = cp.Constant(np.zeros(self.n))
         return Injection(zero if import_kw is None else import_kw, zero if export_kw is None else export_kw)
 
+    @cached_property
+    def incidence(self) -> sp.csr_array:
+        """(nodes, n) share of each participant's power at every node of the network model."""
+        return self.network.incidence(self.case.bus, self.case.phases)
+
+    @cached_property
+    def _node(self) -> NDArray[np.intp] | None:
+        """(n,) the node of each participant; None where somebody has several."""
+        entries = self.incidence.tocsc()
+        one_each = bool(np.all(np.diff(entries.indptr) == 1) and np.all(entries.data == 1.0))
+        return entries.indices.astype(np.intp) if one_each else None
+
+    def at_participants(self, slopes: FloatArray) -> FloatArray:
+        """Slopes (..., nodes) in injections of nodes as slopes (..., n) in injections of participants."""
+        return slopes[..., self._node] if self._node is not None else np.asarray(slopes @ self.incidence)
+
     def bus_power(self, injection: Injection) -> tuple[cp.Expression, cp.Expression]:
-        """Net active (kW) and reactive (kvar) injection of every bus under ``injection``."""
+        """Net active (kW) and reactive (kvar) injection of every node under ``injection``."""
         load, imports, exports = self.case.kvar_per_kw
         x, y, d = injection.import_kw, injection.export_kw, self.inflexible_kw
         reactive = cp.multiply(exports, y) - cp.multiply(imports, x) - cp.multiply(load, d)
-        return self.case.incidence @ (y - x - d), self.case.incidence @ reactive
+        return self.incidence @ (y - x - d), self.incidence @ reactive
 
     def usage(self, window: Window) -> tuple[FloatArray, FloatArray]:
         """Every limited quantity with inflexible load alone, and with every request served, (..., m) each."""
@@ -201,5 +218,10 @@ class Step:
 
     def quantities(self, window: Window, import_kw: FloatArray | float, export_kw: FloatArray | float) -> FloatArray:
         """Every limited quantity with the given flexible powers on top of inflexible load, (..., m)."""
-        p_kw, q_kvar = self.case.bus_injections(window.inflexible_kw, import_kw, export_kw)
-        return np.asarray(self.network.evaluate(p_kw, q_kvar))
+        return np.asarray(self.network.evaluate(*self.node_injections(window.inflexible_kw, import_kw, export_kw)))
+
+    def node_injections(
+        self, inflexible_kw: FloatArray, import_kw: FloatArray | float, export_kw: FloatArray | float
+    ) -> tuple[FloatArray, FloatArray]:
+        """Net injections (kW, kvar) of the network model's nodes for (..., n) participant powers."""
+        return self.case.bus_injections(inflexible_kw, import_kw, export_kw, self.incidence)

@@ -22,15 +22,16 @@ from rich.table import Table
 import amm_opt
 from amm_opt.cases import Case, load_case, shipped_cases
 from amm_opt.errors import AmmOptError, InputError
+from amm_opt.registry import default_network, network_model, parameters_of
 from amm_opt.registry import mechanism as mechanism_from_spec
 from amm_opt.registry import mechanisms as known_mechanisms
-from amm_opt.registry import network_model, parameters_of
 from amm_opt.simulate import load_run, verify
 from amm_opt.simulate.driver import SECURE, VERIFY
 from amm_opt.simulate.forecast import as_forecast
 from amm_opt.simulate.run import DOCUMENT
 from amm_opt.solve.solvers import solver_order
 from amm_opt.solve.solvers import solvers as known_solvers
+from amm_opt.study.cli_import import import_group
 from amm_opt.study.compare import Comparison, compare, labelled, load_comparison
 from amm_opt.study.plots import save_picture
 
@@ -61,11 +62,14 @@ def main() -> None:
     """
 
 
+main.add_command(import_group)
+
+
 def _common(command: Callable[..., None]) -> Callable[..., None]:
     options = (
         click.option("--start", metavar="DATE", help="First interval, such as 2016-01-04 (default: the first)."),
         click.option("--steps", type=click.IntRange(min=1), help="Number of intervals (default: all that follow)."),
-        click.option("--network", default="lindistflow", show_default=True, help="Network model."),
+        click.option("--network", show_default="by the feeder's phases", help="Network model."),
         click.option("--solver", help="Any installed cvxpy solver (default: by capability)."),
         click.option(
             "--workers",
@@ -231,7 +235,7 @@ def _compare(
     *,
     start: str | None,
     steps: int | None,
-    network: str,
+    network: str | None,
     solver: str | None,
     workers: int,
     ac: str | None,
@@ -239,13 +243,15 @@ def _compare(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    network_model(network)
+    if network is not None:
+        network_model(network)
     solver_order(solver)
     as_forecast(forecast)
     chosen = labelled([mechanism_from_spec(s) for s in specs])
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"--out {out} exists and is not an empty folder")
     case = load_case(name)
+    network = network or default_network(case)
     span = _span(case, start, steps)
     with _progress(as_json, chosen) as progress:
         result = compare(

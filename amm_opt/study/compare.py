@@ -101,7 +101,7 @@ def compare(
     case: Case | str | Path,
     mechanisms: Sequence[Mechanism[Any] | str] | Mechanism[Any] | str,
     *,
-    network: str = "lindistflow",
+    network: str | None = None,
     solver: Choice = None,
     steps: int | str | slice | None = None,
     workers: int = 1,

@@ -120,7 +120,7 @@ def _households(table: pd.DataFrame, customers: Sequence[int] | None, subject: s
         raise InputError(problems, subject=subject)
     times = pd.date_range(first, periods=48 * days, freq="30min")
     numbers = tuple(sorted({int(c) for c in table["Customer"]}))
-    report.read.update({"customers": len(numbers), "profiles": len(columns), "days": days})
+    report.read += [f"{len(numbers)} customers", f"{len(columns)} profiles", f"{days} days"]
     report.assumed.append("a column's time is the end of its half-hour; every day has 48, in standard time")
     report.assumed.append("controlled load is flexible; days without a row of it have none")
     if "Row Quality" in table and table["Row Quality"].notna().any():

@@ -71,7 +71,8 @@ class Draft:
             series=series[series["scale_kw"] != 0],
         )
         counts = {"buses": len(buses), "branches": len(branches), "participants": len(participants)}
-        self.report.read.update({**counts, "intervals": len(profiles)})
+        counts["intervals"] = len(profiles)
+        self.report.read += [f"{count} {what}" for what, count in counts.items()]
         return replace(made, report=self.report)
 
     def _with_source_band(self, buses: pd.DataFrame) -> pd.DataFrame:

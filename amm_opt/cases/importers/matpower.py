@@ -182,7 +182,7 @@ def _branches(
 
 def _elements(bus: FloatArray, gen: FloatArray, names: Mapping[int, str], report: ImportReport) -> pd.DataFrame:
     loads = bus[np.any(bus[:, 2:4] != 0, axis=1)]
-    report.read.update({"loads": len(loads), "generators": len(gen)})
+    report.read += [f"{len(loads)} loads", f"{len(gen)} generators"]
     if len(gen):
         report.assumed.append(f"{len(gen)} generators export up to Pmax at unity power factor; they hold no voltage")
     if len(loads) + len(gen) == 0:

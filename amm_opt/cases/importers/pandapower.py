@@ -235,7 +235,7 @@ class _Reader:
             if not inside.all():
                 self._report.left_out.append(f"{int((~inside).sum())} {kind} elements at buses out of service")
             parts.append(self._powers(table[inside], kind))
-            self._report.read[f"{kind} elements"] = int(inside.sum())
+            self._report.read.append(f"{int(inside.sum())} {kind} elements")
         if not parts:
             self._problems.append("no loads and no generators: nobody takes part")
             return pd.DataFrame(columns=ELEMENT_COLUMNS)

@@ -1,21 +1,66 @@
-"""What an import did."""
+"""What an importer read, assumed and left out."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import pandas as pd
+
+from amm_opt.network import Feeder
 
 
 @dataclass
 class ImportReport:
-    """What was read (counts), what was assumed, and what was left out; printed as a short text."""
+    """Three lists of sentences; print it.
 
-    read: dict[str, int] = field(default_factory=dict)
+    Attributes:
+        source: the file or data set.
+        read: what was found.
+        assumed: what the data do not say and the importer supplied or interpreted.
+        left_out: what the data say and the network does not contain.
+    """
+
+    source: str = ""
+    read: list[str] = field(default_factory=list)
     assumed: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        lines = ["read: " + (", ".join(f"{count} {what}" for what, count in self.read.items()) or "nothing")]
-        for title, items in (("assumed", self.assumed), ("left out", self.left_out)):
-            lines.append(f"{title}:" + ("" if items else " nothing"))
-            lines += [f"  - {item}" for item in items]
-        return "\n".join(lines)
+        parts = [f"Import of {self.source}" if self.source else "Import"]
+        for title, lines in (("Read", self.read), ("Assumed", self.assumed), ("Left out", self.left_out)):
+            parts += [f"\n{title}:", *(f"  - {line}" for line in lines or ["nothing"])]
+        return "\n".join(parts)
+
+
+@dataclass(frozen=True, eq=False)
+class ImportedNetwork:
+    """A network from a file: the tables of a feeder, its customers, and the report.
+
+    Attributes:
+        buses, branches: tables of the case folder.
+        customers: one row per load: ``name``, ``bus``, ``phases``, ``kw``, ``power_factor``.
+    """
+
+    name: str
+    buses: pd.DataFrame
+    branches: pd.DataFrame
+    customers: pd.DataFrame
+    report: ImportReport
+    attribution: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def feeder(self) -> Feeder:
+        """The validated feeder."""
+        return Feeder.from_tables(self.buses, self.branches)
+
+    def with_taps(self, factor: float) -> ImportedNetwork:
+        """The same network with the taps of every transformer that feeds LV multiplied: 1.025 lowers LV by 2.5 %."""
+        low = self.branches["kind"].eq("transformer") & self.branches["to_bus"].isin(
+            self.buses["name"][self.buses["tier"].eq("LV")]
+        )
+        tap = self.branches["tap"].where(~low, self.branches["tap"] * factor)
+        note = f"taps of {int(low.sum())} transformers multiplied by {factor:g}"
+        report = replace(self.report, assumed=[*self.report.assumed, note])
+        return replace(self, branches=self.branches.assign(tap=tap), report=report)

@@ -1,0 +1,130 @@
+"""The report of an OpenDSS import."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+
+from amm_opt.cases.importers.opendss_elements import Elements
+from amm_opt.cases.importers.opendss_text import Script
+from amm_opt.cases.importers.report import ImportReport
+from amm_opt.errors import shorten
+
+Used = Mapping[str, list[tuple[str, float, float]]]
+_NEUTRAL = {
+    "none": "without neutral",
+    "kron": "by Kron reduction: neutral grounded at both ends",
+    "return": "by neutral return: the neutral carries the whole return current",
+}
+
+
+def describe(
+    report: ImportReport,
+    script: Script,
+    elements: Elements,
+    xhl: str,
+    neutrals: Mapping[str, int],
+    used: Used,
+    buses: pd.DataFrame,
+    branches: pd.DataFrame,
+    customers: pd.DataFrame,
+) -> None:
+    """Fill the report."""
+    report.read += _read(script, elements, buses, branches, customers)
+    report.assumed = [
+        *(f"{count} lines reduced {_NEUTRAL[how]}" for how, count in neutrals.items() if how != "none"),
+        *_transformers(elements, xhl),
+        *_ratings(used),
+        *_bands(buses),
+        "loads are constant power; customers on one phase are connected to the neutral",
+        *report.assumed,
+        *elements.assumed,
+        *script.remarks,
+    ]
+    report.left_out += _left_out(script, elements, buses, branches, customers)
+
+
+def _read(
+    script: Script, elements: Elements, buses: pd.DataFrame, branches: pd.DataFrame, customers: pd.DataFrame
+) -> Iterable[str]:
+    kinds = branches["kind"].value_counts()
+    levels = buses["vn_kv"].value_counts().sort_index(ascending=False)
+    yield f"{len(script.files)} files"
+    yield f"{len(buses)} buses: " + ", ".join(f"{count} at {kv:g} kV" for kv, count in levels.items())
+    yield f"{kinds.get('line', 0)} lines and {kinds.get('switch', 0)} switches"
+    if elements.transformers:
+        total = sum(x.kva for x in elements.transformers)
+        groups = branches.loc[branches["kind"].eq("transformer"), "vector_group"].value_counts()
+        listed = ", ".join(f"{count} {group}" for group, count in groups.items())
+        off = sum(x.taps != (1.0, 1.0) for x in elements.transformers)
+        yield (
+            f"{len(elements.transformers)} transformers ({listed}), {total / 1000:.2f} MVA; {off} with taps away from"
+            " 1, which are applied"
+        )
+    by_phase = customers["phases"].value_counts().sort_index()
+    yield f"{len(customers)} loads: " + ", ".join(f"{count} on {phase}" for phase, count in by_phase.items())
+    if elements.grounding:
+        yield f"{len(elements.grounding)} neutral groundings"
+
+
+def _transformers(elements: Elements, xhl: str) -> Iterable[str]:
+    if not elements.transformers:
+        return
+    read = [x.xhl * (100 if xhl == "per_unit" else 1) for x in elements.transformers]
+    text = f"xhl read as {xhl}: short-circuit reactance {min(read):.3g} to {max(read):.3g} %"
+    if max(read) < 0.5:
+        text += "; so low a value may be per unit in a percent field (xhl='per_unit')"
+    yield text
+    yield "shunts of transformers (magnetisation, no-load losses) are left out"
+
+
+def _ratings(used: Used) -> Iterable[str]:
+    for source, lines in used.items():
+        listed: dict[tuple[str, float], list[float]] = {}
+        for code, amps, metres in lines:
+            listed.setdefault((code, amps), []).append(metres)
+        if all(np.isinf(amps) for _, amps in listed):
+            yield f"{len(lines)} lines: {source}"
+            continue
+        parts = [
+            f"{code} {amps:g} A ({len(lengths)} lines, {np.nansum(lengths) / 1000:.2f} km)"
+            for (code, amps), lengths in sorted(listed.items())
+        ]
+        yield f"ratings, {source}: " + ", ".join(parts)
+
+
+def _bands(buses: pd.DataFrame) -> Iterable[str]:
+    for (tier, low, high), group in buses.groupby(["tier", "v_min_pu", "v_max_pu"]):
+        yield f"voltage band of {len(group)} {tier} buses: {low:.4g} to {high:.4g} pu"
+
+
+def _left_out(
+    script: Script, elements: Elements, buses: pd.DataFrame, branches: pd.DataFrame, customers: pd.DataFrame
+) -> Iterable[str]:
+    for what, count in script.left_out.items():
+        yield f"{count} x {what}"
+    for kind, names in script.commented.items():
+        yield f"{len(names)} commented-out elements of class {kind} (open ties?): {shorten(names, 4)}"
+    opened = branches["name"][~branches["closed"].astype(bool)]
+    if len(opened):
+        yield f"{len(opened)} open branches, kept as open: {shorten(opened)}"
+    if elements.disabled:
+        yield f"{len(elements.disabled)} disabled elements: {shorten(e.name for e in elements.disabled)}"
+    yield "line capacitance"
+    source = elements.sources[0]
+    if not source["ideal"]:
+        yield "impedance of the source: its voltage is held"
+    feeder_of = buses.set_index("name")["feeder"]
+    busy = set(feeder_of.reindex(customers["bus"]).dropna())
+    sizes = Counter(buses["feeder"].dropna())
+    idle = [f for f in sizes if f not in busy]
+    if idle:
+        yield (
+            f"{len(idle)} LV feeders have no customers: {shorten(idle)}; they stay in the network, but nobody"
+            " takes part there"
+        )
+    for name in (f for f in sizes if sizes[f] == 1):
+        yield f"LV feeder {name} is a transformer without any line: its LV bus floats, with nothing connected"

@@ -1,0 +1,156 @@
+"""A year of half-hours on an imported network: who has a roof or a car, and what they ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from amm_opt.cases.case import Case, Scenario
+from amm_opt.cases.folder import from_tables
+from amm_opt.cases.importers.report import ImportedNetwork
+from amm_opt.cases.scenario import WEEK, charging_sessions, household_series, roof_series, year_profiles
+from amm_opt.errors import InputError
+
+HOUSEHOLD_SHAPES = 40
+TAP_STEP = 0.025
+SERVICE_KW = 80 * 0.23
+"""Single-phase service of 80 A."""
+PV_KW = (3.0, 8.0)
+EV_KW = 7.4
+
+
+@dataclass(frozen=True)
+class YearScenario:
+    """What is laid over a network that comes without profiles.
+
+    Attributes:
+        ev: share of customers with an electric vehicle (7.4 kW).
+        timer: share of its sessions that start by a tariff timer at 22:00.
+        pv: share of customers with a roof of 3 to 8 kW.
+        load_kw: median of the customers' mean inflexible load.
+        tap_steps: steps of 2.5 % by which every distribution transformer lowers LV.
+        days: length, from 1 January.
+        year: of the time stamps.
+        seed: of every random choice.
+    """
+
+    ev: float = 0.3
+    timer: float = 0.5
+    pv: float = 0.4
+    load_kw: float = 0.45
+    tap_steps: int = 1
+    days: int = 365
+    year: int = 2023
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        rules = (
+            *((name, 0.0, 1.0) for name in ("ev", "timer", "pv")),
+            ("load_kw", 0.0, 1.5),
+            ("tap_steps", -4, 4),
+            ("days", 1, 3660),
+            ("year", 1970, 2200),
+            ("seed", 0, 2**32 - 1),
+        )
+        problems = [
+            f"{name} = {getattr(self, name)} must be within {low:g} to {high:g}"
+            for name, low, high in rules
+            if not low <= getattr(self, name) <= high
+        ]
+        if problems:
+            raise InputError(problems, subject="scenario")
+
+    @classmethod
+    def from_spec(cls, text: str) -> YearScenario:
+        """A scenario from ``"ev=0.6,pv=0.3"``; what is not given keeps its default.
+
+        Raises:
+            InputError: an unknown name, or a value that is no number, whole where it must be, or out of range.
+        """
+        kinds: dict[str, type[int] | type[float]] = {f.name: int if f.type == "int" else float for f in fields(cls)}
+        values: dict[str, Any] = {}
+        problems: list[str] = []
+        for part in filter(None, (p.strip() for p in text.split(","))):
+            name, _, value = part.partition("=")
+            if name not in kinds:
+                problems.append(f"unknown name {name!r}; valid choices: {', '.join(kinds)}")
+                continue
+            try:
+                values[name] = kinds[name](value)
+            except ValueError:
+                whole = "whole " if kinds[name] is int else ""
+                problems.append(f"{name} = {value!r} is not a {whole}number")
+        if problems:
+            raise InputError(problems, subject="scenario")
+        return cls(**values)
+
+    def __str__(self) -> str:
+        steps = f", LV lowered by {100 * TAP_STEP * self.tap_steps:g} %" if self.tap_steps else ""
+        return (
+            f"{self.ev:.0%} of customers charge a vehicle at {EV_KW:g} kW, {self.timer:.0%} of the sessions by a timer"
+            f" at 22:00; {self.pv:.0%} have a roof of {PV_KW[0]:g} to {PV_KW[1]:g} kW; median load {self.load_kw:g}"
+            f" kW{steps}; seed {self.seed}"
+        )
+
+
+def year_case(
+    network: ImportedNetwork,
+    scenario: YearScenario | None = None,
+    *,
+    latitude_deg: float = -33.9,
+    timezone: str = "",
+    title: str = "",
+    licence: str = "",
+    attribution: str = "",
+) -> Case:
+    """The network with a year of half-hours by a scenario; each customer of the file is one participant.
+
+    Loads have power factor 0.95, vehicles and roofs 1. The same seed gives the same case, and a higher share of one
+    technology leaves the draws of the others alone.
+
+    Raises:
+        InputError: where the network has no customers.
+    """
+    scenario = scenario or YearScenario()
+    if network.customers.empty:
+        raise InputError(f"{network.name} has no customers")
+    if scenario.tap_steps:
+        network = network.with_taps((1.0 + TAP_STEP) ** scenario.tap_steps)
+    shapes, loads, roofs, cars = (np.random.default_rng(s) for s in np.random.SeedSequence(scenario.seed).spawn(4))
+    times = pd.date_range(f"{scenario.year}-01-01", periods=48 * scenario.days, freq="30min")
+    people = network.customers[["name", "bus", "phases"]].assign(power_factor=0.95)
+    people["connection_import_kw"], people["connection_export_kw"] = SERVICE_KW, 10.0
+    names = people["name"].to_numpy(dtype=object)
+    profiles = year_profiles(times, latitude_deg, HOUSEHOLD_SHAPES, shapes)
+    shifts = np.add.outer(WEEK * np.arange(-2, 3), np.arange(-1, 2)).ravel()
+    homes = household_series(names, HOUSEHOLD_SHAPES, scenario.load_kw, 0.4, shifts, loads)
+    peak = profiles.drop(columns="time").max()[homes["profile"]].to_numpy()
+    homes["scale_kw"] = np.minimum(homes["scale_kw"], np.floor(1000 * (SERVICE_KW - EV_KW - 0.01) / peak) / 1000)
+    owners = names[cars.random(len(names)) < scenario.ev]
+    sessions = charging_sessions(
+        owners,
+        times,
+        cars,
+        evening_share=0.75,
+        timer_share=scenario.timer,
+        timer_step=44,
+        power_kw=EV_KW,
+        stay_hours=9.0,
+    )
+    return from_tables(
+        name=network.name,
+        buses=network.buses,
+        branches=network.branches,
+        participants=people,
+        profiles=profiles,
+        series=pd.concat([homes, roof_series(names, scenario.pv, PV_KW, roofs)], ignore_index=True),
+        sessions=sessions,
+        scenario=Scenario(description=str(scenario)),
+        timezone=timezone or None,
+        title=title or f"{network.name}, {scenario.days} days of half-hours",
+        licence=licence,
+        attribution=attribution,
+    )

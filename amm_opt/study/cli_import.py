@@ -1,0 +1,52 @@
+"""The command ``amm-opt import``: network files as case folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from amm_opt.cases import save_case
+from amm_opt.cases.importers import YearScenario, csiro_case, csiro_network
+from amm_opt.errors import InputError
+
+
+@click.group(name="import")
+def import_group() -> None:
+    """Make a case folder from a network file, and say what was read, assumed and left out.
+
+    \b
+    Example:  amm-opt import csiro ../csiro_mv_lv --scenario ev=0.6,pv=0.5 --out csiro
+    """
+
+
+@import_group.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--scenario", default="", metavar="NAME=VALUE,...", help="ev, timer, pv, load_kw, tap_steps, days, year, seed."
+)
+@click.option(
+    "--xhl",
+    type=click.Choice(["percent", "per_unit"]),
+    default="percent",
+    show_default=True,
+    help="How transformer reactances are read.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="New folder for the case; without it only the report is shown."
+)
+def csiro(path: Path, scenario: str, xhl: str, out: Path | None) -> None:
+    """The Australian MV and LV feeders of CSIRO's data set, from the folder with Master.dss.
+
+    \b
+    Example:  amm-opt import csiro ../csiro_mv_lv --scenario ev=0.6,pv=0.5,seed=1 --out csiro
+    """
+    chosen = YearScenario.from_spec(scenario)
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"--out {out} exists and is not an empty folder")
+    network = csiro_network(path, xhl=xhl)
+    click.echo(str(network.report))
+    click.echo(f"\nScenario: {chosen}")
+    if out is not None:
+        save_case(csiro_case(network, chosen), out)
+        click.echo(f"Written to {out}")

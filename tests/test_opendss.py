@@ -249,6 +249,7 @@ new line.l1 src x c
 edit line.nobody length=3
 new line.l5 src h c length=abc
 frobnicate now
+new line.l6 src i phases=1 rmatrix=[0.1]
 """
     )
     found = problems(tmp_path, text)
@@ -265,9 +266,10 @@ frobnicate now
         (12, "edit of an unknown line 'nobody'"),
         (13, "cannot read a number"),
         (14, "unknown command 'frobnicate'"),
+        (15, "xmatrix is missing"),
     ):
         assert any(p.startswith(f"Master.dss:{line}: ") and words in p for p in found), (line, words, found)
-    assert len(found) == 12
+    assert len(found) == 13
 
 
 def test_missing_ratings_bases_and_loads_are_listed_together(tmp_path: Path) -> None:

@@ -144,6 +144,7 @@ class Feeder:
                 z_ohm=self.z_ohm[i],
                 rating_kva=float(self.rating_kva[i]),
                 tap=float(self.tap[i]),
+                vector_group=self.vector_group[i],
             )
         return graph
 

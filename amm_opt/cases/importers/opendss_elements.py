@@ -37,6 +37,7 @@ class Conductors:
     sequence: dict[str, float] = field(default_factory=dict)
     units: str | None = None
     amps: float | None = None
+    parts: frozenset[str] = frozenset()
 
     def matrix(self) -> ComplexArray | None:
         """(n, n) series impedance, or None where nothing was given."""
@@ -148,7 +149,9 @@ class Elements:
             if matrix is None:
                 self._problem(element, f"{name} = [{value}] is not a matrix of {code.n} conductors")
                 return
-            z = np.zeros((code.n, code.n), dtype=complex) if code.z is None else code.z.copy()
+            known = code.matrix()
+            z = np.zeros((code.n, code.n), dtype=complex) if known is None else known.copy()
+            code.parts |= {name}
             if name == "rmatrix":
                 z.real = matrix
             else:
@@ -184,7 +187,7 @@ class Elements:
                     self._problem(element, f"unknown linecode {value!r}")
                     return None
                 code_name, code_units = value, code.units
-                own = Conductors(code.n, code.z, dict(code.sequence), own.units, code.amps)
+                own = Conductors(code.n, code.z, dict(code.sequence), own.units, code.amps, code.parts)
             elif name == "phases":
                 phases = int(value)
                 if own.z is None:
@@ -205,6 +208,9 @@ class Elements:
         z = own.matrix()
         if z is None:
             self._problem(element, "no linecode and no impedance")
+            return None
+        if own.z is not None and not own.sequence and len(own.parts) < 2:
+            self._problem(element, f"{next(iter({'rmatrix', 'xmatrix'} - own.parts))} is missing")
             return None
         if phases is not None and phases != own.n:
             self._problem(element, f"phases = {phases}, but its linecode {code_name!r} has {own.n} conductors")

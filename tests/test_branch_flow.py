@@ -62,6 +62,14 @@ def test_no_solution_is_nan() -> None:
     assert np.isnan(BranchFlowSOCP(case.feeder).evaluate([0.0, -600.0], [0.0, 0.0])).all()
 
 
+def test_intervals_without_a_solution_are_counted() -> None:
+    powers = ([[0.0], [0.0]], [[60.0], [600.0]], [[0.0], [0.0]])
+    case = small_case({"lv": ("src", OHM, 200.0)}, ["lv"], *powers, x_ohm=X_OHM, connection_import_kw=1000.0)
+    s = ao.simulate(case, "no_control", network="socp", ac="verify").summary
+    assert (s["unsolved_steps"], s["ac_unsolved_steps"]) == (1, 1)
+    assert s["voltage_error_worst_pu"] < 1e-7
+
+
 @pytest.mark.parametrize("steps", [NIGHT, NOON], ids=["import", "export"])
 def test_exact_where_losses_are_minimised(steps: slice) -> None:
     """Given injections: the solution with the least losses is the power flow, and every cone is tight to 1e-6."""

@@ -251,6 +251,9 @@ def test_pandapower_meshed_and_unsupported() -> None:
     with pytest.raises(ao.InputError) as caught:
         ao.from_pandapower(net(ext_grid=grids, motor=motor))
     assert len(caught.value.problems) == 2
+    drawing = net()["sgen"].assign(p_mw=-0.01)
+    with pytest.raises(ao.InputError, match="sgen 'pv': p_mw must not be negative"):
+        ao.from_pandapower(net(sgen=drawing))
     island = net()["switch"].assign(closed=False)
     with pytest.raises(ao.InputError):
         ao.from_pandapower(net(switch=island))

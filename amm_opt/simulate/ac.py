@@ -50,13 +50,11 @@ class _Totals:
     voltage_error_pu: _Error = field(default_factory=_Error)
     flow_error: _Error = field(default_factory=_Error)
     losses_kwh: float = 0.0
-    unsolved: int = 0
 
     def add(self, ac: ACState, model: FlowState, rated: NDArray[np.intp], rating_kva: FloatArray, dt_h: float) -> None:
-        """Errors and losses of the intervals that have a power-flow solution."""
-        solved = ac.solved
-        self.unsolved += int((~solved).sum())
-        self.losses_kwh += float(ac.loss_kw[solved].sum()) * dt_h
+        """Losses of the intervals that have a power-flow solution, and errors where the model has one as well."""
+        self.losses_kwh += float(ac.loss_kw[ac.solved].sum()) * dt_h
+        solved = ac.solved & ~np.isnan(model.v_pu).any(axis=1)
         self.voltage_error_pu.add((model.v_pu - ac.v_pu)[solved, 1:])
         difference = model.s_flow_kva[:, rated] - ac.s_flow_kva[:, rated]
         self.flow_error.add(difference[solved] / rating_kva[rated])
@@ -69,7 +67,7 @@ class _Totals:
             "worst_ac_thermal_excess_pct": 100.0 * v.worst_thermal,
             "worst_ac_voltage_excess_pu": v.worst_voltage_pu,
             "ac_unavoidable_violations": v.unavoidable,
-            "ac_unsolved_steps": self.unsolved,
+            "ac_unsolved_steps": v.unsolved,
             "voltage_error_worst_pu": self.voltage_error_pu.worst,
             "voltage_error_rms_pu": self.voltage_error_pu.rms,
             "flow_error_worst_pct": 100.0 * self.flow_error.worst,

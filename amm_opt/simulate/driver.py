@@ -104,6 +104,7 @@ def simulate(
     if ac == SECURE or roll.forecast is not None or job.step.conic:
         summary["repaired_steps"] = len(set(total.repaired))
     if job.step.conic:
+        summary["unsolved_steps"] = total.metrics.violations.unsolved
         summary["inexact_steps"] = len(total.inexact)
         summary["worst_gap"] = 0.0 if total.gap is None else float(total.gap.max())
         _warn_inexact(case, mechanism, total)

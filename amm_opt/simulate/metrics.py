@@ -60,11 +60,15 @@ def by_feeder(case: Case, per_participant: FloatArray) -> FloatArray:
 
 @dataclass
 class Violations:
-    """Counts of (element, interval) pairs beyond their limit, and the worst excess among the avoidable ones."""
+    """Counts of (element, interval) pairs beyond their limit, and the worst excess among the avoidable ones.
+
+    Intervals without a power-flow solution (NaN) have no pairs; they are counted in ``unsolved``.
+    """
 
     thermal: int = 0
     voltage: int = 0
     unavoidable: int = 0
+    unsolved: int = 0
     worst_thermal: float = 0.0
     worst_voltage_pu: float = 0.0
 
@@ -82,6 +86,7 @@ class Violations:
             state: voltages and flows, (T, n_nodes) each.
             alone: gives the same with inflexible load alone, for the intervals of the given numbers.
         """
+        self.unsolved += int(np.isnan(state.v_pu).any(axis=1).sum())
         worst = [np.nanmax(e, axis=1, initial=0.0) for e in excesses(limits, state)]
         beyond = np.flatnonzero((worst[0] > THERMAL_TOLERANCE) | (worst[1] > VOLTAGE_TOLERANCE_PU))
         if len(beyond) == 0:

@@ -260,8 +260,8 @@ class _Reader:
         if kind == "gen":
             self._report.assumed.append(f"{len(table)} generators export at unity power factor; they hold no voltage")
         p = table["p_mw"].astype(float) * scaling
-        if (p[quantity != "inflexible"] < 0).any():
-            self._problems.append(f"{kind} elements with negative p_mw where only positive ones make sense")
+        wrong = table[(quantity != "inflexible") & (p < 0)]
+        self._problems += [f"{kind} {name!r}: p_mw must not be negative" for name in _names(wrong, kind)]
         q = _column(table, "q_mvar", 0.0) * scaling
         return pd.DataFrame(
             {"bus": table["bus"].map(self._bus), "quantity": quantity, "p_kw": p, "q_kvar": q, "profile": profile}

@@ -229,6 +229,7 @@ def checked_sessions(
     power, energy = (pd.to_numeric(table[c], errors="coerce").astype(float) for c in ("power_kw", "energy_kwh"))
     step = times[1] - times[0]
     stay_h = (departure - arrival) / pd.Timedelta(hours=1)
+    most = power * stay_h
     rules = (
         (arrival.isna(), "arrival = {arrival} is not a time"),
         (departure.isna(), "departure = {departure} is not a time"),
@@ -236,11 +237,14 @@ def checked_sessions(
         ((arrival < times[0]) | (arrival >= times[-1] + step), "arrival {arrival} is outside the profiles"),
         (~(np.isfinite(power) & (power > 0)), "power_kw = {power_kw} must be positive"),
         (~(np.isfinite(energy) & (energy >= 0)), "energy_kwh = {energy_kwh} must not be negative"),
-        (energy > power * stay_h * (1 + 1e-9), "{energy_kwh} kWh cannot fit between {arrival} and {departure}"),
+        (
+            energy > most * (1 + 1e-9),
+            "{energy_kwh} kWh cannot fit between {arrival} and {departure} at {power_kw} kW: at most {most:g} kWh do",
+        ),
     )
     for bad, message in rules:
         for i in np.flatnonzero(bad)[:20]:
-            problems.append(f"sessions: row {i + 1}: " + message.format(**table.iloc[i].to_dict()))
+            problems.append(f"sessions: row {i + 1}: " + message.format(**table.iloc[i].to_dict(), most=most.iloc[i]))
     if problems or times.hasnans or step <= pd.Timedelta(0):
         return table, problems
     return pd.DataFrame(

@@ -16,6 +16,7 @@ from amm_opt.network import ACState
 from amm_opt.simulate.metrics import Metrics
 from amm_opt.simulate.secure import ACSecurity
 from amm_opt.simulate.store import Block
+from amm_opt.simulate.waiting import Backlog, Sessions
 from amm_opt.solve.audit import Audit
 from amm_opt.solve.program import HorizonProgram, Program, Solution, Step
 from amm_opt.solve.solver import ProgramSolver
@@ -34,11 +35,14 @@ class Part:
     """What one chunk of intervals came to, but for its allocations.
 
     ``failed`` gives the reason by interval, ``fallback`` the intervals solved by another solver than the first choice,
-    ``repaired`` those whose allocation was scaled back, ``used`` how often each solver solved.
+    ``repaired`` those whose allocation was scaled back, ``used`` how often each solver solved. Where energy can wait,
+    ``backlog`` is what still waits at the end, and ``departed`` what left without all of its energy.
     """
 
     state: State
     metrics: Metrics
+    backlog: Backlog | None = None
+    departed: list[Backlog] = field(default_factory=list)
     failed: dict[int, str] = field(default_factory=dict)
     fallback: list[int] = field(default_factory=list)
     repaired: list[int] = field(default_factory=list)
@@ -52,7 +56,8 @@ class Part:
 
     def merge(self, other: Part) -> None:
         """Add the totals of a later chunk."""
-        self.state = other.state
+        self.state, self.backlog = other.state, other.backlog
+        self.departed.extend(other.departed)
         self.metrics.merge(other.metrics)
         self.failed.update(other.failed)
         self.fallback.extend(other.fallback)
@@ -84,6 +89,7 @@ class Job:
 
     Args:
         secure: whether allocations must be hosted on AC power flow too.
+        sessions: the case's sessions where their energy can wait; None where every request is instantaneous.
 
     Raises:
         InputError: where a program cannot be compiled or solved by the named solver.
@@ -96,24 +102,33 @@ class Job:
         programs: Mapping[str, AnyProgram],
         solvers: tuple[Choice, ...],
         secure: bool = False,
+        sessions: Sessions | None = None,
     ) -> None:
-        self.step, self.mechanism = step, mechanism
+        self.step, self.mechanism, self.sessions = step, mechanism, sessions
         self.programs = {name: ProgramSolver(p, step, solvers) for name, p in programs.items()}
         self._security = ACSecurity(step) if secure and mechanism.enforces_limits else None
 
-    def run_chunk(self, state: State, start: int, stop: int, length: int, done: Callable[[Block], None]) -> Part:
+    def run_chunk(
+        self,
+        state: State,
+        start: int,
+        stop: int,
+        length: int,
+        done: Callable[[Block], None],
+        backlog: Backlog | None = None,
+    ) -> Part:
         """Intervals ``start .. stop - 1`` in blocks of ``length``, with solvers that remember nothing from before.
 
-        ``done(block)`` is called after every block.
+        ``done(block)`` is called after every block. ``backlog`` is what waits before ``start``, where energy can wait.
         """
         for program in self.programs.values():
             program.reset()
         if self._security is not None:
             self._security.reset()
-        part = Part(state, Metrics.empty(self.step.n))
+        part = Part(state, Metrics.empty(self.step.n), backlog)
         for first in range(start, stop, length):
             window = self.step.case.window(first, min(first + length, stop))
-            allocation = self._run_block(part, window)
+            allocation = self._run_block(part, window) if backlog is None else self._run_waiting(part, window)
             part.metrics.add(self.step, window, allocation)
             done(Block.of(self.step.case, window, allocation))
         return part
@@ -136,6 +151,25 @@ class Job:
             part.state = self.mechanism.advance(part.state, allocation, interval)
             allocations.append(allocation)
         return Allocation.stacked(allocations)
+
+    def _run_waiting(self, part: Part, window: Window) -> Allocation:
+        """A block one interval after the other, because what is asked for depends on what was served before."""
+        assert self.sessions is not None
+        firm = self.sessions.firm(window)
+        allocations = []
+        for k in range(window.n_steps):
+            assert part.backlog is not None
+            asked = self.sessions.asked(part.backlog, firm.part(slice(k, k + 1)))
+            allocation = self._run_block(part, asked).part(0)
+            self.carry_over(part, firm.interval(k), allocation)
+            allocations.append(allocation)
+        return Allocation.stacked(allocations)
+
+    def carry_over(self, part: Part, firm: Window, allocation: Allocation) -> None:
+        """The backlog after an interval; ``firm`` is the interval without sessions."""
+        if self.sessions is not None and part.backlog is not None:
+            part.backlog, departed = self.sessions.after(part.backlog, firm, allocation.import_kw)
+            part.departed += [departed] if len(departed.session) else []
 
     def fully_hosted(self, window: Window) -> NDArray[np.bool_]:
         """Where full service is optimal and a sweep has proved that the network hosts it."""

@@ -22,6 +22,7 @@ from amm_opt.simulate.forecast import Forecast, believed, intervals
 from amm_opt.simulate.job import AnyProgram, Job, Part
 from amm_opt.simulate.metrics import Metrics
 from amm_opt.simulate.store import Block
+from amm_opt.simulate.waiting import Backlog, Sessions
 from amm_opt.solve.program import DIRECTIONS, HorizonProgram, Program, Solution, Step
 from amm_opt.solve.solver import ProgramSolver
 from amm_opt.solve.solvers import Choice
@@ -112,15 +113,24 @@ class RollingJob(Job):
         programs: Mapping[str, AnyProgram],
         solvers: tuple[Choice, ...],
         roll: Roll,
+        sessions: Sessions | None = None,
     ) -> None:
-        super().__init__(step, mechanism, programs, solvers)
+        super().__init__(step, mechanism, programs, solvers, sessions=sessions)
         self._roll = roll
         self._horizon = any(isinstance(p, HorizonProgram) for p in programs.values())
         self._repair = Repair(step, solvers) if roll.forecast is not None and mechanism.enforces_limits else None
 
-    def run_chunk(self, state: State, start: int, stop: int, length: int, done: Callable[[Block], None]) -> Part:
+    def run_chunk(
+        self,
+        state: State,
+        start: int,
+        stop: int,
+        length: int,
+        done: Callable[[Block], None],
+        backlog: Backlog | None = None,
+    ) -> Part:
         """Intervals ``start .. stop - 1``; ``start`` begins a window."""
-        part = Part(state, Metrics.empty(self.step.n))
+        part = Part(state, Metrics.empty(self.step.n), backlog)
         for program in self.programs.values():
             program.reset()
         if self._repair is not None:
@@ -134,20 +144,25 @@ class RollingJob(Job):
     def _run_windows(self, part: Part, first: int, stop: int, length: int, done: Callable[[Block], None]) -> None:
         """The windows that start in ``first .. stop - 1``."""
         case, roll = self.step.case, self._roll
-        actual = case.window(first, min(stop + roll.horizon - roll.commit, roll.stop))
-        if roll.forecast is None:
+        actual = firm = case.window(first, min(stop + roll.horizon - roll.commit, roll.stop))
+        if self.sessions is not None:
+            firm = self.sessions.firm(actual)
+        elif roll.forecast is None:
             actual = self._screened(actual, length)
         happened, planned = [], []
         for now in range(first, stop, roll.commit):
             end = min(now + roll.horizon, roll.stop)
-            if roll.forecast is None:
-                window = actual.part(slice(now - first, end - first))
-            else:
+            ahead = slice(now - first, end - first)
+            asked = window = actual.part(ahead)
+            if self.sessions is not None and part.backlog is not None:
+                asked = window = self._screened(self.sessions.asked(part.backlog, firm.part(ahead)), length)
+            elif roll.forecast is not None:
                 window = self._screened(believed(roll.forecast, case, now, end), length)
             plans = self._plan(part, window, min(roll.commit, stop - now))
             planned += plans
-            for k, plan in enumerate(plans, now - first):
-                happened.append(self._carried_out(part, plan, actual.interval(k)))
+            for k, plan in enumerate(plans):
+                happened.append(self._carried_out(part, plan, asked.interval(k)))
+                self.carry_over(part, firm.interval(now - first + k), happened[-1])
         served, hoped = Allocation.stacked(happened), Allocation.stacked(planned)
         for a in range(0, stop - first, length):
             piece = slice(a, min(a + length, stop - first))

@@ -20,6 +20,7 @@ from amm_opt.errors import InputError
 from amm_opt.market import Allocation, Mechanism, State
 from amm_opt.market.mechanism import NoState
 from amm_opt.simulate.store import FIELDS, Block, RunStore
+from amm_opt.simulate.waiting import Backlog
 from amm_opt.solve import Audit
 
 FloatArray = NDArray[np.float64]
@@ -51,6 +52,8 @@ class Run:
         fallback_steps: intervals solved by another solver than the first choice.
         audit: the worst residuals and duality gap of all solves; None where nothing was solved.
         store: what holds the allocations, in memory or on disk.
+        backlog: where energy can wait, the sessions that are still open after the last interval and lack energy.
+        departed: where energy can wait, the sessions that departed during the run without all of their energy.
     """
 
     case: Case
@@ -66,6 +69,8 @@ class Run:
     fallback_steps: tuple[int, ...]
     audit: Audit | None
     store: RunStore
+    backlog: Backlog | None = None
+    departed: Backlog | None = None
 
     def __repr__(self) -> str:
         span = f"{self.times[0]} to {self.times[-1]}"
@@ -73,7 +78,10 @@ class Run:
 
     @property
     def window(self) -> Window:
-        """What was requested in the run's intervals, all at once; for long runs of large cases use ``case.window``."""
+        """What was requested in the run's intervals, all at once; for long runs of large cases use ``case.window``.
+
+        Energy that waits is in it once, where it is asked for first.
+        """
         return self.case.window(self.first, self.first + len(self.times))
 
     @property

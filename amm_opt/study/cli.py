@@ -78,6 +78,7 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
             type=click.Choice([VERIFY, SECURE]),
             help="verify: replay by AC power flow; secure: make allocations AC-feasible too.",
         ),
+        click.option("--defer", is_flag=True, help="Charging sessions ask again until they depart."),
         click.option("--out", type=click.Path(path_type=Path), help="New folder for summary.csv and results."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else."),
     )
@@ -228,6 +229,7 @@ def _compare(
     solver: str | None,
     workers: int,
     ac: str | None,
+    defer: bool,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -247,6 +249,7 @@ def _compare(
             steps=slice(*span),
             workers=workers,
             ac=ac,
+            defer=defer,
             progress=progress,
         )
     if out is not None:
@@ -323,6 +326,9 @@ def _print_table(result: Comparison, span: tuple[int, int], network: str) -> Non
             result.runs[str(label)].solver + failed,
         )
     _console().print(table)
+    if "waiting_mwh" in result.table:
+        waiting = ", ".join(f"{label} {s['waiting_mwh']:.2f}" for label, s in result.table.iterrows())
+        click.echo(f"Of what is unserved, still waiting at the end, MWh: {waiting}")
     unavoidable = int(result.table["unavoidable_violations"].min())
     if unavoidable:
         click.echo(f"{unavoidable} (element, interval) pairs are beyond a limit through inflexible load alone.")

@@ -95,6 +95,7 @@ def compare(
     steps: int | str | slice | None = None,
     workers: int = 1,
     ac: str | None = None,
+    defer: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Comparison:
     """Run several mechanisms on the same intervals; arguments as for ``simulate``.
@@ -112,9 +113,17 @@ def compare(
     runs = {}
     for label, item in chosen.items():
         report = (lambda done, total, label=label: progress(label, done, total)) if progress else None
-        apart = 1 if alone(item, solver) else workers
+        apart = 1 if defer or alone(item, solver) else workers
         runs[label] = simulate(
-            case, item, network=network, solver=solver, steps=steps, workers=apart, ac=ac, progress=report
+            case,
+            item,
+            network=network,
+            solver=solver,
+            steps=steps,
+            workers=apart,
+            ac=ac,
+            defer=defer,
+            progress=report,
         )
     return Comparison(case, runs)
 

@@ -188,6 +188,8 @@ def _job(
     ahead = any(isinstance(p, HorizonProgram) for p in programs.values())
     if roll.horizon > 1 and not ahead:
         raise InputError(f"{mechanism}: horizon = {roll.horizon} needs a HorizonProgram, which it does not declare")
+    if roll.forecast is not None and any(isinstance(p, HorizonProgram) and p.stores for p in programs.values()):
+        raise InputError(f"{mechanism}: batteries are scheduled on perfect forecasts only")
     if secure and (ahead or roll.forecast is not None):
         raise InputError(f"{mechanism}: AC-secure allocations are for mechanisms without horizon, on perfect forecasts")
     if ahead or roll.forecast is not None:

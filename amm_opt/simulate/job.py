@@ -219,7 +219,11 @@ class Job:
     def audited(
         self, a: Allocation, interval: Window, limits: tuple[FloatArray, FloatArray] | None = None
     ) -> Allocation:
-        """The allocation clipped to its requests within solver tolerance, or SolveError where it breaks a limit."""
+        """The allocation clipped to its requests within solver tolerance.
+
+        Raises:
+            SolveError: where it is outside by more, beyond a battery's power, or breaks a network limit.
+        """
         lower, upper = limits or self.step.limits(interval)
         clipped = []
         for power, request in ((a.import_kw, interval.import_request_kw), (a.export_kw, interval.export_request_kw)):
@@ -227,9 +231,14 @@ class Job:
             if not np.all(np.abs(inside - power) <= REQUEST_SLACK * np.maximum(1.0, request)):
                 raise SolveError(f"interval {interval.times[0]}: an allocation is outside its request")
             clipped.append(inside)
+        if a.battery_kw is not None:
+            most = self.step.case.participants["battery_kw"].to_numpy(float)
+            if not np.all(np.abs(a.battery_kw) <= most * (1 + REQUEST_SLACK)):
+                raise SolveError(f"interval {interval.times[0]}: a battery's power is beyond its battery_kw")
+        inside_requests = replace(a, import_kw=clipped[0], export_kw=clipped[1])
         if self.mechanism.enforces_limits:
-            u = self.step.quantities(interval, clipped[0], clipped[1])
+            u = self.step.quantities(interval, inside_requests.drawn_kw, inside_requests.injected_kw)
             slack = 2.0 * self.step.network.quantities.tolerance
             if np.any((u > upper + slack) | (u < lower - slack)):
                 raise SolveError(f"interval {interval.times[0]}: an allocation breaks a network limit")
-        return Allocation(clipped[0], clipped[1], a.import_price, a.export_price)
+        return inside_requests

@@ -35,6 +35,7 @@ _TABLES = {
     "export_kw": "accepted_export_kw",
     "import_price": "import_price",
     "export_price": "export_price",
+    "battery_kw": "battery_kw",
 }
 
 
@@ -44,7 +45,7 @@ class Run:
 
     Attributes:
         times: T interval starts; ``first`` is the number of the first within the case.
-        allocation: (T, n) served import, accepted export and prices.
+        allocation: (T, n) served import, accepted export, prices and battery powers.
         state: the mechanism's state after the last interval.
         summary: the summary columns.
         solver: the solvers that really solved, most used first, joined by ``+``; ``-`` where none was needed.
@@ -116,6 +117,8 @@ class Run:
             price = getattr(self.allocation, name)
             if price is not None:
                 columns[f"mean_{name}"] = price.mean(axis=1)
+        if self.allocation.battery_kw is not None:
+            columns["battery_kw"] = self.allocation.battery_kw.sum(axis=1)
         return pd.DataFrame(columns, index=pd.Index(self.times, name="time"))
 
     def save(self, folder: Path) -> None:

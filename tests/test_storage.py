@@ -214,7 +214,7 @@ def test_block_length_does_not_matter(
 
 def test_order_of_participants_changes_no_total(fortnight: tuple[Case, ao.Run]) -> None:
     """Which of equal batteries is used is open; what is served in a window is not, as long as they start equal."""
-    case, run = fortnight
+    case, _ = fortnight
     other = ao.simulate(shuffled(case, 1), "fot_storage", steps=48)
     mine = ao.simulate(case, "fot_storage", steps=48)
     for column in ("unserved_mwh", "curtailed_mwh"):

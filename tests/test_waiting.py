@@ -169,16 +169,16 @@ def test_block_length_does_not_matter(
 ) -> None:
     case, run = scarce
     monkeypatch.setattr(driver, "BLOCK_STEPS", length)
-    again = ao.simulate(case, "amm", steps=300, defer=True)
-    np.testing.assert_allclose(again.allocation.import_kw, run.allocation.import_kw[:300], atol=1e-9)
-    np.testing.assert_allclose(again.allocation.export_kw, run.allocation.export_kw[:300], atol=1e-9)
+    again = ao.simulate(case, "amm", steps=150, defer=True)
+    np.testing.assert_allclose(again.allocation.import_kw, run.allocation.import_kw[:150], atol=1e-9)
+    np.testing.assert_allclose(again.allocation.export_kw, run.allocation.export_kw[:150], atol=1e-9)
 
 
 def test_chunk_length_does_not_matter(scarce: tuple[Case, ao.Run], monkeypatch: pytest.MonkeyPatch) -> None:
     case, run = scarce
-    monkeypatch.setattr(driver, "CHUNK_STEPS", 45)
-    again = ao.simulate(case, "amm", steps=300, defer=True)
-    np.testing.assert_allclose(again.allocation.import_kw, run.allocation.import_kw[:300], atol=1e-5)
+    monkeypatch.setattr(driver, "CHUNK_STEPS", 25)
+    again = ao.simulate(case, "amm", steps=150, defer=True)
+    np.testing.assert_allclose(again.allocation.import_kw, run.allocation.import_kw[:150], atol=1e-5)
     assert again.departed is not None
     lack = Backlog.joined([again.departed])
     assert np.all(np.diff(Sessions(case).last[lack.session]) >= 0)
@@ -210,7 +210,7 @@ sessions_of_three = st.lists(
 ).map(lambda rows: [(i, a, a + n, p, share * p * DT * (n + 1)) for i, a, n, p, share in rows])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(sessions_of_three, st.floats(2.0, 20.0), st.floats(0.0, 3.0))
 def test_waiting_serves_at_least_as_much(sessions: list[Session], rating: float, series: float) -> None:
     """Behind one transformer every interval serves at least as much: who waited asks for at least as much."""
@@ -226,7 +226,7 @@ def test_waiting_serves_at_least_as_much(sessions: list[Session], rating: float,
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(sessions_of_three, st.lists(st.tuples(*[st.floats(0.0, 1.0)] * 3), min_size=12, max_size=12))
 def test_each_session_gets_its_energy_while_it_is_there(sessions: list[Session], share: list[Any]) -> None:
     case = charging(50.0, 3, 12, sessions, series=[[1.0, 0.0, 2.0]])
@@ -264,14 +264,13 @@ def test_the_scenario_scales_sessions() -> None:
         np.testing.assert_allclose(run.allocation.import_kw, scaled.window(0, 4).import_request_kw, atol=1e-12)
 
 
-def test_a_horizon_sees_what_waits_from_window_to_window() -> None:
-    """Two windows of two intervals; what A lacks after the first is asked for in the second."""
+@pytest.mark.parametrize("window", [1, 2, 4])
+def test_what_waits_is_planned_again(window: int) -> None:
+    """8 kWh at up to 8 kW behind 4 kVA: what an interval leaves returns in the next, inside a window or not."""
     case = charging(4.0, 1, 4, [(0, 0, 3, 8.0, 8.0)])
-    run = ao.simulate(case, "fot:window=2", defer=True)
-    np.testing.assert_allclose(run.allocation.import_kw[:, 0], [4, 4, 4, 0], atol=1e-5)
-    assert run.summary["unserved_mwh"] == pytest.approx(0.002, abs=1e-8)
-    single = ao.simulate(case, "fot:window=4", defer=True)
-    np.testing.assert_allclose(single.allocation.import_kw[:, 0], [4, 4, 0, 0], atol=1e-5)
+    run = ao.simulate(case, f"fot:window={window}", defer=True)
+    np.testing.assert_allclose(run.allocation.import_kw[:, 0], [4, 4, 4, 4], atol=1e-5)
+    assert run.summary["unserved_mwh"] == pytest.approx(0.0, abs=1e-7)
 
 
 @pytest.mark.parametrize("mechanism", ["fet", "fot:window=1D", "fuh:window=1D", "equal_doe:enrolled=requesting"])

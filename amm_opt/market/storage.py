@@ -26,7 +26,7 @@ from amm_opt.solve.program import HorizonProgram, Injection, Leximin, Program, S
 FloatArray = NDArray[np.float64]
 
 COST = 1e-3
-"""Cost of a kWh through a battery, in units of the objective's kWh: among equal plans the one that uses it least."""
+"""Cost of a kWh through a battery at little power, in units of the objective's kWh."""
 BOTH_KW = 1e-6
 """Charging and discharging at once by more than this is not accepted."""
 ROUNDS = 5
@@ -48,6 +48,9 @@ def with_batteries(programs: Mapping[str, HorizonProgram], step: Step) -> dict[s
     spread = sp.csr_array((np.ones(len(b)), (b.participant, np.arange(len(b)))), shape=(step.n, len(b)))
     stored = cp.multiply(b.efficiency, power["charge"]) - cp.multiply(1.0 / b.efficiency, power["discharge"])
 
+    used = [cp.sum(p) + cp.sum_squares(cp.multiply(b.power_kw**-0.5, p)) / 2 for p in power.values()]
+    cost = COST * dt * cp.sum(cp.hstack(used))
+
     def interval(program: HorizonProgram) -> Program:
         own = program.interval
         hosted = [
@@ -57,7 +60,7 @@ def with_batteries(programs: Mapping[str, HorizonProgram], step: Step) -> dict[s
         objective = own.objective
         if not isinstance(program.objective, Leximin) and not isinstance(objective, Leximin):
             sign = -1.0 if isinstance(objective, cp.Maximize) else 1.0
-            objective = type(objective)(objective.expr + sign * COST * dt * sum(map(cp.sum, power.values())))
+            objective = type(objective)(objective.expr + sign * cost)
         at_home = [limit for i in hosted for limit in _connections(i, spread, step)]
         values = {**own.values, **power, "stored_kw": stored}
         return replace(

@@ -31,6 +31,8 @@ FloatArray = NDArray[np.float64]
 
 CHECKED = 96
 """Intervals of a plan that are checked together."""
+WAITS_KW = 1e-6
+"""A session that gets less than it asked for by more than this waits."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,12 @@ class Repair:
         return replace(plan, import_kw=cut[0], export_kw=cut[1]), True
 
 
+def _waits(asked: Window, firm: Window, happened: Allocation) -> bool:
+    """Whether an interval leaves sessions without energy that they asked for."""
+    got = np.maximum(happened.import_kw, firm.import_request_kw)
+    return bool(np.any(asked.import_request_kw - got > WAITS_KW))
+
+
 class RollingJob(Job):
     """A job whose mechanism looks ahead, or plans on a forecast."""
 
@@ -142,7 +150,10 @@ class RollingJob(Job):
         return part
 
     def _run_windows(self, part: Part, first: int, stop: int, length: int, done: Callable[[Block], None]) -> None:
-        """The windows that start in ``first .. stop - 1``."""
+        """The windows that start in ``first .. stop - 1``.
+
+        Where energy can wait, the rest of a window is planned again after every interval that leaves some waiting.
+        """
         case, roll = self.step.case, self._roll
         actual = firm = case.window(first, min(stop + roll.horizon - roll.commit, roll.stop))
         if self.sessions is not None:
@@ -150,19 +161,24 @@ class RollingJob(Job):
         elif roll.forecast is None:
             actual = self._screened(actual, length)
         happened, planned = [], []
-        for now in range(first, stop, roll.commit):
-            end = min(now + roll.horizon, roll.stop)
-            ahead = slice(now - first, end - first)
-            asked = window = actual.part(ahead)
-            if self.sessions is not None and part.backlog is not None:
-                asked = window = self._screened(self.sessions.asked(part.backlog, firm.part(ahead)), length)
-            elif roll.forecast is not None:
-                window = self._screened(believed(roll.forecast, case, now, end), length)
-            plans = self._plan(part, window, min(roll.commit, stop - now))
-            planned += plans
-            for k, plan in enumerate(plans):
-                happened.append(self._carried_out(part, plan, asked.interval(k)))
-                self.carry_over(part, firm.interval(now - first + k), happened[-1])
+        for start in range(first, stop, roll.commit):
+            now, end = start, min(start + roll.horizon, roll.stop)
+            upto = min(start + roll.commit, stop)
+            while now < upto:
+                ahead = slice(now - first, end - first)
+                asked = window = actual.part(ahead)
+                if self.sessions is not None and part.backlog is not None:
+                    asked = window = self._screened(self.sessions.asked(part.backlog, firm.part(ahead)), length)
+                elif roll.forecast is not None:
+                    window = self._screened(believed(roll.forecast, case, now, end), length)
+                for k, plan in enumerate(self._plan(part, window, upto - now)):
+                    planned.append(plan)
+                    happened.append(self._carried_out(part, plan, asked.interval(k)))
+                    alone = firm.interval(now - first)
+                    self.carry_over(part, alone, happened[-1])
+                    now += 1
+                    if self.sessions is not None and _waits(asked.interval(k), alone, happened[-1]):
+                        break
         served, hoped = Allocation.stacked(happened), Allocation.stacked(planned)
         for a in range(0, stop - first, length):
             piece = slice(a, min(a + length, stop - first))

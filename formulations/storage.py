@@ -3,12 +3,13 @@
 To FOT's program (``fair_over_time``) every participant with a battery adds what charges it, c, and what it discharges,
 b. The network hosts imports of x + c and exports of y + b; a content in kWh couples the intervals
 (``amm_opt.market.storage``). Served import x and accepted export y are what they are without batteries: of 8 kW of sun,
-4 that the network takes and 4 that charge a battery are 8 accepted.
+4 that the network takes and 4 that charge a battery are 8 accepted. P is the battery's power:
 
-    stage 1: max-min levels,    stage 2: max energy served - 1e-3 (energy through batteries),
+    stage 1: max-min levels,    stage 2: max energy served - 1e-3 dt sum_k (c + c^2 / 2P + b + b^2 / 2P),
 
 over each window, no battery charging and discharging at once. The content after a window is where the next one starts;
-nothing is kept for it on purpose. A window in which the network hosts every request leaves batteries idle.
+nothing is kept for it on purpose. A window in which the network hosts every request leaves batteries idle; a case
+without batteries makes this FOT.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from amm_opt.cases import Case, Window
-from amm_opt.errors import InputError
 from amm_opt.market import Allocation, ServedState, battery_kw, stored_after, with_batteries, without_burning
 from amm_opt.market.mechanism import FloatArray, Solve, Values
 from amm_opt.solve import HorizonProgram, Solution, Step
@@ -53,11 +53,13 @@ class FairOverTimeStorage(FairOverTime):
         return StorageState(served, served, stored, efficiency)
 
     def program(self, step: Step) -> Mapping[str, HorizonProgram]:
-        if not len(step.case.batteries):
-            raise InputError(f"{self}: case {step.case.name!r} has no battery (columns battery_kwh and battery_kw)")
-        return with_batteries(super().program(step), step)
+        programs = super().program(step)
+        return with_batteries(programs, step) if len(step.case.batteries) else programs
 
     def clear(self, step: Step, solve: Solve, state: ServedState, window: Window) -> Solution:
+        batteries = step.case.batteries
+        if not len(batteries):
+            return super().clear(step, solve, state, window)
         assert isinstance(state, StorageState)
 
         def stages(numbers: Values) -> Solution:
@@ -66,12 +68,11 @@ class FairOverTimeStorage(FairOverTime):
 
             return super(FairOverTimeStorage, self).clear(step, both, state, replace(window, hosted=None))
 
-        batteries = step.case.batteries
         return without_burning(stages, batteries, state.stored_kwh[batteries.participant], window.n_steps)
 
     def settle(self, step: Step, solution: Solution | None, window: Window) -> Allocation:  # type: ignore[override]
-        if solution is None:
-            return super().settle(step, None, window)
+        if solution is None or not len(step.case.batteries):
+            return super().settle(step, solution, window)
         served = super().settle(step, solution, replace(window, hosted=None))
         return replace(served, battery_kw=battery_kw(solution, step.case.batteries, step.n))
 

@@ -325,8 +325,14 @@ def test_defaults_of_the_folder(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.batteries.participant, np.arange(case.n_participants))
 
 
+def test_without_batteries_it_is_fot() -> None:
+    case = ao.load_case("synthetic:buses=60,days=2,seed=5").with_scenario(capacity_scale=0.5)
+    ours, plain = (ao.simulate(case, name).allocation for name in ("fot_storage", "fot"))
+    assert ours.battery_kw is None
+    np.testing.assert_array_equal(ours.import_kw, plain.import_kw)
+    np.testing.assert_array_equal(ours.export_kw, plain.export_kw)
+
+
 def test_what_it_does_not_go_with() -> None:
-    with pytest.raises(ao.InputError, match="no battery"):
-        ao.simulate("synthetic:buses=20,days=1", "fot_storage")
     with pytest.raises(ao.InputError, match="perfect forecasts only"):
         ao.simulate(noon_and_evening(1.0, 0.5), "fot_storage:window=2", forecast="noisy")

@@ -25,6 +25,8 @@ from amm_opt.solve.program import HorizonProgram, Injection, Leximin, Program, S
 
 FloatArray = NDArray[np.float64]
 
+STORE = "stored"
+"""Name of the store that holds what is in batteries."""
 COST = 1e-3
 """Cost of a kWh through a battery at little power, in units of the objective's kWh."""
 BOTH_KW = 1e-6
@@ -72,8 +74,7 @@ def with_batteries(programs: Mapping[str, HorizonProgram], step: Step) -> dict[s
         )
 
     return {
-        name: replace(p, interval=interval(p), stores={**p.stores, "stored": "stored_kw"})
-        for name, p in programs.items()
+        name: replace(p, interval=interval(p), stores={**p.stores, STORE: "stored_kw"}) for name, p in programs.items()
     }
 
 
@@ -103,9 +104,9 @@ def without_burning(
         steps: intervals H of the window.
     """
     values: Values = {
-        "stored_initial": np.clip(stored_kwh, 0.0, batteries.size_kwh),
-        "stored_lower": np.zeros(len(batteries)),
-        "stored_upper": batteries.size_kwh,
+        f"{STORE}_initial": np.clip(stored_kwh, 0.0, batteries.size_kwh),
+        f"{STORE}_lower": np.zeros(len(batteries)),
+        f"{STORE}_upper": batteries.size_kwh,
     }
     most = {name: np.tile(batteries.power_kw, (steps, 1)) for name in ("charge", "discharge")}
     for decided in (False,) * (ROUNDS - 1) + (True,):

@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from amm_opt.cases import Case, as_case
 from amm_opt.errors import InputError, unknown
 from amm_opt.market import Mechanism, State
+from amm_opt.market.storage import STORE
 from amm_opt.registry import as_mechanism, network_model
 from amm_opt.simulate.ac import verify
 from amm_opt.simulate.forecast import Forecast, as_forecast
@@ -188,7 +189,9 @@ def _job(
     ahead = any(isinstance(p, HorizonProgram) for p in programs.values())
     if roll.horizon > 1 and not ahead:
         raise InputError(f"{mechanism}: horizon = {roll.horizon} needs a HorizonProgram, which it does not declare")
-    if roll.forecast is not None and any(isinstance(p, HorizonProgram) and p.stores for p in programs.values()):
+    if roll.forecast is not None and any(
+        isinstance(p, HorizonProgram) and STORE in p.stores for p in programs.values()
+    ):
         raise InputError(f"{mechanism}: batteries are scheduled on perfect forecasts only")
     if secure and (ahead or roll.forecast is not None):
         raise InputError(f"{mechanism}: AC-secure allocations are for mechanisms without horizon, on perfect forecasts")

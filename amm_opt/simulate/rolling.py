@@ -6,7 +6,7 @@ real interval does not host that, it is cut back to the closest allocation that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -150,41 +150,54 @@ class RollingJob(Job):
         return part
 
     def _run_windows(self, part: Part, first: int, stop: int, length: int, done: Callable[[Block], None]) -> None:
-        """The windows that start in ``first .. stop - 1``.
-
-        Where energy can wait, the rest of a window is planned again after every interval that leaves some waiting.
-        """
+        """The windows that start in ``first .. stop - 1``."""
         case, roll = self.step.case, self._roll
         actual = firm = case.window(first, min(stop + roll.horizon - roll.commit, roll.stop))
         if self.sessions is not None:
             firm = self.sessions.firm(actual)
         elif roll.forecast is None:
             actual = self._screened(actual, length)
-        happened, planned = [], []
-        for start in range(first, stop, roll.commit):
-            now, end = start, min(start + roll.horizon, roll.stop)
-            upto = min(start + roll.commit, stop)
-            while now < upto:
-                ahead = slice(now - first, end - first)
-                asked = window = actual.part(ahead)
-                if self.sessions is not None and part.backlog is not None:
-                    asked = window = self._screened(self.sessions.asked(part.backlog, firm.part(ahead)), length)
-                elif roll.forecast is not None:
-                    window = self._screened(believed(roll.forecast, case, now, end), length)
-                for k, plan in enumerate(self._plan(part, window, upto - now)):
-                    planned.append(plan)
-                    happened.append(self._carried_out(part, plan, asked.interval(k)))
-                    alone = firm.interval(now - first)
-                    self.carry_over(part, alone, happened[-1])
-                    now += 1
-                    if self.sessions is not None and _waits(asked.interval(k), alone, happened[-1]):
-                        break
-        served, hoped = Allocation.stacked(happened), Allocation.stacked(planned)
+        happened: list[Allocation] = []
+        planned: list[Allocation] = []
+        now = first
+        while now < stop:
+            window = now - (now - first) % roll.commit
+            ahead = slice(now - first, min(window + roll.horizon, roll.stop) - first)
+            count = min(window + roll.commit, stop) - now
+            for plan, served in self._run_window(part, actual.part(ahead), firm.part(ahead), count, length):
+                planned.append(plan)
+                happened.append(served)
+                now += 1
+        whole, hoped = Allocation.stacked(happened), Allocation.stacked(planned)
         for a in range(0, stop - first, length):
             piece = slice(a, min(a + length, stop - first))
-            window, block = actual.part(piece), served.part(piece)
-            part.metrics.add(self.step, window, block)
-            done(Block.of(case, window, block, None if roll.forecast is None else hoped.part(piece)))
+            known, block = actual.part(piece), whole.part(piece)
+            part.metrics.add(self.step, known, block)
+            done(Block.of(case, known, block, None if roll.forecast is None else hoped.part(piece)))
+
+    def _run_window(
+        self, part: Part, actual: Window, firm: Window, count: int, length: int
+    ) -> Iterator[tuple[Allocation, Allocation]]:
+        """Plan a window and carry out its first ``count`` intervals: what was planned and what happened in each.
+
+        Where energy can wait, it ends after an interval that leaves some waiting: the rest is to be planned again.
+        """
+        asked = window = actual
+        if self.sessions is not None and part.backlog is not None:
+            asked = window = self._screened(self.sessions.asked(part.backlog, firm), length)
+        elif self._roll.forecast is not None:
+            window = self._screened(
+                believed(self._roll.forecast, self.step.case, actual.start, actual.start + actual.n_steps), length
+            )
+        for k, plan in enumerate(self._plan(part, window, count)):
+            happened = self._carried_out(part, plan, asked.interval(k))
+            alone = firm.interval(k)
+            self.carry_over(part, alone, happened)
+            yield plan, happened
+            if self.sessions is not None and _waits(asked.interval(k), alone, happened):
+                for later in range(k + 1, count):
+                    part.failed.pop(window.start + later, None)
+                return
 
     def _screened(self, window: Window, length: int) -> Window:
         """The window with what a sweep says of every interval, for programs over a horizon."""

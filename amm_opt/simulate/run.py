@@ -185,7 +185,7 @@ class Recorded(Mechanism[NoState]):
 def load_run(folder: str | Path) -> Run:
     """Read a run that ``Run.save`` or ``Comparison.save`` wrote.
 
-    Its mechanism is known by its label only, and its last state is not stored.
+    Its mechanism is known by its label only; its last state, and the sessions that waited, are not stored.
 
     Raises:
         InputError: where the folder holds no run, or the case is not the one that was run any more.

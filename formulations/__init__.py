@@ -8,6 +8,7 @@ from formulations.fair_over_time import FairEachTime, FairOverTime, FairUsingHis
 from formulations.greedy_doe import GreedyDOE
 from formulations.leximin import Leximin
 from formulations.no_control import NoControl
+from formulations.storage import FairOverTimeStorage
 
 __all__ = [
     "AMM",
@@ -16,6 +17,7 @@ __all__ = [
     "EqualDOE",
     "FairEachTime",
     "FairOverTime",
+    "FairOverTimeStorage",
     "FairUsingHistory",
     "GreedyDOE",
     "Leximin",

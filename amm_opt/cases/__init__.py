@@ -1,5 +1,6 @@
 """Cases: a feeder with participants, profiles and a scenario; importers make them from files of other tools."""
 
+from amm_opt.cases.batteries import Batteries
 from amm_opt.cases.case import Case, Scenario, Window
 from amm_opt.cases.folder import as_case, from_tables, load_case, save_case, shipped_cases
 from amm_opt.cases.importers import (
@@ -16,6 +17,7 @@ from amm_opt.cases.importers import (
 )
 
 __all__ = [
+    "Batteries",
     "Case",
     "Households",
     "ImportReport",

@@ -12,6 +12,7 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from amm_opt.cases.batteries import Batteries
 from amm_opt.cases.profiles import Profiles
 from amm_opt.errors import InputError, unknown
 from amm_opt.network import Feeder
@@ -196,6 +197,11 @@ class Case:
         pf = self.participants[list(columns)].to_numpy(dtype=float).T
         ratio = np.sign(pf) * np.sqrt(1.0 / pf**2 - 1.0)
         return ratio[0], ratio[1], ratio[2]
+
+    @cached_property
+    def batteries(self) -> Batteries:
+        """The batteries of participants; none where the case has none."""
+        return Batteries.of(self.participants)
 
     @cached_property
     def fingerprint(self) -> str:

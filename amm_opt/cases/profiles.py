@@ -11,8 +11,22 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.intp]
 
 QUANTITIES = ("inflexible", "import", "export")
+DRAWN = 1e-9
+"""A session has all its energy when it lacks no more than this many intervals at full power."""
+
+
+def draws(
+    first: IntArray, power_kw: FloatArray, energy_kwh: FloatArray, dt_h: float
+) -> tuple[IntArray, IntArray, FloatArray]:
+    """Full power from interval ``first`` on until the energy is drawn: session, interval and mean kW of every draw."""
+    count = np.maximum(np.ceil(energy_kwh / (power_kw * dt_h) - DRAWN), 0).astype(np.intp)
+    which = np.repeat(np.arange(len(first)), count)
+    offset = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
+    left = energy_kwh[which] / dt_h - offset * power_kw[which]
+    return which, first[which] + offset, np.minimum(left, power_kw[which])
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,18 +57,13 @@ class Profiles:
     @cached_property
     def _session_kw(self) -> sp.csr_array:
         """(T, participants) mean power that sessions ask for in each interval."""
-        s, dt = self.sessions, self.dt_h
-        power, energy = s["power_kw"].to_numpy(float), s["energy_kwh"].to_numpy(float)
-        count = np.maximum(np.ceil(energy / (power * dt) - 1e-9), 0).astype(np.intp)
-        which = np.repeat(np.arange(len(s)), count)
-        offset = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
-        left = energy[which] / dt - offset * power[which]
-        k = s["first"].to_numpy(np.intp)[which] + offset
-        n = int(s["participant"].max()) + 1 if len(s) else 0
-        kw = np.minimum(left, power[which])
+        s = self.sessions
+        first, who = (s[name].to_numpy(np.intp) for name in ("first", "participant"))
+        power, energy = (s[name].to_numpy(float) for name in ("power_kw", "energy_kwh"))
+        which, k, kw = draws(first, power, energy, self.dt_h)
+        n = int(who.max()) + 1 if len(s) else 0
         inside = k < len(self.times)
-        who = s["participant"].to_numpy(np.intp)[which]
-        return sp.csr_array((kw[inside], (k[inside], who[inside])), shape=(len(self.times), n))
+        return sp.csr_array((kw[inside], (k[inside], who[which[inside]])), shape=(len(self.times), n))
 
     def block(self, start: int, stop: int, n: int) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Inflexible load, import and export requests of intervals ``start .. stop - 1``: three (T, n) arrays in kW."""

@@ -20,6 +20,10 @@ PARTICIPANT_OPTIONAL = {
     "power_factor_export": 1.0,
     "connection_import_kw": np.nan,
     "connection_export_kw": np.nan,
+    "battery_kwh": 0.0,
+    "battery_kw": 0.0,
+    "battery_efficiency": 0.95,
+    "battery_initial": 0.5,
 }
 SERIES_COLUMNS = {"participant": None, "quantity": None, "profile": None, "scale_kw": None}
 SERIES_OPTIONAL = {"shift_steps": 0}
@@ -37,7 +41,10 @@ def _finite_or_fill(table: pd.DataFrame, columns: Mapping[str, object], what: st
 
 
 def checked_participants(table: pd.DataFrame, feeder: Feeder) -> tuple[pd.DataFrame, list[str]]:
-    """Participants with defaults: unity power factors; connection limits from the branch that feeds their bus."""
+    """Participants with defaults: unity power factors; connection limits from the branch that feeds their bus.
+
+    No battery where none is given.
+    """
     problems = check_columns(table, PARTICIPANT_COLUMNS, ["phases", *PARTICIPANT_OPTIONAL], "participants")
     if problems:
         return table, problems
@@ -63,7 +70,7 @@ def checked_participants(table: pd.DataFrame, feeder: Feeder) -> tuple[pd.DataFr
                 "participant",
                 lambda r, c=column: f"{c} = {r[c]} must be within 0.1..1 (or -1..-0.1)",  # type: ignore[misc]
             )
-        else:
+        elif column.startswith("connection"):
             bus = table["bus"].map(feeder.bus_index).fillna(0).astype(int)
             table[column] = table[column].fillna(pd.Series(feeder.rating_kva[bus], index=table.index))
             problems += flag(
@@ -72,6 +79,7 @@ def checked_participants(table: pd.DataFrame, feeder: Feeder) -> tuple[pd.DataFr
                 "participant",
                 lambda r, c=column: f"{c} = {r[c]} must not be negative",  # type: ignore[misc]
             )
+    problems += _bad_batteries(table)
     return table[[*PARTICIPANT_COLUMNS, "phases", *PARTICIPANT_OPTIONAL]], problems
 
 
@@ -89,6 +97,23 @@ def _connected_phases(table: pd.DataFrame, feeder: Feeder) -> tuple[list[str], l
             )
         phases.append("".join(asked))
     return phases, problems
+
+
+def _bad_batteries(table: pd.DataFrame) -> list[str]:
+    size, power = table["battery_kwh"], table["battery_kw"]
+    rules = (
+        ("battery_kwh", ~(np.isfinite(size) & (size >= 0)), "must not be negative"),
+        ("battery_kw", ~(np.isfinite(power) & (power >= 0)), "must not be negative"),
+        ("battery_kwh", (size > 0) & (power == 0), "needs a battery_kw above 0"),
+        ("battery_kw", (power > 0) & (size == 0), "needs a battery_kwh above 0"),
+        ("battery_efficiency", ~table["battery_efficiency"].between(1e-3, 1.0), "must be within 0.001..1"),
+        ("battery_initial", ~table["battery_initial"].between(0.0, 1.0), "must be within 0..1"),
+    )
+    return [
+        said
+        for column, bad, rule in rules
+        for said in flag(table, bad, "participant", lambda r, c=column, m=rule: f"{c} = {r[c]} {m}")  # type: ignore[misc]
+    ]
 
 
 def checked_times(
@@ -247,6 +272,7 @@ def checked_sessions(
     power, energy = (pd.to_numeric(table[c], errors="coerce").astype(float) for c in ("power_kw", "energy_kwh"))
     step = times[1] - times[0]
     stay_h = (departure - arrival) / pd.Timedelta(hours=1)
+    most = power * stay_h
     rules = (
         (arrival.isna(), "arrival = {arrival} is not a time"),
         (departure.isna(), "departure = {departure} is not a time"),
@@ -254,11 +280,14 @@ def checked_sessions(
         ((arrival < times[0]) | (arrival >= times[-1] + step), "arrival {arrival} is outside the profiles"),
         (~(np.isfinite(power) & (power > 0)), "power_kw = {power_kw} must be positive"),
         (~(np.isfinite(energy) & (energy >= 0)), "energy_kwh = {energy_kwh} must not be negative"),
-        (energy > power * stay_h * (1 + 1e-9), "{energy_kwh} kWh cannot fit between {arrival} and {departure}"),
+        (
+            energy > most * (1 + 1e-9),
+            "{energy_kwh} kWh cannot fit between {arrival} and {departure} at {power_kw} kW: at most {most:g} kWh do",
+        ),
     )
     for bad, message in rules:
         for i in np.flatnonzero(bad)[:20]:
-            problems.append(f"sessions: row {i + 1}: " + message.format(**table.iloc[i].to_dict()))
+            problems.append(f"sessions: row {i + 1}: " + message.format(**table.iloc[i].to_dict(), most=most.iloc[i]))
     if problems or times.hasnans or step <= pd.Timedelta(0):
         return table, problems
     return pd.DataFrame(

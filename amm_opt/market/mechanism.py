@@ -25,41 +25,57 @@ Programs = Program | HorizonProgram | Mapping[str, Program] | Mapping[str, Horiz
 
 @dataclass(frozen=True, eq=False)
 class Allocation:
-    """Who is served what, (n,) or (T, n) each: powers in kW, prices in currency per kWh (None: no price)."""
+    """Who is served what, (n,) or (T, n) each: powers in kW, prices in currency per kWh (None: no price).
+
+    ``battery_kw`` is the power at the terminals of each participant's battery, positive where it discharges; None
+    where batteries are idle.
+    """
 
     import_kw: FloatArray
     export_kw: FloatArray
     import_price: FloatArray | None = None
     export_price: FloatArray | None = None
+    battery_kw: FloatArray | None = None
+
+    @property
+    def drawn_kw(self) -> FloatArray:
+        """Served import and what charges batteries."""
+        return self.import_kw if self.battery_kw is None else self.import_kw + np.maximum(-self.battery_kw, 0.0)
+
+    @property
+    def injected_kw(self) -> FloatArray:
+        """Accepted export and what batteries discharge."""
+        return self.export_kw if self.battery_kw is None else self.export_kw + np.maximum(self.battery_kw, 0.0)
 
     def part(self, which: Any) -> Allocation:
         """The intervals that an index, slice or mask selects from (T, n) arrays."""
-        prices = [None if p is None else p[which] for p in (self.import_price, self.export_price)]
-        return Allocation(self.import_kw[which], self.export_kw[which], prices[0], prices[1])
+        rest = [None if p is None else p[which] for p in (self.import_price, self.export_price, self.battery_kw)]
+        return Allocation(self.import_kw[which], self.export_kw[which], *rest)
 
     @classmethod
     def stacked(cls, intervals: Sequence[Allocation]) -> Allocation:
         """(T, n) arrays from single intervals; prices that some lack (a failed solve) are NaN there."""
 
-        def prices(name: str) -> FloatArray | None:
+        def some(name: str, missing: float) -> FloatArray | None:
             given = [getattr(a, name) for a in intervals]
             if all(g is None for g in given):
                 return None
-            missing = np.full(intervals[0].import_kw.shape, np.nan)
-            return np.stack([missing if g is None else g for g in given])
+            nothing = np.full(intervals[0].import_kw.shape, missing)
+            return np.stack([nothing if g is None else g for g in given])
 
         powers = [np.stack([getattr(a, name) for a in intervals]) for name in ("import_kw", "export_kw")]
-        return cls(powers[0], powers[1], prices("import_price"), prices("export_price"))
+        prices = [some(name, np.nan) for name in ("import_price", "export_price")]
+        return cls(powers[0], powers[1], prices[0], prices[1], some("battery_kw", 0.0))
 
     @classmethod
     def joined(cls, blocks: Sequence[Allocation]) -> Allocation:
-        """(T, n) arrays one after the other; either all have prices or none."""
+        """(T, n) arrays one after the other; either all have prices, or battery powers, or none."""
 
         def whole(name: str) -> Any:
             parts = [getattr(b, name) for b in blocks]
             return None if parts[0] is None else np.concatenate(parts)
 
-        return cls(whole("import_kw"), whole("export_kw"), whole("import_price"), whole("export_price"))
+        return cls(*(whole(f.name) for f in fields(cls)))
 
 
 @dataclass(frozen=True, eq=False)

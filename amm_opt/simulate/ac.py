@@ -104,8 +104,8 @@ def verify(run: Run, *, threads: int = 0, progress: Callable[[int, int], None] |
     for start in range(0, len(run.times), length):
         stop = min(start + length, len(run.times))
         window = case.window(run.first + start, run.first + stop)
-        served, accepted = run.allocation.import_kw[start:stop], run.allocation.export_kw[start:stop]
-        p, q = step.node_injections(window.inflexible_kw, served, accepted)
+        a = run.allocation.part(slice(start, stop))
+        p, q = step.node_injections(window.inflexible_kw, a.drawn_kw, a.injected_kw)
         ac = network.flow(p, q)
         totals.add(ac, model.state(p, q), rated, model.rating_kva, case.dt_h)
         totals.violations.add(model, ac, partial(_alone, network, step, window))

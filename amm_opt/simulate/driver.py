@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 from amm_opt.cases import Case, as_case
 from amm_opt.errors import InexactWarning, InputError, unknown
 from amm_opt.market import Mechanism, State
+from amm_opt.market.storage import STORE
 from amm_opt.registry import as_mechanism, default_network, network_model
 from amm_opt.simulate.ac import verify
 from amm_opt.simulate.forecast import Forecast, as_forecast
@@ -26,6 +27,7 @@ from amm_opt.simulate.job import Job, Part, programs_of
 from amm_opt.simulate.rolling import Roll, RollingJob
 from amm_opt.simulate.run import Run
 from amm_opt.simulate.store import Block, RunStore
+from amm_opt.simulate.waiting import Backlog, Sessions
 from amm_opt.solve.program import HorizonProgram, Step
 from amm_opt.solve.solvers import Choice, solver_order
 
@@ -49,6 +51,7 @@ def simulate(
     workers: int = 1,
     ac: str | None = None,
     forecast: Forecast | str | None = None,
+    defer: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Run:
     """Run one mechanism over a span of intervals.
@@ -68,6 +71,8 @@ def simulate(
         forecast: what mechanisms plan on: None or ``"perfect"``, ``"persistence"``, ``"noisy:sigma=0.1,seed=0"``, or a
             function (case, now, stop) that returns a ``Window``. What happens is what the plan and the real requests
             leave, cut back where the network does not host it (``run.planned``, ``repaired_steps``).
+        defer: whether charging sessions can wait: what they are not served is asked for again until they depart
+            (``run.backlog``, ``run.departed``, ``waiting_mwh``). Needs one worker and no forecast.
         progress: called with (intervals done, all) after every block.
 
     Raises:
@@ -81,9 +86,14 @@ def simulate(
     first, stop = case.span(steps)
     _check_workers(workers, mechanism, solver, forecast)
     roll = Roll.of(mechanism, case.dt_h, first, stop, as_forecast(forecast))
+    sessions = Sessions(case) if defer else None
+    if sessions is not None and workers > 1:
+        raise InputError("energy that can wait is carried from interval to interval: workers must be 1")
+    if sessions is not None and roll.forecast is not None:
+        raise InputError("energy that can wait needs everything to be known beforehand: give no forecast")
     length = max(1, min(CHUNK_STEPS, CHUNK_NUMBERS // max(case.n_participants, 1)) // roll.commit) * roll.commit
     spans = [(a, min(a + length, stop)) for a in range(first, stop, length)]
-    make = partial(_job, case, mechanism, network, order, ac == SECURE, roll)
+    make = partial(_job, case, mechanism, network, order, ac == SECURE, roll, sessions)
     began = time.perf_counter()
     job = make()
     store = RunStore(case, first, stop)
@@ -108,6 +118,8 @@ def simulate(
         summary["inexact_steps"] = len(total.inexact)
         summary["worst_gap"] = 0.0 if total.gap is None else float(total.gap.max())
         _warn_inexact(case, mechanism, total)
+    if sessions is not None and total.backlog is not None:
+        summary["waiting_mwh"] = float(sessions.waiting_kwh(total.backlog, stop).sum()) / 1000.0
     run = Run(
         case=case,
         mechanism=mechanism,
@@ -125,6 +137,8 @@ def simulate(
         repaired_steps=tuple(sorted(set(total.repaired))),
         inexact_steps=tuple(total.inexact),
         gap=total.gap,
+        backlog=total.backlog,
+        departed=Backlog.joined(total.departed) if defer else None,
     )
     return verify(run) if ac else run
 
@@ -184,18 +198,28 @@ class _Collector:
 
 
 def _job(
-    case: Case, mechanism: Mechanism[Any], network: str, order: tuple[Choice, ...], secure: bool, roll: Roll
+    case: Case,
+    mechanism: Mechanism[Any],
+    network: str,
+    order: tuple[Choice, ...],
+    secure: bool,
+    roll: Roll,
+    sessions: Sessions | None,
 ) -> Job:
     step = Step(case, network_model(network)(case.feeder))
     programs = programs_of(mechanism, step)
     ahead = any(isinstance(p, HorizonProgram) for p in programs.values())
     if roll.horizon > 1 and not ahead:
         raise InputError(f"{mechanism}: horizon = {roll.horizon} needs a HorizonProgram, which it does not declare")
+    if roll.forecast is not None and any(
+        isinstance(p, HorizonProgram) and STORE in p.stores for p in programs.values()
+    ):
+        raise InputError(f"{mechanism}: batteries are scheduled on perfect forecasts only")
     if secure and (ahead or roll.forecast is not None):
         raise InputError(f"{mechanism}: AC-secure allocations are for mechanisms without horizon, on perfect forecasts")
     if ahead or roll.forecast is not None:
-        return RollingJob(step, mechanism, programs, order, roll)
-    return Job(step, mechanism, programs, order, secure)
+        return RollingJob(step, mechanism, programs, order, roll, sessions)
+    return Job(step, mechanism, programs, order, secure, sessions)
 
 
 def _block_length(job: Job) -> int:
@@ -204,10 +228,11 @@ def _block_length(job: Job) -> int:
 
 def _here(job: Job, spans: list[tuple[int, int]], done: _Collector) -> Iterator[Part]:
     state: State = job.mechanism.initial_state(job.step.case)
+    backlog = None if job.sessions is None else job.sessions.at_start(spans[0][0])
     with threadpool_limits(limits=1, user_api="blas"):
         for start, stop in spans:
-            part = job.run_chunk(state, start, stop, _block_length(job), done)
-            state = part.state
+            part = job.run_chunk(state, start, stop, _block_length(job), done, backlog)
+            state, backlog = part.state, part.backlog
             yield part
 
 

@@ -16,6 +16,7 @@ from amm_opt.network import ACState
 from amm_opt.simulate.metrics import Metrics
 from amm_opt.simulate.secure import ACSecurity, scaled_back
 from amm_opt.simulate.store import Block
+from amm_opt.simulate.waiting import Backlog, Sessions
 from amm_opt.solve.audit import Audit
 from amm_opt.solve.program import HorizonProgram, Program, Solution, Step
 from amm_opt.solve.solver import ProgramSolver
@@ -38,11 +39,14 @@ class Part:
 
     ``failed`` gives the reason by interval, ``fallback`` the intervals solved by another solver than the first choice,
     ``repaired`` those whose allocation was scaled back, ``used`` how often each solver solved. On a conic network model
-    ``gap`` is the worst relaxation gap of each branch and ``inexact`` the intervals with one above EXACT_GAP.
+    ``gap`` is the worst relaxation gap of each branch and ``inexact`` the intervals with one above EXACT_GAP. Where
+    energy can wait, ``backlog`` is what still waits at the end, and ``departed`` what left without all of its energy.
     """
 
     state: State
     metrics: Metrics
+    backlog: Backlog | None = None
+    departed: list[Backlog] = field(default_factory=list)
     failed: dict[int, str] = field(default_factory=dict)
     fallback: list[int] = field(default_factory=list)
     repaired: list[int] = field(default_factory=list)
@@ -63,7 +67,8 @@ class Part:
 
     def merge(self, other: Part) -> None:
         """Add the totals of a later chunk."""
-        self.state = other.state
+        self.state, self.backlog = other.state, other.backlog
+        self.departed.extend(other.departed)
         self.metrics.merge(other.metrics)
         self.failed.update(other.failed)
         self.fallback.extend(other.fallback)
@@ -97,6 +102,7 @@ class Job:
 
     Args:
         secure: whether allocations must be hosted on AC power flow too.
+        sessions: the case's sessions where their energy can wait; None where every request is instantaneous.
 
     Attributes:
         programs: a solver for each program.
@@ -113,25 +119,34 @@ class Job:
         programs: Mapping[str, AnyProgram],
         solvers: tuple[Choice, ...],
         secure: bool = False,
+        sessions: Sessions | None = None,
     ) -> None:
-        self.step, self.mechanism = step, mechanism
+        self.step, self.mechanism, self.sessions = step, mechanism, sessions
         self.programs = {name: ProgramSolver(p, step, solvers) for name, p in programs.items()}
         self._security = ACSecurity(step) if secure and mechanism.enforces_limits else None
         self.clears = bool(self.programs) or type(mechanism).clear is not Mechanism.clear
 
-    def run_chunk(self, state: State, start: int, stop: int, length: int, done: Callable[[Block], None]) -> Part:
+    def run_chunk(
+        self,
+        state: State,
+        start: int,
+        stop: int,
+        length: int,
+        done: Callable[[Block], None],
+        backlog: Backlog | None = None,
+    ) -> Part:
         """Intervals ``start .. stop - 1`` in blocks of ``length``, with solvers that remember nothing from before.
 
-        ``done(block)`` is called after every block.
+        ``done(block)`` is called after every block. ``backlog`` is what waits before ``start``, where energy can wait.
         """
         for program in self.programs.values():
             program.reset()
         if self._security is not None:
             self._security.reset()
-        part = Part(state, Metrics.empty(self.step.n))
+        part = Part(state, Metrics.empty(self.step.n), backlog)
         for first in range(start, stop, length):
             window = self.step.case.window(first, min(first + length, stop))
-            allocation = self._run_block(part, window)
+            allocation = self._run_block(part, window) if backlog is None else self._run_waiting(part, window)
             part.metrics.add(self.step, window, allocation)
             done(Block.of(self.step.case, window, allocation))
         return part
@@ -154,6 +169,25 @@ class Job:
             part.state = self.mechanism.advance(part.state, allocation, interval)
             allocations.append(allocation)
         return Allocation.stacked(allocations)
+
+    def _run_waiting(self, part: Part, window: Window) -> Allocation:
+        """A block one interval after the other, because what is asked for depends on what was served before."""
+        assert self.sessions is not None
+        firm = self.sessions.firm(window)
+        allocations = []
+        for k in range(window.n_steps):
+            assert part.backlog is not None
+            asked = self.sessions.asked(part.backlog, firm.part(slice(k, k + 1)))
+            allocation = self._run_block(part, asked).part(0)
+            self.carry_over(part, firm.interval(k), allocation)
+            allocations.append(allocation)
+        return Allocation.stacked(allocations)
+
+    def carry_over(self, part: Part, firm: Window, allocation: Allocation) -> None:
+        """The backlog after an interval; ``firm`` is the interval without sessions."""
+        if self.sessions is not None and part.backlog is not None:
+            part.backlog, departed = self.sessions.after(part.backlog, firm, allocation.import_kw)
+            part.departed += [departed] if len(departed.session) else []
 
     def fully_hosted(self, window: Window) -> NDArray[np.bool_]:
         """Where full service is optimal and a sweep has proved that the network hosts it."""
@@ -204,13 +238,21 @@ class Job:
             part.fallback.append(start)
 
     def inside(self, a: Allocation, interval: Window) -> Allocation:
-        """The allocation clipped to its requests, or SolveError where it is outside by more than solver tolerance."""
+        """The allocation clipped to its requests within solver tolerance.
+
+        Raises:
+            SolveError: where it is outside by more, or beyond a battery's power.
+        """
         clipped = []
         for power, request in ((a.import_kw, interval.import_request_kw), (a.export_kw, interval.export_request_kw)):
             inside = np.clip(power, 0.0, request)
             if not np.all(np.abs(inside - power) <= REQUEST_SLACK * np.maximum(1.0, request)):
                 raise SolveError(f"interval {interval.times[0]}: an allocation is outside its request")
             clipped.append(inside)
+        if a.battery_kw is not None:
+            most = self.step.case.participants["battery_kw"].to_numpy(float)
+            if not np.all(np.abs(a.battery_kw) <= most * (1 + REQUEST_SLACK)):
+                raise SolveError(f"interval {interval.times[0]}: a battery's power is beyond its battery_kw")
         return replace(a, import_kw=clipped[0], export_kw=clipped[1])
 
     def audited(self, part: Part, a: Allocation, interval: Window, limits: tuple[FloatArray, FloatArray]) -> Allocation:
@@ -228,7 +270,7 @@ class Job:
             u = self.step.quantities(interval, import_kw, export_kw)
             return bool(np.all((u <= upper + slack) & (u >= lower - slack)))
 
-        if hosted(a.import_kw, a.export_kw):
+        if hosted(a.drawn_kw, a.injected_kw):
             return a
         if not self.step.conic:
             raise SolveError(f"interval {interval.times[0]}: an allocation breaks a network limit")

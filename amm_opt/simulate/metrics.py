@@ -118,13 +118,17 @@ def excesses(limits: NodeLimits, state: FlowState) -> tuple[FloatArray, FloatArr
 
 @dataclass
 class Metrics:
-    """Running totals of one run; (2, n) arrays have row 0 import, row 1 export."""
+    """Running totals of one run; (2, n) arrays have row 0 import, row 1 export.
+
+    ``battery_kwh`` is what charged and what discharged batteries, None where they are idle.
+    """
 
     requested_kwh: FloatArray
     served_kwh: FloatArray
     violations: Violations = field(default_factory=Violations)
     revenue: float = 0.0
     priced: bool = False
+    battery_kwh: FloatArray | None = None
     steps: int = 0
 
     @classmethod
@@ -138,7 +142,12 @@ class Metrics:
         self.served_kwh += other.served_kwh
         self.violations.merge(other.violations)
         self.revenue += other.revenue
+        self._add_battery(other.battery_kwh)
         self.steps += other.steps
+
+    def _add_battery(self, kwh: FloatArray | None) -> None:
+        if kwh is not None:
+            self.battery_kwh = kwh if self.battery_kwh is None else self.battery_kwh + kwh
 
     def add(self, step: Step, window: Window, allocation: Allocation) -> None:
         """Account for a block: window and allocation with (T, n) arrays."""
@@ -152,11 +161,14 @@ class Metrics:
             if price is not None:
                 self.revenue += sign * float(np.nansum(power * price)) * window.dt_h
                 self.priced = True
+        if allocation.battery_kw is not None:
+            through = (np.maximum(sign * allocation.battery_kw, 0.0) for sign in (-1.0, 1.0))
+            self._add_battery(np.array([float(kw.sum()) * window.dt_h for kw in through]))
         self._count_violations(step, window, allocation)
 
     def _count_violations(self, step: Step, window: Window, allocation: Allocation) -> None:
         d, network, step_of = window.inflexible_kw, step.network, step.node_injections
-        state = network.state(*step_of(d, allocation.import_kw, allocation.export_kw))
+        state = network.state(*step_of(d, allocation.drawn_kw, allocation.injected_kw))
         self.violations.add(network, state, lambda k: network.state(*step_of(d[k], 0.0, 0.0)))
 
     def summary(self, case: Case, seconds: float, failed: int, fallbacks: int) -> dict[str, float]:
@@ -171,6 +183,9 @@ class Metrics:
             columns[f"jain_{name}"] = (jain(ratios[0]), jain(ratios[1]))
             columns[f"worst_{name}_served"] = tuple(float(np.min(r, initial=1.0)) for r in ratios)  # type: ignore[assignment]
         fair = ("jain_feeder", "jain_participant", "worst_feeder_served", "worst_participant_served")
+        batteries = {}
+        if self.battery_kwh is not None:
+            batteries = dict(zip(("charged_mwh", "discharged_mwh"), self.battery_kwh / 1000.0, strict=True))
         return {
             "requested_import_mwh": float(requested[0].sum()),
             "unserved_mwh": float((requested - served)[0].sum()),
@@ -191,6 +206,7 @@ class Metrics:
             "fallback_steps": fallbacks,
             "failed_steps": failed,
             "revenue": self.revenue if self.priced else np.nan,
+            **batteries,
         }
 
 

@@ -6,7 +6,7 @@ real interval does not host that, it is cut back to the closest allocation that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from amm_opt.simulate.forecast import Forecast, believed, intervals
 from amm_opt.simulate.job import AnyProgram, Job, Part
 from amm_opt.simulate.metrics import Metrics
 from amm_opt.simulate.store import Block
+from amm_opt.simulate.waiting import Backlog, Sessions
 from amm_opt.solve.program import DIRECTIONS, HorizonProgram, Program, Solution, Step
 from amm_opt.solve.solver import ProgramSolver
 from amm_opt.solve.solvers import Choice
@@ -30,6 +31,8 @@ FloatArray = NDArray[np.float64]
 
 CHECKED = 96
 """Intervals of a plan that are checked together."""
+WAITS_KW = 1e-6
+"""A session that gets less than it asked for by more than this waits."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,12 @@ class Repair:
         return replace(plan, import_kw=cut[0], export_kw=cut[1]), True
 
 
+def _waits(asked: Window, firm: Window, happened: Allocation) -> bool:
+    """Whether an interval leaves sessions without energy that they asked for."""
+    got = np.maximum(happened.import_kw, firm.import_request_kw)
+    return bool(np.any(asked.import_request_kw - got > WAITS_KW))
+
+
 class RollingJob(Job):
     """A job whose mechanism looks ahead, or plans on a forecast."""
 
@@ -112,15 +121,24 @@ class RollingJob(Job):
         programs: Mapping[str, AnyProgram],
         solvers: tuple[Choice, ...],
         roll: Roll,
+        sessions: Sessions | None = None,
     ) -> None:
-        super().__init__(step, mechanism, programs, solvers)
+        super().__init__(step, mechanism, programs, solvers, sessions=sessions)
         self._roll = roll
         self._horizon = any(isinstance(p, HorizonProgram) for p in programs.values())
         self._repair = Repair(step, solvers) if roll.forecast is not None and mechanism.enforces_limits else None
 
-    def run_chunk(self, state: State, start: int, stop: int, length: int, done: Callable[[Block], None]) -> Part:
+    def run_chunk(
+        self,
+        state: State,
+        start: int,
+        stop: int,
+        length: int,
+        done: Callable[[Block], None],
+        backlog: Backlog | None = None,
+    ) -> Part:
         """Intervals ``start .. stop - 1``; ``start`` begins a window."""
-        part = Part(state, Metrics.empty(self.step.n))
+        part = Part(state, Metrics.empty(self.step.n), backlog)
         for program in self.programs.values():
             program.reset()
         if self._repair is not None:
@@ -134,26 +152,52 @@ class RollingJob(Job):
     def _run_windows(self, part: Part, first: int, stop: int, length: int, done: Callable[[Block], None]) -> None:
         """The windows that start in ``first .. stop - 1``."""
         case, roll = self.step.case, self._roll
-        actual = case.window(first, min(stop + roll.horizon - roll.commit, roll.stop))
-        if roll.forecast is None:
+        actual = firm = case.window(first, min(stop + roll.horizon - roll.commit, roll.stop))
+        if self.sessions is not None:
+            firm = self.sessions.firm(actual)
+        elif roll.forecast is None:
             actual = self._screened(actual, length)
-        happened, planned = [], []
-        for now in range(first, stop, roll.commit):
-            end = min(now + roll.horizon, roll.stop)
-            if roll.forecast is None:
-                window = actual.part(slice(now - first, end - first))
-            else:
-                window = self._screened(believed(roll.forecast, case, now, end), length)
-            plans = self._plan(part, window, min(roll.commit, stop - now))
-            planned += plans
-            for k, plan in enumerate(plans, now - first):
-                happened.append(self._carried_out(part, plan, actual.interval(k)))
-        served, hoped = Allocation.stacked(happened), Allocation.stacked(planned)
+        happened: list[Allocation] = []
+        planned: list[Allocation] = []
+        now = first
+        while now < stop:
+            window = now - (now - first) % roll.commit
+            ahead = slice(now - first, min(window + roll.horizon, roll.stop) - first)
+            count = min(window + roll.commit, stop) - now
+            for plan, served in self._run_window(part, actual.part(ahead), firm.part(ahead), count, length):
+                planned.append(plan)
+                happened.append(served)
+                now += 1
+        whole, hoped = Allocation.stacked(happened), Allocation.stacked(planned)
         for a in range(0, stop - first, length):
             piece = slice(a, min(a + length, stop - first))
-            window, block = actual.part(piece), served.part(piece)
-            part.metrics.add(self.step, window, block)
-            done(Block.of(case, window, block, None if roll.forecast is None else hoped.part(piece)))
+            known, block = actual.part(piece), whole.part(piece)
+            part.metrics.add(self.step, known, block)
+            done(Block.of(case, known, block, None if roll.forecast is None else hoped.part(piece)))
+
+    def _run_window(
+        self, part: Part, actual: Window, firm: Window, count: int, length: int
+    ) -> Iterator[tuple[Allocation, Allocation]]:
+        """Plan a window and carry out its first ``count`` intervals: what was planned and what happened in each.
+
+        Where energy can wait, it ends after an interval that leaves some waiting: the rest is to be planned again.
+        """
+        asked = window = actual
+        if self.sessions is not None and part.backlog is not None:
+            asked = window = self._screened(self.sessions.asked(part.backlog, firm), length)
+        elif self._roll.forecast is not None:
+            window = self._screened(
+                believed(self._roll.forecast, self.step.case, actual.start, actual.start + actual.n_steps), length
+            )
+        for k, plan in enumerate(self._plan(part, window, count)):
+            happened = self._carried_out(part, plan, asked.interval(k))
+            alone = firm.interval(k)
+            self.carry_over(part, alone, happened)
+            yield plan, happened
+            if self.sessions is not None and _waits(asked.interval(k), alone, happened):
+                for later in range(k + 1, count):
+                    part.failed.pop(window.start + later, None)
+                return
 
     def _screened(self, window: Window, length: int) -> Window:
         """The window with what a sweep says of every interval."""

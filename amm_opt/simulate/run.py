@@ -19,6 +19,7 @@ from amm_opt.errors import InputError
 from amm_opt.market import Allocation, Mechanism, State
 from amm_opt.market.mechanism import NoState
 from amm_opt.simulate.store import FIELDS, PLANNED, Block, RunStore
+from amm_opt.simulate.waiting import Backlog
 from amm_opt.solve import Audit
 
 FloatArray = NDArray[np.float64]
@@ -34,6 +35,7 @@ _TABLES = {
     "import_price": "import_price",
     "export_price": "export_price",
     **{name: name for name in PLANNED},
+    "battery_kw": "battery_kw",
 }
 
 
@@ -43,7 +45,7 @@ class Run:
 
     Attributes:
         times: T interval starts; ``first`` is the number of the first within the case.
-        allocation: (T, n) served import, accepted export and prices.
+        allocation: (T, n) served import, accepted export, prices and battery powers.
         state: the mechanism's state after the last interval.
         summary: the summary columns.
         solver: the solvers that really solved, most used first, joined by ``+``; ``-`` where none was needed.
@@ -55,6 +57,8 @@ class Run:
         inexact_steps: intervals solved with an inexact relaxation (conic network models).
         gap: (n_buses,) the worst relaxation gap at the branch that feeds each bus, ``l v - (P^2 + Q^2)`` as a fraction
             of its rating squared; None on linear network models.
+        backlog: where energy can wait, the sessions that are still open after the last interval and lack energy.
+        departed: where energy can wait, the sessions that departed during the run without all of their energy.
     """
 
     case: Case
@@ -73,6 +77,8 @@ class Run:
     repaired_steps: tuple[int, ...] = ()
     inexact_steps: tuple[int, ...] = ()
     gap: FloatArray | None = None
+    backlog: Backlog | None = None
+    departed: Backlog | None = None
 
     def __repr__(self) -> str:
         span = f"{self.times[0]} to {self.times[-1]}"
@@ -80,7 +86,10 @@ class Run:
 
     @property
     def window(self) -> Window:
-        """What was requested in the run's intervals, all at once; for long runs of large cases use ``case.window``."""
+        """What was requested in the run's intervals, all at once; for long runs of large cases use ``case.window``.
+
+        Energy that waits is in it once, where it is asked for first.
+        """
         return self.case.window(self.first, self.first + len(self.times))
 
     @property
@@ -107,6 +116,8 @@ class Run:
             price = getattr(self.allocation, name)
             if price is not None:
                 columns[f"mean_{name}"] = price.mean(axis=1)
+        if self.allocation.battery_kw is not None:
+            columns["battery_kw"] = self.allocation.battery_kw.sum(axis=1)
         return pd.DataFrame(columns, index=pd.Index(self.times, name="time"))
 
     def save(self, folder: Path) -> None:
@@ -176,7 +187,7 @@ class Recorded(Mechanism[NoState]):
 def load_run(folder: str | Path) -> Run:
     """Read a run that ``Run.save`` or ``Comparison.save`` wrote.
 
-    Its mechanism is known by its label only, and its last state is not stored.
+    Its mechanism is known by its label only; its last state, and the sessions that waited, are not stored.
 
     Raises:
         InputError: where the folder holds no run, or the case is not the one that was run any more.

@@ -20,7 +20,9 @@ FloatArray = NDArray[np.float64]
 
 IN_MEMORY = 100_000_000
 """Allocations of at most this many participants times intervals stay in memory."""
-FIELDS = ("import_kw", "export_kw", "import_price", "export_price")
+FIELDS = ("import_kw", "export_kw", "import_price", "export_price", "battery_kw")
+IDLE = {"battery_kw": 0.0}
+"""What a field is where it is missing; NaN otherwise."""
 PLANNED = ("planned_import_kw", "planned_export_kw")
 PIECE = 1_000_000
 
@@ -70,7 +72,7 @@ class RunStore:
             weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
 
     def write(self, block: Block) -> None:
-        """Put a block in place; prices that some intervals lack are NaN there."""
+        """Put a block in place; prices that some intervals lack are NaN there, battery powers 0."""
         start = block.start - self._first
         stop = start + len(block.inflexible_kw)
         self.feeder_kw[:, :, start:stop] = block.feeder_kw
@@ -83,7 +85,7 @@ class RunStore:
             if values is not None and name not in self._arrays:
                 self._arrays[name] = self._new(name)
             if name in self._arrays:
-                self._place(name)[start:stop] = np.nan if values is None else values
+                self._place(name)[start:stop] = IDLE.get(name, np.nan) if values is None else values
 
     def allocation(self) -> Allocation:
         """All of it; arrays on disk are mapped into memory."""
@@ -100,13 +102,14 @@ class RunStore:
         return Allocation(self._place(PLANNED[0], "r"), self._place(PLANNED[1], "r"))
 
     def _new(self, name: str) -> FloatArray | Path:
+        missing = IDLE.get(name, np.nan)
         if self._folder is None:
-            return np.full(self._shape, np.nan)
+            return np.full(self._shape, missing)
         path = self._folder / f"{name}.npy"
         open_memmap(path, "w+", float, self._shape)
         rows = max(1, PIECE // self._shape[1])
         for first in range(0, self._shape[0], rows):
-            open_memmap(path, "r+")[first : first + rows] = np.nan
+            open_memmap(path, "r+")[first : first + rows] = missing
         return path
 
     def _place(self, name: str, mode: str = "r+") -> FloatArray:

@@ -89,6 +89,7 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
             show_default=True,
             help="What is planned on: perfect, persistence or noisy:sigma=0.1,seed=0.",
         ),
+        click.option("--defer", is_flag=True, help="Charging sessions ask again until they depart."),
         click.option("--out", type=click.Path(path_type=Path), help="New folder for summary.csv and results."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else."),
     )
@@ -240,6 +241,7 @@ def _compare(
     workers: int,
     ac: str | None,
     forecast: str,
+    defer: bool,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -263,6 +265,7 @@ def _compare(
             workers=workers,
             ac=ac,
             forecast=forecast,
+            defer=defer,
             progress=progress,
         )
     if out is not None:
@@ -342,6 +345,9 @@ def _print_table(result: Comparison, span: tuple[int, int], network: str) -> Non
             result.runs[str(label)].solver + failed,
         )
     _console().print(table)
+    if "waiting_mwh" in result.table:
+        waiting = ", ".join(f"{label} {s['waiting_mwh']:.2f}" for label, s in result.table.iterrows())
+        click.echo(f"Of what is unserved, still waiting at the end, MWh: {waiting}")
     unavoidable = int(result.table["unavoidable_violations"].min())
     if unavoidable:
         click.echo(f"{unavoidable} (element, interval) pairs are beyond a limit through inflexible load alone.")

@@ -107,6 +107,7 @@ def compare(
     workers: int = 1,
     ac: str | None = None,
     forecast: Forecast | str | None = None,
+    defer: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Comparison:
     """Run several mechanisms on the same intervals; arguments as for ``simulate``.
@@ -124,7 +125,7 @@ def compare(
     runs = {}
     for label, item in chosen.items():
         report = (lambda done, total, label=label: progress(label, done, total)) if progress else None
-        apart = 1 if alone(item, solver, forecast) else workers
+        apart = 1 if defer or alone(item, solver, forecast) else workers
         runs[label] = simulate(
             case,
             item,
@@ -134,6 +135,7 @@ def compare(
             workers=apart,
             ac=ac,
             forecast=forecast,
+            defer=defer,
             progress=report,
         )
     return Comparison(case, runs)

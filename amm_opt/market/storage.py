@@ -1,0 +1,135 @@
+"""Batteries as part of any program over a horizon.
+
+For battery j in interval k with charging c, discharging b (kW at its terminals), one-way efficiency eta, size E:
+
+    0 <= c <= P,  0 <= b <= P,   e_k = e_(k-1) + dt (eta c_k - b_k / eta),   0 <= e_k <= E,
+    -export connection <= x + c + d - y - b <= import connection        (net power of its participant),
+
+and its participant draws x + c and injects y + b at its power factors. A program may want to charge and discharge at
+once, because that burns energy and so relieves a limit; ``without_burning`` forbids it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import cvxpy as cp
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from amm_opt.cases import Batteries
+from amm_opt.market.mechanism import Values
+from amm_opt.solve.program import HorizonProgram, Injection, Leximin, Program, Solution, Step
+
+FloatArray = NDArray[np.float64]
+
+STORE = "stored"
+"""Name of the store that holds what is in batteries."""
+COST = 1e-3
+"""Cost of a kWh through a battery at little power, in units of the objective's kWh."""
+BOTH_KW = 1e-6
+"""Charging and discharging at once by more than this is not accepted."""
+ROUNDS = 5
+
+
+def with_batteries(programs: Mapping[str, HorizonProgram], step: Step) -> dict[str, HorizonProgram]:
+    """The same programs with the case's batteries (at least one) as further variables of every interval.
+
+    Intervals get the values ``charge``, ``discharge`` and ``stored_kw``, (H, B) each, and the store ``stored`` (kWh);
+    the numbers of their parameters come from :func:`without_burning`.
+    """
+    b, dt = step.case.batteries, step.case.dt_h
+    power = {name: cp.Variable(len(b), name=name) for name in ("charge", "discharge")}
+    limits = [
+        limit
+        for name, p in power.items()
+        for limit in (p >= 0, p <= cp.Parameter(len(b), nonneg=True, name=f"{name}_max"))
+    ]
+    spread = sp.csr_array((np.ones(len(b)), (b.participant, np.arange(len(b)))), shape=(step.n, len(b)))
+    stored = cp.multiply(b.efficiency, power["charge"]) - cp.multiply(1.0 / b.efficiency, power["discharge"])
+
+    used = [cp.sum(p) + cp.sum_squares(cp.multiply(b.power_kw**-0.5, p)) / 2 for p in power.values()]
+    cost = COST * dt * cp.sum(cp.hstack(used))
+
+    def interval(program: HorizonProgram) -> Program:
+        own = program.interval
+        hosted = [
+            Injection(i.import_kw + spread @ power["charge"], i.export_kw + spread @ power["discharge"])
+            for i in own.injections
+        ]
+        objective = own.objective
+        if not isinstance(program.objective, Leximin) and not isinstance(objective, Leximin):
+            sign = -1.0 if isinstance(objective, cp.Maximize) else 1.0
+            objective = type(objective)(objective.expr + sign * cost)
+        at_home = [limit for i in hosted for limit in _connections(i, spread, step)]
+        values = {**own.values, **power, "stored_kw": stored}
+        return replace(
+            own,
+            objective=objective,
+            constraints=[*own.constraints, *limits, *at_home],
+            injections=hosted,
+            values=values,
+        )
+
+    return {
+        name: replace(p, interval=interval(p), stores={**p.stores, STORE: "stored_kw"}) for name, p in programs.items()
+    }
+
+
+def _connections(injection: Injection, spread: sp.csr_array, step: Step) -> list[cp.Constraint]:
+    at, limits = step.case.batteries.participant, []
+    for direction, sign in (("import", 1.0), ("export", -1.0)):
+        most = step.case.connection_kw(direction)[at]
+        some = np.flatnonzero(np.isfinite(most))
+        if len(some):
+            pick = sp.csr_array(spread.T)[some]
+            net = pick @ (injection.import_kw + step.inflexible_kw - injection.export_kw)
+            limits.append(sign * net <= most[some] * (1 + 1e-6))
+    return limits
+
+
+def without_burning(
+    solve: Callable[[Values], Solution], batteries: Batteries, stored_kwh: FloatArray, steps: int
+) -> Solution:
+    """Solve a window such that no battery charges and discharges at once.
+
+    Where the answer does, the direction with less power is forbidden there and the window is solved again, at last
+    with every direction decided; each answer keeps all limits, and the last one is optimal for its directions.
+
+    Args:
+        solve: solves the window, all its stages, with these further numbers.
+        stored_kwh: (B,) content before the window.
+        steps: intervals H of the window.
+    """
+    values: Values = {
+        f"{STORE}_initial": np.clip(stored_kwh, 0.0, batteries.size_kwh),
+        f"{STORE}_lower": np.zeros(len(batteries)),
+        f"{STORE}_upper": batteries.size_kwh,
+    }
+    most = {name: np.tile(batteries.power_kw, (steps, 1)) for name in ("charge", "discharge")}
+    for decided in (False,) * (ROUNDS - 1) + (True,):
+        solution = solve({**values, **{f"{name}_max": power for name, power in most.items()}})
+        charge, discharge = solution["charge"], solution["discharge"]
+        both = np.minimum(charge, discharge) > BOTH_KW
+        if not both.any():
+            return solution
+        both |= decided
+        most["charge"][both & (charge < discharge)] = 0.0
+        most["discharge"][both & (charge >= discharge)] = 0.0
+    return solve({**values, **{f"{name}_max": power for name, power in most.items()}})
+
+
+def battery_kw(solution: Solution, batteries: Batteries, n: int) -> FloatArray:
+    """(H, n) power at the terminals of batteries, positive where they discharge."""
+    power = solution["discharge"] - solution["charge"]
+    whole = np.zeros((len(power), n))
+    whole[:, batteries.participant] = np.clip(power, -batteries.power_kw, batteries.power_kw)
+    return whole
+
+
+def stored_after(stored_kwh: FloatArray, efficiency: FloatArray, battery_kw: FloatArray, dt_h: float) -> FloatArray:
+    """Content after an interval, all of one shape; ``battery_kw`` is positive where a battery discharges."""
+    gained = efficiency * np.maximum(-battery_kw, 0.0) - np.maximum(battery_kw, 0.0) / efficiency
+    return np.asarray(stored_kwh + dt_h * gained)

@@ -1,0 +1,84 @@
+"""Max-min fairness over time with batteries (ours): FOT, with every battery of the case at the mechanism's disposal.
+
+To FOT's program (``fair_over_time``) every participant with a battery adds what charges it, c, and what it discharges,
+b. The network hosts imports of x + c and exports of y + b; a content in kWh couples the intervals
+(``amm_opt.market.storage``). Served import x and accepted export y are what they are without batteries: of 8 kW of sun,
+4 that the network takes and 4 that charge a battery are 8 accepted. P is the battery's power:
+
+    stage 1: max-min levels,    stage 2: max energy served - 1e-3 dt sum_k (c + c^2 / 2P + b + b^2 / 2P),
+
+over each window, no battery charging and discharging at once. The content after a window is where the next one starts;
+nothing is kept for it on purpose. A window in which the network hosts every request leaves batteries idle; a case
+without batteries makes this FOT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from amm_opt.cases import Case, Window
+from amm_opt.market import Allocation, ServedState, battery_kw, stored_after, with_batteries, without_burning
+from amm_opt.market.mechanism import FloatArray, Solve, Values
+from amm_opt.solve import HorizonProgram, Solution, Step
+from formulations.fair_over_time import FairOverTime
+
+
+@dataclass(frozen=True, eq=False)
+class StorageState(ServedState):
+    """What each participant's battery holds, and its one-way efficiency, (n,) each; nothing of what was served."""
+
+    stored_kwh: FloatArray
+    efficiency: FloatArray
+
+
+@dataclass(frozen=True)
+class FairOverTimeStorage(FairOverTime):
+    """FOT with the batteries of participants, whose content is carried from window to window.
+
+    Args:
+        per: ``feeder`` or ``participant``: whose served ratio counts.
+        window: its length, such as ``1D``, ``7D`` or ``all`` (the whole run), or a number of intervals.
+    """
+
+    name: ClassVar[str] = "fot_storage"
+
+    def initial_state(self, case: Case) -> StorageState:
+        served, stored, efficiency = np.zeros((2, case.n_participants)), *np.zeros((2, case.n_participants))
+        stored[case.batteries.participant] = case.batteries.initial_kwh
+        efficiency[:] = case.participants["battery_efficiency"]
+        return StorageState(served, served, stored, efficiency)
+
+    def program(self, step: Step) -> Mapping[str, HorizonProgram]:
+        programs = super().program(step)
+        return with_batteries(programs, step) if len(step.case.batteries) else programs
+
+    def clear(self, step: Step, solve: Solve, state: ServedState, window: Window) -> Solution:
+        batteries = step.case.batteries
+        if not len(batteries):
+            return super().clear(step, solve, state, window)
+        assert isinstance(state, StorageState)
+
+        def stages(numbers: Values) -> Solution:
+            def both(values: Values, *which: Any) -> Solution:
+                return solve({**values, **numbers}, *which)
+
+            return super(FairOverTimeStorage, self).clear(step, both, state, replace(window, hosted=None))
+
+        return without_burning(stages, batteries, state.stored_kwh[batteries.participant], window.n_steps)
+
+    def settle(self, step: Step, solution: Solution | None, window: Window) -> Allocation:  # type: ignore[override]
+        if solution is None or not len(step.case.batteries):
+            return super().settle(step, solution, window)
+        served = super().settle(step, solution, replace(window, hosted=None))
+        return replace(served, battery_kw=battery_kw(solution, step.case.batteries, step.n))
+
+    def advance(self, state: ServedState, allocation: Allocation, window: Window) -> StorageState:
+        assert isinstance(state, StorageState)
+        if allocation.battery_kw is None:
+            return state
+        stored = stored_after(state.stored_kwh, state.efficiency, allocation.battery_kw, window.dt_h)
+        return replace(state, stored_kwh=stored)

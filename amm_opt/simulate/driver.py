@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -25,10 +25,12 @@ from amm_opt.simulate.job import Job, Part, programs_of
 from amm_opt.simulate.rolling import Roll, RollingJob
 from amm_opt.simulate.run import Run
 from amm_opt.simulate.store import Block, RunStore
+from amm_opt.simulate.tiers import TierJob
 from amm_opt.solve.program import HorizonProgram, Step
 from amm_opt.solve.solvers import Choice, solver_order
 
 VERIFY, SECURE = "verify", "secure"
+JOINT, TWO = "joint", "two"
 BLOCK_STEPS = 96
 BLOCK_NUMBERS = 3_000_000
 """A block has at most this many limited quantities times intervals, which bounds memory."""
@@ -48,6 +50,7 @@ def simulate(
     workers: int = 1,
     ac: str | None = None,
     forecast: Forecast | str | None = None,
+    tiers: str = JOINT,
     progress: Callable[[int, int], None] | None = None,
 ) -> Run:
     """Run one mechanism over a span of intervals.
@@ -67,6 +70,9 @@ def simulate(
         forecast: what mechanisms plan on: None or ``"perfect"``, ``"persistence"``, ``"noisy:sigma=0.1,seed=0"``, or a
             function (case, now, stop) that returns a ``Window``. What happens is what the plan and the real requests
             leave, cut back where the network does not host it (``run.planned``, ``repaired_steps``).
+        tiers: ``"joint"`` matches everybody at once; ``"two"`` matches LV feeders against each other on the upper tier and
+            customers inside each LV feeder's grant (docs/tiers.md), with what the whole network does not host cut back
+            (``repaired_steps``).
         progress: called with (intervals done, all) after every block.
 
     Raises:
@@ -76,17 +82,18 @@ def simulate(
     mechanism = as_mechanism(mechanism)
     order = solver_order(solver)
     check_ac(ac)
+    check_tiers(tiers, [JOINT, TWO])
     first, stop = case.span(steps)
     _check_workers(workers, mechanism, solver)
     roll = Roll.of(mechanism, case.dt_h, first, stop, as_forecast(forecast))
     length = max(1, min(CHUNK_STEPS, CHUNK_NUMBERS // max(case.n_participants, 1)) // roll.commit) * roll.commit
     spans = [(a, min(a + length, stop)) for a in range(first, stop, length)]
-    make = partial(_job, case, mechanism, network, order, ac == SECURE, roll)
+    make = partial(_job, case, mechanism, network, order, ac == SECURE, roll, tiers)
     began = time.perf_counter()
     job = make()
     store = RunStore(case, first, stop)
     collect = _Collector(store, stop - first, progress)
-    apart = min(workers, len(spans)) > 1 and job.programs
+    apart = min(workers, len(spans)) > 1 and job.clears
     parts = _in_processes(make, spans, workers, collect) if apart else _here(job, spans, collect)
     total = next(parts)
     for part in parts:
@@ -99,12 +106,13 @@ def simulate(
             stacklevel=2,
         )
     summary = total.metrics.summary(case, seconds, len(total.failed), len(total.fallback))
-    if ac == SECURE or roll.forecast is not None:
+    if ac == SECURE or roll.forecast is not None or tiers == TWO:
         summary["repaired_steps"] = len(total.repaired)
     run = Run(
         case=case,
         mechanism=mechanism,
         network=network,
+        tiers=tiers,
         solver=total.solver_used(),
         times=case.times[first:stop],
         first=first,
@@ -127,6 +135,16 @@ def check_ac(ac: str | None) -> None:
     """
     if ac not in (None, VERIFY, SECURE):
         raise unknown("choice of ac", str(ac), [VERIFY, SECURE])
+
+
+def check_tiers(tiers: str, valid: Sequence[str]) -> None:
+    """Refuse anything but the valid choices.
+
+    Raises:
+        InputError: with the valid choices.
+    """
+    if tiers not in valid:
+        raise unknown("choice of tiers", str(tiers), valid)
 
 
 def alone(mechanism: Mechanism[Any], solver: Choice) -> str:
@@ -162,7 +180,13 @@ class _Collector:
 
 
 def _job(
-    case: Case, mechanism: Mechanism[Any], network: str, order: tuple[Choice, ...], secure: bool, roll: Roll
+    case: Case,
+    mechanism: Mechanism[Any],
+    network: str,
+    order: tuple[Choice, ...],
+    secure: bool,
+    roll: Roll,
+    tiers: str,
 ) -> Job:
     step = Step(case, network_model(network)(case.feeder))
     programs = programs_of(mechanism, step)
@@ -171,6 +195,10 @@ def _job(
         raise InputError(f"{mechanism}: horizon = {roll.horizon} needs a HorizonProgram, which it does not declare")
     if secure and (ahead or roll.forecast is not None):
         raise InputError(f"{mechanism}: AC-secure allocations are for mechanisms without horizon, on perfect forecasts")
+    if tiers == TWO and (ahead or roll.forecast is not None):
+        raise InputError(f"{mechanism}: two tiers are for mechanisms without horizon, on perfect forecasts")
+    if tiers == TWO and programs:
+        return TierJob(step, mechanism, order, secure)
     if ahead or roll.forecast is not None:
         return RollingJob(step, mechanism, programs, order, roll)
     return Job(step, mechanism, programs, order, secure)

@@ -24,6 +24,7 @@ from amm_opt.solve.solvers import Choice
 FloatArray = NDArray[np.float64]
 
 AnyProgram = Program | HorizonProgram
+Limits = tuple[FloatArray, FloatArray]
 
 REQUEST_SLACK = 1e-5
 """How far outside its request a solver may leave an allocation, relative to the request or 1 kW."""
@@ -85,6 +86,10 @@ class Job:
     Args:
         secure: whether allocations must be hosted on AC power flow too.
 
+    Attributes:
+        programs: a solver for each program.
+        clears: whether intervals are cleared at all.
+
     Raises:
         InputError: where a program cannot be compiled or solved by the named solver.
     """
@@ -99,6 +104,7 @@ class Job:
     ) -> None:
         self.step, self.mechanism = step, mechanism
         self.programs = {name: ProgramSolver(p, step, solvers) for name, p in programs.items()}
+        self.clears = bool(self.programs)
         self._security = ACSecurity(step) if secure and mechanism.enforces_limits else None
 
     def run_chunk(self, state: State, start: int, stop: int, length: int, done: Callable[[Block], None]) -> Part:
@@ -120,12 +126,13 @@ class Job:
 
     def _run_block(self, part: Part, window: Window) -> Allocation:
         hosted = np.ones(window.n_steps, dtype=bool)
-        if self.programs:
+        if self.clears:
             window = replace(window, usage=self.step.usage(window))
             hosted = self.fully_hosted(window)
         alone: dict[int, ACState] = {}
         if self._security is not None:
             hosted, alone = self._security.screened(window, hosted)
+        self.look_ahead(window, np.flatnonzero(~hosted))
         allocations = []
         for k in range(window.n_steps):
             interval = window.interval(k)
@@ -136,6 +143,9 @@ class Job:
             part.state = self.mechanism.advance(part.state, allocation, interval)
             allocations.append(allocation)
         return Allocation.stacked(allocations)
+
+    def look_ahead(self, window: Window, scarce: NDArray[np.intp]) -> None:
+        """Work out what can be for a whole block: the intervals of these numbers will be cleared one by one."""
 
     def fully_hosted(self, window: Window) -> NDArray[np.bool_]:
         """Where full service is optimal and a sweep has proved that the network hosts it."""
@@ -150,12 +160,7 @@ class Job:
         solved: list[Solution] = []
 
         def clear(lower: FloatArray, upper: FloatArray) -> Allocation:
-            def solve_program(values: Mapping[str, Any], name: str = "") -> Solution:
-                solution = self.programs[name].solve(values, interval, lower, upper)
-                solved.append(solution)
-                return solution
-
-            cleared = self.mechanism.clear(self.step, solve_program, part.state, interval)
+            cleared = self.cleared(part, interval, (lower, upper), solved)
             settled = self.mechanism.settle(self.step, cleared, interval)
             return self.audited(settled, interval, (lower, upper))
 
@@ -172,6 +177,18 @@ class Job:
         self.record(part, solved, interval.start)
         return allocation
 
+    def cleared(
+        self, part: Part, interval: Window, limits: Limits, solved: list[Solution]
+    ) -> Solution | Mapping[str, Solution]:
+        """What the mechanism makes of one interval within these limits; every solution is added to ``solved``."""
+
+        def solve_program(values: Mapping[str, Any], name: str = "") -> Solution:
+            solution = self.programs[name].solve(values, interval, *limits)
+            solved.append(solution)
+            return solution
+
+        return self.mechanism.clear(self.step, solve_program, part.state, interval)
+
     @staticmethod
     def record(part: Part, solved: list[Solution], start: int) -> None:
         """Note which solvers solved, and the worst audit."""
@@ -182,9 +199,7 @@ class Job:
         if any(s.fallback for s in solved):
             part.fallback.append(start)
 
-    def audited(
-        self, a: Allocation, interval: Window, limits: tuple[FloatArray, FloatArray] | None = None
-    ) -> Allocation:
+    def audited(self, a: Allocation, interval: Window, limits: Limits | None = None) -> Allocation:
         """The allocation clipped to its requests within solver tolerance, or SolveError where it breaks a limit."""
         lower, upper = limits or self.step.limits(interval)
         clipped = []

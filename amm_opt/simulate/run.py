@@ -51,6 +51,7 @@ class Run:
         fallback_steps: intervals solved by another solver than the first choice.
         audit: the worst residuals and duality gap of all solves; None where nothing was solved.
         store: what holds the allocations, in memory or on disk.
+        tiers: ``joint`` or ``two``: how intervals were matched.
     """
 
     case: Case
@@ -66,6 +67,7 @@ class Run:
     fallback_steps: tuple[int, ...]
     audit: Audit | None
     store: RunStore
+    tiers: str = "joint"
 
     def __repr__(self) -> str:
         span = f"{self.times[0]} to {self.times[-1]}"
@@ -148,6 +150,7 @@ class Run:
             },
             "mechanism": str(self.mechanism),
             "network": self.network,
+            "tiers": self.tiers,
             "solver": self.solver,
             "first": self.first,
             "steps": len(self.times),
@@ -203,6 +206,7 @@ def load_run(folder: str | Path) -> Run:
             fallback_steps=tuple(document["fallback_steps"]),
             audit=None if audit is None else Audit(**audit),
             store=store,
+            tiers=document.get("tiers", "joint"),
         )
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path / DOCUMENT} is damaged: {type(error).__name__}: {error}") from error

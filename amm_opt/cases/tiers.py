@@ -22,6 +22,7 @@ _FACTORS = ["power_factor", "power_factor_import", "power_factor_export"]
 UPPER = "upper tier"
 _LIMITS = ["connection_import_kw", "connection_export_kw"]
 
+
 @dataclass(frozen=True, eq=False)
 class Tier:
     """A part of a case that is matched by itself.
@@ -55,16 +56,16 @@ class Tier:
 
     def window(self, window: Window) -> Window:
         """What the part asks for."""
-        powers = (window.inflexible_kw, window.import_request_kw, window.export_request_kw)
-        return Window(*map(self.added, powers), window.start, window.dt_h, window.times)
+        load, imports, exports = window.inflexible_kw, window.import_request_kw, window.export_request_kw
+        powers = self.added(load), self.added(imports), self.added(exports)
+        return Window(*powers, start=window.start, dt_h=window.dt_h, times=window.times)
 
 
 def split(case: Case) -> tuple[Tier, list[Tier]]:
     """The upper tier, in which each LV feeder is one participant at the bus that feeds it, and the LV feeders.
 
-    An LV feeder keeps the path from the source to it, so that its own use acts on the voltages that it gets. Participants
-    of the upper tier are the LV feeders that have customers, in the order of the list, then the upper tier's own
-    customers. A feeder's power factor there is the mean of its customers', weighted by their connection limits.
+    An LV feeder keeps the path from the source to it, so that its own use moves its voltages there too. Participants of
+    the upper tier are the LV feeders that have customers, in the order of the list, then the upper tier's own customers. A feeder's power factor there is the mean of its customers', weighted by their connection limits.
 
     Raises:
         InputError: where there is no LV feeder, or one of them is fed from several buses or feeds others.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -25,12 +25,12 @@ from amm_opt.simulate.job import Job, Part, programs_of
 from amm_opt.simulate.rolling import Roll, RollingJob
 from amm_opt.simulate.run import Run
 from amm_opt.simulate.store import Block, RunStore
-from amm_opt.simulate.tiers import TierJob
+from amm_opt.simulate.tiers import TierJob, why_not_two_tiers
 from amm_opt.solve.program import HorizonProgram, Step
 from amm_opt.solve.solvers import Choice, solver_order
 
 VERIFY, SECURE = "verify", "secure"
-JOINT, TWO = "joint", "two"
+TIERS = JOINT, TWO = "joint", "two"
 BLOCK_STEPS = 96
 BLOCK_NUMBERS = 3_000_000
 """A block has at most this many limited quantities times intervals, which bounds memory."""
@@ -70,9 +70,9 @@ def simulate(
         forecast: what mechanisms plan on: None or ``"perfect"``, ``"persistence"``, ``"noisy:sigma=0.1,seed=0"``, or a
             function (case, now, stop) that returns a ``Window``. What happens is what the plan and the real requests
             leave, cut back where the network does not host it (``run.planned``, ``repaired_steps``).
-        tiers: ``"joint"`` matches everybody at once; ``"two"`` matches LV feeders against each other on the upper tier and
-            customers inside each LV feeder's grant (docs/tiers.md), with what the whole network does not host cut back
-            (``repaired_steps``).
+        tiers: ``"joint"`` matches everybody at once; ``"two"`` matches LV feeders against each other on the upper tier
+            and customers inside each LV feeder's grant (docs/tiers.md); what the whole network does not host is cut
+            back (``repaired_steps``).
         progress: called with (intervals done, all) after every block.
 
     Raises:
@@ -82,7 +82,8 @@ def simulate(
     mechanism = as_mechanism(mechanism)
     order = solver_order(solver)
     check_ac(ac)
-    check_tiers(tiers, [JOINT, TWO])
+    if tiers not in TIERS:
+        raise unknown("choice of tiers", str(tiers), TIERS)
     first, stop = case.span(steps)
     _check_workers(workers, mechanism, solver)
     roll = Roll.of(mechanism, case.dt_h, first, stop, as_forecast(forecast))
@@ -137,16 +138,6 @@ def check_ac(ac: str | None) -> None:
         raise unknown("choice of ac", str(ac), [VERIFY, SECURE])
 
 
-def check_tiers(tiers: str, valid: Sequence[str]) -> None:
-    """Refuse anything but the valid choices.
-
-    Raises:
-        InputError: with the valid choices.
-    """
-    if tiers not in valid:
-        raise unknown("choice of tiers", str(tiers), valid)
-
-
 def alone(mechanism: Mechanism[Any], solver: Choice) -> str:
     """Why a mechanism cannot be spread over processes; empty where it can."""
     if type(mechanism).advance is not Mechanism.advance:
@@ -195,10 +186,13 @@ def _job(
         raise InputError(f"{mechanism}: horizon = {roll.horizon} needs a HorizonProgram, which it does not declare")
     if secure and (ahead or roll.forecast is not None):
         raise InputError(f"{mechanism}: AC-secure allocations are for mechanisms without horizon, on perfect forecasts")
-    if tiers == TWO and (ahead or roll.forecast is not None):
-        raise InputError(f"{mechanism}: two tiers are for mechanisms without horizon, on perfect forecasts")
-    if tiers == TWO and programs:
-        return TierJob(step, mechanism, order, secure)
+    if tiers == TWO:
+        if reason := why_not_two_tiers(mechanism, programs):
+            raise InputError(reason)
+        if roll.forecast is not None:
+            raise InputError("two tiers are for perfect forecasts only")
+        if programs:
+            return TierJob(step, mechanism, order, secure)
     if ahead or roll.forecast is not None:
         return RollingJob(step, mechanism, programs, order, roll)
     return Job(step, mechanism, programs, order, secure)

@@ -1,15 +1,18 @@
-"""Two tiers: LV feeders offer what they can host, the upper tier matches them, each feeder matches inside its grant.
+"""Two tiers: LV feeders offer what they can host, the upper tier grants, each feeder matches inside its grant.
 
-Every part is a case of its own, matched by the same mechanism. Others are seen through the limits: a part's own model
-gives u_part for its own use, the whole network u(z) for an allocation z of everybody, both affine, so that
+The same mechanism matches every part: each LV feeder is a case of its own, and so is the upper tier, in which an LV
+feeder is one participant with the sum of its customers' requests and the aggregate of their states.
+
+1. Offer: a feeder matches its customers with everybody else at inflexible load alone.
+2. Grant: the upper tier matches the feeders. None gets more than its offer; granted a share of it, its customers count
+   as having that share each, in the limits of the upper tier and in its own, whose voltages others move.
+3. Match: a feeder that was not granted its whole offer matches its customers again, at most the grant in sum of each
+   direction, with the voltages that result from everybody else at the share granted.
+
+An LV feeder's case keeps the path to the source, so that its own use moves its voltages too. Others come in through the
+limits: both the whole network's quantities u and those of the part are affine in use, so at an allocation z of all
 
     u with others as in z = u_part + D,   D = u(z) - u_part(z),   limits of the part = limits - D.
-
-1. Offer: a feeder matches its customers with everybody else at inflexible load alone. It reports what comes out in sum,
-   its requests and its aggregate state.
-2. Grant: the upper tier matches the feeders' aggregate requests, none of them above its offer.
-3. Match: a feeder that was not granted its whole offer, or whose limits do not host it with everybody else at the grant,
-   matches its customers again: at most the grant in sum of each direction, others at theirs.
 
 What comes out is checked on the whole network, and cut back where that does not host it.
 """
@@ -29,44 +32,42 @@ from amm_opt.cases.tiers import Tier, split
 from amm_opt.errors import InputError
 from amm_opt.market import Allocation, Mechanism, State
 from amm_opt.network import LinDistFlow
-from amm_opt.simulate.job import Job, Limits, Part, programs_of
+from amm_opt.simulate.job import AnyProgram, Job, Limits, Part, programs_of
 from amm_opt.simulate.rolling import Repair
 from amm_opt.simulate.store import Block
-from amm_opt.solve.program import DIRECTIONS, Program, Solution, Step
+from amm_opt.solve.program import DIRECTIONS, Injection, Program, Solution, Step
 from amm_opt.solve.solver import ProgramSolver
 from amm_opt.solve.solvers import Choice
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 
-GRANTED = 1e-7
-"""A grant this fraction below the offer counts as the whole offer."""
+WHOLE = 1.0 - 1e-7
+"""A grant of at least this share of an offer counts as the whole offer."""
 GRANT = {direction: f"grant_{direction}_kw" for direction in DIRECTIONS}
+SHARE = {direction: f"share_{direction}" for direction in DIRECTIONS}
 
 
-def why_not_two_tiers(mechanism: Mechanism[Any], step: Step) -> str:
-    """Why a mechanism cannot be matched in two tiers; empty where it can."""
-    programs = programs_of(mechanism, step)
-    if len(programs) > 1:
-        return f"{mechanism} has {len(programs)} programs; two tiers need one"
+def why_not_two_tiers(mechanism: Mechanism[Any], programs: Mapping[str, AnyProgram]) -> str:
+    """Why a mechanism cannot be matched in two tiers; empty where it can, or where it has nothing to match."""
+    if not programs and type(mechanism).clear is Mechanism.clear:
+        return ""
+    reason = ""
+    if len(programs) != 1:
+        reason = f"it has {len(programs) or 'no'} programs, not one"
     for program in programs.values():
         if not isinstance(program, Program):
-            return f"{mechanism} has a program over a horizon; two tiers need one of a single interval"
-        if set(program.values) != set(DIRECTIONS) or program.duals:
-            given = ", ".join([*program.values, *program.duals]) or "nothing"
-            return f"{mechanism} reads {given} from its program; two tiers give import and export only"
-    return ""
+            reason = "its program is one over a horizon"
+        elif not reason and (set(program.values) != set(DIRECTIONS) or program.duals):
+            reason = f"it reads {', '.join([*program.values, *program.duals])} from its program, not import and export"
+    return f"{mechanism} cannot be matched in two tiers: {reason}" if reason else ""
 
 
-class _Match:
-    """A mechanism on one part of the network, with grants that its import and export must not exceed.
-
-    Participants of the upper tier have one grant each, those of an LV feeder one together.
-    """
+class _Feeder:
+    """A mechanism on one LV feeder, with a grant that import and export must not exceed in sum."""
 
     def __init__(self, whole: Step, tier: Tier, mechanism: Mechanism[Any]) -> None:
-        self.tier, self._mechanism = tier, mechanism
-        self.name = tier.case.name
+        self.tier, self.name, self._mechanism = tier, tier.case.name, mechanism
         self.step = Step(tier.case, type(whole.network)(tier.case.feeder))
         self.rows = _rows(whole.network, self.step.network, tier.bus)
 
@@ -74,36 +75,65 @@ class _Match:
         """The mechanism's program with grants, compiled."""
         (program,) = programs_of(self._mechanism, self.step).values()
         assert isinstance(program, Program)
-        grants: list[cp.Constraint] = []
-        for d in DIRECTIONS:
-            power = program.values[d] if self.tier.upper else cp.sum(program.values[d])
-            grants.append(power <= cp.Parameter(power.shape, nonneg=True, name=GRANT[d]))
+        grants = [cp.sum(program.values[d]) <= cp.Parameter(nonneg=True, name=GRANT[d]) for d in DIRECTIONS]
         return ProgramSolver(replace(program, constraints=[*program.constraints, *grants]), self.step, solvers)
 
-    def window(self, window: Window) -> Window:
-        """What the part asks for, with its own usage."""
-        own = self.tier.window(window)
-        return replace(own, usage=self.step.usage(own))
+    def limits(self, limits: Limits, elsewhere: FloatArray, least: FloatArray) -> Limits:
+        """The whole network's limits for the feeder's own quantities, which are ``elsewhere`` lower than the whole's.
 
-    def state(self, state: State, asked: FloatArray) -> State:
-        """The state of the part's participants; (2, n) requests of the whole weigh what is averaged."""
-        tier = self.tier
-        return state.aggregated(tier.member, asked) if tier.upper else state.part(tier.who)
-
-    def limits(self, window: Window, limits: Limits, elsewhere: FloatArray) -> Limits:
-        """The whole's limits for this part's own quantities, which are ``elsewhere`` lower than those of the whole.
-
-        Inflexible load comes first, as in ``Step.limits``.
+        Relaxed to ``least``, a use that the feeder has anyway.
         """
-        alone, _ = self.step.usage(window)
         lower, upper = limits[0][self.rows] - elsewhere, limits[1][self.rows] - elsewhere
-        return np.minimum(lower, alone), np.maximum(upper, alone)
+        return np.minimum(lower, least), np.maximum(upper, least)
 
     def hosts(self, window: Window, limits: Limits) -> bool:
         """Whether full service is optimal and hosted."""
         _, asked = self.step.usage(window)
         inside = np.all((asked >= limits[0]) & (asked <= limits[1]))
         return self._mechanism.full_service_optimal and bool(inside)
+
+
+class _Upper:
+    """A mechanism on the upper tier, with a grant for each participant, hosted by the whole network.
+
+    Every participant stands for customers of the whole, each with a given share of its import and of its export.
+    """
+
+    def __init__(self, whole: Step, tier: Tier, mechanism: Mechanism[Any]) -> None:
+        self.tier, self.name, self._whole, self._mechanism = tier, tier.case.name, whole, mechanism
+        self.step = Step(tier.case, type(whole.network)(tier.case.feeder))
+        self._own: list[str] = []
+
+    def solver(self, solvers: tuple[Choice, ...]) -> ProgramSolver:
+        """The mechanism's program with grants and shares, compiled for the whole network."""
+        (program,) = programs_of(self._mechanism, self.step).values()
+        assert isinstance(program, Program)
+        grants = {d: cp.Parameter(self.step.n, nonneg=True, name=GRANT[d]) for d in DIRECTIONS}
+        limits = [*program.constraints, *(program.values[d] <= grant for d, grant in grants.items())]
+        share = {d: cp.Parameter(self._whole.n, nonneg=True, name=SHARE[d]) for d in DIRECTIONS}
+        hosted = []
+        for injection in program.injections:
+            powers = []
+            for d, power in zip(DIRECTIONS, (injection.import_kw, injection.export_kw), strict=True):
+                if power.parameters():
+                    own = cp.Variable(self.step.n)
+                    limits.append(own == power)
+                    power = own
+                powers.append(cp.multiply(share[d], self.tier.member.T @ power))
+            hosted.append(Injection(*powers))
+        program = replace(program, constraints=limits, injections=hosted)
+        given = (self.step.inflexible_kw, self.step.import_request_kw, self.step.export_request_kw)
+        used = {p.id for part in (*limits, program.objective) for p in part.parameters()}
+        self._own = [p.name() for p in given if p.id in used]
+        return ProgramSolver(program, self._whole, solvers)
+
+    def values(self, window: Window, offered: FloatArray, offers: FloatArray) -> dict[str, FloatArray]:
+        """Numbers of the parameters that :meth:`solver` added; what customers (2, n) and their feeders offer."""
+        total = offers[:, self.tier.participant]
+        shares = np.where(total > 0, offered / np.where(total > 0, total, 1.0), 0.0)
+        own = {name: getattr(window, name) for name in self._own}
+        grants = {GRANT[d]: offer for d, offer in zip(DIRECTIONS, offers, strict=True)}
+        return {**own, **grants, **{SHARE[d]: share for d, share in zip(DIRECTIONS, shares, strict=True)}}
 
 
 def _rows(whole: LinDistFlow, part: LinDistFlow, bus: IntArray) -> IntArray:
@@ -122,8 +152,13 @@ def _requests(window: Window) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class _Ahead:
-    """Scarce intervals of a block: what each part asks for, with usage, and how much higher its limited quantities are
-    in the whole network with inflexible load alone; ``place`` gives the row of an interval."""
+    """Scarce intervals of a block.
+
+    Attributes:
+        place: position of an interval, by its number in the case.
+        asked: by LV feeder, what it asks for, with its own usage.
+        elsewhere: by LV feeder, how much higher its quantities are in the whole network under inflexible load alone.
+    """
 
     place: Mapping[int, int]
     asked: list[Window]
@@ -132,7 +167,7 @@ class _Ahead:
 
 @dataclass(frozen=True, eq=False)
 class _Now:
-    """One interval that is being cleared; lists have one item per part, the upper tier last."""
+    """The interval that is being cleared; ``limits`` are the whole network's, ``solved`` collects solutions."""
 
     interval: Window
     limits: Limits
@@ -143,28 +178,23 @@ class _Now:
 
 
 class TierJob(Job):
-    """A job whose intervals are matched in two tiers.
+    """A job whose intervals are matched in two tiers, for a mechanism that can be (``why_not_two_tiers``).
 
     Raises:
-        InputError: where the mechanism, the case or the network model cannot be split.
+        InputError: where the case or the network model cannot be split.
     """
 
     def __init__(
         self, step: Step, mechanism: Mechanism[Any], solvers: tuple[Choice, ...], secure: bool = False
     ) -> None:
         super().__init__(step, mechanism, {}, solvers, secure)
-        if reason := why_not_two_tiers(mechanism, step):
-            raise InputError(reason)
+        if type(step.network) is not LinDistFlow:
+            raise InputError(f"two tiers need the network model lindistflow, not {step.network.name}")
         self.clears = True
         self._solvers = solvers
         upper, lower = split(step.case)
-        self._parts = [_Match(step, tier, mechanism) for tier in (*lower, upper)]
-        self._mixed = _mixed(step, upper)
-        feeder = step.case.feeder
-        position = np.full(len(feeder.lv_feeders) + 1, len(lower))
-        for g, tier in enumerate(lower):
-            position[step.case.lv_feeder[tier.who[0]]] = g
-        self._part_of_row = position[feeder.lv_feeder[step.network.quantities.element]]
+        self._upper = _Upper(step, upper, mechanism)
+        self._feeders = [_Feeder(step, tier, mechanism) for tier in lower]
         self._repair = Repair(step, solvers)
         self._ahead = _Ahead({}, [], [])
 
@@ -174,12 +204,15 @@ class TierJob(Job):
         return super().run_chunk(state, start, stop, length, done)
 
     def look_ahead(self, window: Window, scarce: IntArray) -> None:
-        """What each part asks for and uses."""
+        """What each feeder asks for and uses."""
         place = {window.start + int(k): i for i, k in enumerate(scarce)}
         chosen, (alone, _) = window.part(scarce), self.step.usage(window)
-        matches = self._parts if place else []
-        asked = [match.window(chosen) for match in matches]
-        elsewhere = [alone[np.ix_(scarce, m.rows)] - m.step.usage(w)[0] for m, w in zip(matches, asked, strict=True)]
+        asked, elsewhere = [], []
+        for feeder in self._feeders if place else []:
+            own = feeder.tier.window(chosen)
+            usage = feeder.step.usage(own)
+            asked.append(replace(own, usage=usage))
+            elsewhere.append(alone[np.ix_(scarce, feeder.rows)] - usage[0])
         self._ahead = _Ahead(place, asked, elsewhere)
 
     def cleared(self, part: Part, interval: Window, limits: Limits, solved: list[Solution]) -> Solution:
@@ -187,84 +220,77 @@ class TierJob(Job):
         k = self._ahead.place[interval.start]
         asked = [replace(w.interval(k), start=interval.start, times=interval.times) for w in self._ahead.asked]
         now = _Now(interval, limits, part.state, asked, [e[k] for e in self._ahead.elsewhere], solved)
-        offered = self._offers(now)
-        grants = self._grants(now, offered)
-        served = self._matches(now, offered, grants)
+        offered = self._offered(now)
+        offers = self._upper.tier.added(offered)
+        served = self._matched(now, offered, offers, self._grants(now, offered, offers))
         plan, cut = self._repair(Allocation(*served), interval, limits)
         if cut and interval.start not in part.repaired[-1:]:
             part.repaired.append(interval.start)
         return Solution({"import": plan.import_kw, "export": plan.export_kw}, {}, float("nan"), "-")
 
-    def _offers(self, now: _Now) -> FloatArray:
-        """What every customer is served in its own feeder's match, everybody else at inflexible load alone: (2, n)."""
+    def _offered(self, now: _Now) -> FloatArray:
+        """What every customer gets in its own feeder's match, others at inflexible load alone: (2, n)."""
         served = _requests(now.interval)
-        for at, match in enumerate(self._parts[:-1]):
-            limits = match.limits(now.asked[at], now.limits, now.elsewhere[at])
-            if not match.hosts(now.asked[at], limits):
-                wanted = _requests(now.asked[at]).sum(axis=1)
-                served[:, match.tier.who] = self._solve(now, at, limits, wanted)
+        for feeder, window, elsewhere in zip(self._feeders, now.asked, now.elsewhere, strict=True):
+            limits = feeder.limits(now.limits, elsewhere, feeder.step.usage(window)[0])
+            if not feeder.hosts(window, limits):
+                everything = _requests(window).sum(axis=1)
+                served[:, feeder.tier.who] = self._within(now, feeder, window, limits, everything)
         return served
 
-    def _grants(self, now: _Now, offered: FloatArray) -> FloatArray:
-        """Import and export that the upper tier grants each of its participants, (2, participants of the upper tier)."""
-        upper, window = self._parts[-1], now.asked[-1]
-        offers = upper.tier.added(offered)
-        limits = upper.limits(window, now.limits, now.elsewhere[-1])
-        if self._mixed:
-            limits = self._for_mixed_use(now, offered, limits)
-        if np.all(offers >= _requests(window) * (1 - GRANTED)) and upper.hosts(window, limits):
-            return offers
-        grants = np.minimum(self._solve(now, len(self._parts) - 1, limits, offers), offers)
-        return np.where(grants < offers * (1 - GRANTED), grants, offers)
+    def _grants(self, now: _Now, offered: FloatArray, offers: FloatArray) -> FloatArray:
+        """Import and export granted to every participant of the upper tier, (2, participants there)."""
+        upper = self._upper
+        window = upper.tier.window(now.interval)
+        state = now.state.aggregated(upper.tier.member, _requests(now.interval))
+        solver = self._solver(upper)
+        values = upper.values(window, offered, offers)
 
-    def _for_mixed_use(self, now: _Now, offered: FloatArray, limits: Limits) -> Limits:
-        """The upper tier's limits, tighter by what a feeder's one power factor understates of its customers' offers."""
-        upper, window = self._parts[-1], now.asked[-1]
-        u = self.step.quantities(now.interval, *offered)[upper.rows] - now.elsewhere[-1]
-        alone, _ = upper.step.usage(window)
-        more = u - upper.step.quantities(window, *upper.tier.added(offered))
-        lower, upper_limit = limits[0] - np.minimum(more, 0.0), limits[1] - np.maximum(more, 0.0)
-        return np.minimum(lower, alone), np.maximum(upper_limit, alone)
+        def solve(given: Mapping[str, Any]) -> Solution:
+            return solver.solve({**given, **values}, now.interval, *now.limits)
 
-    def _matches(self, now: _Now, offered: FloatArray, grants: FloatArray) -> FloatArray:
+        grants = self._powers(now, upper.step, solve, state, window)
+        return np.where(grants < offers * WHOLE, grants, offers)
+
+    def _matched(self, now: _Now, offered: FloatArray, offers: FloatArray, grants: FloatArray) -> FloatArray:
         """What every customer is served inside the grants: (2, n)."""
-        tier = self._parts[-1].tier
-        offers = tier.added(offered)
+        tier = self._upper.tier
         share = np.where(grants < offers, grants / np.where(offers > 0, offers, 1.0), 1.0)
         served = offered * share[:, tier.participant]
         u = self.step.quantities(now.interval, *served)
-        slack = self.step.network.quantities.tolerance
-        again = np.any(share < 1.0, axis=0)
-        again[self._part_of_row[(u > now.limits[1] + slack) | (u < now.limits[0] - slack)]] = True
-        for at, match in enumerate(self._parts[:-1]):
-            if again[at]:
-                window, who = now.asked[at], match.tier.who
-                elsewhere = u[match.rows] - match.step.quantities(window, *served[:, who])
-                limits = match.limits(window, now.limits, elsewhere)
-                served[:, who] = self._solve(now, at, limits, grants[:, at])
+        for at, (feeder, window) in enumerate(zip(self._feeders, now.asked, strict=True)):
+            if np.any(share[:, at] < 1.0):
+                who = feeder.tier.who
+                own = feeder.step.quantities(window, *served[:, who])
+                limits = feeder.limits(now.limits, u[feeder.rows] - own, own)
+                served[:, who] = self._within(now, feeder, window, limits, grants[:, at])
         return served
 
-    def _solve(self, now: _Now, at: int, limits: Limits, grants: FloatArray) -> FloatArray:
-        """What the mechanism gives the participants of a part within its grants, (2, participants of the part)."""
-        match, window = self._parts[at], now.asked[at]
-        if match.name not in self.programs:
-            self.programs[match.name] = match.solver(self._solvers)
-        given = {GRANT[d]: grant for d, grant in zip(DIRECTIONS, grants, strict=True)}
+    def _solver(self, part: _Feeder | _Upper) -> ProgramSolver:
+        if part.name not in self.programs:
+            self.programs[part.name] = part.solver(self._solvers)
+        return self.programs[part.name]
 
-        def solve_program(values: Mapping[str, Any], _: str = "") -> Solution:
-            solution = self.programs[match.name].solve({**values, **given}, window, *limits)
-            now.solved.append(solution)
-            return solution
+    def _within(self, now: _Now, feeder: _Feeder, window: Window, limits: Limits, grants: FloatArray) -> FloatArray:
+        """What the customers of a feeder get within its grants, (2, its customers)."""
+        solver = self._solver(feeder)
+        values = {GRANT[d]: grant for d, grant in zip(DIRECTIONS, grants, strict=True)}
 
-        state = match.state(now.state, _requests(now.interval))
-        cleared = self.mechanism.clear(match.step, solve_program, state, window)
+        def solve(given: Mapping[str, Any]) -> Solution:
+            return solver.solve({**given, **values}, window, *limits)
+
+        return self._powers(now, feeder.step, solve, now.state.part(feeder.tier.who), window)
+
+    def _powers(
+        self, now: _Now, step: Step, solve: Callable[[Mapping[str, Any]], Solution], state: State, window: Window
+    ) -> FloatArray:
+        """Import and export that the mechanism gives the participants of a part, (2, n of the part)."""
+
+        def recorded(values: Mapping[str, Any], _: str = "") -> Solution:
+            now.solved.append(solve(values))
+            return now.solved[-1]
+
+        cleared = self.mechanism.clear(step, recorded, state, window)
         if not isinstance(cleared, Solution):
             raise InputError(f"{self.mechanism} clears to several solutions; two tiers need one")
         return np.clip([cleared[d] for d in DIRECTIONS], 0.0, _requests(window))
-
-
-def _mixed(step: Step, upper: Tier) -> bool:
-    """Whether customers of one LV feeder have different power factors of flexible use."""
-    _, *flexible = step.case.kvar_per_kw
-    _, *mean = upper.case.kvar_per_kw
-    return any(np.any(np.abs(k - m[upper.participant]) > 1e-9) for k, m in zip(flexible, mean, strict=True))

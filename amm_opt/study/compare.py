@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from amm_opt.cases import Case, as_case
-from amm_opt.errors import InputError
+from amm_opt.errors import InputError, unknown
 from amm_opt.market import Mechanism
-from amm_opt.registry import as_mechanism
+from amm_opt.registry import as_mechanism, network_model
 from amm_opt.simulate import Run, load_run, simulate
-from amm_opt.simulate.driver import alone
+from amm_opt.simulate.driver import JOINT, TIERS, TWO, alone
+from amm_opt.simulate.job import programs_of
+from amm_opt.simulate.tiers import why_not_two_tiers
+from amm_opt.solve import Step
 from amm_opt.solve.solvers import Choice
 
 SUMMARY = "summary.csv"
+BOTH = "both"
+AT_TWO = f"@{TWO}"
+"""After the label of a mechanism that was matched in two tiers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +39,8 @@ class Comparison:
     @property
     def table(self) -> pd.DataFrame:
         """One row per mechanism with the summary columns."""
-        table = pd.DataFrame({label: run.summary for label, run in self.runs.items()}).T
+        columns = dict.fromkeys(column for run in self.runs.values() for column in run.summary.index)
+        table = pd.DataFrame({label: run.summary for label, run in self.runs.items()}, index=list(columns)).T
         table.index.name = "mechanism"
         counts = [c for c in table.columns if c.endswith(("_violations", "_steps")) or c == "steps"]
         return table.astype({c: "Int64" for c in counts if table[c].notna().all()})
@@ -95,6 +102,7 @@ def compare(
     steps: int | str | slice | None = None,
     workers: int = 1,
     ac: str | None = None,
+    tiers: str = JOINT,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Comparison:
     """Run several mechanisms on the same intervals; arguments as for ``simulate``.
@@ -102,21 +110,70 @@ def compare(
     Args:
         mechanisms: instances or specs, or one of them; a repeated name gets a number.
         workers: processes for each mechanism without memory that can be sent to them; results are the same to the bit.
+        tiers: as for ``simulate``, or ``"both"``: every mechanism that has something to match runs jointly and in two
+            tiers, and the columns ``decomposition_energy_pct`` and ``decomposition_jain`` say what that costs. Runs in
+            two tiers are labelled ``MECHANISM@two``.
         progress: called with (label, intervals done, all) after every block.
 
     Raises:
-        InputError: no mechanism, or anything that ``simulate`` rejects.
+        InputError: no mechanism, mechanisms that cannot be matched in two tiers, or anything that ``simulate`` rejects.
     """
+    if tiers not in (*TIERS, BOTH):
+        raise unknown("choice of tiers", str(tiers), [*TIERS, BOTH])
     case = as_case(case)
     chosen = labelled([mechanisms] if isinstance(mechanisms, str | Mechanism) else mechanisms)
-    runs = {}
-    for label, item in chosen.items():
+    runs: dict[str, Run] = {}
+    for label, (item, how) in _planned(case, chosen, network, tiers).items():
         report = (lambda done, total, label=label: progress(label, done, total)) if progress else None
-        apart = 1 if alone(item, solver) else workers
         runs[label] = simulate(
-            case, item, network=network, solver=solver, steps=steps, workers=apart, ac=ac, progress=report
+            case,
+            item,
+            network=network,
+            solver=solver,
+            steps=steps,
+            workers=1 if alone(item, solver) else workers,
+            ac=ac,
+            tiers=how,
+            progress=report,
         )
+    for label in chosen:
+        if label in runs and label + AT_TWO in runs:
+            runs[label + AT_TWO] = _priced(runs[label + AT_TWO], runs[label])
     return Comparison(case, runs)
+
+
+def _planned(
+    case: Case, chosen: Mapping[str, Mechanism[Any]], network: str, tiers: str
+) -> dict[str, tuple[Mechanism[Any], str]]:
+    """Mechanism and tiers of each run, by label; a mechanism with nothing to match has no tiers."""
+    if tiers == JOINT:
+        return {label: (item, JOINT) for label, item in chosen.items()}
+    step = Step(case, network_model(network)(case.feeder))
+    programs = {label: programs_of(item, step) for label, item in chosen.items()}
+    if problems := list(filter(None, (why_not_two_tiers(chosen[label], p) for label, p in programs.items()))):
+        raise InputError(problems)
+    plan = {}
+    for label, item in chosen.items():
+        if tiers == BOTH or not programs[label]:
+            plan[label] = (item, JOINT)
+        if programs[label]:
+            plan[label + AT_TWO] = (item, TWO)
+    return plan
+
+
+def _priced(two: Run, joint: Run) -> Run:
+    """A run in two tiers with what it costs against the joint one: energy served, and Jain's index of feeders."""
+
+    def served(run: Run) -> float:
+        s = run.summary
+        asked = s["requested_import_mwh"] + s["requested_export_mwh"]
+        return float(asked - s["unserved_mwh"] - s["curtailed_mwh"])
+
+    most = served(joint)
+    summary = two.summary.copy()
+    summary["decomposition_energy_pct"] = 100.0 * (1.0 - served(two) / most) if most > 0 else 0.0
+    summary["decomposition_jain"] = joint.summary["jain_feeder"] - two.summary["jain_feeder"]
+    return replace(two, summary=summary)
 
 
 def labelled(mechanisms: Sequence[Mechanism[Any] | str]) -> dict[str, Mechanism[Any]]:

@@ -65,7 +65,8 @@ def split(case: Case) -> tuple[Tier, list[Tier]]:
     """The upper tier, in which each LV feeder is one participant at the bus that feeds it, and the LV feeders.
 
     An LV feeder keeps the path from the source to it, so that its own use moves its voltages there too. Participants of
-    the upper tier are the LV feeders that have customers, in the order of the list, then the upper tier's own customers. A feeder's power factor there is the mean of its customers', weighted by their connection limits.
+    the upper tier are the LV feeders that have customers, in their order, and then the upper tier's own customers.
+    A feeder's power factors there are the means of its customers', weighted by their connection limits.
 
     Raises:
         InputError: where there is no LV feeder, or one of them is fed from several buses or feeds others.

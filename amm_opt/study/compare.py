@@ -171,8 +171,9 @@ def _priced(two: Run, joint: Run) -> Run:
 
     most = served(joint)
     summary = two.summary.copy()
-    summary["decomposition_energy_pct"] = 100.0 * (1.0 - served(two) / most) if most > 0 else 0.0
-    summary["decomposition_jain"] = joint.summary["jain_feeder"] - two.summary["jain_feeder"]
+    less = 100.0 * (1.0 - served(two) / most) if most > 0 else 0.0
+    unfair = joint.summary["jain_feeder"] - two.summary["jain_feeder"]
+    summary["decomposition_energy_pct"], summary["decomposition_jain"] = round(less, 9) + 0.0, round(unfair, 9) + 0.0
     return replace(two, summary=summary)
 
 

@@ -234,37 +234,51 @@ class TestAgainstJoint:
         assert difference(one, other, place) < 1e-5
 
 
+def random_case(seed: int) -> Case:
+    """Ratings, impedances, power factors, loads and requests at random: up to four feeders with strong coupling."""
+    rng = np.random.default_rng(seed)
+    lines, feeder = {}, {}
+    for m in range(rng.integers(1, 3)):
+        lines[f"mv{m}"] = (f"mv{m - 1}" if m else "src", rng.uniform(0, 0.1), rng.uniform(8, 40))
+        for f in range(rng.integers(1, 3)):
+            for b in range(rng.integers(1, 4)):
+                above = f"l{m}{f}{b - 1}" if b else f"mv{m}"
+                lines[f"l{m}{f}{b}"] = (above, rng.uniform(0, 0.3), rng.uniform(5, 20))
+                feeder[f"l{m}{f}{b}"] = f"F{m}{f}"
+    buses = [*feeder, *rng.choice(list(lines), 3)]
+    factor = rng.choice([1.0, 0.95, -0.9], (2, len(buses)))
+    shape = (4, len(buses))
+    return small_case(
+        lines,
+        buses,
+        rng.uniform(-0.4, 0.4, shape),
+        rng.uniform(0, 12, shape) * (rng.random(shape) < 0.7),
+        rng.uniform(0, 12, shape) * (rng.random(shape) < 0.5),
+        feeder=feeder,
+        x_ohm=0.05,
+        power_factor=0.95,
+        power_factor_import=factor[0],
+        power_factor_export=factor[1],
+    )
+
+
 class TestAlwaysHosted:
-    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(seed=st.integers(0, 10_000))
     def test_random_networks(self, seed: int) -> None:
-        """Ratings, impedances, power factors, loads and requests at random: audited on the whole, and counted."""
-        rng = np.random.default_rng(seed)
-        lines, feeder = {}, {}
-        for m in range(rng.integers(1, 3)):
-            lines[f"mv{m}"] = (f"mv{m - 1}" if m else "src", rng.uniform(0, 0.1), rng.uniform(5, 40))
-            for f in range(rng.integers(1, 3)):
-                for b in range(rng.integers(1, 4)):
-                    above = f"l{m}{f}{b - 1}" if b else f"mv{m}"
-                    lines[f"l{m}{f}{b}"] = (above, rng.uniform(0, 0.3), rng.uniform(3, 20))
-                    feeder[f"l{m}{f}{b}"] = f"F{m}{f}"
-        buses = [*feeder, *rng.choice(list(lines), 3)]
-        factor = rng.choice([1.0, 0.95, -0.9], (2, len(buses)))
-        shape = (4, len(buses))
-        case = small_case(
-            lines,
-            buses,
-            rng.uniform(-1, 2, shape),
-            rng.uniform(0, 12, shape) * (rng.random(shape) < 0.7),
-            rng.uniform(0, 12, shape) * (rng.random(shape) < 0.5),
-            feeder=feeder,
-            x_ohm=0.05,
-            power_factor=0.95,
-            power_factor_import=factor[0],
-            power_factor_export=factor[1],
-        )
-        joint, two = both(case, AMM(beta=0.3))
-        assert served_mwh(two) <= served_mwh(joint) * 1.05 + 1e-6
+        run = ao.simulate(random_case(seed), AMM(beta=0.3), tiers="two")
+        assert run.summary["failed_steps"] == 0
+        assert run.summary["thermal_violations"] == run.summary["voltage_violations"] == 0
+
+    def test_random_networks_lose_little_in_sum(self) -> None:
+        runs = [both(random_case(seed), AMM(beta=0.3)) for seed in range(12)]
+        joint, two = (sum(served_mwh(pair[i]) for pair in runs) for i in (0, 1))
+        assert 0.97 * joint <= two
+
+    def test_what_the_whole_does_not_host_is_cut_back(self) -> None:
+        """A feeder exports less than it was granted, on which the import of others relied."""
+        _, two = both(random_case(66), AMM(beta=0.3))
+        assert two.summary["repaired_steps"] > 0
 
     def test_on_ac_too(self) -> None:
         pytest.importorskip("power_grid_model")

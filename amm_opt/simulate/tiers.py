@@ -70,6 +70,8 @@ class _Feeder:
         self.tier, self.name, self._mechanism = tier, tier.case.name, mechanism
         self.step = Step(tier.case, type(whole.network)(tier.case.feeder))
         self.rows = _rows(whole.network, self.step.network, tier.bus)
+        upstream = tier.case.feeder.lv_feeder[self.step.network.quantities.element] < 0
+        self._free = np.where(upstream, np.inf, 0.0)
 
     def solver(self, solvers: tuple[Choice, ...]) -> ProgramSolver:
         """The mechanism's program with grants, compiled."""
@@ -85,6 +87,11 @@ class _Feeder:
         """
         lower, upper = limits[0][self.rows] - elsewhere, limits[1][self.rows] - elsewhere
         return np.minimum(lower, least), np.maximum(upper, least)
+
+    def own_limits(self, limits: Limits, elsewhere: FloatArray, least: FloatArray) -> Limits:
+        """The same without those of the path from the source, which are for the upper tier to keep."""
+        lower, upper = self.limits(limits, elsewhere, least)
+        return lower - self._free, upper + self._free
 
     def hosts(self, window: Window, limits: Limits) -> bool:
         """Whether full service is optimal and hosted."""
@@ -232,7 +239,7 @@ class TierJob(Job):
         """What every customer gets in its own feeder's match, others at inflexible load alone: (2, n)."""
         served = _requests(now.interval)
         for feeder, window, elsewhere in zip(self._feeders, now.asked, now.elsewhere, strict=True):
-            limits = feeder.limits(now.limits, elsewhere, feeder.step.usage(window)[0])
+            limits = feeder.own_limits(now.limits, elsewhere, feeder.step.usage(window)[0])
             if not feeder.hosts(window, limits):
                 everything = _requests(window).sum(axis=1)
                 served[:, feeder.tier.who] = self._within(now, feeder, window, limits, everything)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -53,6 +53,15 @@ class Profiles:
     def dt_h(self) -> float:
         """Length of an interval in hours."""
         return float((self.times[1] - self.times[0]) / pd.Timedelta(hours=1))
+
+    def assigned(self, to: IntArray) -> Profiles:
+        """The same profiles with participant i's part of them given to participant ``to[i]``, or dropped where -1."""
+
+        def moved(table: pd.DataFrame) -> pd.DataFrame:
+            new = to[table["participant"].to_numpy(np.intp)]
+            return table.assign(participant=new)[new >= 0]
+
+        return replace(self, series=moved(self.series), sessions=moved(self.sessions))
 
     @cached_property
     def _session_kw(self) -> sp.csr_array:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
@@ -16,7 +17,13 @@ REQUEST_TOLERANCE_KW = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """Base of every state; subclasses are frozen dataclasses whose fields are arrays, made read-only here."""
+    """Base of every state; subclasses are frozen dataclasses whose fields are arrays, made read-only here.
+
+    Attributes:
+        summed: names of fields that add up over participants, such as energies; others are averaged.
+    """
+
+    summed: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -27,6 +34,29 @@ class State:
     def arrays(self) -> dict[str, FloatArray]:
         """Field names and arrays: all there is to store."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
+
+    def part(self, who: NDArray[np.intp]) -> Self:
+        """The state of some participants alone; the last axis of every array but single numbers is the participant."""
+        return self.from_arrays({name: a[..., who] if a.ndim else a for name, a in self.arrays().items()})
+
+    def aggregated(self, member: sp.csr_array, weight: FloatArray) -> Self:
+        """One state for each group of participants: fields in ``summed`` added up, others a weighted mean.
+
+        Args:
+            member: (groups, n) matrix of ones: who belongs to which group.
+            weight: (2, n) weights, import and export, such as requests; their sum counts for arrays of shape (n,). In
+                a group without any weight everybody counts the same.
+        """
+        arrays = {}
+        for name, a in self.arrays().items():
+            if name in self.summed or not a.ndim:
+                arrays[name] = (member @ a.T).T if a.ndim else a
+                continue
+            w = weight if a.shape == weight.shape else weight.sum(axis=0)
+            nobody = (member @ w.T).T <= 0
+            w = w + (member.T @ nobody.T.astype(float)).T
+            arrays[name] = (member @ (w * a).T).T / (member @ w.T).T
+        return self.from_arrays(arrays)
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, FloatArray]) -> Self:
@@ -42,6 +72,8 @@ class FairnessState(State):
         shortage: shortage memory s in [0, 1].
         served_kwh, requested_kwh: cumulative energy, from which the delivery ratio F follows.
     """
+
+    summed: ClassVar[tuple[str, ...]] = ("served_kwh", "requested_kwh")
 
     shortage: FloatArray
     served_kwh: FloatArray
@@ -77,6 +109,8 @@ class FairnessState(State):
 @dataclass(frozen=True, eq=False)
 class ServedState(State):
     """Energy served and requested so far; every array has shape (2, n): row 0 import, row 1 export."""
+
+    summed: ClassVar[tuple[str, ...]] = ("served_kwh", "requested_kwh")
 
     served_kwh: FloatArray
     requested_kwh: FloatArray

@@ -164,6 +164,24 @@ class Feeder:
         branches = self.tables.branches.assign(rating_kva=self.tables.branches["rating_kva"] * capacity_scale)
         return _rooted(FeederTables(self.tables.buses, branches))
 
+    def part(self, keep: NDArray[np.bool_]) -> Feeder:
+        """The feeder with only some of its buses and the branches between them, in the same order.
+
+        Args:
+            keep: (n,) buses to keep: the source, and of each bus the one that feeds it.
+
+        Raises:
+            InputError: where a bus would be cut off from the source.
+        """
+        lost = np.flatnonzero(keep[1:] & ~keep[self.parent[1:]]) + 1
+        if len(lost) or not keep[0]:
+            name = self.bus_names[lost[0] if len(lost) else 0]
+            raise InputError(f"bus {name!r} would be cut off from the source {self.bus_names[0]!r}")
+        names = {name for name, kept in zip(self.bus_names, keep, strict=True) if kept}
+        buses, branches = self.tables.buses, self.tables.branches
+        inside = branches["from_bus"].isin(names) & branches["to_bus"].isin(names)
+        return _rooted(FeederTables(buses[buses["name"].isin(names)], branches[inside]))
+
     def __repr__(self) -> str:
         return f"Feeder({self.n_buses} buses, {len(self.lv_feeders)} LV feeders, source {self.bus_names[0]!r})"
 

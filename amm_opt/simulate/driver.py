@@ -27,11 +27,13 @@ from amm_opt.simulate.job import Job, Part, programs_of
 from amm_opt.simulate.rolling import Roll, RollingJob
 from amm_opt.simulate.run import Run
 from amm_opt.simulate.store import Block, RunStore
+from amm_opt.simulate.tiers import TierJob, why_not_two_tiers
 from amm_opt.simulate.waiting import Backlog, Sessions
 from amm_opt.solve.program import HorizonProgram, Step
 from amm_opt.solve.solvers import Choice, solver_order
 
 VERIFY, SECURE = "verify", "secure"
+TIERS = JOINT, TWO = "joint", "two"
 BLOCK_STEPS = 96
 BLOCK_NUMBERS = 3_000_000
 """A block has at most this many limited quantities times intervals, which bounds memory."""
@@ -52,6 +54,7 @@ def simulate(
     ac: str | None = None,
     forecast: Forecast | str | None = None,
     defer: bool = False,
+    tiers: str = JOINT,
     progress: Callable[[int, int], None] | None = None,
 ) -> Run:
     """Run one mechanism over a span of intervals.
@@ -73,6 +76,9 @@ def simulate(
             leave, cut back where the network does not host it (``run.planned``, ``repaired_steps``).
         defer: whether charging sessions can wait: what they are not served is asked for again until they depart
             (``run.backlog``, ``run.departed``, ``waiting_mwh``). Needs one worker and no forecast.
+        tiers: ``"joint"`` matches everybody at once; ``"two"`` matches LV feeders against each other on the upper tier
+            and customers inside each LV feeder's grant (docs/tiers.md); what the whole network does not host is cut
+            back (``repaired_steps``).
         progress: called with (intervals done, all) after every block.
 
     Raises:
@@ -83,6 +89,8 @@ def simulate(
     mechanism = as_mechanism(mechanism)
     order = solver_order(solver)
     check_ac(ac)
+    if tiers not in TIERS:
+        raise unknown("choice of tiers", str(tiers), TIERS)
     first, stop = case.span(steps)
     _check_workers(workers, mechanism, solver, forecast)
     roll = Roll.of(mechanism, case.dt_h, first, stop, as_forecast(forecast))
@@ -93,7 +101,7 @@ def simulate(
         raise InputError("energy that can wait needs everything to be known beforehand: give no forecast")
     length = max(1, min(CHUNK_STEPS, CHUNK_NUMBERS // max(case.n_participants, 1)) // roll.commit) * roll.commit
     spans = [(a, min(a + length, stop)) for a in range(first, stop, length)]
-    make = partial(_job, case, mechanism, network, order, ac == SECURE, roll, sessions)
+    make = partial(_job, case, mechanism, network, order, ac == SECURE, roll, sessions, tiers)
     began = time.perf_counter()
     job = make()
     store = RunStore(case, first, stop)
@@ -111,7 +119,7 @@ def simulate(
             stacklevel=2,
         )
     summary = total.metrics.summary(case, seconds, len(total.failed), len(total.fallback))
-    if ac == SECURE or roll.forecast is not None or job.step.conic:
+    if ac == SECURE or roll.forecast is not None or job.step.conic or tiers == TWO:
         summary["repaired_steps"] = len(set(total.repaired))
     if job.step.conic:
         summary["unsolved_steps"] = total.metrics.violations.unsolved
@@ -124,6 +132,7 @@ def simulate(
         case=case,
         mechanism=mechanism,
         network=network,
+        tiers=tiers,
         solver=total.solver_used(),
         times=case.times[first:stop],
         first=first,
@@ -205,6 +214,7 @@ def _job(
     secure: bool,
     roll: Roll,
     sessions: Sessions | None,
+    tiers: str,
 ) -> Job:
     step = Step(case, network_model(network)(case.feeder))
     programs = programs_of(mechanism, step)
@@ -217,6 +227,15 @@ def _job(
         raise InputError(f"{mechanism}: batteries are scheduled on perfect forecasts only")
     if secure and (ahead or roll.forecast is not None):
         raise InputError(f"{mechanism}: AC-secure allocations are for mechanisms without horizon, on perfect forecasts")
+    if tiers == TWO:
+        if reason := why_not_two_tiers(mechanism, programs):
+            raise InputError(reason)
+        if roll.forecast is not None:
+            raise InputError("two tiers are for perfect forecasts only")
+        if sessions is not None:
+            raise InputError("two tiers are for requests that do not wait")
+        if programs:
+            return TierJob(step, mechanism, order, secure)
     if ahead or roll.forecast is not None:
         return RollingJob(step, mechanism, programs, order, roll, sessions)
     return Job(step, mechanism, programs, order, secure, sessions)

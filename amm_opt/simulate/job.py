@@ -25,6 +25,7 @@ from amm_opt.solve.solvers import Choice
 FloatArray = NDArray[np.float64]
 
 AnyProgram = Program | HorizonProgram
+Limits = tuple[FloatArray, FloatArray]
 
 REQUEST_SLACK = 1e-5
 """How far outside its request a solver may leave an allocation, relative to the request or 1 kW."""
@@ -159,6 +160,7 @@ class Job:
         alone: dict[int, ACState] = {}
         if self._security is not None:
             hosted, alone = self._security.screened(window, hosted)
+        self.look_ahead(window, np.flatnonzero(~hosted))
         allocations = []
         for k in range(window.n_steps):
             interval = window.interval(k)
@@ -189,6 +191,9 @@ class Job:
             part.backlog, departed = self.sessions.after(part.backlog, firm, allocation.import_kw)
             part.departed += [departed] if len(departed.session) else []
 
+    def look_ahead(self, window: Window, scarce: NDArray[np.intp]) -> None:
+        """Work out what can be for a whole block: the intervals of these numbers will be cleared one by one."""
+
     def fully_hosted(self, window: Window) -> NDArray[np.bool_]:
         """Where full service is optimal and a sweep has proved that the network hosts it."""
         if not self.mechanism.full_service_optimal:
@@ -202,12 +207,7 @@ class Job:
         solved: list[Solution] = []
 
         def clear(lower: FloatArray, upper: FloatArray) -> Allocation:
-            def solve_program(values: Mapping[str, Any], name: str = "") -> Solution:
-                solution = self.programs[name].solve(values, interval, lower, upper)
-                solved.append(solution)
-                return solution
-
-            cleared = self.mechanism.clear(self.step, solve_program, part.state, interval)
+            cleared = self.cleared(part, interval, (lower, upper), solved)
             settled = self.inside(self.mechanism.settle(self.step, cleared, interval), interval)
             return self.audited(part, settled, interval, (lower, upper))
 
@@ -223,6 +223,18 @@ class Job:
             return Allocation(nothing, nothing)
         self.record(part, solved, interval.start)
         return allocation
+
+    def cleared(
+        self, part: Part, interval: Window, limits: Limits, solved: list[Solution]
+    ) -> Solution | Mapping[str, Solution]:
+        """What the mechanism makes of one interval within these limits; every solution is added to ``solved``."""
+
+        def solve_program(values: Mapping[str, Any], name: str = "") -> Solution:
+            solution = self.programs[name].solve(values, interval, *limits)
+            solved.append(solution)
+            return solution
+
+        return self.mechanism.clear(self.step, solve_program, part.state, interval)
 
     @staticmethod
     def record(part: Part, solved: list[Solution], start: int) -> None:
@@ -255,7 +267,7 @@ class Job:
                 raise SolveError(f"interval {interval.times[0]}: a battery's power is beyond its battery_kw")
         return replace(a, import_kw=clipped[0], export_kw=clipped[1])
 
-    def audited(self, part: Part, a: Allocation, interval: Window, limits: tuple[FloatArray, FloatArray]) -> Allocation:
+    def audited(self, part: Part, a: Allocation, interval: Window, limits: Limits) -> Allocation:
         """The allocation where it keeps every limit; else SolveError.
 
         What an inexact relaxation promised too much is scaled back to what exact branch flow hosts.

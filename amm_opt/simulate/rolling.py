@@ -19,7 +19,7 @@ from amm_opt.errors import InputError, SolveError
 from amm_opt.market import Allocation, Mechanism, State
 from amm_opt.market.state import REQUEST_TOLERANCE_KW
 from amm_opt.simulate.forecast import Forecast, believed, intervals
-from amm_opt.simulate.job import AnyProgram, Job, Part
+from amm_opt.simulate.job import AnyProgram, Job, Limits, Part
 from amm_opt.simulate.metrics import Metrics
 from amm_opt.simulate.store import Block
 from amm_opt.simulate.waiting import Backlog, Sessions
@@ -83,14 +83,17 @@ class Repair:
         """Forget the last interval."""
         self._solver.reset()
 
-    def __call__(self, plan: Allocation, interval: Window) -> tuple[Allocation, bool]:
+    def __call__(self, plan: Allocation, interval: Window, limits: Limits | None = None) -> tuple[Allocation, bool]:
         """The allocation, and whether it had to be cut.
+
+        Args:
+            limits: of every limited quantity, (m,) each; by default those of the interval.
 
         Raises:
             SolveError: where every solver fails.
         """
         step = self._step
-        lower, upper = step.limits(interval)
+        lower, upper = limits or step.limits(interval)
         slack = step.network.quantities.tolerance
         u = step.quantities(interval, plan.import_kw, plan.export_kw)
         if np.all((u <= upper + slack) & (u >= lower - slack)):

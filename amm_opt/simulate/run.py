@@ -59,6 +59,7 @@ class Run:
             of its rating squared; None on linear network models.
         backlog: where energy can wait, the sessions that are still open after the last interval and lack energy.
         departed: where energy can wait, the sessions that departed during the run without all of their energy.
+        tiers: ``joint`` or ``two``: how intervals were matched.
     """
 
     case: Case
@@ -79,6 +80,7 @@ class Run:
     gap: FloatArray | None = None
     backlog: Backlog | None = None
     departed: Backlog | None = None
+    tiers: str = "joint"
 
     def __repr__(self) -> str:
         span = f"{self.times[0]} to {self.times[-1]}"
@@ -158,6 +160,7 @@ class Run:
             },
             "mechanism": str(self.mechanism),
             "network": self.network,
+            "tiers": self.tiers,
             "solver": self.solver,
             "first": self.first,
             "steps": len(self.times),
@@ -219,6 +222,7 @@ def load_run(folder: str | Path) -> Run:
             repaired_steps=tuple(document["repaired_steps"]),
             inexact_steps=tuple(document["inexact_steps"]),
             gap=None if document["gap"] is None else np.array(document["gap"], dtype=float),
+            tiers=document.get("tiers", "joint"),
         )
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path / DOCUMENT} is damaged: {type(error).__name__}: {error}") from error

@@ -26,13 +26,13 @@ from amm_opt.registry import default_network, network_model, parameters_of
 from amm_opt.registry import mechanism as mechanism_from_spec
 from amm_opt.registry import mechanisms as known_mechanisms
 from amm_opt.simulate import load_run, verify
-from amm_opt.simulate.driver import SECURE, VERIFY
+from amm_opt.simulate.driver import JOINT, SECURE, TIERS, VERIFY
 from amm_opt.simulate.forecast import as_forecast
 from amm_opt.simulate.run import DOCUMENT
 from amm_opt.solve.solvers import solver_order
 from amm_opt.solve.solvers import solvers as known_solvers
 from amm_opt.study.cli_import import import_group
-from amm_opt.study.compare import Comparison, compare, labelled, load_comparison
+from amm_opt.study.compare import BOTH, Comparison, compare, labelled, load_comparison
 from amm_opt.study.plots import save_picture
 
 DEFAULT_MECHANISMS = "no_control,equal_doe,equal_doe:enrolled=requesting,greedy_doe,amm"
@@ -90,6 +90,13 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
             help="What is planned on: perfect, persistence or noisy:sigma=0.1,seed=0.",
         ),
         click.option("--defer", is_flag=True, help="Charging sessions ask again until they depart."),
+        click.option(
+            "--tiers",
+            type=click.Choice([*TIERS, BOTH]),
+            default=JOINT,
+            show_default=True,
+            help="two: LV feeders against each other, then inside each; both: joint too, and what two tiers cost.",
+        ),
         click.option("--out", type=click.Path(path_type=Path), help="New folder for summary.csv and results."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else."),
     )
@@ -242,6 +249,7 @@ def _compare(
     ac: str | None,
     forecast: str,
     defer: bool,
+    tiers: str,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -266,6 +274,7 @@ def _compare(
             ac=ac,
             forecast=forecast,
             defer=defer,
+            tiers=tiers,
             progress=progress,
         )
     if out is not None:
@@ -298,7 +307,13 @@ def _progress(quiet: bool, labels: Any) -> Iterator[Callable[[str, int, int], No
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bars:
         tasks = {label: bars.add_task(label, total=None) for label in labels}
-        yield lambda label, done, total: bars.update(tasks[label], completed=done, total=total)
+
+        def report(label: str, done: int, total: int) -> None:
+            if label not in tasks:
+                tasks[label] = bars.add_task(label, total=None)
+            bars.update(tasks[label], completed=done, total=total)
+
+        yield report
 
 
 def _document(result: Comparison, network: str) -> dict[str, Any]:
@@ -348,6 +363,13 @@ def _print_table(result: Comparison, span: tuple[int, int], network: str) -> Non
     if "waiting_mwh" in result.table:
         waiting = ", ".join(f"{label} {s['waiting_mwh']:.2f}" for label, s in result.table.iterrows())
         click.echo(f"Of what is unserved, still waiting at the end, MWh: {waiting}")
+    if "decomposition_energy_pct" in result.table:
+        for label, s in result.table.dropna(subset=["decomposition_energy_pct"]).iterrows():
+            energy, jain, cut = (s[c] for c in ("decomposition_energy_pct", "decomposition_jain", "repaired_steps"))
+            click.echo(
+                f"{label} against joint: {energy:.3f} % less energy served, Jain of feeders {jain:.4f} lower,"
+                f" {int(cut)} allocations cut back."
+            )
     unavoidable = int(result.table["unavoidable_violations"].min())
     if unavoidable:
         click.echo(f"{unavoidable} (element, interval) pairs are beyond a limit through inflexible load alone.")
@@ -377,7 +399,7 @@ def _print_ac(result: Comparison) -> None:
         )
     _console().print(table)
     if repaired := int(result.table.get("repaired_steps", pd.Series(0.0)).fillna(0).sum()):
-        click.echo(f"{repaired} allocations were scaled back to be AC-feasible.")
+        click.echo(f"{repaired} allocations were cut back to be feasible.")
 
 
 def _percent(part: float, whole: float) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,21 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.cases import Case, as_case
-from amm_opt.errors import InputError
+from amm_opt.errors import InputError, unknown
 from amm_opt.market import Mechanism
-from amm_opt.registry import as_mechanism
+from amm_opt.registry import as_mechanism, default_network, network_model
 from amm_opt.simulate import Run, load_run, simulate
-from amm_opt.simulate.driver import alone
+from amm_opt.simulate.driver import JOINT, TIERS, TWO, alone
 from amm_opt.simulate.forecast import Forecast
+from amm_opt.simulate.job import programs_of
+from amm_opt.simulate.tiers import why_not_two_tiers
+from amm_opt.solve import Step
 from amm_opt.solve.solvers import Choice
 
 SUMMARY = "summary.csv"
+BOTH = "both"
+AT_TWO = f"@{TWO}"
+"""After the label of a mechanism that was matched in two tiers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +45,8 @@ class Comparison:
         If one of the mechanisms is the throughput bound, such as ``alpha_fair:alpha=0``, the last column is
         ``price_of_fairness``: 1 - energy served / energy that the bound serves, import and export together.
         """
-        table = pd.DataFrame({label: run.summary for label, run in self.runs.items()}).T
+        columns = dict.fromkeys(column for run in self.runs.values() for column in run.summary.index)
+        table = pd.DataFrame({label: run.summary for label, run in self.runs.items()}, index=list(columns)).T
         table.index.name = "mechanism"
         bounds = [label for label, run in self.runs.items() if run.mechanism.throughput_bound]
         if bounds:
@@ -108,6 +115,7 @@ def compare(
     ac: str | None = None,
     forecast: Forecast | str | None = None,
     defer: bool = False,
+    tiers: str = JOINT,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Comparison:
     """Run several mechanisms on the same intervals; arguments as for ``simulate``.
@@ -115,30 +123,73 @@ def compare(
     Args:
         mechanisms: instances or specs, or one of them; a repeated name gets a number.
         workers: processes for each mechanism without memory that can be sent to them; results are the same to the bit.
+        tiers: as for ``simulate``, or ``"both"``: every mechanism that has something to match runs jointly and in two
+            tiers, and the columns ``decomposition_energy_pct`` and ``decomposition_jain`` say what that costs. Runs in
+            two tiers are labelled ``MECHANISM@two``.
         progress: called with (label, intervals done, all) after every block.
 
     Raises:
-        InputError: no mechanism, or anything that ``simulate`` rejects.
+        InputError: no mechanism, mechanisms that cannot be matched in two tiers, or anything that ``simulate`` rejects.
     """
+    if tiers not in (*TIERS, BOTH):
+        raise unknown("choice of tiers", str(tiers), [*TIERS, BOTH])
     case = as_case(case)
     chosen = labelled([mechanisms] if isinstance(mechanisms, str | Mechanism) else mechanisms)
-    runs = {}
-    for label, item in chosen.items():
+    runs: dict[str, Run] = {}
+    for label, (item, how) in _planned(case, chosen, network, tiers).items():
         report = (lambda done, total, label=label: progress(label, done, total)) if progress else None
-        apart = 1 if defer or alone(item, solver, forecast) else workers
         runs[label] = simulate(
             case,
             item,
             network=network,
             solver=solver,
             steps=steps,
-            workers=apart,
+            workers=1 if defer or alone(item, solver, forecast) else workers,
             ac=ac,
             forecast=forecast,
             defer=defer,
+            tiers=how,
             progress=report,
         )
+    for label in chosen:
+        if label in runs and label + AT_TWO in runs:
+            runs[label + AT_TWO] = _priced(runs[label + AT_TWO], runs[label])
     return Comparison(case, runs)
+
+
+def _planned(
+    case: Case, chosen: Mapping[str, Mechanism[Any]], network: str | None, tiers: str
+) -> dict[str, tuple[Mechanism[Any], str]]:
+    """Mechanism and tiers of each run, by label; a mechanism with nothing to match has no tiers."""
+    if tiers == JOINT:
+        return {label: (item, JOINT) for label, item in chosen.items()}
+    step = Step(case, network_model(network or default_network(case))(case.feeder))
+    programs = {label: programs_of(item, step) for label, item in chosen.items()}
+    if problems := list(filter(None, (why_not_two_tiers(chosen[label], p) for label, p in programs.items()))):
+        raise InputError(problems)
+    plan = {}
+    for label, item in chosen.items():
+        if tiers == BOTH or not programs[label]:
+            plan[label] = (item, JOINT)
+        if programs[label]:
+            plan[label + AT_TWO] = (item, TWO)
+    return plan
+
+
+def _priced(two: Run, joint: Run) -> Run:
+    """A run in two tiers with what it costs against the joint one: energy served, and Jain's index of feeders."""
+
+    def served(run: Run) -> float:
+        s = run.summary
+        asked = s["requested_import_mwh"] + s["requested_export_mwh"]
+        return float(asked - s["unserved_mwh"] - s["curtailed_mwh"])
+
+    most = served(joint)
+    summary = two.summary.copy()
+    less = 100.0 * (1.0 - served(two) / most) if most > 0 else 0.0
+    unfair = joint.summary["jain_feeder"] - two.summary["jain_feeder"]
+    summary["decomposition_energy_pct"], summary["decomposition_jain"] = round(less, 9) + 0.0, round(unfair, 9) + 0.0
+    return replace(two, summary=summary)
 
 
 def labelled(mechanisms: Sequence[Mechanism[Any] | str]) -> dict[str, Mechanism[Any]]:

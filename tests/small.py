@@ -97,7 +97,9 @@ def in_other_units(case: Case, factor: float) -> Case:
     tables = case_tables(case)
     changed = {
         "branches": [("rating_kva", factor), ("r_ohm", 1 / factor), ("x_ohm", 1 / factor)],
-        "participants": [("connection_import_kw", factor), ("connection_export_kw", factor)],
+        "participants": [
+            (column, factor) for column in ("connection_import_kw", "connection_export_kw", "battery_kwh", "battery_kw")
+        ],
         "series": [("scale_kw", factor)],
         "sessions": [("power_kw", factor), ("energy_kwh", factor)],
     }

@@ -174,6 +174,17 @@ def test_block_length_does_not_matter(
     np.testing.assert_allclose(again.allocation.export_kw, run.allocation.export_kw[:150], atol=1e-9)
 
 
+@pytest.mark.parametrize("length", [5, 1000])
+def test_block_length_does_not_matter_with_a_horizon(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = weeks()
+    run = ao.simulate(case, "fuh:window=6h", steps=96, defer=True)
+    monkeypatch.setattr(driver, "BLOCK_STEPS", length)
+    monkeypatch.setattr(driver, "CHUNK_STEPS", max(12, length))
+    again = ao.simulate(case, "fuh:window=6h", steps=96, defer=True)
+    np.testing.assert_allclose(again.allocation.import_kw, run.allocation.import_kw, atol=1e-9)
+    np.testing.assert_allclose(again.allocation.export_kw, run.allocation.export_kw, atol=1e-9)
+
+
 def test_chunk_length_does_not_matter(scarce: tuple[Case, ao.Run], monkeypatch: pytest.MonkeyPatch) -> None:
     case, run = scarce
     monkeypatch.setattr(driver, "CHUNK_STEPS", 25)

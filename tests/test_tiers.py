@@ -317,7 +317,51 @@ class ReadsMore(SameShare):
         return ao.Program(cp.Maximize(cp.sum(x)), [x == 0], [step.injection(import_kw=x)], named)
 
 
+@dataclass(frozen=True)
+class LogService(ao.Mechanism[Any]):
+    """Needs an exponential cone, so it is solved as declared."""
+
+    def program(self, step: Any) -> ao.Program:
+        x = cp.Variable(step.n)
+        limits = [x >= 0, x <= step.import_request_kw]
+        values = {"import": x, "export": cp.Constant(np.zeros(step.n))}
+        return ao.Program(cp.Maximize(cp.sum(cp.log(1.0 + x))), limits, [step.injection(import_kw=x)], values)
+
+
+@dataclass(frozen=True)
+class LargestShare(ao.Mechanism[Any]):
+    """Lexicographically largest shares of the requests."""
+
+    def program(self, step: Any) -> ao.Program:
+        share = cp.Variable(step.n, name="share")
+        x = cp.multiply(step.import_request_kw, share)
+        values = {"import": x, "export": cp.Constant(np.zeros(step.n))}
+        return ao.Program(ao.Leximin(share), [share <= 1], [step.injection(import_kw=x)], values)
+
+
+@dataclass(frozen=True)
+class OneClock(SameShare):
+    """Its state is not per participant."""
+
+    def initial_state(self, case: Case) -> Any:
+        return ServedState.fresh(2)
+
+
 class TestMechanisms:
+    def test_one_that_is_solved_as_declared(self) -> None:
+        imports = np.array([4.0, 4.0, 4.0, 8.0, 8.0, 8.0])
+        _, two = both(two_feeders(imports, np.zeros(6), trunk_kva=18.0, lv_kva=6.0), LogService(), steps=1)
+        served = two.allocation.import_kw[0]
+        assert_allclose(served.sum(), 18.0, rtol=1e-3)
+        assert np.all(served[:3].sum() <= 6.0 + 1e-3)
+        assert np.ptp(served[:3]) < 1e-3
+
+    def test_leximin(self) -> None:
+        imports = np.array([4.0, 2.0, 6.0, 3.0, 9.0, 8.0])
+        joint, two = both(two_feeders(imports, np.zeros(6), trunk_kva=20.0, lv_kva=3.0), LargestShare(), steps=1)
+        assert_allclose(two.allocation.import_kw[0, 3:] / imports[3:], 17 / 20, rtol=1e-4)
+        assert difference(joint, two) < 1e-5
+
     def test_one_whose_injections_depend_on_requests(self) -> None:
         imports = np.array([4.0, 2.0, 6.0, 3.0, 9.0, 8.0])
         _, two = both(two_feeders(imports, np.zeros(6), trunk_kva=16.0), SameShare(), steps=1)
@@ -341,6 +385,8 @@ class TestMechanisms:
         ):
             with pytest.raises(ao.InputError, match=reason):
                 ao.simulate(case, mechanism, tiers="two")
+        with pytest.raises(ao.InputError, match=r"served_kwh of its state has shape \(2, 2\), not"):
+            ao.simulate(case, OneClock(), tiers="two")
         with pytest.raises(ao.InputError, match="perfect forecasts"):
             ao.simulate(case, "amm", tiers="two", forecast="persistence")
         with pytest.raises(ao.InputError, match="unknown choice of tiers 'three'; valid choices: joint, two"):

@@ -36,7 +36,7 @@ from amm_opt.simulate.job import AnyProgram, Job, Limits, Part, programs_of
 from amm_opt.simulate.rolling import Repair
 from amm_opt.simulate.store import Block
 from amm_opt.simulate.waiting import Backlog
-from amm_opt.solve.program import DIRECTIONS, Injection, Program, Solution, Step
+from amm_opt.solve.program import DIRECTIONS, Injection, Leximin, Program, Solution, Step
 from amm_opt.solve.solver import ProgramSolver
 from amm_opt.solve.solvers import Choice
 
@@ -45,6 +45,8 @@ IntArray = NDArray[np.intp]
 
 WHOLE = 1.0 - 1e-7
 """A grant of at least this share of an offer counts as the whole offer."""
+FREE = 1e3
+"""Added to limits that are not to count, in multiples of a rating or pu^2."""
 GRANT = {direction: f"grant_{direction}_kw" for direction in DIRECTIONS}
 SHARE = {direction: f"share_{direction}" for direction in DIRECTIONS}
 
@@ -72,7 +74,7 @@ class _Feeder:
         self.step = Step(tier.case, type(whole.network)(tier.case.feeder))
         self.rows = _rows(whole.network, self.step.network, tier.bus)
         upstream = tier.case.feeder.lv_feeder[self.step.network.quantities.element] < 0
-        self._free = np.where(upstream, np.inf, 0.0)
+        self._free = np.where(upstream, FREE, 0.0)
 
     def solver(self, solvers: tuple[Choice, ...]) -> ProgramSolver:
         """The mechanism's program with grants, compiled."""
@@ -117,7 +119,8 @@ class _Upper:
         (program,) = programs_of(self._mechanism, self.step).values()
         assert isinstance(program, Program)
         grants = {d: cp.Parameter(self.step.n, nonneg=True, name=GRANT[d]) for d in DIRECTIONS}
-        limits = [*program.constraints, *(program.values[d] <= grant for d, grant in grants.items())]
+        limits: list[cp.Constraint] = [*program.constraints]
+        limits += [program.values[d] <= grant for d, grant in grants.items()]
         share = {d: cp.Parameter(self._whole.n, nonneg=True, name=SHARE[d]) for d in DIRECTIONS}
         hosted = []
         for injection in program.injections:
@@ -131,7 +134,8 @@ class _Upper:
             hosted.append(Injection(*powers))
         program = replace(program, constraints=limits, injections=hosted)
         given = (self.step.inflexible_kw, self.step.import_request_kw, self.step.export_request_kw)
-        used = {p.id for part in (*limits, program.objective) for p in part.parameters()}
+        parts = limits if isinstance(program.objective, Leximin) else [*limits, program.objective]
+        used = {p.id for part in parts for p in part.parameters()}
         self._own = [p.name() for p in given if p.id in used]
         return ProgramSolver(program, self._whole, solvers)
 
@@ -189,7 +193,7 @@ class TierJob(Job):
     """A job whose intervals are matched in two tiers, for a mechanism that can be (``why_not_two_tiers``).
 
     Raises:
-        InputError: where the case or the network model cannot be split.
+        InputError: where the case, the network model or the mechanism's state cannot be split.
     """
 
     def __init__(
@@ -198,6 +202,12 @@ class TierJob(Job):
         super().__init__(step, mechanism, {}, solvers, secure)
         if type(step.network) is not LinDistFlow:
             raise InputError(f"two tiers need the network model lindistflow, not {step.network.name}")
+        for name, array in mechanism.initial_state(step.case).arrays().items():
+            if array.ndim and array.shape[-1] != step.n:
+                raise InputError(
+                    f"{mechanism} cannot be matched in two tiers: {name} of its state has shape {array.shape},"
+                    f" not (..., {step.n} participants)"
+                )
         self.clears = True
         self._solvers = solvers
         upper, lower = split(step.case)

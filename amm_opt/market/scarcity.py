@@ -51,10 +51,7 @@ def deficits(step: Step, window: Window) -> FloatArray:
 
 def _inherit(step: Step, rows: NDArray[np.intp], side: float, deficit: FloatArray, inherited: FloatArray) -> None:
     """Raise ``inherited`` (2, n) to the deficits of ``rows``, weighted by relative sensitivity."""
-    a_p, a_q, _ = step.network.rows(rows)
-    _, k_import, k_export = step.case.kvar_per_kw
-    at_p, at_q = step.at_participants(a_p), step.at_participants(a_q)
-    for row, slope in enumerate((-(at_p + at_q * k_import), at_p + at_q * k_export)):
+    for row, slope in enumerate(step.slopes(rows)):
         pressing = np.maximum(side * slope, 0.0)
         most = pressing.max(axis=1, initial=0.0)
         share = pressing / np.where(most > 0, most, 1.0)[:, None]

@@ -237,9 +237,6 @@ def worst(excess: FloatArray, group: NDArray[np.intp]) -> list[int]:
 
 def slopes_of(step: Step, k: int) -> Slopes:
     """Change of limited quantity k per kW of flexible import and of export: participants and slopes of each."""
-    a_p, a_q, _ = step.network.rows([k])
-    _, k_import, k_export = step.case.kvar_per_kw
-    at_p, at_q = step.at_participants(a_p[0]), step.at_participants(a_q[0])
-    by_import, by_export = -(at_p + at_q * k_import), at_p + at_q * k_export
+    by_import, by_export = step.slopes(np.array([k]))[:, 0]
     who_imports, who_exports = np.flatnonzero(by_import), np.flatnonzero(by_export)
     return (who_imports, by_import[who_imports]), (who_exports, by_export[who_exports])

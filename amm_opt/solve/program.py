@@ -19,6 +19,9 @@ from amm_opt.solve.audit import Audit
 FloatArray = NDArray[np.float64]
 
 DIRECTIONS = ("import", "export")
+KEPT_SLOPES = 20_000_000
+"""Slopes of at most this many limits times participants are kept."""
+ROWS_AT_ONCE = 256
 ROUNDING = 1e-9
 """Use of a limit below this is rounding."""
 
@@ -171,6 +174,29 @@ class Step:
         entries = self.incidence.tocsc()
         one_each = bool(np.all(np.diff(entries.indptr) == 1) and np.all(entries.data == 1.0))
         return entries.indices.astype(np.intp) if one_each else None
+
+    @cached_property
+    def _slopes(self) -> dict[int, FloatArray]:
+        return {}
+
+    def slopes(self, rows: NDArray[np.intp]) -> FloatArray:
+        """Change of each limited quantity in ``rows`` per kW of everyone's flexible import and export: (2, K, n).
+
+        Rows are kept as long as there is room: the same limits are tight in many intervals.
+        """
+        known = self._slopes
+        new = np.array([k for k in rows.tolist() if k not in known], dtype=np.intp)
+        if (len(known) + len(new)) * self.n > KEPT_SLOPES:
+            known.clear()
+            new = rows
+        _, k_import, k_export = self.case.kvar_per_kw
+        for start in range(0, len(new), ROWS_AT_ONCE):
+            part = new[start : start + ROWS_AT_ONCE]
+            a_p, a_q, _ = self.network.rows(part)
+            at_p, at_q = self.at_participants(a_p), self.at_participants(a_q)
+            both = np.stack([-(at_p + at_q * k_import), at_p + at_q * k_export], axis=1)
+            known.update(zip(part.tolist(), both, strict=True))
+        return np.stack([known[k] for k in rows.tolist()], axis=1)
 
     def at_participants(self, slopes: FloatArray) -> FloatArray:
         """Slopes (..., nodes) in injections of nodes as slopes (..., n) in injections of participants."""

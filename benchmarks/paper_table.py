@@ -90,7 +90,8 @@ def markdown(table: pd.DataFrame, months: dict[str, pd.DataFrame], command: str,
     lines += ["", "The paper's figures (arXiv 2606.22463) and ours:", "", "| figure | paper | here |", "|---|---|---|"]
     for what, paper, label, column, unit in PUBLISHED:
         if label in table.index:
-            lines.append(f"| {what} | {paper} | {float(table.loc[label, column]):.4g} {unit} |")
+            ours = COLUMNS[column][1].format(float(table.loc[label, column]))
+            lines.append(f"| {what} | {paper} | {f'{ours} {unit}'.strip()} |")
     lines += ["", *verdict(table, months)]
     return "\n".join(lines) + "\n"
 
@@ -117,16 +118,20 @@ def verdict(table: pd.DataFrame, months: dict[str, pd.DataFrame]) -> list[str]:
 
 
 def picture(months: dict[str, pd.DataFrame], path: Path) -> None:
-    """Jain index by month and direction."""
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.5), sharey=True)
+    """How far from equal the LV feeders are, by month and direction, on a logarithmic scale."""
+    figure, axes = plt.subplots(1, 2, figsize=(11, 5), sharey=True)
+    shown = {label: m for label, m in months.items() if (m < 1.0 - 1e-12).to_numpy().any()}
+    markers = "osv^D<>pP*X"
     for axis, direction in zip(axes, ("import", "export"), strict=True):
-        for i, (label, values) in enumerate(months.items()):
-            axis.plot(values.index, values[direction], marker="o", ms=3, lw=1.2 + 0.25 * (len(months) - i), label=label)
-        axis.set_title(f"Jain index of LV feeders so far, {direction}")
+        for i, (label, values) in enumerate(shown.items()):
+            away = (1.0 - values[direction]).clip(lower=1e-7)
+            axis.semilogy(values.index, away, marker=markers[i % len(markers)], ms=5, lw=1.2, alpha=0.8, label=label)
+        axis.set_title(f"1 - Jain index of LV feeders so far, {direction}")
         axis.tick_params(axis="x", rotation=60)
         axis.grid(alpha=0.3)
+    axes[0].set_ylabel("0 is equal; lower is fairer")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="lower center", ncol=4, fontsize=8)
-    figure.tight_layout(rect=(0, 0.14, 1, 1))
+    figure.tight_layout(rect=(0, 0.13, 1, 1))
     figure.savefig(path, dpi=120)
     plt.close(figure)
 

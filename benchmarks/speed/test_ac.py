@@ -12,7 +12,7 @@ import pytest
 
 import amm_opt as ao
 from amm_opt.network import BranchFlowSOCP, LinDistFlow
-from amm_opt.simulate.job import Job, Part
+from amm_opt.simulate.job import Job, Part, programs_of
 from amm_opt.simulate.metrics import Metrics
 from amm_opt.solve import Step
 from formulations import AMM
@@ -29,17 +29,18 @@ def test_interval(benchmark: Any, way: str, case: ao.Case) -> None:
     With ``secure`` that includes the power flows at the allocations, but not the screening of the block.
     """
     model, secure = WAYS[way]
-    job = Job(Step(case, model(case.feeder)), AMM(), (None,), secure)
+    step = Step(case, model(case.feeder))
+    job = Job(step, AMM(), programs_of(AMM(), step), (None,), secure)
     part = Part(job.mechanism.initial_state(case), Metrics.empty(case.n_participants))
     window = case.window(*case.span(SCARCE))
     window = replace(window, usage=job.step.usage(window))
-    hosted, alone = job._fully_hosted(window), {}
+    hosted, alone = job.fully_hosted(window), {}
     if job._security is not None:
         hosted, alone = job._security.screened(window, hosted)
     scarce = np.flatnonzero(~hosted)[:COUNT].tolist()
 
     def run(k: int) -> None:
-        job._run_interval(part, window.interval(k), alone.get(k))
+        job.run_interval(part, window.interval(k), alone.get(k))
 
     for k in scarce:
         run(k)

@@ -115,7 +115,7 @@ class Feeder:
         np.add.at(down, self.subtree_end[1:], -1)
         return np.asarray(_read_only(np.cumsum(down)[:-1]), dtype=np.intp)
 
-    @property
+    @cached_property
     def balanced(self) -> bool:
         """Whether every bus and branch is a positive-sequence equivalent."""
         return all(p == POSITIVE_SEQUENCE for p in (*self.phases, *self.branch_phases))

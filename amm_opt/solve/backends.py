@@ -263,6 +263,8 @@ def solve_highs(problem: Reduced) -> Point:
         return failed("only separable quadratic objectives")
     solver = highspy.Highs()
     options = {"output_flag": False, "threads": 1, **SETTINGS["HIGHS"]}
+    if len(problem.own) == 0 and problem.hessian is None:
+        options["presolve"] = "off"
     curved = np.zeros(0) if problem.hessian is None else problem.hessian
     if len(curved):
         options["qp_iteration_limit"] = HIGHS_QP_STEPS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from subjects import SUBJECTS, Clearing, Interval
 import amm_opt as ao
 from amm_opt.market import Mechanism
 from amm_opt.network import LinDistFlow
+from amm_opt.simulate.driver import alone
 from amm_opt.simulate.job import Job, programs_of
 from amm_opt.solve import Step
 from amm_opt.solve.solver import ProgramSolver
@@ -145,8 +147,10 @@ def _congested_run(case: ao.Case) -> tuple[int, int]:
 @pytest.mark.parametrize("name", YEAR)
 @pytest.mark.benchmark(group="year")
 def test_year(benchmark: Any, name: str, case: ao.Case) -> None:
-    """Every interval of the case, metrics and audit included."""
-    run = benchmark.pedantic(lambda: ao.simulate(case, YEAR[name]()), rounds=1)
+    """Every interval of the case, metrics and audit included, with all processors where a mechanism allows it."""
+    mechanism = YEAR[name]()
+    workers = 1 if alone(mechanism, None) else os.cpu_count() or 1
+    run = benchmark.pedantic(lambda: ao.simulate(case, mechanism, workers=workers), rounds=1)
     benchmark.extra_info.update(
         intervals=len(run.times), solver=run.solver, failed=len(run.failed_steps), fallback=len(run.fallback_steps)
     )

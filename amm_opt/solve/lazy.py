@@ -34,7 +34,8 @@ Slopes = tuple[_Sparse, _Sparse]
 MAX_ROUNDS = 60
 BOX = 1e6
 """Variables of a program that only the network bounds start inside plus or minus this."""
-PER_GROUP = 1
+PATIENCE = 6
+"""Rounds in which one row of each group is added; later rounds add ever more of them."""
 STALE_AFTER = 12
 FEW_ENTRIES = 100_000
 ROW_TOLERANCE = 0.1
@@ -86,7 +87,7 @@ class LazyProgram:
         slack = ROW_TOLERANCE * self._step.network.quantities.tolerance
         inner = (lower - slack, upper + slack)
         boxed = False
-        for _ in range(MAX_ROUNDS):
+        for attempt in range(MAX_ROUNDS):
             active = [(j, k) for j, pool in enumerate(self._pools) for k in pool.idle]
             rows = self._rows(active, theta)
             base = np.array([constants[j][k] for j, k in active])
@@ -103,7 +104,7 @@ class LazyProgram:
             self._own_dual = point.row_dual
             for (j, k), dual in zip(active, point.network_dual, strict=True):
                 self._pools[j].dual[k] = float(dual)
-            trouble, added = self._add_violated(point.v, theta, window, inner)
+            trouble, added = self._add_violated(point.v, theta, window, inner, max(1, attempt - PATIENCE))
             if trouble:
                 return trouble
             if not added:
@@ -156,11 +157,11 @@ class LazyProgram:
         return self._step.quantities(window, imports.base.vector(theta), exports.base.vector(theta))
 
     def _add_violated(
-        self, v: FloatArray, theta: FloatArray, window: Window, limits: tuple[FloatArray, FloatArray]
+        self, v: FloatArray, theta: FloatArray, window: Window, limits: tuple[FloatArray, FloatArray], most: int
     ) -> tuple[str, bool]:
         """Put violated rows into use; says so where a row in use is still violated, and whether any was added.
 
-        ``limits`` are those beyond which a row is added.
+        ``limits`` are those beyond which a row is added, ``most`` how many of a group are.
         """
         tolerance = self._step.network.quantities.tolerance
         low, high = limits
@@ -170,7 +171,7 @@ class LazyProgram:
             violated = np.flatnonzero((u > high) | (u < low))
             at = u[violated]
             excess = np.maximum(at - high[violated], low[violated] - at) / tolerance[violated] + ROW_TOLERANCE
-            for i in worst(excess, self._group[violated]):
+            for i in worst(excess, self._group[violated], most):
                 k = int(violated[i])
                 if k not in pool.idle:
                     pool.idle[k] = 0
@@ -225,14 +226,14 @@ def groups(step: Step) -> NDArray[np.intp]:
     return np.asarray(2 * place + (q.kind == "voltage"), dtype=np.intp)
 
 
-def worst(excess: FloatArray, group: NDArray[np.intp]) -> list[int]:
-    """The largest of each group, a few of each."""
+def worst(excess: FloatArray, group: NDArray[np.intp], most: int = 1) -> list[int]:
+    """The largest of each group, at most so many of each."""
     if len(excess) == 0:
         return []
     order = np.lexsort((-excess, group))
     first = np.concatenate([[True], np.diff(group[order]) != 0])
     rank = np.arange(len(order)) - np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))
-    return [int(i) for i in order[rank < PER_GROUP]]
+    return [int(i) for i in order[rank < most]]
 
 
 def slopes_of(step: Step, k: int) -> Slopes:

@@ -7,6 +7,7 @@ import pytest
 
 import amm_opt as ao
 from amm_opt.simulate import driver
+from amm_opt.simulate.metrics import Metrics
 from formulations import AMM, DNP, AlphaFair, EqualDOE, GreedyDOE, Leximin
 
 MEMORYLESS = [EqualDOE(), GreedyDOE(enrolled="requesting"), AlphaFair(), Leximin(), DNP()]
@@ -39,3 +40,12 @@ def test_a_comparison_uses_processes_where_it_can(monkeypatch: pytest.MonkeyPatc
     mechanisms = [EqualDOE(), AMM()]
     one, two = (ao.compare(case, mechanisms, workers=n).table for n in (1, 2))
     assert one.drop(columns=["seconds", "ms_per_step"]).equals(two.drop(columns=["seconds", "ms_per_step"]))
+
+
+def test_prices_of_later_chunks_count() -> None:
+    """Revenue is known as soon as one chunk has prices."""
+    total, later = Metrics.empty(1), Metrics.empty(1)
+    later.priced, later.revenue = True, 2.0
+    total.merge(later)
+    assert total.priced
+    assert total.revenue == 2.0

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
+from amm_opt.network.ac import ACState
 from amm_opt.network.feeder import Feeder
 from amm_opt.network.limits import THERMAL_TOLERANCE, VOLTAGE_TOLERANCE, Quantities
 from amm_opt.network.lindistflow import LinDistFlow
@@ -21,27 +22,6 @@ LOSS_WEIGHT = 1e-3
 SWEEPS = 100
 SWEEP_TOLERANCE = 1e-12
 UNRATED_BASE_KVA = 1000.0
-
-
-@dataclass(frozen=True, eq=False)
-class BranchFlowState:
-    """Voltages and flows with losses; each array has shape (..., n_buses), branches indexed by the bus they feed.
-
-    ``sent`` is measured at the upstream end and ``received`` at the downstream end, both positive away from the
-    source. NaN where the branch flow equations have no solution.
-    """
-
-    v_pu: FloatArray
-    p_sent_kw: FloatArray
-    q_sent_kvar: FloatArray
-    p_received_kw: FloatArray
-    q_received_kvar: FloatArray
-
-    @property
-    def s_flow_kva(self) -> FloatArray:
-        """Apparent power at the end of each branch that carries more."""
-        sent = np.hypot(self.p_sent_kw, self.q_sent_kvar)
-        return np.maximum(sent, np.hypot(self.p_received_kw, self.q_received_kvar))
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,8 +127,8 @@ class BranchFlowSOCP:
         """(n_buses, n) matrix that adds n participants up at their bus."""
         return self._tree.incidence(bus, phases)
 
-    def state(self, p_kw: ArrayLike, q_kvar: ArrayLike) -> BranchFlowState:
-        """Voltages and flows under net injections, losses included.
+    def state(self, p_kw: ArrayLike, q_kvar: ArrayLike) -> ACState:
+        """Voltages and flows under net injections, losses included; NaN where the equations have no solution.
 
         Args:
             p_kw, q_kvar: (..., n_buses) net injection at each bus, positive into the network.
@@ -171,7 +151,7 @@ class BranchFlowSOCP:
             bad = ~(moved <= SWEEP_TOLERANCE * 1e3) | np.any(w <= 0, axis=-1)
             p, q = p0 + tree.below(r * current), q0 + tree.below(x * current)
             arrays = (np.sqrt(w), p, q, p - r * current, q - x * current)
-        return BranchFlowState(*(np.where(bad[..., None], np.nan, a) for a in arrays))
+        return ACState(*(np.where(bad[..., None], np.nan, a) for a in arrays))
 
     def evaluate(self, p_kw: ArrayLike, q_kvar: ArrayLike) -> FloatArray:
         """Every limited quantity under net injections: (..., n_buses) in, (..., m) out; NaN without a solution."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -89,9 +88,11 @@ def as_forecast(item: Forecast | str | None) -> Forecast | None:
             known = {"sigma": float, "seed": int} if name == "noisy" else {}
             if key not in known:
                 raise unknown(f"parameter of forecast {name}", key, list(known) or ["none"])
-            if not re.fullmatch(r"[-+.\deE]+", value):
-                raise InputError(f"forecast {name}: {key} = {value!r} is not a number")
-            options[key] = known[key](value)
+            try:
+                options[key] = known[key](value)
+            except ValueError:
+                what = "whole number" if known[key] is int else "number"
+                raise InputError(f"forecast {name}: {key} = {value!r} is not a {what}") from None
         item = _KINDS[name](**options)
     if item is not None and not callable(item):
         raise InputError(f"{item!r} is not a forecast; give one of {', '.join(_KINDS)} or a function (case, now, stop)")

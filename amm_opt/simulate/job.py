@@ -140,17 +140,25 @@ class Job:
 
         ``done(block)`` is called after every block. ``backlog`` is what waits before ``start``, where energy can wait.
         """
+        self.reset()
+        part = Part(state, Metrics.empty(self.step.n), backlog)
+        self.run_span(part, start, stop, length, done)
+        return part
+
+    def reset(self) -> None:
+        """Forget everything that was solved."""
         for program in self.programs.values():
             program.reset()
         if self._security is not None:
             self._security.reset()
-        part = Part(state, Metrics.empty(self.step.n), backlog)
+
+    def run_span(self, part: Part, start: int, stop: int, length: int, done: Callable[[Block], None]) -> None:
+        """Intervals ``start .. stop - 1``, added to ``part``."""
         for first in range(start, stop, length):
             window = self.step.case.window(first, min(first + length, stop))
-            allocation = self._run_block(part, window) if backlog is None else self._run_waiting(part, window)
+            allocation = self._run_block(part, window) if part.backlog is None else self._run_waiting(part, window)
             part.metrics.add(self.step, window, allocation)
             done(Block.of(self.step.case, window, allocation))
-        return part
 
     def _run_block(self, part: Part, window: Window) -> Allocation:
         hosted = np.ones(window.n_steps, dtype=bool)

@@ -142,6 +142,7 @@ class Metrics:
         self.served_kwh += other.served_kwh
         self.violations.merge(other.violations)
         self.revenue += other.revenue
+        self.priced |= other.priced
         self._add_battery(other.battery_kwh)
         self.steps += other.steps
 

@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 
 from amm_opt.cases import Window
 from amm_opt.errors import InputError, SolveError
-from amm_opt.market import Allocation, Mechanism, State
+from amm_opt.market import Allocation, Mechanism
 from amm_opt.market.state import REQUEST_TOLERANCE_KW
 from amm_opt.simulate.forecast import Forecast, believed, intervals
 from amm_opt.simulate.job import AnyProgram, Job, Limits, Part
-from amm_opt.simulate.metrics import Metrics
 from amm_opt.simulate.store import Block
-from amm_opt.simulate.waiting import Backlog, Sessions
+from amm_opt.simulate.waiting import Sessions
 from amm_opt.solve.program import DIRECTIONS, HorizonProgram, Program, Solution, Step
 from amm_opt.solve.solver import ProgramSolver
 from amm_opt.solve.solvers import Choice
@@ -131,26 +130,18 @@ class RollingJob(Job):
         self._horizon = any(isinstance(p, HorizonProgram) for p in programs.values())
         self._repair = Repair(step, solvers) if roll.forecast is not None and mechanism.enforces_limits else None
 
-    def run_chunk(
-        self,
-        state: State,
-        start: int,
-        stop: int,
-        length: int,
-        done: Callable[[Block], None],
-        backlog: Backlog | None = None,
-    ) -> Part:
-        """Intervals ``start .. stop - 1``; ``start`` begins a window."""
-        part = Part(state, Metrics.empty(self.step.n), backlog)
-        for program in self.programs.values():
-            program.reset()
+    def reset(self) -> None:
+        """Forget everything that was solved."""
+        super().reset()
         if self._repair is not None:
             self._repair.reset()
+
+    def run_span(self, part: Part, start: int, stop: int, length: int, done: Callable[[Block], None]) -> None:
+        """Intervals ``start .. stop - 1``; ``start`` begins a window."""
         commit = self._roll.commit
         together = commit * max(1, length // commit)
         for first in range(start, stop, together):
             self._run_windows(part, first, min(first + together, stop), length, done)
-        return part
 
     def _run_windows(self, part: Part, first: int, stop: int, length: int, done: Callable[[Block], None]) -> None:
         """The windows that start in ``first .. stop - 1``."""

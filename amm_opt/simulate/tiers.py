@@ -34,8 +34,6 @@ from amm_opt.market import Allocation, Mechanism, State
 from amm_opt.network import LinDistFlow
 from amm_opt.simulate.job import AnyProgram, Job, Limits, Part, programs_of
 from amm_opt.simulate.rolling import Repair
-from amm_opt.simulate.store import Block
-from amm_opt.simulate.waiting import Backlog
 from amm_opt.solve.program import DIRECTIONS, Injection, Leximin, Program, Solution, Step
 from amm_opt.solve.solver import ProgramSolver
 from amm_opt.solve.solvers import Choice
@@ -216,18 +214,10 @@ class TierJob(Job):
         self._repair = Repair(step, solvers)
         self._ahead = _Ahead({}, [], [])
 
-    def run_chunk(
-        self,
-        state: State,
-        start: int,
-        stop: int,
-        length: int,
-        done: Callable[[Block], None],
-        backlog: Backlog | None = None,
-    ) -> Part:
-        """Intervals ``start .. stop - 1``, with solvers that remember nothing from before; nothing waits."""
+    def reset(self) -> None:
+        """Forget everything that was solved."""
+        super().reset()
         self._repair.reset()
-        return super().run_chunk(state, start, stop, length, done)
 
     def look_ahead(self, window: Window, scarce: IntArray) -> None:
         """What each feeder asks for and uses."""

@@ -2,6 +2,7 @@
 
     python benchmarks/paper_table.py                              # a year of mv33lv
     python benchmarks/paper_table.py CASE --start DATE --steps N  # anything else
+    python benchmarks/paper_table.py CASE --keep FOLDER           # runs of hours: goes on where it was stopped
 
 Writes ``benchmarks/results/paper_table_<case>.json``, ``.md`` and ``.png``. Nothing is tuned to the paper: another
 network, other requests, and our readings where the paper has no equations.
@@ -22,6 +23,8 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 import amm_opt as ao
 from amm_opt.market.state import REQUEST_TOLERANCE_KW, served_ratio
 from amm_opt.simulate.metrics import jain
+from amm_opt.study.cli import split_specs
+from amm_opt.study.compare import labelled
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -61,6 +64,17 @@ COLUMNS = {
     "price_of_fairness": ("served less than possible", "{:.2%}"),
     "seconds": ("seconds", "{:.0f}"),
 }
+
+
+def kept(folder: Path, case: ao.Case, first: int, stop: int, ac: bool) -> ao.Run | None:
+    """The run that an earlier call left in the folder, None where it left none."""
+    if not (folder / "run.json").is_file():
+        return None
+    run = ao.load_run(folder)
+    found = (run.case.fingerprint, run.first, len(run.times), "ac_losses_mwh" in run.summary)
+    if found != (case.fingerprint, first, stop - first, ac):
+        raise click.ClickException(f"{folder} holds a run of another case, other intervals or without the AC columns")
+    return run
 
 
 def monthly_jain(run: ao.Run) -> pd.DataFrame:
@@ -144,6 +158,7 @@ def picture(months: dict[str, pd.DataFrame], path: Path) -> None:
 @click.option("--network", help="Network model (default: by the feeder).")
 @click.option("--ac", is_flag=True, help="Replay every run by AC power flow.")
 @click.option("--workers", type=int, default=2, show_default=True)
+@click.option("--keep", type=click.Path(path_type=Path), help="Folder of finished runs: read if there, else written.")
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS, help="Folder for the results.")
 def main(
     case: str,
@@ -153,11 +168,10 @@ def main(
     network: str | None,
     ac: bool,
     workers: int,
+    keep: Path | None,
     out: Path,
 ) -> None:
     """Make the paper's comparison on CASE (default: mv33lv, the whole year)."""
-    from amm_opt.study.cli import split_specs
-
     loaded = ao.load_case(case)
     first, stop = loaded.span(slice(start, None))
     stop = stop if steps is None else first + steps
@@ -169,9 +183,15 @@ def main(
     with Progress(TextColumn("{task.description}"), TimeElapsedColumn()) as bar:
         for spec in split_specs(mechanisms):
             task = bar.add_task(spec, total=None)
-            done = ao.compare(loaded, spec, steps=slice(first, stop), workers=workers, **options)
-            (run,) = done.runs.values()
-            runs[str(run.mechanism)], months[str(run.mechanism)] = run, monthly_jain(run)
+            (label,) = labelled([spec])
+            stored = keep / label.replace(":", "_") if keep else None
+            run = kept(stored, loaded, first, stop, ac) if stored else None
+            if run is None:
+                done = ao.compare(loaded, spec, steps=slice(first, stop), workers=workers, **options)
+                run = done.runs[label]
+                if stored:
+                    run.save(stored)
+            runs[label], months[label] = run, monthly_jain(run)
             bar.update(task, description=f"{spec}: {run.summary['seconds']:.0f} s", total=1, completed=1)
     table = ao.Comparison(loaded, runs).table
     command = "python benchmarks/paper_table.py"

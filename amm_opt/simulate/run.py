@@ -159,6 +159,7 @@ class Run:
                 "scenario": asdict(case.scenario),
             },
             "mechanism": str(self.mechanism),
+            "throughput_bound": self.mechanism.throughput_bound,
             "network": self.network,
             "tiers": self.tiers,
             "solver": self.solver,
@@ -179,9 +180,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Recorded(Mechanism[NoState]):
-    """The mechanism of a run that was read from disk: only what it was called is known."""
+    """The mechanism of a run that was read from disk: known is what it was called and whether it was the bound."""
 
     label: str = ""
+    was_bound: bool = False
+
+    @property
+    def throughput_bound(self) -> bool:
+        return self.was_bound
 
     def __str__(self) -> str:
         return self.label
@@ -207,7 +213,7 @@ def load_run(folder: str | Path) -> Run:
         store = _read_store(path, case, first, steps)
         return Run(
             case=case,
-            mechanism=Recorded(document["mechanism"]),
+            mechanism=Recorded(document["mechanism"], document.get("throughput_bound", False)),
             network=document["network"],
             solver=document["solver"],
             times=case.times[first : first + steps],

@@ -58,26 +58,26 @@ def test_a_program_with_a_cone_is_solved_as_declared() -> None:
     assert run.summary["thermal_violations"] == 0
 
 
-Broken = Callable[[Any, str | None, FloatArray], Any]
+Broken = Callable[..., Any]
 true_solve = lazy.solve_reduced
 
 
 def only_first(spoil: Broken) -> Broken:
     """Spoil the answers of the automatic choice, not those of named solvers."""
 
-    def solve(problem: Any, solver: str | None, start: FloatArray) -> Any:
-        return spoil(problem, solver, start) if solver is None else true_solve(problem, solver, start)
+    def solve(problem: Any, solver: str | None, *rest: Any) -> Any:
+        return spoil(problem, solver, *rest) if solver is None else true_solve(problem, solver, *rest)
 
     return solve
 
 
-def refuse(problem: Any, solver: str | None, start: FloatArray) -> Any:
+def refuse(problem: Any, solver: str | None, *rest: Any) -> Any:
     return failed("out of order")
 
 
 def times(factor: float) -> Broken:
-    def solve(problem: Any, solver: str | None, start: FloatArray) -> Any:
-        point = true_solve(problem, solver, start)
+    def solve(problem: Any, solver: str | None, *rest: Any) -> Any:
+        point = true_solve(problem, solver, *rest)
         return replace(point, v=point.v * factor)
 
     return solve
@@ -98,6 +98,34 @@ def test_a_failing_solver_is_replaced_and_marked(
     assert run.solver == "clarabel"
     assert usual.summary["curtailed_mwh"] > 0.01
     assert difference(usual, run) < 1e-5
+
+
+def test_an_interval_that_fails_hot_is_solved_cold_and_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The solver breaks down once, in the third interval, and works again when it starts afresh."""
+    case, calls = scarce(3, 70), []
+    usual = ao.simulate(case, AMM(), steps=slice(24, 30))
+    true_reset = lazy.LazyProgram.reset
+    broken = False
+
+    def solve(problem: Any, solver: str | None, start: FloatArray, kept: Any) -> Any:
+        nonlocal broken
+        calls.append(solver)
+        broken = broken or len(calls) == 5
+        return failed("out of order") if broken else true_solve(problem, solver, start, kept)
+
+    def reset(program: lazy.LazyProgram) -> None:
+        nonlocal broken
+        broken = False
+        true_reset(program)
+
+    monkeypatch.setattr(lazy, "solve_reduced", solve)
+    monkeypatch.setattr(lazy.LazyProgram, "reset", reset)
+    run = ao.simulate(case, AMM(), steps=slice(24, 30))
+    assert len(run.fallback_steps) == 1
+    assert not run.failed_steps
+    assert set(calls) == {None}
+    assert run.solver == usual.solver
+    assert difference(usual, run) < 1e-8
 
 
 @pytest.mark.parametrize("spoil", [refuse, times(2.0), times(0.5)], ids=["refuse", "double", "half"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -174,8 +175,8 @@ def test_water_filling_is_the_usual_way_and_stages_agree(monkeypatch: pytest.Mon
     assert np.any(both & cut)
     true_solve = lazy.solve_reduced
 
-    def solve(problem: object, solver: object, start: object) -> object:
-        return failed("out of order") if solver == "WATER_FILLING" else true_solve(problem, solver, start)  # type: ignore[arg-type]
+    def solve(problem: Any, solver: Any, *rest: Any) -> Any:
+        return failed("out of order") if solver == "WATER_FILLING" else true_solve(problem, solver, *rest)
 
     monkeypatch.setattr(lazy, "solve_reduced", solve)
     stages = ao.simulate(case, Leximin(), steps=span)

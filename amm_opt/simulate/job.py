@@ -38,7 +38,7 @@ EXACT_GAP = 1e-5
 class Part:
     """What one chunk of intervals came to, but for its allocations.
 
-    ``failed`` gives the reason by interval, ``fallback`` the intervals solved by another solver than the first choice,
+    ``failed`` gives the reason by interval, ``fallback`` the intervals solved at a second try,
     ``repaired`` those whose allocation was scaled back, ``used`` how often each solver solved. On a conic network model
     ``gap`` is the worst relaxation gap of each branch and ``inexact`` the intervals with one above EXACT_GAP. Where
     energy can wait, ``backlog`` is what still waits at the end, and ``departed`` what left without all of its energy.

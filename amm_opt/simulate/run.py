@@ -50,7 +50,7 @@ class Run:
         summary: the summary columns.
         solver: the solvers that really solved, most used first, joined by ``+``; ``-`` where none was needed.
         failed_steps: intervals in which nobody was served because no answer passed, with the reason.
-        fallback_steps: intervals solved by another solver than the first choice.
+        fallback_steps: intervals solved at a second try: from a cold start, or by another solver than the first choice.
         audit: the worst residuals and duality gap of all solves; None where nothing was solved.
         store: what holds the allocations, in memory or on disk.
         repaired_steps: intervals whose allocation was scaled back to be hosted.

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from amm_opt.cases import Window
 from amm_opt.solve.audit import Audit
 from amm_opt.solve.compiled import CompiledProgram
+from amm_opt.solve.kept import KeptClarabel
 from amm_opt.solve.numbers import Numbers
 from amm_opt.solve.program import Program, Solution, Step
 from amm_opt.solve.solvers import CONIC_SETTINGS
@@ -34,7 +35,7 @@ class _Block:
 
     matrix: sp.csr_array
     rhs: FloatArray
-    cones: list[Any]
+    cones: list[tuple[Any, int]]
 
 
 def relaxation_gap(
@@ -79,6 +80,11 @@ class ConicProgram:
         self._powers = list(zip(powers[::2], powers[1::2], strict=True))
         self._form = step.network.form
         self._width = self._compiled.size + len(self._powers) * self._form.size
+        self._kept = KeptClarabel()
+
+    def reset(self) -> None:
+        """Start the solver afresh."""
+        self._kept.forget()
 
     def solve(self, values: Mapping[str, Any], window: Window, lower: FloatArray, upper: FloatArray) -> Solution | str:
         """Solve one interval, or say why that failed; arguments as for ``DeclaredProgram.solve``."""
@@ -92,12 +98,8 @@ class ConicProgram:
         matrix = sp.csc_array(sp.vstack([b.matrix for b in blocks]))
         rhs, cones = np.concatenate([b.rhs for b in blocks]), [c for b in blocks for c in b.cones]
         hessian, cost = self._objective(numbers)
-        settings = clarabel.DefaultSettings()
-        settings.verbose, settings.max_threads = False, 1
-        for name, value in CONIC_SETTINGS["CLARABEL"].items():
-            setattr(settings, name, value)
         upper_half = sp.csc_matrix(sp.triu(hessian))
-        answer = clarabel.DefaultSolver(upper_half, cost, sp.csc_matrix(matrix), rhs, cones, settings).solve()
+        answer = self._kept.solve(upper_half, cost, sp.csc_matrix(matrix), rhs, cones, CONIC_SETTINGS["CLARABEL"])
         if answer.status not in (clarabel.SolverStatus.Solved, clarabel.SolverStatus.AlmostSolved):
             return str(answer.status)
         z, dual = np.array(answer.x), np.array(answer.z)
@@ -138,7 +140,7 @@ class ConicProgram:
         base = self._injection(window, imports.base.vector(theta), exports.base.vector(theta))
         own = form.active @ active + form.reactive @ reactive
         rhs = form.rhs - form.active @ base[0] - form.reactive @ base[1]
-        return _Block(self._wide(own, form.equality, j), rhs, [clarabel.ZeroConeT(len(rhs))])
+        return _Block(self._wide(own, form.equality, j), rhs, [(clarabel.ZeroConeT, len(rhs))])
 
     def _own_rows(self, numbers: Numbers) -> tuple[_Block, _Block]:
         """The program's constraints: equalities; then upper sides, lower sides and bounds."""
@@ -149,8 +151,8 @@ class ConicProgram:
         one_sided = self._wide(sp.vstack([rows[above], -rows[below], eye[ceiling], -eye[floor]]))
         limit = np.concatenate(rhs)
         return (
-            _Block(self._wide(rows[equal]), numbers.row_upper[equal], [clarabel.ZeroConeT(int(equal.sum()))]),
-            _Block(one_sided, limit, [clarabel.NonnegativeConeT(len(limit))]),
+            _Block(self._wide(rows[equal]), numbers.row_upper[equal], [(clarabel.ZeroConeT, int(equal.sum()))]),
+            _Block(one_sided, limit, [(clarabel.NonnegativeConeT, len(limit))]),
         )
 
     def _limits(self, j: int, lower: FloatArray, upper: FloatArray) -> _Block:
@@ -159,15 +161,15 @@ class ConicProgram:
         w = eye[form.voltage]
         rhs = np.concatenate([upper[:n], -lower[:n], np.zeros(len(form.branches))])
         rows = sp.vstack([w, -w, -eye[form.current]])
-        return _Block(self._wide(None, rows, j), rhs, [clarabel.NonnegativeConeT(len(rhs))])
+        return _Block(self._wide(None, rows, j), rhs, [(clarabel.NonnegativeConeT, len(rhs))])
 
     def _cones(self, j: int, upper: FloatArray) -> _Block:
         form, n = self._form, self._step.case.feeder.n_buses - 1
         rating = np.zeros(form.ratings.shape[0])
         rating[::3] = np.tile(upper[n:], 2)
         rows = self._wide(None, -sp.vstack([form.currents, form.ratings]), j)
-        cones = [clarabel.SecondOrderConeT(4)] * len(form.branches)
-        cones += [clarabel.SecondOrderConeT(3)] * (len(rating) // 3)
+        cones = [(clarabel.SecondOrderConeT, 4)] * len(form.branches)
+        cones += [(clarabel.SecondOrderConeT, 3)] * (len(rating) // 3)
         return _Block(rows, np.concatenate([form.currents_base, rating]), cones)
 
     def _row_dual(self, numbers: Numbers, dual: FloatArray) -> FloatArray:

@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 from amm_opt.cases import Window
 from amm_opt.errors import InputError
 from amm_opt.solve.audit import audit
-from amm_opt.solve.backends import reduced, solve_reduced
+from amm_opt.solve.backends import solve_reduced
 from amm_opt.solve.compiled import CompiledProgram, NotCompilableError
 from amm_opt.solve.declared import check_program, check_values
+from amm_opt.solve.kept import Kept
 from amm_opt.solve.lazy import ROW_TOLERANCE, Slopes, gradients, groups, slopes_of, worst
 from amm_opt.solve.numbers import Numbers
 from amm_opt.solve.program import HorizonProgram, Solution, Step
+from amm_opt.solve.reduced import reduced
 from amm_opt.solve.rows import Rows
 from amm_opt.solve.solvers import Choice
 
@@ -98,9 +100,11 @@ class HorizonForm:
         self.needs = frozenset({"qp" if self._interval.quadratic or self._coupling.quadratic else "lp"})
         self._group = groups(step)
         self._slopes: dict[int, Slopes] = {}
+        self._kept = Kept()
 
     def reset(self) -> None:
-        """Nothing is carried from window to window."""
+        """Start the solvers afresh; nothing else is carried from window to window."""
+        self._kept.forget()
 
     def solve(self, solver: Choice, values: Mapping[str, Any], window: Window, *unused: Any) -> Solution | str:
         """Solve one window of H intervals, or say why that failed.
@@ -115,7 +119,7 @@ class HorizonForm:
         for _ in range(MAX_ROUNDS):
             rows, low, high = pool.rows()
             start = np.zeros(len(numbers.row_lower) + len(low))
-            point = solve_reduced(reduced(numbers, rows, low, high), solver, start)
+            point = solve_reduced(reduced(numbers, rows, low, high), solver, start, self._kept)
             if point.problem:
                 return point.problem
             if not pool.add_violated(point.v):

@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 from amm_opt.cases import Window
 from amm_opt.solve.affine import AffineMap
 from amm_opt.solve.audit import audit
-from amm_opt.solve.backends import Point, reduced, solve_reduced
+from amm_opt.solve.backends import solve_reduced
 from amm_opt.solve.compiled import CompiledProgram
+from amm_opt.solve.kept import Kept
 from amm_opt.solve.numbers import Numbers
 from amm_opt.solve.program import Program, Solution, Step
-from amm_opt.solve.rows import Rows
+from amm_opt.solve.reduced import Point, reduced
+from amm_opt.solve.rows import Rows, stacked
 from amm_opt.solve.solvers import Choice
 
 FloatArray = NDArray[np.float64]
@@ -69,12 +71,14 @@ class LazyProgram:
         self._pools = [_Pool() for _ in self._powers]
         self._group = groups(step)
         self._own_dual = np.zeros(self._compiled.n_rows)
+        self._kept = Kept()
 
     def reset(self) -> None:
         """Forget which rows and multipliers the last intervals had."""
         for pool in self._pools:
             pool.idle.clear()
             pool.dual.clear()
+        self._kept.forget()
         self._own_dual = np.zeros(self._compiled.n_rows)
 
     def solve(
@@ -87,14 +91,14 @@ class LazyProgram:
         slack = ROW_TOLERANCE * self._step.network.quantities.tolerance
         inner = (lower - slack, upper + slack)
         boxed = False
+        active = [(j, k) for j, pool in enumerate(self._pools) for k in pool.idle]
+        rows = self._rows(active, theta)
         for attempt in range(MAX_ROUNDS):
-            active = [(j, k) for j, pool in enumerate(self._pools) for k in pool.idle]
-            rows = self._rows(active, theta)
             base = np.array([constants[j][k] for j, k in active])
             index = np.array([k for _, k in active], dtype=np.intp)
             start = np.concatenate([self._own_dual, [self._pools[j].dual.get(k, 0.0) for j, k in active]])
             low, high = lower[index] - base, upper[index] - base
-            point = solve_reduced(reduced(numbers, rows, low, high), solver, start)
+            point = solve_reduced(reduced(numbers, rows, low, high), solver, start, self._kept)
             if point.problem and not boxed and not np.all(np.isfinite([numbers.lower, numbers.upper])):
                 boxed, free = True, numbers
                 numbers = replace(free, lower=np.maximum(free.lower, -BOX), upper=np.minimum(free.upper, BOX))
@@ -104,10 +108,11 @@ class LazyProgram:
             self._own_dual = point.row_dual
             for (j, k), dual in zip(active, point.network_dual, strict=True):
                 self._pools[j].dual[k] = float(dual)
-            trouble, added = self._add_violated(point.v, theta, window, inner, max(1, attempt - PATIENCE))
+            trouble, new = self._add_violated(point.v, theta, window, inner, max(1, attempt - PATIENCE))
             if trouble:
                 return trouble
-            if not added:
+            active, rows = [*active, *new], stacked(rows, self._rows(new, theta)) if new else rows
+            if not new:
                 if boxed and np.any(np.abs(point.v) >= BOX * (1 - 1e-6)):
                     return "the program is unbounded"
                 checked = None
@@ -120,7 +125,7 @@ class LazyProgram:
         return f"network rows still violated after {MAX_ROUNDS} rounds"
 
     def _rows(self, active: list[tuple[int, int]], theta: FloatArray) -> Rows:
-        """Gradient of each active limited quantity in the program's variables, (K, N)."""
+        """Gradient of each active limited quantity, ordered by injection, in the program's variables, (K, N)."""
         parts: list[tuple[IntArray, FloatArray]] = []
         for j, pool in enumerate(self._pools):
             mine = [k for injection, k in active if injection == j]
@@ -158,15 +163,15 @@ class LazyProgram:
 
     def _add_violated(
         self, v: FloatArray, theta: FloatArray, window: Window, limits: tuple[FloatArray, FloatArray], most: int
-    ) -> tuple[str, bool]:
-        """Put violated rows into use; says so where a row in use is still violated, and whether any was added.
+    ) -> tuple[str, list[tuple[int, int]]]:
+        """Put violated rows into use and return them; says so where a row in use is still violated.
 
         ``limits`` are those beyond which a row is added, ``most`` how many of a group are.
         """
         tolerance = self._step.network.quantities.tolerance
         low, high = limits
-        added = False
-        for pool, (imports, exports) in zip(self._pools, self._powers, strict=True):
+        added: list[tuple[int, int]] = []
+        for j, (pool, (imports, exports)) in enumerate(zip(self._pools, self._powers, strict=True)):
             u = self._step.quantities(window, imports.at(theta, v), exports.at(theta, v))
             violated = np.flatnonzero((u > high) | (u < low))
             at = u[violated]
@@ -175,7 +180,7 @@ class LazyProgram:
                 k = int(violated[i])
                 if k not in pool.idle:
                     pool.idle[k] = 0
-                    added = True
+                    added.append((j, k))
                 elif excess[i] > 1.0:
                     return f"a network row is violated by {excess[i]:.2g} times its tolerance", added
         return "", added

@@ -31,6 +31,8 @@ STAGES_DEFAULT = "CLARABEL"
 class ProgramSolver:
     """Solves a program interval by interval.
 
+    An interval that fails is solved again from a cold start, then by the next solver; its solution is marked.
+
     Linear and quadratic programs on linear network models are solved in compiled form with lazy network rows, other
     convex programs as declared.
 
@@ -49,6 +51,7 @@ class ProgramSolver:
         self._own = check_program(program, step) if isinstance(program, Program) else {}
         self._levels = program.objective.level.size if isinstance(program.objective, Leximin) else 0
         self._filled: _Form | None = None
+        self._hot = False
         self._coupled = step.conic
         if self._levels:
             if self._solvers[0] is None and isinstance(program, Program) and only_levels(program) and not step.conic:
@@ -63,6 +66,7 @@ class ProgramSolver:
 
     def reset(self) -> None:
         """Start afresh: what follows depends on nothing solved before."""
+        self._hot = False
         for form in (self._form, self._filled):
             if form is not None:
                 form.reset()
@@ -91,15 +95,21 @@ class ProgramSolver:
             if isinstance(answer, Solution):
                 return answer
         failures = []
-        for position, name in enumerate(self._solvers):
-            if self._levels:
-                answer = solve_stages(partial(self._stage, name, values, interval), self._levels, self._coupled)
-            else:
-                answer = self._form.solve(name, values, *interval)
+        tried = [*self._solvers[:1], *self._solvers] if self._hot else self._solvers
+        for position, name in enumerate(tried):
+            if position == 1 and self._hot:
+                self.reset()
+            answer = self._answer(name, values, interval)
             if isinstance(answer, Solution):
+                self._hot = True
                 return answer if position == 0 else answer.as_fallback()
             failures.append(f"{label(name)}: {answer}")
         raise SolveError(f"interval {window.times[0]}: " + "; ".join(failures))
+
+    def _answer(self, name: Choice, values: Mapping[str, Any], interval: Interval) -> Solution | str:
+        if self._levels:
+            return solve_stages(partial(self._stage, name, values, interval), self._levels, self._coupled)
+        return self._form.solve(name, values, *interval)
 
     def _stage(
         self, name: Choice, values: Mapping[str, Any], interval: Interval, stage: Mapping[str, Any]
@@ -121,8 +131,8 @@ class _Form:
         self._own = check_program(program, step)
         self._declared: DeclaredProgram | None = None
         self._lazy: LazyProgram | None = None
-        self.reason = ""
         self._conic: ConicProgram | None = None
+        self.reason = ""
         try:
             if step.conic:
                 self.reason, self.needs = f"network model {step.network.name} is conic", frozenset({"socp"})
@@ -137,8 +147,9 @@ class _Form:
     def reset(self) -> None:
         """Forget the last intervals."""
         self._declared = None
-        if self._lazy is not None:
-            self._lazy.reset()
+        for form in (self._lazy, self._conic):
+            if form is not None:
+                form.reset()
 
     def solve(
         self, solver: Choice, values: Mapping[str, Any], window: Window, lower: FloatArray, upper: FloatArray

@@ -1,0 +1,198 @@
+"""Solvers that are kept from solve to solve: HiGHS for linear, Clarabel for quadratic and conic problems."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import clarabel
+import highspy
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from amm_opt.solve.reduced import Point, Reduced, failed
+from amm_opt.solve.solvers import SETTINGS
+
+FloatArray = NDArray[np.float64]
+
+HIGHS_QP_STEPS = 5000
+"""HiGHS' active-set method for quadratic programs can cycle without end on degenerate ones."""
+
+
+class Kept:
+    """The two solvers of one program."""
+
+    def __init__(self) -> None:
+        self.highs, self.clarabel = KeptHighs(), KeptClarabel()
+
+    def forget(self) -> None:
+        """What follows depends on nothing solved before."""
+        self.highs.forget()
+        self.clarabel.forget()
+
+
+class KeptHighs:
+    """HiGHS: simplex for linear, active set for separable quadratic problems.
+
+    While the rows of one linear problem only grow, as they do in the rounds of one interval, they are added to the
+    model and dual simplex goes on from the last basis. Another interval's numbers are passed as a new model: its
+    moving variables are others, and changing all variables in place takes longer.
+    """
+
+    def __init__(self) -> None:
+        self._highs: highspy.Highs | None = None
+        self._last: Reduced | None = None
+
+    def forget(self) -> None:
+        """Start the next solve from nothing."""
+        self._highs = self._last = None
+
+    def solve(self, problem: Reduced) -> Point:
+        """The solution, or why there is none."""
+        if problem.hessian is not None and not isinstance(problem.hessian, np.ndarray):
+            return failed("only separable quadratic objectives")
+        if self._last is not None and _grown(self._last, problem):
+            self._add(problem, len(self._last.row_lower))
+        else:
+            self._pass(problem)
+        assert self._highs is not None
+        self._highs.run()
+        status = self._highs.getModelStatus()
+        if status != highspy.HighsModelStatus.kOptimal:
+            reason = self._highs.modelStatusToString(status)
+            self.forget()
+            return failed(reason)
+        self._last = problem
+        solution = self._highs.getSolution()
+        return problem.point(np.array(solution.col_value), np.array(solution.row_dual), "HIGHS")
+
+    def _add(self, problem: Reduced, first: int) -> None:
+        """The rows from the ``first`` on."""
+        assert self._highs is not None
+        rows = problem.all_rows
+        begin, count = rows.start[first], len(rows) - first
+        start, col = (rows.start[first:-1] - begin).astype(np.int32), rows.col[begin:].astype(np.int32)
+        limits = problem.row_lower[first:], problem.row_upper[first:]
+        if count:
+            self._highs.addRows(count, *limits, len(col), start, col, rows.data[begin:])
+
+    def _pass(self, problem: Reduced) -> None:
+        n, rows = len(problem.free), problem.all_rows
+        curved = np.zeros(0) if problem.hessian is None else np.asarray(problem.hessian)
+        if self._highs is None:
+            self._highs = highspy.Highs()
+            for name, value in {"output_flag": False, "threads": 1, **SETTINGS["HIGHS"]}.items():
+                self._highs.setOptionValue(name, value)
+            self._highs.setOptionValue("qp_iteration_limit", HIGHS_QP_STEPS)
+        quick = problem.n_own == 0 and problem.hessian is None
+        self._highs.setOptionValue("presolve", "off" if quick else "choose")
+        diagonal = np.arange(n + 1, dtype=np.int32)
+        kinds = (highspy.MatrixFormat.kRowwise, highspy.HessianFormat.kTriangular, highspy.ObjSense.kMinimize)
+        self._highs.passModel(
+            *(n, len(rows), len(rows.data), len(curved), *map(int, kinds)),
+            *(0.0, problem.q, problem.lower, problem.upper, problem.row_lower, problem.row_upper),
+            *(rows.start.astype(np.int32), rows.col.astype(np.int32), rows.data),
+            *(diagonal[:-1], diagonal[:-1], curved, np.zeros(n, dtype=np.int32)),
+        )
+
+
+def _grown(last: Reduced, problem: Reduced) -> bool:
+    """Whether a linear problem is the last one with network rows added at the end."""
+    return (
+        problem.numbers is last.numbers
+        and problem.hessian is None
+        and last.hessian is None
+        and len(problem.live) >= len(last.live)
+        and np.array_equal(problem.live[: len(last.live)], last.live)
+        and np.array_equal(problem.network.start[: len(last.live) + 1], last.network.start)
+    )
+
+
+class KeptClarabel:
+    """Clarabel's interior point: min 1/2 x'Px + q'x subject to b - Ax in cones.
+
+    As long as the entries of P and A are in the same places and the cones are the same, numbers are changed in place,
+    which spares setting up and ordering the equations anew.
+    """
+
+    def __init__(self) -> None:
+        self._solver: Any = None
+        self._pattern: tuple[Any, ...] = ()
+        self._cones: list[tuple[Any, int]] = []
+
+    def forget(self) -> None:
+        """Start the next solve from nothing."""
+        self._solver = None
+
+    def solve(
+        self,
+        p: sp.csc_matrix,
+        q: FloatArray,
+        a: sp.csc_matrix,
+        b: FloatArray,
+        cones: Sequence[tuple[Any, int]],
+        settings: Mapping[str, Any],
+    ) -> Any:
+        """Clarabel's answer; a problem that it does not solve with numbers changed in place is set up anew.
+
+        Args:
+            p: upper triangle; cones: kind and size of each.
+        """
+        pattern = (p.indptr, p.indices, a.indptr, a.indices)
+        if self._solver is not None and cones == self._cones and all(map(np.array_equal, pattern, self._pattern)):
+            self._solver.update(P=p.data, q=q, A=a.data, b=b)
+            answer = self._solver.solve()
+            if answer.status == clarabel.SolverStatus.Solved:
+                return answer
+        chosen = clarabel.DefaultSettings()
+        chosen.verbose, chosen.max_threads, chosen.presolve_enable = False, 1, False
+        for name, value in settings.items():
+            setattr(chosen, name, value)
+        self._pattern, self._cones = pattern, list(cones)
+        self._solver = clarabel.DefaultSolver(p, q, a, b, [kind(size) for kind, size in cones], chosen)
+        return self._solver.solve()
+
+    def solve_reduced(self, problem: Reduced) -> Point:
+        """Linear and quadratic problems."""
+        n = len(problem.free)
+        if problem.hessian is None:
+            p = sp.csc_matrix((n, n))
+        elif isinstance(problem.hessian, np.ndarray):
+            p = sp.csc_matrix((problem.hessian, np.arange(n), np.arange(n + 1)), shape=(n, n))
+        else:
+            p = sp.csc_matrix(sp.triu(problem.hessian))
+        equal, above, below = problem.sides
+        a, b = _one_sided(problem, (equal, above, below))
+        count = [int(side.sum()) for side in (equal, above, below)]
+        cones = [(clarabel.ZeroConeT, count[0]), (clarabel.NonnegativeConeT, len(b) - count[0])]
+        answer = self.solve(p, problem.q, a, b, cones, SETTINGS["CLARABEL"])
+        if answer.status != clarabel.SolverStatus.Solved:
+            return failed(str(answer.status))
+        on_equal, on_above, on_below, _ = np.split(np.array(answer.z), np.cumsum(count))
+        dual = np.zeros(len(equal))
+        dual[equal] = -on_equal
+        dual[above] -= on_above
+        dual[below] += on_below
+        return problem.point(np.array(answer.x), dual, "CLARABEL")
+
+
+def _one_sided(problem: Reduced, sides: Sequence[NDArray[np.bool_]]) -> tuple[sp.csc_matrix, FloatArray]:
+    """A and b: equalities, upper sides, lower sides, upper bounds, lower bounds."""
+    rows, equal, above, below = problem.all_rows, *sides
+    parts: list[tuple[NDArray[np.intp], NDArray[np.intp], FloatArray]] = []
+    first = 0
+    for mask, sign in ((equal, 1.0), (above, 1.0), (below, -1.0)):
+        number = np.cumsum(mask) - 1
+        inside = np.flatnonzero(mask[rows.row]) if not mask.all() else slice(None)
+        parts.append((number[rows.row[inside]] + first, rows.col[inside], sign * rows.data[inside]))
+        first += int(mask.sum())
+    bounds = []
+    for limit, sign in ((problem.upper, 1.0), (problem.lower, -1.0)):
+        at = np.flatnonzero(np.isfinite(limit))
+        parts.append((np.arange(len(at)) + first, at, np.full(len(at), sign)))
+        bounds.append(sign * limit[at])
+        first += len(at)
+    row, col, data = (np.concatenate(part) for part in zip(*parts, strict=True))
+    a = sp.csc_matrix(sp.coo_matrix((data, (row, col)), shape=(first, len(problem.free))))
+    return a, np.concatenate([problem.row_upper[equal], problem.row_upper[above], -problem.row_lower[below], *bounds])

@@ -13,8 +13,6 @@ from amm_opt.solve.program import Step
 
 FloatArray = NDArray[np.float64]
 
-ROWS_AT_ONCE = 256
-"""Limits looked at together, which bounds memory."""
 SHAPES = ("linear", "power", "logistic")
 
 
@@ -34,28 +32,18 @@ def deficits(step: Step, window: Window) -> FloatArray:
         step, window = step.linear, replace(window, usage=None)
     q = step.network.quantities
     alone, asked = step.usage(window)
-    inherited = np.zeros((2, step.n))
+    inherited = np.zeros(2 * step.n)
     if np.all((asked <= q.upper) & (asked >= q.lower)):
-        return inherited
+        return inherited.reshape(2, step.n)
     use = asked - alone
     for side, headroom in ((1.0, q.upper - alone), (-1.0, alone - q.lower)):
         pressed = side * use
         tight = np.flatnonzero((pressed > 0) & (pressed > headroom))
         if len(tight):
             deficit = 1.0 - np.maximum(headroom[tight], 0.0) / pressed[tight]
-            for at in range(0, len(tight), ROWS_AT_ONCE):
-                part = slice(at, at + ROWS_AT_ONCE)
-                _inherit(step, tight[part], side, deficit[part], inherited)
-    return inherited
-
-
-def _inherit(step: Step, rows: NDArray[np.intp], side: float, deficit: FloatArray, inherited: FloatArray) -> None:
-    """Raise ``inherited`` (2, n) to the deficits of ``rows``, weighted by relative sensitivity."""
-    for row, slope in enumerate(step.slopes(rows)):
-        pressing = np.maximum(side * slope, 0.0)
-        most = pressing.max(axis=1, initial=0.0)
-        share = pressing / np.where(most > 0, most, 1.0)[:, None]
-        np.maximum(inherited[row], (deficit[:, None] * share).max(axis=0), out=inherited[row])
+            for (who, share), missing in zip(step.pressures(tight, side), deficit.tolist(), strict=True):
+                inherited[who] = np.maximum(inherited[who], missing * share)
+    return inherited.reshape(2, step.n)
 
 
 @dataclass(frozen=True)

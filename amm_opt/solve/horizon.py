@@ -303,9 +303,7 @@ class _Pool:
                 self.stuck = f"a network row is violated by {excess[limit]:.2g} times its tolerance"
         if not new:
             return
-        for limit in new:
-            if limit not in form._slopes:
-                form._slopes[limit] = slopes_of(form._step, limit)
+        form._slopes.update(slopes_of(form._step, [limit for limit in new if limit not in form._slopes]))
         theta, step, size = self._thetas[k], form._step, form._interval.size
         rows = gradients(step.n, size, self._powers[j], [form._slopes[limit] for limit in new], theta)
         imports, exports = (p.base.vector(theta) for p in self._powers[j])

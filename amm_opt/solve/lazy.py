@@ -8,7 +8,7 @@ next interval. The answer satisfies every row, so it is the optimum of the full 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -129,9 +129,7 @@ class LazyProgram:
         parts: list[tuple[IntArray, FloatArray]] = []
         for j, pool in enumerate(self._pools):
             mine = [k for injection, k in active if injection == j]
-            for k in mine:
-                if k not in pool.slopes:
-                    pool.slopes[k] = slopes_of(self._step, k)
+            pool.slopes.update(slopes_of(self._step, [k for k in mine if k not in pool.slopes]))
             if self._constant[j]:
                 for k in mine:
                     if k not in pool.gradients:
@@ -241,8 +239,9 @@ def worst(excess: FloatArray, group: NDArray[np.intp], most: int = 1) -> list[in
     return [int(i) for i in order[rank < most]]
 
 
-def slopes_of(step: Step, k: int) -> Slopes:
-    """Change of limited quantity k per kW of flexible import and of export: participants and slopes of each."""
-    by_import, by_export = step.slopes(np.array([k]))[:, 0]
-    who_imports, who_exports = np.flatnonzero(by_import), np.flatnonzero(by_export)
-    return (who_imports, by_import[who_imports]), (who_exports, by_export[who_exports])
+def slopes_of(step: Step, rows: Sequence[int]) -> Iterator[tuple[int, Slopes]]:
+    """Change of limited quantities per kW of flexible import and of export: participants and slopes of each."""
+    if len(rows):
+        for k, *both in zip(rows, *step.slopes(np.array(rows, dtype=np.intp)), strict=True):
+            imports, exports = ((np.flatnonzero(slope), slope[np.flatnonzero(slope)]) for slope in both)
+            yield k, (imports, exports)

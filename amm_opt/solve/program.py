@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -17,10 +17,11 @@ from amm_opt.network import LinDistFlow
 from amm_opt.solve.audit import Audit
 
 FloatArray = NDArray[np.float64]
+Pressure = tuple[NDArray[np.intp] | slice, NDArray[np.float64]]
 
 DIRECTIONS = ("import", "export")
-KEPT_SLOPES = 20_000_000
-"""Slopes of at most this many limits times participants are kept."""
+KEPT_NUMBERS = 40_000_000
+"""At most so many numbers are kept of who presses on which limit."""
 ROWS_AT_ONCE = 256
 ROUNDING = 1e-9
 """Use of a limit below this is rounding."""
@@ -175,28 +176,46 @@ class Step:
         one_each = bool(np.all(np.diff(entries.indptr) == 1) and np.all(entries.data == 1.0))
         return entries.indices.astype(np.intp) if one_each else None
 
+    def slopes(self, rows: NDArray[np.intp]) -> FloatArray:
+        """Change of each limited quantity in ``rows`` per kW of everyone's flexible import and export: (2, K, n)."""
+        _, k_import, k_export = self.case.kvar_per_kw
+        a_p, a_q, _ = self.network.rows(rows)
+        at_p, at_q = self.at_participants(a_p), self.at_participants(a_q)
+        return np.stack([-(at_p + at_q * k_import), at_p + at_q * k_export])
+
     @cached_property
-    def _slopes(self) -> dict[int, FloatArray]:
+    def _pressures(self) -> dict[tuple[int, float], Pressure]:
         return {}
 
-    def slopes(self, rows: NDArray[np.intp]) -> FloatArray:
-        """Change of each limited quantity in ``rows`` per kW of everyone's flexible import and export: (2, K, n).
+    def pressures(self, rows: NDArray[np.intp], side: float) -> Iterator[Pressure]:
+        """How hard everyone's import and export presses on each limit, relative to who presses hardest, one by one.
 
-        Rows are kept as long as there is room: the same limits are tight in many intervals.
+        They are kept as long as there is room: the same limits are tight in many intervals.
+
+        Args:
+            side: 1 for upper limits, -1 for lower ones.
+
+        Returns:
+            Places among (2 n), imports first, that press at all, and their shares in (0, 1].
         """
-        known = self._slopes
-        new = np.array([k for k in rows.tolist() if k not in known], dtype=np.intp)
-        if (len(known) + len(new)) * self.n > KEPT_SLOPES:
-            known.clear()
-            new = rows
-        _, k_import, k_export = self.case.kvar_per_kw
-        for start in range(0, len(new), ROWS_AT_ONCE):
-            part = new[start : start + ROWS_AT_ONCE]
-            a_p, a_q, _ = self.network.rows(part)
-            at_p, at_q = self.at_participants(a_p), self.at_participants(a_q)
-            both = np.stack([-(at_p + at_q * k_import), at_p + at_q * k_export], axis=1)
-            known.update(zip(part.tolist(), both, strict=True))
-        return np.stack([known[k] for k in rows.tolist()], axis=1)
+        known = self._pressures
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            keys = [(k, side) for k in rows[start : start + ROWS_AT_ONCE].tolist()]
+            new = [key for key in keys if key not in known]
+            if new:
+                if sum(len(share) for _, share in known.values()) + 2 * len(new) * self.n > KEPT_NUMBERS:
+                    known.clear()
+                    new = keys
+                known.update(zip(new, self._relative(np.array([k for k, _ in new]), side), strict=True))
+            yield from (known[key] for key in keys)
+
+    def _relative(self, rows: NDArray[np.intp], side: float) -> Iterator[Pressure]:
+        pressing = np.maximum(side * self.slopes(rows), 0.0)
+        most = pressing.max(axis=2, keepdims=True, initial=0.0)
+        shares = pressing / np.where(most > 0, most, 1.0)
+        for share in np.concatenate(list(shares), axis=1):
+            who = np.flatnonzero(share)
+            yield (slice(None), share.copy()) if 2 * len(who) > len(share) else (who, share[who])
 
     def at_participants(self, slopes: FloatArray) -> FloatArray:
         """Slopes (..., nodes) in injections of nodes as slopes (..., n) in injections of participants."""

@@ -79,23 +79,25 @@ class Profiles:
         result = []
         for code in range(len(QUANTITIES)):
             block = np.zeros((stop - start, n))
-            for shift, terms in self._terms(code):
+            for shift, gain in self._gains(n)[code]:
                 rows = np.arange(start - shift, stop - shift) % len(self.times)
-                gain = sp.csr_array(
-                    (terms["scale_kw"], (terms["profile"], terms["participant"])), shape=(len(self.columns), n)
-                )
                 block += self.values[rows].astype(float) @ gain
             result.append(block)
         sessions = self._session_kw[start:stop].tocoo()
         result[QUANTITIES.index("import")][sessions.row, sessions.col] += sessions.data
         return result[0], result[1], result[2]
 
-    def _terms(self, code: int) -> list[tuple[int, pd.DataFrame]]:
-        return self._grouped[code]
+    def _gains(self, n: int) -> list[list[tuple[int, sp.csr_array]]]:
+        """Of each quantity: shifts in intervals, and with each shift the kW of every participant per profile."""
+        if n not in self._known_gains:
+            gains: list[list[tuple[int, sp.csr_array]]] = [[] for _ in QUANTITIES]
+            for (code, shift), terms in self.series.groupby(["quantity", "shift_steps"], sort=True):
+                place = (terms["profile"], terms["participant"])
+                gain = sp.csr_array((terms["scale_kw"], place), shape=(len(self.columns), n))
+                gains[int(code)].append((int(shift), gain))
+            self._known_gains[n] = gains
+        return self._known_gains[n]
 
     @cached_property
-    def _grouped(self) -> list[list[tuple[int, pd.DataFrame]]]:
-        groups: list[list[tuple[int, pd.DataFrame]]] = [[] for _ in QUANTITIES]
-        for (code, shift), terms in self.series.groupby(["quantity", "shift_steps"], sort=True):
-            groups[int(code)].append((int(shift), terms))
-        return groups
+    def _known_gains(self) -> dict[int, list[list[tuple[int, sp.csr_array]]]]:
+        return {}

@@ -187,6 +187,7 @@ class Recorded(Mechanism[NoState]):
 
     @property
     def throughput_bound(self) -> bool:
+        """Whether the mechanism that was run is the throughput bound."""
         return self.was_bound
 
     def __str__(self) -> str:

@@ -88,9 +88,10 @@ class KeptHighs:
         quick = problem.n_own == 0 and problem.hessian is None
         self._highs.setOptionValue("presolve", "off" if quick else "choose")
         diagonal = np.arange(n + 1, dtype=np.int32)
-        kinds = (highspy.MatrixFormat.kRowwise, highspy.HessianFormat.kTriangular, highspy.ObjSense.kMinimize)
         self._highs.passModel(
-            *(n, len(rows), len(rows.data), len(curved), *map(int, kinds)),
+            *(n, len(rows), len(rows.data), len(curved)),
+            *(int(highspy.MatrixFormat.kRowwise), int(highspy.HessianFormat.kTriangular)),
+            int(highspy.ObjSense.kMinimize),
             *(0.0, problem.q, problem.lower, problem.upper, problem.row_lower, problem.row_upper),
             *(rows.start.astype(np.int32), rows.col.astype(np.int32), rows.data),
             *(diagonal[:-1], diagonal[:-1], curved, np.zeros(n, dtype=np.int32)),

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from amm_opt.solve.dual_newton import SeparableQP, solve_separable
+from amm_opt.solve.dual_newton import SeparableQP, newton
+from amm_opt.solve.interior_point import interior_point, solve_separable
 
 FloatArray = NDArray[np.float64]
 INF = float("inf")
@@ -65,7 +66,7 @@ def problem(seed: int, n: int, k: int, *, spread: float = 1.0, kinds: str = "ran
 
 def solved(p: SeparableQP, start: FloatArray) -> bool:
     """Whether there is an answer; whatever is claimed to be one is optimal."""
-    x, z, trouble = solve_separable(p, start)
+    x, z, trouble = solve_separable(p, [start])
     if trouble:
         return False
     for name, worst in conditions(p, x, z).items():
@@ -109,7 +110,7 @@ def test_agrees_with_clarabel(seed: int, spread: float) -> None:
     limits = [p.rows[low] @ v >= p.row_lower[low], p.rows[high] @ v <= p.row_upper[high], v >= p.lower, v <= p.upper]
     model = cp.Problem(cp.Minimize(0.5 * cp.sum(cp.multiply(p.hessian, cp.square(v))) + p.q @ v), limits)
     model.solve(solver="CLARABEL", tol_gap_abs=1e-11, tol_gap_rel=1e-11, tol_feas=1e-11)
-    x, _, trouble = solve_separable(p, np.zeros(15))
+    x, _, trouble = solve_separable(p, [np.zeros(15)])
     assert trouble == ""
     assert float(0.5 * (p.hessian * x) @ x + p.q @ x) == pytest.approx(model.value, rel=1e-7, abs=1e-7)
     np.testing.assert_allclose(x, v.value, atol=1e-5)
@@ -131,12 +132,12 @@ def by_hand(**changes: Any) -> SeparableQP:
 
 def test_by_hand() -> None:
     """x = (1, 1) + z/2 (1, 2) on the row: 3 + 5 z / 2 = 2, z = -0.4."""
-    x, z, trouble = solve_separable(by_hand(), np.zeros(1))
+    x, z, trouble = solve_separable(by_hand(), [np.zeros(1)])
     assert trouble == ""
     np.testing.assert_allclose(x, [0.8, 0.6], atol=1e-9)
     np.testing.assert_allclose(z, [-0.4], atol=1e-9)
     # from below the multiplier is positive: x0 + 2 x1 >= 5, 3 + 5 z / 2 = 5
-    x, z, trouble = solve_separable(by_hand(row_lower=np.array([5.0]), row_upper=np.array([INF])), np.array([-7.0]))
+    x, z, trouble = solve_separable(by_hand(row_lower=np.array([5.0]), row_upper=np.array([INF])), [np.array([-7.0])])
     assert trouble == ""
     np.testing.assert_allclose(x, [1.4, 1.8], atol=1e-9)
     np.testing.assert_allclose(z, [0.8], atol=1e-9)
@@ -145,7 +146,7 @@ def test_by_hand() -> None:
 def test_two_copies_of_a_row_share_its_multiplier() -> None:
     p = by_hand(rows=np.array([[1.0, 2.0], [1.0, 2.0]]), row_lower=np.full(2, -INF), row_upper=np.array([2.0, 2.0]))
     for start in ([0.0, 0.0], [-3.0, 0.0], [0.0, -9.0], [5.0, -5.0]):
-        x, z, trouble = solve_separable(p, np.array(start))
+        x, z, trouble = solve_separable(p, [np.array(start)])
         assert trouble == ""
         np.testing.assert_allclose(x, [0.8, 0.6], atol=1e-8)
         assert z.sum() == pytest.approx(-0.4, abs=1e-8)
@@ -153,7 +154,7 @@ def test_two_copies_of_a_row_share_its_multiplier() -> None:
 
 
 def test_an_infeasible_problem_says_so() -> None:
-    x, z, trouble = solve_separable(by_hand(row_upper=np.array([-1.0])), np.zeros(1))
+    x, z, trouble = solve_separable(by_hand(row_upper=np.array([-1.0])), [np.zeros(1)])
     assert trouble
     assert np.all(np.isfinite(x))
     assert np.all(np.isfinite(z))
@@ -161,5 +162,47 @@ def test_an_infeasible_problem_says_so() -> None:
 
 def test_the_start_is_not_changed() -> None:
     start = np.array([-3.0])
-    solve_separable(by_hand(), start)
+    solve_separable(by_hand(), [start])
     assert start[0] == -3.0
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.integers(0, 10**6),
+    st.integers(1, 40),
+    st.integers(0, 30),
+    st.sets(st.sampled_from("dzis")).map(lambda s: "".join(sorted(s))),
+)
+def test_the_interior_point_alone_is_close_and_its_multipliers_name_the_limits(
+    seed: int, n: int, k: int, kinds: str
+) -> None:
+    p = problem(seed, n, k, kinds=kinds)
+    x, z, trouble = interior_point(p)
+    assert trouble == ""
+    for name, worst in conditions(p, x, z).items():
+        assert worst < 1e-4, name
+
+
+def nearly_linear(seed: int, feeders: int = 6, n: int = 25) -> SeparableQP:
+    """Equal gains, a hair of curvature, and a voltage limit for each customer of a few unbalanced feeders."""
+    rng = np.random.default_rng(seed)
+    size = feeders * n
+    depth = np.cumsum(rng.uniform(0.3, 1.0, (feeders, n)), axis=1)
+    rise = np.full((size, size), 2.0)
+    for i in range(feeders):
+        own, phase = slice(i * n, (i + 1) * n), rng.integers(3, size=n)
+        rise[own, own] += np.minimum.outer(depth[i], depth[i]) * np.where(phase[:, None] == phase, 1.0, -0.3)
+    limit = rng.uniform(0.7, 1.3, size) * (rise @ np.full(size, 2.0)).mean()
+    gain = -1.0 - 1e-6 * rng.random(size)
+    below = np.full(size, -INF)
+    return SeparableQP(np.full(size, 1e-4), gain, rise, below, limit, np.zeros(size), np.full(size, 10.0))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nearly_linear_problems_where_newton_alone_does_not_end(seed: int) -> None:
+    p = nearly_linear(seed)
+    assert newton(p, np.zeros(150))[2]
+    x, z, trouble = solve_separable(p, [np.zeros(150)])
+    assert trouble == ""
+    assert max(conditions(p, x, z).values()) < 1e-7
+    assert np.count_nonzero(z) > 10

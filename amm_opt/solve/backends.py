@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 
 import cvxpy as cp
 import numpy as np
 from numpy.typing import NDArray
 
-from amm_opt.solve.dual_newton import SeparableQP, newton, solve_separable
+from amm_opt.solve.dual_newton import SeparableQP
+from amm_opt.solve.interior_point import solve_separable
 from amm_opt.solve.kept import Kept
 from amm_opt.solve.leximin import fill
 from amm_opt.solve.reduced import Point, Reduced, failed
@@ -17,10 +19,11 @@ from amm_opt.solve.solvers import SETTINGS, Choice
 
 FloatArray = NDArray[np.float64]
 
+LINEAR_START = 150
+"""With more rows the linear program takes longer than the interior point."""
+
 POLISH = 1e-2
 """How far from the optimum an answer may be, as a fraction of a variable's range, to be polished."""
-QUICK_STEPS = 20
-"""Newton steps from the last interval's multipliers before better ones are sought."""
 
 
 def solve_reduced(problem: Reduced, solver: Choice, start: FloatArray, kept: Kept) -> Point:
@@ -56,12 +59,15 @@ def solve_dual_newton(problem: Reduced, start: FloatArray, kept: Kept) -> Point:
     warm = np.concatenate([start[:n_own], start[n_own:][problem.live]])
     limits = (problem.row_lower, problem.row_upper, problem.lower, problem.upper)
     separable = SeparableQP(problem.hessian, problem.q, problem.all_rows.handy(), *limits)
-    x, z, trouble = newton(separable, warm, QUICK_STEPS)
-    if trouble:
-        linear = kept.highs.solve(replace(problem, hessian=None))
-        if not linear.problem:
-            warm = np.concatenate([linear.row_dual, linear.network_dual[problem.live]])
-        x, z, trouble = solve_separable(separable, warm)
+
+    def starts() -> Iterator[FloatArray]:
+        yield warm
+        if len(warm) <= LINEAR_START:
+            linear = kept.highs.solve(replace(problem, hessian=None))
+            if not linear.problem:
+                yield np.concatenate([linear.row_dual, linear.network_dual[problem.live]])
+
+    x, z, trouble = solve_separable(separable, starts())
     return failed(trouble) if trouble else problem.point(x, z, "DUAL_NEWTON")
 
 

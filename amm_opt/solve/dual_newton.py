@@ -11,7 +11,7 @@ at every iterate; what remains to be checked is the residual of the rows, so a c
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
@@ -22,7 +22,10 @@ from amm_opt.solve.rows import Rows
 
 FloatArray = NDArray[np.float64]
 
-MAX_STEPS = 60
+MAX_STEPS = 30
+SHORT = 0.05
+"""So many steps in a row that are no longer than this fraction of Newton's lead nowhere."""
+SHORT_STEPS = 5
 TOLERANCE = 1e-9
 DAMPING = 1e-12
 MANY_ROWS = 150
@@ -62,34 +65,25 @@ class _Iterate:
     value: float
 
 
-def solve_separable(problem: SeparableQP, start: FloatArray) -> tuple[FloatArray, FloatArray, str]:
-    """Variables, multipliers and an empty text, or the reason for having no solution.
-
-    Where Newton's method does not end from ``start``, it follows the solutions of problems whose curvature falls from
-    a thousandfold to the one asked for.
-
-    Args:
-        start: (K,) multipliers to start from, such as those of the interval before or of the linear program.
-    """
-    x, z, trouble = newton(problem, start)
-    if trouble:
-        z = np.zeros_like(start)
-        for factor in (1e3, 1e2, 1e1, 1e0):
-            x, z, trouble = newton(replace(problem, hessian=factor * problem.hessian), z)
-    return x, z, trouble
-
-
 def newton(p: SeparableQP, start: FloatArray, steps: int = MAX_STEPS) -> tuple[FloatArray, FloatArray, str]:
-    """Newton's method from ``start``, at most so many steps."""
+    """Newton's method from the multipliers ``start``, (K,), at most so many steps.
+
+    Returns:
+        Variables, multipliers and an empty text, or the reason for having no solution.
+    """
     curvature = _Curvature(p)
     at = p.at(_signed(p, start.copy()))
     damping = DAMPING
+    short = 0
     for _ in range(steps):
         residual = _residual(p, at.z, p.rows @ at.x)
         if np.all(np.abs(residual) <= TOLERANCE * curvature.size):
             return at.x, at.z, ""
         step = _newton_step(at, residual, curvature, damping)
         trial, length = _line_search(p, at, step, residual)
+        short = short + 1 if length < SHORT else 0
+        if short == SHORT_STEPS:
+            return at.x, at.z, f"{SHORT_STEPS} short Newton steps in a row"
         if length == 0.0:
             if damping > 1.0:
                 return at.x, at.z, "the line search found no ascent"

@@ -36,8 +36,8 @@ Slopes = tuple[_Sparse, _Sparse]
 MAX_ROUNDS = 60
 BOX = 1e6
 """Variables of a program that only the network bounds start inside plus or minus this."""
-PATIENCE = 6
-"""Rounds in which one row of each group is added; later rounds add ever more of them."""
+PATIENCE, GROWTH = 3, 1.4
+"""Rounds in which one row of each group is added, and how many times more every later round adds than the last."""
 STALE_AFTER = 12
 FEW_ENTRIES = 100_000
 ROW_TOLERANCE = 0.1
@@ -108,7 +108,7 @@ class LazyProgram:
             self._own_dual = point.row_dual
             for (j, k), dual in zip(active, point.network_dual, strict=True):
                 self._pools[j].dual[k] = float(dual)
-            trouble, new = self._add_violated(point.v, theta, window, inner, max(1, attempt - PATIENCE))
+            trouble, new = self._add_violated(point.v, theta, window, inner, int(GROWTH ** max(0, attempt - PATIENCE)))
             if trouble:
                 return trouble
             active, rows = [*active, *new], stacked(rows, self._rows(new, theta)) if new else rows

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 
-LARGE = 1_000_000
+LARGE = 20_000_000
 FILLED = 0.1
 """Rows with more than this share of entries are better kept dense."""
 

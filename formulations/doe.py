@@ -18,6 +18,7 @@ from typing import ClassVar
 
 import cvxpy as cp
 import numpy as np
+from numpy.typing import NDArray
 
 from amm_opt.cases import Window
 from amm_opt.errors import InputError, SolveError
@@ -114,7 +115,7 @@ class EqualDOE(Envelope):
         if self.per not in PER:
             raise InputError(f"{self.name}: per = {self.per!r}; valid choices: {', '.join(PER)}")
 
-    def _groups(self, step: Step) -> tuple[np.ndarray, int]:
+    def _groups(self, step: Step) -> tuple[NDArray[np.intp], int]:
         if self.per == "system":
             return np.zeros(step.n, dtype=np.intp), 1
         count = len(step.case.feeder.lv_feeders) + 1
@@ -135,7 +136,9 @@ class EqualDOE(Envelope):
         With the capped set fixed, use is convex in the levels and Newton's method on the floored set ends; capping more
         participants only ever raises levels, so the capped set grows. Should the sets come round again (on phases, use
         on one relieves another, so it is not convex there), everybody who was ever floored stays so, until nobody is
-        below zero, which is hosted. No level need exceed ``top``, where nobody would be cut any more.
+        below zero, which is hosted. So they do where no level of those who move is hosted, because one that relieves
+        another must not: then the lower half of each group is floored too. No level need exceed ``top``, where nobody
+        would be cut any more.
         """
         base, most = self._reach(step, direction, window)
         group, _ = self._groups(step)
@@ -153,8 +156,14 @@ class EqualDOE(Envelope):
                 floored = ever
             moving = ~capped & ~floored & (most > 0)
             offset = np.where(moving, base, np.where(capped, most, 0.0))
-            solution = solve({"slope": moving.astype(float), "offset": offset, "top": top})
             seen.add(sets)
+            try:
+                solution = solve({"slope": moving.astype(float), "offset": offset, "top": top})
+            except SolveError:
+                if not moving.any():
+                    raise
+                stuck, ever = True, ever | _lower_half(base, group, moving)
+                continue
             x = solution["level"][group] + base
             below, above = ~capped & (x < -EDGE_KW), ~capped & (most > 0) & (x > most + EDGE_KW)
             if stuck:
@@ -169,3 +178,12 @@ class EqualDOE(Envelope):
             else:
                 return solution
         raise SolveError(f"{self.name}: the levels of {direction} did not settle")
+
+
+def _lower_half(base: FloatArray, group: NDArray[np.intp], moving: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Of those who move, the half of each group (rounded up) that reaches zero first as the level falls."""
+    lower = np.zeros(len(base), dtype=bool)
+    for g in np.unique(group[moving]):
+        mine = np.flatnonzero(moving & (group == g))
+        lower[mine[np.argsort(base[mine], kind="stable")[: (len(mine) + 1) // 2]]] = True
+    return lower

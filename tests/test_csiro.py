@@ -162,3 +162,12 @@ def test_a_scarce_evening_runs_on_phases(network: ImportedNetwork) -> None:
     assert fair.summary["voltage_violations"] == fair.summary["thermal_violations"] == 0
     assert 0 < fair.summary["unserved_mwh"] < 0.2 * fair.summary["requested_import_mwh"]
     assert not fair.failed_steps
+
+
+def test_envelopes_where_no_equal_level_is_hosted(network: ImportedNetwork) -> None:
+    """A winter evening at its limit, on which lowering some customers' import raises what others may not use."""
+    case = csiro_case(network)
+    evening = case.span(slice("2023-06-12 18:30", None))[0]
+    run = simulate(case, "equal_doe:enrolled=requesting", steps=slice(evening, evening + 1))
+    assert not run.failed_steps
+    assert 0 < run.summary["unserved_mwh"] < run.summary["requested_import_mwh"]

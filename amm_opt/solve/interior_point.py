@@ -26,6 +26,8 @@ GAP = 1e-11
 """Mean complementarity product at the end, relative to the cost; residuals are a hundred times this."""
 TO_BOUNDARY = 0.995
 TINY, DIVERGED = 1e-100, 1e20
+MANY_ROWS = 4000
+"""Above, the dense equations take too long."""
 INSIDE = 0.05
 """How far inside its limits every value starts, as a fraction of their distance."""
 
@@ -102,7 +104,10 @@ class _Box:
 
 
 def solve_separable(p: SeparableQP, starts: Iterable[FloatArray]) -> tuple[FloatArray, FloatArray, str]:
-    """Newton's method on the dual from each of the ``starts``, (K,), until one ends, else from the interior point.
+    """Newton's method on the dual from each of the ``starts`` until one ends, else from the interior point.
+
+    Args:
+        starts: at least one, (K,) multipliers each.
 
     Returns:
         Variables, multipliers and an empty text, or the reason for having no solution.
@@ -111,6 +116,8 @@ def solve_separable(p: SeparableQP, starts: Iterable[FloatArray]) -> tuple[Float
         x, z, trouble = newton(p, start)
         if not trouble:
             return x, z, ""
+    if len(p.row_lower) > MANY_ROWS:
+        return x, z, f"{trouble}, and {len(p.row_lower)} rows are too many for the interior point"
     x, z, trouble = interior_point(p)
     return (x, z, trouble) if trouble else newton(p, z)
 

@@ -70,8 +70,9 @@ class SolverInfo:
         lp, qp, socp, exp: linear programs, quadratic objectives, second-order and exponential cones.
         duals: returns multipliers; without them an answer cannot be audited.
         hot_start: starts from the answer of the interval before; in_place: keeps its model and changes numbers in it.
-            Both say what cvxpy (read in version 1.9) does with it where a program is solved as declared; a compiled
-            program's rows change from interval to interval, so of these only our own method starts hot.
+            Both say what cvxpy (read in version 1.9) does with it where a program is solved as declared. Of a compiled
+            program HiGHS starts hot when a round adds rows, Clarabel's numbers are changed in place while its matrices
+            have their entries in the same places, and our own method starts from the last interval's multipliers.
         threads: can use several threads.
     """
 

@@ -59,7 +59,7 @@ def race(results: list[Result]) -> list[str]:
 
 def plain(results: list[Result]) -> list[str]:
     """Medians, with whatever else was noted."""
-    shown = ("intervals", "ratio", "driver_ms", "buses", "participants", "failed", "fallback", "solver")
+    shown = ("intervals", "ratio", "driver_ms", "buses", "limits", "participants", "failed", "fallback", "solver")
     names = [n for n in shown if any(n in r["extra_info"] for r in results)]
     rows = []
     for r in results:

@@ -21,7 +21,7 @@ from amm_opt.cases import (
 from amm_opt.errors import AmmOptError, InexactWarning, InputError, SolveError
 from amm_opt.market import Allocation, FairnessState, Mechanism, PriceCurve, State, deficits
 from amm_opt.network import ACNetwork, BranchFlowSOCP, Feeder, LinDist3Flow, LinDistFlow
-from amm_opt.simulate import Run, load_run, simulate, verify
+from amm_opt.simulate import FourWireNetwork, Run, load_run, simulate, verify
 from amm_opt.solve import DIRECTIONS, HorizonProgram, Injection, Leximin, Program, Solution, Step
 from amm_opt.study import Comparison, compare, load_comparison
 
@@ -37,6 +37,7 @@ __all__ = [
     "Comparison",
     "FairnessState",
     "Feeder",
+    "FourWireNetwork",
     "HorizonProgram",
     "Households",
     "ImportReport",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from amm_opt.cases import Window
 from amm_opt.network import ACNetwork, ACState
 from amm_opt.registry import network_model
+from amm_opt.simulate.four_wire import FourWireNetwork
 from amm_opt.simulate.metrics import FlowState, Violations
 from amm_opt.simulate.run import Run
 from amm_opt.solve import Step
@@ -76,7 +78,13 @@ class _Totals:
         }
 
 
-def verify(run: Run, *, threads: int = 0, progress: Callable[[int, int], None] | None = None) -> Run:
+def verify(
+    run: Run,
+    *,
+    threads: int = 0,
+    opendss: str | Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Run:
     """Replay a run's allocations by AC power flow and fill the AC columns of its summary.
 
     Violations are counted as for the network model, with the same tolerances, on the apparent power at the end of a
@@ -86,17 +94,20 @@ def verify(run: Run, *, threads: int = 0, progress: Callable[[int, int], None] |
     solution are counted in ``ac_unsolved_steps`` and in nothing else.
 
     Args:
-        threads: of the power flow; 0 for one per processor.
+        threads: of the power flow; 0 for one per processor. OpenDSS uses one.
+        opendss: the OpenDSS master file (or its folder) that the feeder was imported from. OpenDSS then replays the run
+            on all wires of the file, instead of power-grid-model on the feeder, see ``FourWireNetwork``.
         progress: called with (intervals done, all) after every block.
 
     Returns:
         The same run with its summary filled.
 
     Raises:
-        InputError: where power-grid-model (the ``ac`` extra) is not installed, or cannot model the feeder.
+        InputError: where the power flow (the ``ac`` or ``opendss`` extra) is not installed or cannot model the feeder.
     """
     case = run.case
-    network, step = ACNetwork(case.feeder, threads), Step(case, network_model(run.network)(case.feeder))
+    network = FourWireNetwork(case.feeder, opendss) if opendss else ACNetwork(case.feeder, threads)
+    step = Step(case, network_model(run.network)(case.feeder))
     model = step.network
     rated = np.flatnonzero(np.isfinite(model.rating_kva))
     length = max(1, min(BLOCK_STEPS, BLOCK_NUMBERS // model.n_nodes))
@@ -114,7 +125,7 @@ def verify(run: Run, *, threads: int = 0, progress: Callable[[int, int], None] |
     return replace(run, summary=_filled(run.summary, totals.columns()))
 
 
-def _alone(network: ACNetwork, step: Step, window: Window, k: NDArray[np.intp]) -> ACState:
+def _alone(network: ACNetwork | FourWireNetwork, step: Step, window: Window, k: NDArray[np.intp]) -> ACState:
     return network.flow(*step.node_injections(window.inflexible_kw[k], 0.0, 0.0))
 
 

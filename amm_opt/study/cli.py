@@ -194,8 +194,9 @@ def compare_command(case: str, specs: str, **options: Any) -> None:
 
 @main.command(name="verify")
 @click.argument("run", type=click.Path(path_type=Path))
+@click.option("--opendss", type=click.Path(path_type=Path), help="Replay by OpenDSS on all wires of this master file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
-def verify_command(run: Path, as_json: bool) -> None:
+def verify_command(run: Path, opendss: Path | None, as_json: bool) -> None:
     """Replay RUN, a folder that run or compare wrote, by AC power flow and fill its AC columns.
 
     \b
@@ -209,7 +210,8 @@ def verify_command(run: Path, as_json: bool) -> None:
         stored = load_comparison(run)
     with _progress(as_json, stored.runs) as progress:
         runs = {
-            label: verify(item, progress=progress and partial(progress, label)) for label, item in stored.runs.items()
+            label: verify(item, opendss=opendss, progress=progress and partial(progress, label))
+            for label, item in stored.runs.items()
         }
     result = Comparison(stored.case, runs)
     if single:

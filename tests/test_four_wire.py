@@ -1,0 +1,126 @@
+"""OpenDSS with all wires as the judge of runs: against a plain solve of the file, energy balance, taps, bad input."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import amm_opt as ao
+from amm_opt.cases.importers import ImportedNetwork, from_opendss
+from amm_opt.cases.importers.csiro import csiro_case, csiro_network
+from amm_opt.errors import InputError
+from amm_opt.network import ACNetwork
+
+pytest.importorskip("opendssdirect", reason="pip install 'amm-opt[opendss]'")
+
+TEXT = """set defaultbasefrequency=50
+new circuit.small basekv=11 pu=1.02 bus1=src angle=-30 model=ideal
+new linecode.mv nphases=3 units=km r1=0.4 x1=0.35 r0=0.8 x0=1.2 c1=0 c0=0 normamps=100
+new linecode.lv nphases=4 units=km rmatrix=[0.5 | 0.05 0.5 | 0.05 0.05 0.5 | 0.05 0.05 0.05 0.6]
+~ xmatrix=[0.7 | 0.4 0.7 | 0.4 0.4 0.7 | 0.4 0.4 0.4 0.7] cmatrix=[0 | 0 0 | 0 0 0 | 0 0 0 0] normamps=150
+new line.m bus1=src bus2=mv linecode=mv length=2 units=km
+new transformer.t leadlag=euro xhl=4 wdg=1 bus=mv conn=delta kv=11 tap=1.02 kva=200 %r=0.6
+~ wdg=2 bus=lv0.1.2.3.4 conn=wye kv=0.4 tap=1 kva=200 %r=0.6
+new line.a phases=4 bus1=lv0.1.2.3.4 bus2=lv1.1.2.3.4 linecode=lv length=0.2 units=km
+new line.b phases=4 bus1=lv2.1.2.3.4 bus2=lv1.1.2.3.4 linecode=lv length=0.1 units=km
+new line.tie phases=4 bus1=lv2.1.2.3.4 bus2=lv0.1.2.3.4 linecode=lv length=0.1 units=km
+open line.tie
+new reactor.g phases=1 bus1=lv0.4 bus2=lv0.0 r=0.0001 x=0
+new load.one phases=1 bus1=lv1.1.4 kv=0.23 kw=6 pf=0.95
+new load.two phases=1 bus1=lv2.2.4 kv=0.23 kw=4 pf=0.95
+new load.three phases=1 bus1=lv2.3.4 kv=0.23 kw=-3 pf=0.95
+"""
+
+
+def written(folder: Path, text: str = TEXT) -> Path:
+    (folder / "Master.dss").write_text(text)
+    return folder
+
+
+def powers(network: ao.FourWireNetwork, net: ImportedNetwork) -> np.ndarray:
+    """The file's loads as injections at the nodes, kW."""
+    p = np.zeros(network.n_nodes)
+    for row in net.customers.itertuples():
+        at = (network.bus == net.feeder.bus_index[row.bus]) & (network.phase == "abc".index(row.phases))
+        p[at] -= row.kw
+    return p
+
+
+def test_the_circuit_is_that_of_the_file(tmp_path: Path) -> None:
+    from opendss_truth import solve
+
+    net = from_opendss(written(tmp_path), nominal_kv=(11.0, 0.4))
+    network = ao.FourWireNetwork(net.feeder, tmp_path)
+    p = powers(network, net)
+    q = np.abs(p) * np.sqrt(1 / 0.95**2 - 1) * np.sign(p)
+    state = network.flow(np.stack([p, 0.5 * p]), np.stack([q, 0.5 * q]))
+    assert state.solved.all()
+    truth = solve(tmp_path / "Master.dss", ["batchedit load..* vminpu=0.1 vmaxpu=2"])
+    for node, (bus, phase) in enumerate(zip(network.bus, network.phase, strict=True)):
+        name = net.feeder.bus_names[bus]
+        exact = truth.phase_neutral(name, phase + 1, 4 if name.startswith("lv") else 0)
+        base = 1000 * net.feeder.vn_kv[bus] / np.sqrt(3)
+        assert state.v_pu[0, node] == pytest.approx(abs(exact) / base, abs=1e-6), name
+    head = np.flatnonzero((net.feeder.parent[network.bus] == 0) & (network.bus > 0))
+    assert state.p_sent_kw[0, head].sum() == pytest.approx(truth.source_kw, rel=1e-5)
+    assert state.q_sent_kvar[0, head].sum() == pytest.approx(truth.source_kvar, rel=1e-4)
+    # what is sent less what is drawn is lost, in both intervals, and losses grow with the square
+    np.testing.assert_allclose(
+        state.p_sent_kw[:, head].sum(axis=1) + p.sum() * np.array([1.0, 0.5]), state.loss_kw, atol=1e-5
+    )
+    assert 3.5 < state.loss_kw[0] / state.loss_kw[1] < 4.8
+
+
+def test_agrees_with_the_reduced_network_where_the_neutral_is_grounded(tmp_path: Path) -> None:
+    net = from_opendss(written(tmp_path), nominal_kv=(11.0, 0.4))
+    network, reduced = ao.FourWireNetwork(net.feeder, tmp_path), ACNetwork(net.feeder)
+    p = powers(network, net)[None]
+    four, three = network.flow(p, 0.3 * p), reduced.flow(p, 0.3 * p)
+    np.testing.assert_allclose(four.v_pu, three.v_pu, atol=2e-4)
+    np.testing.assert_allclose(four.s_flow_kva, three.s_flow_kva, atol=0.02)
+    assert four.v_pu.max() - four.v_pu.min() > 0.03
+
+
+def test_taps_and_source_are_those_of_the_case(tmp_path: Path) -> None:
+    net = from_opendss(written(tmp_path), nominal_kv=(11.0, 0.4))
+    feeder = net.feeder
+    lower = feeder.tap * np.where(np.array(feeder.branch_kind) == "transformer", 1.05, 1.0)
+    changed = replace(feeder, tap=lower, v_source_pu=0.98)
+    before, after = (ao.FourWireNetwork(f, tmp_path) for f in (feeder, changed))
+    none = np.zeros((1, before.n_nodes))
+    v, w = before.flow(none, none).v_pu[0], after.flow(none, none).v_pu[0]
+    low = feeder.vn_kv[before.bus] < 1
+    np.testing.assert_allclose(w[low] / v[low], 0.98 / 1.02 / 1.05, rtol=1e-5)
+    np.testing.assert_allclose(w[~low] / v[~low], 0.98 / 1.02, rtol=1e-5)
+
+
+def test_bad_input(tmp_path: Path) -> None:
+    net = from_opendss(written(tmp_path), nominal_kv=(11.0, 0.4))
+    with pytest.raises(InputError, match="not found"):
+        ao.FourWireNetwork(net.feeder, tmp_path / "nowhere.dss")
+    other = tmp_path / "other"
+    other.mkdir()
+    written(
+        other, TEXT.replace("line.b ", "line.bb ").replace("bus1=lv2.1.2.3.4 bus2=lv1", "bus1=lv9.1.2.3.4 bus2=lv1")
+    )
+    with pytest.raises(InputError) as caught:
+        ao.FourWireNetwork(net.feeder, other)
+    assert "no line.b" in str(caught.value)
+    with pytest.raises(InputError, match="named phases"):
+        ao.FourWireNetwork(ao.load_case("mv33lv").feeder, tmp_path)
+
+
+def test_a_run_on_the_real_feeder_is_verified(csiro_folder: Path, tmp_path: Path) -> None:
+    """Four wires and the reduced network see the same customers beyond their limits, but not the same number."""
+    case = csiro_case(csiro_network(csiro_folder))
+    noon = case.span(slice("2023-01-09 12:00", None))[0]
+    run = ao.simulate(case, "no_control", steps=slice(noon, noon + 4))
+    three, four = ao.verify(run), ao.verify(run, opendss=csiro_folder)
+    assert four.summary["ac_unsolved_steps"] == 0
+    assert four.summary["ac_losses_mwh"] == pytest.approx(three.summary["ac_losses_mwh"], rel=0.25)
+    assert four.summary["ac_voltage_violations"] > 100
+    assert 0.005 < four.summary["voltage_error_worst_pu"] < 0.06
+    assert four.summary["voltage_error_rms_pu"] < 0.02

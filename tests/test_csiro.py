@@ -124,7 +124,7 @@ def test_opendss_gives_the_known_check_values(judged: Judged) -> None:
 
 @pytest.mark.parametrize(
     ("kw", "worst", "rms", "source"),
-    [(1.0, 0.006, 0.0015, 0.016), (2.0, 0.0135, 0.0026, 0.031), (-2.0, 0.011, 0.003, 0.03)],
+    [(1.0, 0.0045, 0.001, 0.016), (2.0, 0.0105, 0.0017, 0.031), (-2.0, 0.009, 0.0028, 0.03)],
 )
 def test_lossless_model_against_four_wires(judged: Judged, kw: float, worst: float, rms: float, source: float) -> None:
     v, source_kw = judged.truth(kw)
@@ -147,8 +147,8 @@ def test_losses_around_an_operating_point(judged: Judged, at: float, kw: float, 
     state = around.state(*judged.injections(kw))
     assert float(state.p_flow_kw[judged.model.bus == 0].sum()) == pytest.approx(source_kw, rel=source)
     worst, rms = judged.error(state.v_pu, v)
-    assert worst <= (0.0125 if kw < 3 else 0.019)
-    assert rms <= (0.0026 if kw < 3 else 0.0042)
+    assert worst <= (0.01 if kw < 3 else 0.019)
+    assert rms <= (0.0026 if kw < 3 else 0.0045)
 
 
 def test_a_scarce_evening_runs_on_phases(network: ImportedNetwork) -> None:

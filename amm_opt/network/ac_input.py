@@ -86,13 +86,15 @@ def _padded(feeder: Feeder, b: int) -> NDArray[np.complex128]:
 
 
 def _transformers(pgm: Any, feeder: Feeder, feet: NDArray[np.intp]) -> Any:
-    """Impedance and tap, alike in every phase and without magnetising current."""
+    """Impedance, tap and grounding of the star point, alike in every phase and without magnetising current."""
     given = getattr(feeder, "vector_group", ("YNyn0",) * feeder.n_buses)
     groups = [given[b] or "YNyn0" for b in feet]
+    star = np.array([feeder.z_ohm[b][0, 1] if len(feeder.z_ohm[b]) > 1 else 0.0 for b in feet], dtype=complex)
+    own = np.array([feeder.z_ohm[b][0, 0] for b in feet], dtype=complex) - star
     problems = [
-        f"transformer {feeder.branch_names[b]!r}: its phases must have one impedance, without mutual ones"
-        for b in feet
-        if not np.allclose(feeder.z_ohm[b], feeder.z_ohm[b][0, 0] * np.eye(len(feeder.z_ohm[b])), rtol=1e-9, atol=0.0)
+        f"transformer {feeder.branch_names[b]!r}: its phases must have one impedance, and one between any two of them"
+        for b, z, s in zip(feet, own, star, strict=True)
+        if not np.allclose(feeder.z_ohm[b], z * np.eye(len(feeder.z_ohm[b])) + s, rtol=1e-6, atol=1e-12)
     ]
     if odd := sorted({g for g in groups if g not in CLOCK}):
         problems.append(f"vector group {shorten(odd)} cannot be modelled; valid choices: {', '.join(CLOCK)}")
@@ -101,7 +103,8 @@ def _transformers(pgm: Any, feeder: Feeder, feet: NDArray[np.intp]) -> Any:
     tr = _branches(pgm, pgm.ComponentType.transformer, feeder, feet)
     volts = 1000.0 * feeder.vn_kv
     tr["u1"], tr["u2"] = volts[feeder.parent[feet]] * feeder.tap[feet], volts[feet]
-    z = np.array([feeder.z_ohm[b][0, 0] for b in feet], dtype=complex) * TRANSFORMER_VA / volts[feet] ** 2
+    z = own * TRANSFORMER_VA / volts[feet] ** 2
+    tr["r_grounding_to"], tr["x_grounding_to"] = star.real, star.imag
     tr["sn"], tr["uk"], tr["pk"], tr["i0"], tr["p0"] = TRANSFORMER_VA, np.abs(z), z.real * TRANSFORMER_VA, 0.0, 0.0
     tr["winding_from"] = [WYE_N if g == "YNyn0" else DELTA for g in groups]
     tr["winding_to"], tr["clock"] = WYE_N, [CLOCK[g] for g in groups]

@@ -21,6 +21,7 @@ from amm_opt.cases.importers.opendss_elements import (
     reduced_neutral,
     split_conductors,
 )
+from amm_opt.cases.importers.opendss_neutral import star_resistances
 from amm_opt.cases.importers.opendss_report import describe
 from amm_opt.cases.importers.opendss_text import Script, array, read_script
 from amm_opt.cases.importers.ratings import assumed_rating
@@ -53,7 +54,9 @@ def from_opendss(
         path: the master file, or a folder with a ``Master.dss``.
         xhl: ``"percent"``, as OpenDSS reads the transformers' xhl, or ``"per_unit"``, for files that give it so.
         neutral: how line neutrals are reduced: ``"kron"`` (grounded), ``"return"`` (carries the whole return current)
-            or ``"auto"``: Kron where both ends are grounded through at most 1 ohm, neutral return elsewhere.
+            or ``"auto"``: Kron where both ends are grounded through at most 1 ohm, neutral return elsewhere. Unless
+            it is ``"kron"``, star points that are ground get the resistance of the neutral's groundings in series, see
+            ``star_resistances``.
         ratings: ampacity in A by line code (or by line, where it has no code); ``inf`` is no limit. They come before
             ``normamps`` of the file and the catalogue of assumed ampacities.
         nominal_kv: line-to-line nominal voltages; every bus gets the nearest. By default ``set voltagebases`` of the
@@ -100,6 +103,7 @@ class _Importer:
         self.report = ImportReport(str(path))
         self.used_ratings: dict[str, list[tuple[str, float, float]]] = {}
         self.reductions: Counter[str] = Counter()
+        self.stars: dict[str, float] = {}
 
     def network(self) -> ImportedNetwork:
         """Everything put together, or InputError with every problem."""
@@ -111,6 +115,8 @@ class _Importer:
         edges: list[Line | Transformer] = [*e.lines, *e.transformers]
         for bus in (e.sources[0]["bus"], *(b for x in edges for b in x.buses)):
             self.names.setdefault(bus.lower(), bus)
+        if self.neutral != "kron":
+            self.stars = star_resistances(e.transformers, e.lines, e.loads, e.grounding)
         graph = self._graph(edges)
         vn = self._base_voltages(graph)
         branches = [b for x in e.lines if (b := self._line(x, vn))]
@@ -123,7 +129,8 @@ class _Importer:
         table = pd.DataFrame(branches)
         table["name"] = table["name"].where(~table["name"].duplicated(keep=False), table["kind"] + "." + table["name"])
         customers = pd.DataFrame(loads, columns=["name", "bus", "phases", "kw", "power_factor"])
-        describe(self.report, self.script, e, self.xhl, self.reductions, self.used_ratings, buses, table, customers)
+        used = (self.reductions, self.stars, self.used_ratings)
+        describe(self.report, self.script, e, self.xhl, *used, buses, table, customers)
         return ImportedNetwork(self._title(), buses, table, customers, self.report)
 
     def _title(self) -> str:
@@ -292,7 +299,7 @@ class _Importer:
         return {
             **_edge(x, self.names),
             "kind": "transformer",
-            **_triangles(z * np.eye(x.phases)),
+            **_triangles(z * np.eye(x.phases) + self.stars.get(x.element.name, 0.0)),
             "rating_kva": x.kva / x.phases,
             "tap": ratio * down / up,
             "phases": "".join(PHASE_NAMES[n] for n in sorted(nodes[0])),

@@ -27,6 +27,7 @@ def describe(
     elements: Elements,
     xhl: str,
     neutrals: Mapping[str, int],
+    stars: Mapping[str, float],
     used: Used,
     buses: pd.DataFrame,
     branches: pd.DataFrame,
@@ -36,6 +37,7 @@ def describe(
     report.read += _read(script, elements, buses, branches, customers)
     report.assumed = [
         *(f"{count} lines reduced {_NEUTRAL[how]}" for how, count in neutrals.items() if how != "none"),
+        *_stars(stars),
         *_transformers(elements, xhl),
         *_ratings(used),
         *_bands(buses),
@@ -79,6 +81,15 @@ def _transformers(elements: Elements, xhl: str) -> Iterable[str]:
         text += "; so low a value may be per unit in a percent field (xhl='per_unit')"
     yield text
     yield "shunts of transformers (magnetisation, no-load losses) are left out"
+
+
+def _stars(stars: Mapping[str, float]) -> Iterable[str]:
+    if stars:
+        size = list(stars.values())
+        yield (
+            f"{len(stars)} star points joined to the neutral by its groundings: {min(size):.2g} to {max(size):.2g} ohm,"
+            " for equal single-phase loads"
+        )
 
 
 def _ratings(used: Used) -> Iterable[str]:

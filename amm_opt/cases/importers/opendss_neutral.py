@@ -1,0 +1,86 @@
+"""Star points that reach the neutral only through ground, as a series resistance of the transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import networkx as nx
+import numpy as np
+from numpy.typing import NDArray
+
+from amm_opt.cases.importers.opendss_elements import Line, Load, Transformer, split_conductors
+
+SOLID_SIEMENS = 1e9
+"""Of a neutral that is ground itself."""
+
+
+def star_resistances(
+    transformers: Iterable[Transformer],
+    lines: Iterable[Line],
+    loads: Iterable[Load],
+    grounding: Mapping[str, float],
+) -> dict[str, float]:
+    """Ohm between the neutral of the busbar and the star point, for transformers whose star point is ground.
+
+    The return current of single-phase loads then leaves the neutral through its groundings, and lifts the neutral by
+    s times the sum of the phase currents. The neutral network below each transformer is solved with all single-phase
+    loads drawing the same current from one phase: lines carry neutral current by their own and their mutual impedance
+    with the phases, groundings take what they get; s is the busbar's neutral voltage over the total current, its part
+    in phase (the rest is a few percent). (Ours.)
+
+    Args:
+        grounding: ohm from the neutral to ground by bus, in lower case.
+
+    Returns:
+        By the transformer's name; without those whose star point is the neutral itself, that feed no single-phase load,
+        or below which nothing grounds the neutral.
+    """
+    graph: nx.Graph[str] = nx.Graph()
+    for line in lines:
+        phases, neutrals = split_conductors(line.nodes[0])
+        if line.closed and len(neutrals) == 1 and phases:
+            own, mutual = line.z_ohm[neutrals[0], neutrals[0]], line.z_ohm[neutrals[0], phases].mean()
+            ends = [bus.lower() for bus in line.buses]
+            ground = [bus for bus, nodes in zip(ends, line.nodes, strict=True) if nodes[neutrals[0]] == 0]
+            graph.add_edge(*ends, own=own, mutual=mutual)
+            graph.add_nodes_from(ground, solid=True)
+    drawn: dict[str, float] = {}
+    for load in loads:
+        if load.phases == 1:
+            drawn[load.bus.lower()] = drawn.get(load.bus.lower(), 0.0) + 1.0
+    found = {}
+    for x in transformers:
+        bus = x.buses[1].lower()
+        if x.closed and x.conns[1] == "wye" and x.nodes[1][x.phases] == 0 and bus in graph:
+            star = _star(graph, bus, drawn, grounding)
+            if star > 0:
+                found[x.element.name] = star
+    return found
+
+
+def _star(graph: nx.Graph[str], head: str, drawn: Mapping[str, float], grounding: Mapping[str, float]) -> float:
+    """Neutral voltage of the busbar over the total current, in phase; 0 where there is none, or no ground."""
+    order = [head, *(child for _, child in nx.bfs_edges(graph, head))]
+    parent = dict(nx.bfs_predecessors(graph, head))
+    place = {bus: i for i, bus in enumerate(order)}
+    below = np.array([drawn.get(bus, 0.0) for bus in order])
+    admittance = np.zeros((len(order), len(order)), dtype=complex)
+    for i, bus in enumerate(order):
+        if graph.nodes[bus].get("solid"):
+            admittance[i, i] = SOLID_SIEMENS
+        elif bus in grounding:
+            admittance[i, i] = 1.0 / max(grounding[bus], 1.0 / SOLID_SIEMENS)
+    if not admittance.any() or not below.any():
+        return 0.0
+    current: NDArray[np.complex128] = below.astype(complex)
+    for i in range(len(order) - 1, 0, -1):
+        k = place[parent[order[i]]]
+        line = graph.edges[order[i], order[k]]
+        y = 1.0 / line["own"]
+        admittance[[i, k], [i, k]] += y
+        admittance[[i, k], [k, i]] -= y
+        induced = y * line["mutual"] * below[i]
+        current[k] += induced
+        current[i] -= induced
+        below[k] += below[i]
+    return float(np.linalg.solve(admittance, current)[0].real / below[0])

@@ -86,7 +86,7 @@ class LazyProgram:
     ) -> Solution | str:
         """Solve one interval, or say why that failed; arguments as for ``DeclaredProgram.solve``."""
         theta = self._compiled.theta(self._step, self._own, values, window)
-        numbers = self._compiled.numbers(theta)
+        whole = numbers = self._compiled.numbers(theta)
         constants = [self._constants(window, theta, *powers) for powers in self._powers]
         slack = ROW_TOLERANCE * self._step.network.quantities.tolerance
         inner = (lower - slack, upper + slack)
@@ -100,8 +100,8 @@ class LazyProgram:
             low, high = lower[index] - base, upper[index] - base
             point = solve_reduced(reduced(numbers, rows, low, high), solver, start, self._kept)
             if point.problem and not boxed and not np.all(np.isfinite([numbers.lower, numbers.upper])):
-                boxed, free = True, numbers
-                numbers = replace(free, lower=np.maximum(free.lower, -BOX), upper=np.minimum(free.upper, BOX))
+                boxed = True
+                numbers = replace(whole, lower=np.maximum(whole.lower, -BOX), upper=np.minimum(whole.upper, BOX))
                 continue
             if point.problem:
                 return point.problem
@@ -117,7 +117,7 @@ class LazyProgram:
                     return "the program is unbounded"
                 checked = None
                 if point.solver != "WATER_FILLING":
-                    checked = audit(numbers, point.v, point.row_dual, rows, low, high, point.network_dual)
+                    checked = audit(whole, point.v, point.row_dual, rows, low, high, point.network_dual)
                     if not checked.passed:
                         return f"the audit failed: {checked}"
                 self._age(active, point)

@@ -17,7 +17,7 @@ import amm_opt as ao
 from amm_opt.cases import Case
 from amm_opt.market import Mechanism
 from amm_opt.solve import Program, Step, lazy
-from amm_opt.solve.backends import failed
+from amm_opt.solve.reduced import failed
 from amm_opt.solve.solver import ProgramSolver
 from formulations import AMM, EqualDOE, GreedyDOE
 

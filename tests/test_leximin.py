@@ -14,7 +14,7 @@ from small import difference, first_interval, linear_limits, mixed_case, one_tra
 import amm_opt as ao
 from amm_opt.cases import Case
 from amm_opt.solve import lazy
-from amm_opt.solve.backends import failed
+from amm_opt.solve.reduced import failed
 from formulations import AlphaFair, Leximin
 
 FloatArray = NDArray[np.float64]

@@ -96,7 +96,7 @@ class SolverInfo:
 class Backend(Protocol):
     """A solver of one's own, passed as ``solver=`` or registered in the entry-point group ``amm_opt.solvers``.
 
-    It gets small problems with few network rows (``amm_opt.solve.backends.Reduced``) and multipliers to start from,
+    It gets small problems with few network rows (``amm_opt.solve.reduced.Reduced``) and multipliers to start from,
     and answers with ``problem.point(x, duals, name)`` or ``failed(reason)`` (both there). ``lp`` and ``qp`` say what
     it can solve; its answers are audited like any other.
     """

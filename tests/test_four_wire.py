@@ -164,3 +164,13 @@ def test_a_run_on_the_real_feeder_is_verified(csiro_folder: Path, tmp_path: Path
     assert four.summary["ac_voltage_violations"] > 300
     assert 0.002 < four.summary["voltage_error_worst_pu"] < 0.03
     assert four.summary["voltage_error_rms_pu"] < 0.004
+
+
+def test_an_interval_without_a_solution_is_nan_and_the_next_one_is_solved(tmp_path: Path) -> None:
+    net = from_opendss(written(tmp_path), nominal_kv=(11.0, 0.4))
+    network = ao.FourWireNetwork(net.feeder, tmp_path)
+    p = powers(network, net)
+    state = network.flow(np.stack([p, 2000 * p, p]), np.zeros((3, len(p))))
+    assert state.solved.tolist() == [True, False, True]
+    np.testing.assert_allclose(state.v_pu[0], state.v_pu[2], atol=1e-7)
+    assert np.isnan(state.v_pu[1]).all()

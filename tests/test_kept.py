@@ -14,6 +14,7 @@ from small import difference
 
 import amm_opt as ao
 from amm_opt.solve import kept, lazy
+from amm_opt.solve.audit import audit
 from amm_opt.solve.kept import KeptClarabel, KeptHighs
 from amm_opt.solve.numbers import Numbers
 from amm_opt.solve.reduced import Reduced, reduced
@@ -21,6 +22,7 @@ from amm_opt.solve.rows import Rows
 
 FloatArray = NDArray[np.float64]
 N = 30
+EMPTY = (Rows.from_dense(np.zeros((0, 2))), np.zeros(0), np.zeros(0))
 
 
 def numbers(seed: int, own: int = 0, curved: bool = False) -> Numbers:
@@ -130,3 +132,15 @@ def test_highs_is_told_to_be_quiet() -> None:
     solver.solve(reduced(numbers(0), *network(0, 3, numbers(0))))
     assert isinstance(solver._highs, highspy.Highs)
     assert solver._highs.getOptionValue("output_flag")[1] is False
+
+
+def test_rounding_of_large_multipliers_is_no_dual_residual() -> None:
+    """Two opposite rows with multipliers of 1e9: one part in 1e16 of the terms may be left; a millionth may not."""
+    rows, large = Rows.from_dense(np.array([[500.0, 0.0], [-500.0, 1.0]])), 3e9
+    whole = Numbers(np.array([-1.0, 0.0]), 0.0, np.zeros(2), None, np.full(2, -np.inf), np.full(2, np.inf), *EMPTY)
+    limits = np.full(2, -np.inf), np.zeros(2)
+    for off, passed in ((1e-8, True), (1e-2, False), (1e3, False)):
+        dual = np.array([-large - 1 / 500 - off / 500, -large])
+        found = audit(whole, np.zeros(2), np.zeros(0), Rows.from_dense(rows.dense() * [1.0, 0.0]), *limits, dual)
+        assert found.passed is passed, off
+    assert audit(whole, np.zeros(2), np.zeros(0), rows, *limits, np.array([-large, -large])).dual > 1e3

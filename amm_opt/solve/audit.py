@@ -21,7 +21,8 @@ class Audit:
 
     Attributes:
         primal: worst violation of a bound or row, over the size of its limit.
-        dual: worst violation of stationarity or of a multiplier's sign, over the size of the cost.
+        dual: worst violation of stationarity or of a multiplier's sign, over the size of the cost; without what the
+            rounding of a sum of large multipliers that cancel can amount to.
         gap: duality gap, the sum of all complementarity products, over the size of the objective.
     """
 
@@ -71,6 +72,10 @@ def audit(
         _conditions(v, numbers.lower, numbers.upper, slope),
     ]
     cost = 1.0 + float(np.max(np.abs(numbers.q), initial=0.0))
+    if parts[-1][1] > TOLERANCE * cost:
+        rounding = np.finfo(float).eps * (_size(row_dual, numbers.rows) + _size(network_dual, network))
+        slope = np.sign(slope) * np.maximum(np.abs(slope) - rounding, 0.0)
+        parts[-1] = _conditions(v, numbers.lower, numbers.upper, slope)
     primal, dual, gap = np.array(parts).T
     return Audit(
         primal=float(np.max(primal)),
@@ -96,6 +101,11 @@ def _conditions(use: FloatArray, low: FloatArray, high: FloatArray, push: FloatA
         return float(violation), 0.0, float(np.abs(push * room).sum())
     unbacked = np.max(np.abs(push[missing]))
     return float(violation), float(unbacked), float(np.abs(push * np.where(missing, 0.0, room)).sum())
+
+
+def _size(dual: FloatArray, rows: Rows) -> FloatArray:
+    """Sum of the sizes of all terms of ``dual @ rows``."""
+    return np.asarray(np.abs(dual) @ Rows(rows.start, rows.col, np.abs(rows.data), rows.width))
 
 
 def _diagonal(numbers: Numbers) -> FloatArray:

@@ -19,6 +19,9 @@ FloatArray = NDArray[np.float64]
 HIGHS_QP_STEPS = 5000
 """HiGHS' active-set method for quadratic programs can cycle without end on degenerate ones."""
 
+REGULARISATIONS = (1e-8, 1e-10)
+"""Clarabel's own, and a smaller one for what it almost solves: multipliers of 1e9 need it."""
+
 
 class Kept:
     """The two solvers of one program."""
@@ -36,8 +39,9 @@ class KeptHighs:
     """HiGHS: simplex for linear, active set for separable quadratic problems.
 
     While the rows of one linear problem only grow, as they do in the rounds of one interval, they are added to the
-    model and dual simplex goes on from the last basis. Another interval's numbers are passed as a new model: its
-    moving variables are others, and changing all variables in place takes longer.
+    model and dual simplex goes on from the last basis; should that come to no end, the problem is passed anew. Another
+    interval's numbers are passed as a new model: its moving variables are others, and changing all variables in place
+    takes longer.
     """
 
     def __init__(self) -> None:
@@ -52,25 +56,35 @@ class KeptHighs:
         """The solution, or why there is none."""
         if problem.hessian is not None and not isinstance(problem.hessian, np.ndarray):
             return failed("only separable quadratic objectives")
-        if self._last is not None and _grown(self._last, problem):
-            self._add(problem, len(self._last.row_lower))
+        added = self._last is not None and _grown(self._last, problem)
+        if added:
+            self._add(problem)
         else:
             self._pass(problem)
-        assert self._highs is not None
-        self._highs.run()
-        status = self._highs.getModelStatus()
-        if status != highspy.HighsModelStatus.kOptimal:
-            reason = self._highs.modelStatusToString(status)
+        trouble = self._run()
+        if trouble and added:
+            self._pass(problem)
+            trouble = self._run()
+        if trouble:
             self.forget()
-            return failed(reason)
+            return failed(trouble)
         self._last = problem
+        assert self._highs is not None
         solution = self._highs.getSolution()
         return problem.point(np.array(solution.col_value), np.array(solution.row_dual), "HIGHS")
 
-    def _add(self, problem: Reduced, first: int) -> None:
-        """The rows from the ``first`` on."""
+    def _run(self) -> str:
+        """An empty text, or why there is no optimum."""
         assert self._highs is not None
-        rows = problem.all_rows
+        self._highs.run()
+        status = self._highs.getModelStatus()
+        return "" if status == highspy.HighsModelStatus.kOptimal else str(self._highs.modelStatusToString(status))
+
+    def _add(self, problem: Reduced) -> None:
+        """The rows that the last problem did not have."""
+        assert self._highs is not None
+        assert self._last is not None
+        rows, first = problem.all_rows, len(self._last.row_lower)
         begin, count = rows.start[first], len(rows) - first
         start, col = (rows.start[first:-1] - begin).astype(np.int32), rows.col[begin:].astype(np.int32)
         limits = problem.row_lower[first:], problem.row_upper[first:]
@@ -146,13 +160,17 @@ class KeptClarabel:
             answer = self._solver.solve()
             if answer.status == clarabel.SolverStatus.Solved:
                 return answer
-        chosen = clarabel.DefaultSettings()
-        chosen.verbose, chosen.max_threads, chosen.presolve_enable = False, 1, False
-        for name, value in settings.items():
-            setattr(chosen, name, value)
         self._pattern, self._cones = pattern, list(cones)
-        self._solver = clarabel.DefaultSolver(p, q, a, b, [kind(size) for kind, size in cones], chosen)
-        return self._solver.solve()
+        for regularisation in REGULARISATIONS:
+            chosen = clarabel.DefaultSettings()
+            chosen.verbose, chosen.max_threads, chosen.presolve_enable = False, 1, False
+            for name, value in {**settings, "static_regularization_constant": regularisation}.items():
+                setattr(chosen, name, value)
+            self._solver = clarabel.DefaultSolver(p, q, a, b, [kind(size) for kind, size in cones], chosen)
+            answer = self._solver.solve()
+            if answer.status != clarabel.SolverStatus.AlmostSolved:
+                break
+        return answer
 
     def solve_reduced(self, problem: Reduced) -> Point:
         """Linear and quadratic problems."""

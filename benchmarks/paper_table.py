@@ -62,6 +62,7 @@ COLUMNS = {
     "worst_feeder_served": ("worst feeder", "{:.3f}"),
     "worst_participant_served": ("worst participant", "{:.3f}"),
     "price_of_fairness": ("served less than possible", "{:.2%}"),
+    "failed_steps": ("failed", "{:.0f}"),
     "seconds": ("seconds", "{:.0f}"),
 }
 

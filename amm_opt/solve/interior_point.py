@@ -186,8 +186,8 @@ class _System:
     def step(self, residual: tuple[FloatArray, FloatArray, FloatArray], mu: float, before: _Step | None) -> _Step:
         """Towards products of ``mu``; corrected for the predictor's step ``before``."""
         rows, x, s, (slope_x, slope_s, gap) = self._rows, self._x, self._s, residual
-        second_x = _products(before.x, before.of_x) if before else (np.zeros(len(x.value)),) * 2
-        second_s = _products(before.s, before.of_s) if before else (np.zeros(len(s.value)),) * 2
+        second_x = _products(before.x, before.of_x, before.length) if before else (np.zeros(len(x.value)),) * 2
+        second_s = _products(before.s, before.of_s, before.length) if before else (np.zeros(len(s.value)),) * 2
         right_x, right_s = x.pull(mu, second_x) - slope_x, s.pull(mu, second_s) - slope_s
         right = self._e * right_s - gap - rows @ (self._d * right_x)
         dy = np.asarray(cho_solve(self._factor, right, check_finite=False))
@@ -198,5 +198,6 @@ class _System:
         return _Step(dx, ds, dy, of_x, of_s, length, x.moved(dx, of_x, length), s.moved(ds, of_s, length))
 
 
-def _products(step: FloatArray, steps: _Pair) -> _Pair:
-    return step * steps[0], -step * steps[1]
+def _products(step: FloatArray, steps: _Pair, length: float) -> _Pair:
+    """Second-order terms of the predictor as far as it can be followed; in full they can make the corrector cycle."""
+    return length**2 * step * steps[0], -(length**2) * step * steps[1]

@@ -25,6 +25,7 @@ from amm_opt.solve.solvers import CONIC_SETTINGS
 
 FloatArray = NDArray[np.float64]
 
+TAKEN = (clarabel.SolverStatus.Solved, clarabel.SolverStatus.AlmostSolved)
 AUDIT_TOLERANCE = 1e-5
 """Worst residual or duality gap, relative, of an answer that is taken."""
 
@@ -99,8 +100,10 @@ class ConicProgram:
         rhs, cones = np.concatenate([b.rhs for b in blocks]), [c for b in blocks for c in b.cones]
         hessian, cost = self._objective(numbers)
         upper_half = sp.csc_matrix(sp.triu(hessian))
-        answer = self._kept.solve(upper_half, cost, sp.csc_matrix(matrix), rhs, cones, CONIC_SETTINGS["CLARABEL"])
-        if answer.status not in (clarabel.SolverStatus.Solved, clarabel.SolverStatus.AlmostSolved):
+        answer = self._kept.solve(
+            upper_half, cost, sp.csc_matrix(matrix), rhs, cones, CONIC_SETTINGS["CLARABEL"], TAKEN
+        )
+        if answer.status not in TAKEN:
             return str(answer.status)
         z, dual = np.array(answer.x), np.array(answer.z)
         checked = _audit(hessian, cost, matrix, rhs, z, dual, np.array(answer.s))

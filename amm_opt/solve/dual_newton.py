@@ -65,8 +65,8 @@ class _Iterate:
     value: float
 
 
-def newton(p: SeparableQP, start: FloatArray, steps: int = MAX_STEPS) -> tuple[FloatArray, FloatArray, str]:
-    """Newton's method from the multipliers ``start``, (K,), at most so many steps.
+def newton(p: SeparableQP, start: FloatArray) -> tuple[FloatArray, FloatArray, str]:
+    """Newton's method from the multipliers ``start``, (K,).
 
     Returns:
         Variables, multipliers and an empty text, or the reason for having no solution.
@@ -75,7 +75,7 @@ def newton(p: SeparableQP, start: FloatArray, steps: int = MAX_STEPS) -> tuple[F
     at = p.at(_signed(p, start.copy()))
     damping = DAMPING
     short = 0
-    for _ in range(steps):
+    for _ in range(MAX_STEPS):
         residual = _residual(p, at.z, p.rows @ at.x)
         if np.all(np.abs(residual) <= TOLERANCE * curvature.size):
             return at.x, at.z, ""
@@ -91,7 +91,7 @@ def newton(p: SeparableQP, start: FloatArray, steps: int = MAX_STEPS) -> tuple[F
             continue
         damping = max(DAMPING, damping * (1e-2 if length == 1.0 else 1.0))
         at = trial
-    return at.x, at.z, f"no convergence in {steps} Newton steps"
+    return at.x, at.z, f"no convergence in {MAX_STEPS} Newton steps"
 
 
 class _Curvature:

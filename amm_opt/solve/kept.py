@@ -148,17 +148,19 @@ class KeptClarabel:
         b: FloatArray,
         cones: Sequence[tuple[Any, int]],
         settings: Mapping[str, Any],
+        taken: Sequence[Any] = (clarabel.SolverStatus.Solved,),
     ) -> Any:
         """Clarabel's answer; a problem that it does not solve with numbers changed in place is set up anew.
 
         Args:
             p: upper triangle; cones: kind and size of each.
+            taken: statuses with which an answer is taken.
         """
         pattern = (p.indptr, p.indices, a.indptr, a.indices)
         if self._solver is not None and cones == self._cones and all(map(np.array_equal, pattern, self._pattern)):
             self._solver.update(P=p.data, q=q, A=a.data, b=b)
             answer = self._solver.solve()
-            if answer.status == clarabel.SolverStatus.Solved:
+            if answer.status in taken:
                 return answer
         self._pattern, self._cones = pattern, list(cones)
         for regularisation in REGULARISATIONS:
@@ -168,7 +170,7 @@ class KeptClarabel:
                 setattr(chosen, name, value)
             self._solver = clarabel.DefaultSolver(p, q, a, b, [kind(size) for kind, size in cones], chosen)
             answer = self._solver.solve()
-            if answer.status != clarabel.SolverStatus.AlmostSolved:
+            if answer.status in taken or answer.status != clarabel.SolverStatus.AlmostSolved:
                 break
         return answer
 

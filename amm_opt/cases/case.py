@@ -216,7 +216,8 @@ class Case:
         tables = (self.participants.drop(columns=["name", "bus", "phases"]), p.series, p.sessions)
         scales = [getattr(self.scenario, name) for name in _SCALES]
         profiles = np.asarray(p.values)
-        for values in (*limits, impedance.real, impedance.imag, profiles, scales, *tables):
+        shunts = [f.shunt_kva.real, f.shunt_kva.imag, f.charging_kvar] if f.injected_kva.any() else []
+        for values in (*limits, *shunts, impedance.real, impedance.imag, profiles, scales, *tables):
             text.update(np.ascontiguousarray(values, dtype=np.float32).tobytes())
         text.update(str((self.times[0], self.dt_h)).encode())
         return text.hexdigest()

@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from amm_opt.errors import InputError
+from amm_opt.network.shunts import at_buses, per_phase, unfed
 from amm_opt.network.tables import BRANCH_KINDS, POSITIVE_SEQUENCE, TIERS, VECTOR_GROUPS, FeederTables, checked_tables
 
 __all__ = ["BRANCH_KINDS", "POSITIVE_SEQUENCE", "TIERS", "Feeder"]
@@ -50,11 +51,15 @@ class Feeder:
         lv_feeders: names of the LV feeders (one distribution transformer and what hangs below).
         phases: n tuples of phase names; ``("pos",)`` is the balanced, positive-sequence case.
         v_source_pu: voltage magnitude held at the source.
+        shunt_kva: (n, 3) complex power that each bus's shunt injects at nominal voltage, on phases a, b, c (-kW
+            drawn + j kvar injected); that of a ``pos`` bus, its three-phase total, stands first.
         branch_names, branch_kind: n names and kinds (``line``, ``transformer``, ``switch``; entry 0 is ``""``).
         rating_kva: (n,) apparent-power rating, three-phase total on ``pos`` branches, per phase otherwise.
         tap: (n,) off-nominal turns ratio on the upstream side (no-load: v_down = v_up / tap, in per unit).
         vector_group: n names; ``Dyn1`` and ``Dyn11`` have their delta upstream, ``reversed`` ones downstream.
         z_ohm: n square complex impedance matrices on the branch's phases, referred to the downstream voltage.
+        charging_kvar: (n, 3) reactive power that a branch's capacitance injects at nominal voltage, half at each end;
+            phases as for ``shunt_kva``.
     """
 
     bus_names: tuple[str, ...]
@@ -68,6 +73,7 @@ class Feeder:
     lv_feeders: tuple[str, ...]
     phases: tuple[tuple[str, ...], ...]
     v_source_pu: float
+    shunt_kva: NDArray[np.complex128]
     branch_names: tuple[str, ...]
     branch_kind: tuple[str, ...]
     branch_phases: tuple[tuple[str, ...], ...]
@@ -75,6 +81,7 @@ class Feeder:
     tap: FloatArray
     vector_group: tuple[str, ...]
     z_ohm: tuple[NDArray[np.complex128], ...]
+    charging_kvar: FloatArray
     tables: FeederTables
 
     @classmethod
@@ -83,13 +90,15 @@ class Feeder:
 
         Args:
             buses: columns ``name, vn_kv, v_min_pu, v_max_pu``; optional ``tier`` (MV or LV; default by vn_kv, LV
-                below 1 kV), ``feeder`` (LV feeder name), ``phases`` (default ``pos``) and ``v_source_pu``, which is
-                filled at exactly one bus, the source.
+                below 1 kV), ``feeder`` (LV feeder name), ``phases`` (default ``pos``), ``shunt_kw`` and ``shunt_kvar``
+                (drawn, and injected, by a shunt at nominal voltage; default 0) and ``v_source_pu``, which is filled at
+                exactly one bus, the source.
             branches: columns ``name, from_bus, to_bus, r_ohm, x_ohm``; optional ``kind`` (default line),
                 ``rating_kva`` (default unlimited), ``tap`` (default 1, on the ``from_bus`` side), ``closed``
-                (default true), ``phases`` and ``vector_group`` (default YNyn0, or Dyn1 or Dyn11 with the delta on the
-                ``from_bus`` side). Impedance is referred to the voltage of ``to_bus``; on several phases
-                it is a lower triangle such as ``"0.3 | 0.1 0.3"``. Orientation is free: the feeder is rooted here.
+                (default true), ``phases``, ``charging_kvar`` (default 0) and ``vector_group`` (default YNyn0, or Dyn1
+                or Dyn11 with the delta on the ``from_bus`` side). Impedance is referred to the voltage of ``to_bus``;
+                on several phases it is a lower triangle such as ``"0.3 | 0.1 0.3"``. Shunts are a total, or a text
+                with one number per phase. Orientation is free: the feeder is rooted here.
 
         Raises:
             InputError: every problem of both tables at once, each with the element's name.
@@ -116,6 +125,11 @@ class Feeder:
         return np.asarray(_read_only(np.cumsum(down)[:-1]), dtype=np.intp)
 
     @cached_property
+    def injected_kva(self) -> NDArray[np.complex128]:
+        """(n, 3) complex power that shunts and line charging inject at each bus at nominal voltage, by phase."""
+        return np.asarray(_read_only(at_buses(self.shunt_kva, self.charging_kvar, self.parent)))
+
+    @cached_property
     def balanced(self) -> bool:
         """Whether every bus and branch is a positive-sequence equivalent."""
         return all(p == POSITIVE_SEQUENCE for p in (*self.phases, *self.branch_phases))
@@ -133,6 +147,7 @@ class Feeder:
                 phases=self.phases[i],
                 tier=self.tier[i],
                 feeder=self.lv_feeders[f] if f >= 0 else None,
+                shunt_kva=self.shunt_kva[i],
             )
         for i in range(1, self.n_buses):
             graph.add_edge(
@@ -145,6 +160,7 @@ class Feeder:
                 rating_kva=float(self.rating_kva[i]),
                 tap=float(self.tap[i]),
                 vector_group=self.vector_group[i],
+                charging_kvar=self.charging_kvar[i],
             )
         return graph
 
@@ -238,6 +254,13 @@ def _rooted(tables: FeederTables) -> Feeder:
     groups = closed["vector_group"].to_numpy(dtype=object)[row]
     turned = flipped & (groups != VECTOR_GROUPS[0])
 
+    drawn_kw, kvar = (per_phase(buses, column, "bus")[0][order] for column in ("shunt_kw", "shunt_kvar"))
+    shunt_kva = 1j * kvar - drawn_kw
+    fed = (buses["phases"][source], *closed["phases"].to_numpy(dtype=object)[row])
+    if problems := unfed(shunt_kva, fed, names[order]):
+        raise InputError(problems, subject="feeder")
+    charging = np.concatenate([np.zeros((1, 3)), per_phase(closed, "charging_kvar", "branch")[0][row]])
+
     def texts(column: str, first: Any) -> tuple[Any, ...]:
         return (first, *closed[column].to_numpy(dtype=object)[row])
 
@@ -253,6 +276,7 @@ def _rooted(tables: FeederTables) -> Feeder:
         lv_feeders=lv_feeders,
         phases=tuple(buses["phases"].to_numpy(dtype=object)[order]),
         v_source_pu=float(v_source[source]),
+        shunt_kva=_read_only(shunt_kva),
         branch_names=texts("name", ""),
         branch_kind=texts("kind", ""),
         branch_phases=texts("phases", tuple(buses["phases"])[source]),
@@ -263,5 +287,6 @@ def _rooted(tables: FeederTables) -> Feeder:
             _read_only(np.zeros((1, 1), dtype=complex)),
             *(_read_only(m * s) for m, s in zip(z, refer, strict=True)),
         ),
+        charging_kvar=_read_only(charging),
         tables=tables,
     )

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
 from amm_opt.errors import InputError, shorten, shown
+from amm_opt.network.shunts import BRANCH_SHUNTS, BUS_SHUNTS, per_phase
 
 POSITIVE_SEQUENCE = ("pos",)
 TIERS = ("MV", "LV")
@@ -21,7 +22,7 @@ VECTOR_GROUPS = ("YNyn0", "Dyn1", "Dyn11")
 _PHASE_NAMES = ("pos", "a", "b", "c", "ab", "ac", "bc", "abc")
 
 _BUS_COLUMNS = {"name": None, "vn_kv": None, "v_min_pu": None, "v_max_pu": None}
-_BUS_OPTIONAL = {"tier": None, "feeder": None, "phases": "pos", "v_source_pu": np.nan}
+_BUS_OPTIONAL = {"tier": None, "feeder": None, "phases": "pos", "v_source_pu": np.nan, **BUS_SHUNTS}
 _BRANCH_COLUMNS = {"name": None, "from_bus": None, "to_bus": None, "r_ohm": None, "x_ohm": None}
 _BRANCH_OPTIONAL = {
     "kind": "line",
@@ -30,6 +31,7 @@ _BRANCH_OPTIONAL = {
     "closed": True,
     "phases": None,
     "vector_group": VECTOR_GROUPS[0],
+    **BRANCH_SHUNTS,
 }
 
 
@@ -172,6 +174,7 @@ def _checked_buses(buses: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     buses["phases"] = pd.Series([_phases(p, POSITIVE_SEQUENCE) for p in raw], index=buses.index, dtype=object)
     for name, given in zip(buses["name"][buses["phases"].isna()], raw[buses["phases"].isna()], strict=True):
         problems.append(f"bus {name!r}: phases = {given!r}; valid choices: {', '.join(_PHASE_NAMES)}")
+    problems += [said for column in BUS_SHUNTS for said in per_phase(buses, column, "bus")[1]]
     source = buses[buses["v_source_pu"].notna()]
     if len(source) == 0:
         problems.append("no source: fill v_source_pu at exactly one bus")
@@ -283,6 +286,7 @@ def _checked_impedances(
         matrices.append(z)
     branches["phases"] = pd.Series(phases, index=branches.index, dtype=object)
     branches["z_ohm"] = pd.Series(matrices, index=branches.index, dtype=object)
+    problems += [said for column in BRANCH_SHUNTS for said in per_phase(branches, column, "branch")[1]]
     return branches, problems
 
 

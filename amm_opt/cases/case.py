@@ -199,6 +199,11 @@ class Case:
         return ratio[0], ratio[1], ratio[2]
 
     @cached_property
+    def inflexible_kvar(self) -> FloatArray:
+        """(n,) constant reactive power that participants draw beside what goes with their active power."""
+        return np.asarray(self.participants["inflexible_kvar"], dtype=float)
+
+    @cached_property
     def batteries(self) -> Batteries:
         """The batteries of participants; none where the case has none."""
         return Batteries.of(self.participants)
@@ -213,7 +218,8 @@ class Case:
         text.update("\0".join(texts.to_numpy().ravel()).encode())
         limits = (f.vn_kv, f.v_min_pu, f.v_max_pu, f.rating_kva, f.tap, f.parent, f.lv_feeder, f.v_source_pu)
         impedance = np.concatenate([m.ravel() for m in f.z_ohm])
-        tables = (self.participants.drop(columns=["name", "bus", "phases"]), p.series, p.sessions)
+        unused = [] if self.inflexible_kvar.any() else ["inflexible_kvar"]
+        tables = (self.participants.drop(columns=["name", "bus", "phases", *unused]), p.series, p.sessions)
         scales = [getattr(self.scenario, name) for name in _SCALES]
         profiles = np.asarray(p.values)
         shunts = [f.shunt_kva.real, f.shunt_kva.imag, f.charging_kvar] if f.injected_kva.any() else []
@@ -234,7 +240,7 @@ class Case:
     def bus_injections(
         self, inflexible_kw: Any, import_kw: Any, export_kw: Any, incidence: sp.csr_array | None = None
     ) -> tuple[FloatArray, FloatArray]:
-        """Net injections of buses for (..., n) participant powers.
+        """Net injections of buses for (..., n) participant powers; ``inflexible_kvar`` is always drawn.
 
         Args:
             incidence: (nodes, n) matrix of a network model, for injections of its nodes instead of buses.
@@ -245,7 +251,7 @@ class Case:
         spread = self.incidence if incidence is None else incidence
         k_load, k_import, k_export = self.kvar_per_kw
         p = export_kw - import_kw - inflexible_kw
-        q = export_kw * k_export - import_kw * k_import - inflexible_kw * k_load
+        q = export_kw * k_export - import_kw * k_import - inflexible_kw * k_load - self.inflexible_kvar
         return np.asarray((spread @ p.T).T), np.asarray((spread @ q.T).T)
 
     def with_scenario(self, **scales: float) -> Case:

@@ -24,6 +24,7 @@ PARTICIPANT_OPTIONAL = {
     "battery_kw": 0.0,
     "battery_efficiency": 0.95,
     "battery_initial": 0.5,
+    "inflexible_kvar": 0.0,
 }
 SERIES_COLUMNS = {"participant": None, "quantity": None, "profile": None, "scale_kw": None}
 SERIES_OPTIONAL = {"shift_steps": 0}
@@ -79,6 +80,10 @@ def checked_participants(table: pd.DataFrame, feeder: Feeder) -> tuple[pd.DataFr
                 "participant",
                 lambda r, c=column: f"{c} = {r[c]} must not be negative",  # type: ignore[misc]
             )
+    endless = ~np.isfinite(table["inflexible_kvar"])
+    problems += flag(
+        table, endless, "participant", lambda r: f"inflexible_kvar = {r['inflexible_kvar']} must be finite"
+    )
     problems += _bad_batteries(table)
     return table[[*PARTICIPANT_COLUMNS, "phases", *PARTICIPANT_OPTIONAL]], problems
 

@@ -111,6 +111,7 @@ def _upper(case: Case, used: Sequence[int], above: Sequence[int]) -> Tier:
     feeders = pd.DataFrame(np.vstack([factor, (member @ limit).T])[:, : len(used)].T, columns=[*_FACTORS, *_LIMITS])
     feeders.insert(0, "name", [feeder.lv_feeders[f] for f in used])
     feeders.insert(1, "bus", [feeder.bus_names[b] for b in above])
+    feeders["inflexible_kvar"] = (member @ case.inflexible_kvar)[: len(used)]
     participants = pd.concat([feeders, case.participants.iloc[own]], ignore_index=True)
     return _tier(case, UPPER, ~np.isin(feeder.lv_feeder, used), participants, group)
 

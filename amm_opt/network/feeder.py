@@ -256,7 +256,7 @@ def _rooted(tables: FeederTables) -> Feeder:
 
     drawn_kw, kvar = (per_phase(buses, column, "bus")[0][order] for column in ("shunt_kw", "shunt_kvar"))
     shunt_kva = 1j * kvar - drawn_kw
-    fed = (buses["phases"][source], *closed["phases"].to_numpy(dtype=object)[row])
+    fed = (buses["phases"].iloc[source], *closed["phases"].to_numpy(dtype=object)[row])
     if problems := unfed(shunt_kva, fed, names[order]):
         raise InputError(problems, subject="feeder")
     charging = np.concatenate([np.zeros((1, 3)), per_phase(closed, "charging_kvar", "branch")[0][row]])

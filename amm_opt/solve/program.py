@@ -226,6 +226,7 @@ class Step:
         load, imports, exports = self.case.kvar_per_kw
         x, y, d = injection.import_kw, injection.export_kw, self.inflexible_kw
         reactive = cp.multiply(exports, y) - cp.multiply(imports, x) - cp.multiply(load, d)
+        reactive -= self.case.inflexible_kvar
         return self.incidence @ (y - x - d), self.incidence @ reactive
 
     def usage(self, window: Window) -> tuple[FloatArray, FloatArray]:

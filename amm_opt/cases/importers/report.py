@@ -40,7 +40,8 @@ class ImportedNetwork:
 
     Attributes:
         buses, branches: tables of the case folder.
-        customers: one row per load: ``name``, ``bus``, ``phases``, ``kw``, ``power_factor``.
+        customers: one row per load: ``name``, ``bus``, ``phases``, ``kw``, ``power_factor``, and where there is some
+            ``inflexible_kvar``, constant reactive power drawn beside that.
     """
 
     name: str

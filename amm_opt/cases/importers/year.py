@@ -108,8 +108,9 @@ def year_case(
 ) -> Case:
     """The network with a year of half-hours by a scenario; each customer of the file is one participant.
 
-    Loads have power factor 0.95, vehicles and roofs 1. The same seed gives the same case, and a higher share of one
-    technology leaves the draws of the others alone.
+    Loads have power factor 0.95, vehicles and roofs 1. Customers without active power that draw (or feed in) constant
+    reactive power, ``inflexible_kvar`` of the network's customers, do only that. The same seed gives the same
+    case, and a higher share of one technology leaves the draws of the others alone.
 
     Raises:
         InputError: where the network has no customers.
@@ -123,7 +124,9 @@ def year_case(
     times = pd.date_range(f"{scenario.year}-01-01", periods=48 * scenario.days, freq="30min")
     people = network.customers[["name", "bus", "phases"]].assign(power_factor=0.95)
     people["connection_import_kw"], people["connection_export_kw"] = SERVICE_KW, 10.0
-    names = people["name"].to_numpy(dtype=object)
+    if "inflexible_kvar" in network.customers:
+        people["inflexible_kvar"] = network.customers["inflexible_kvar"]
+    names = people["name"][~_only_reactive(network.customers)].to_numpy(dtype=object)
     profiles = year_profiles(times, latitude_deg, HOUSEHOLD_SHAPES, shapes)
     shifts = np.add.outer(WEEK * np.arange(-2, 3), np.arange(-1, 2)).ravel()
     homes = household_series(names, HOUSEHOLD_SHAPES, scenario.load_kw, 0.4, shifts, loads)
@@ -154,3 +157,9 @@ def year_case(
         licence=licence,
         attribution=attribution,
     )
+
+
+def _only_reactive(customers: pd.DataFrame) -> pd.Series[bool]:
+    if "inflexible_kvar" not in customers:
+        return pd.Series(False, index=customers.index)
+    return customers["kw"].eq(0) & customers["inflexible_kvar"].ne(0)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class AmmOptError(Exception):
@@ -26,6 +29,45 @@ class InputError(AmmOptError, ValueError):
             return head + self.problems[0]
         listing = "".join(f"\n  - {problem}" for problem in self.problems)
         return f"{head}{len(self.problems)} problems{listing}"
+
+
+class Problems:
+    """Collects what several checks find, so that everything that is wrong with a call is said at once."""
+
+    def __init__(self) -> None:
+        self._found: list[InputError] = []
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def of(self, make: Callable[[], T]) -> T | None:
+        """What ``make`` returns; None where it raises an ``InputError``, which is kept."""
+        try:
+            return make()
+        except InputError as error:
+            self._found.append(error)
+            return None
+
+    def say(self, *sentences: str) -> None:
+        """Keep sentences; empty ones are no problem."""
+        self._found += [InputError(sentence) for sentence in sentences if sentence]
+
+    def report(self) -> None:
+        """Raise all that was found as one error.
+
+        Raises:
+            InputError: where anything was found; a sentence that was found twice is said once.
+        """
+        if len(self._found) == 1:
+            raise self._found[0]
+        if self._found:
+            raise InputError(
+                dict.fromkeys(
+                    f"{error.subject}: {problem}" if error.subject else problem
+                    for error in self._found
+                    for problem in error.problems
+                )
+            )
 
 
 class SolveError(AmmOptError):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import pickle
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -16,24 +14,18 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from amm_opt.cases import Case, as_case
-from amm_opt.errors import InexactWarning, InputError, unknown
+from amm_opt.cases import Case
+from amm_opt.errors import InexactWarning
 from amm_opt.market import Mechanism, State
-from amm_opt.market.storage import STORE
-from amm_opt.registry import as_mechanism, default_network, network_model
 from amm_opt.simulate.ac import verify
-from amm_opt.simulate.forecast import Forecast, as_forecast
-from amm_opt.simulate.job import Job, Part, programs_of
-from amm_opt.simulate.rolling import Roll, RollingJob
+from amm_opt.simulate.forecast import Forecast
+from amm_opt.simulate.job import Job, Part
 from amm_opt.simulate.run import Run
+from amm_opt.simulate.settings import JOINT, SECURE, TWO, settled
 from amm_opt.simulate.store import Block, RunStore
-from amm_opt.simulate.tiers import TierJob, why_not_two_tiers
-from amm_opt.simulate.waiting import Backlog, Sessions
-from amm_opt.solve.program import HorizonProgram, Step
-from amm_opt.solve.solvers import Choice, solver_order
+from amm_opt.simulate.waiting import Backlog
+from amm_opt.solve.solvers import Choice
 
-VERIFY, SECURE = "verify", "secure"
-TIERS = JOINT, TWO = "joint", "two"
 BLOCK_STEPS = 96
 BLOCK_NUMBERS = 3_000_000
 """A block has at most this many limited quantities times intervals, which bounds memory."""
@@ -84,30 +76,29 @@ def simulate(
     Raises:
         InputError: anything the caller gave that is wrong; nothing has been run then.
     """
-    case = as_case(case)
-    network = network or default_network(case)
-    mechanism = as_mechanism(mechanism)
-    order = solver_order(solver)
-    check_ac(ac)
-    if tiers not in TIERS:
-        raise unknown("choice of tiers", str(tiers), TIERS)
-    first, stop = case.span(steps)
-    _check_workers(workers, mechanism, solver, forecast)
-    roll = Roll.of(mechanism, case.dt_h, first, stop, as_forecast(forecast))
-    sessions = Sessions(case) if defer else None
-    if sessions is not None and workers > 1:
-        raise InputError("energy that can wait is carried from interval to interval: workers must be 1")
-    if sessions is not None and roll.forecast is not None:
-        raise InputError("energy that can wait needs everything to be known beforehand: give no forecast")
+    asked = settled(
+        case,
+        mechanism,
+        network=network,
+        solver=solver,
+        steps=steps,
+        workers=workers,
+        ac=ac,
+        forecast=forecast,
+        defer=defer,
+        tiers=tiers,
+        progress=progress,
+    )
+    case, mechanism, roll, sessions = asked.case, asked.mechanism, asked.roll, asked.sessions
+    first, stop = asked.first, asked.stop
     length = max(1, min(CHUNK_STEPS, CHUNK_NUMBERS // max(case.n_participants, 1)) // roll.commit) * roll.commit
     spans = [(a, min(a + length, stop)) for a in range(first, stop, length)]
-    make = partial(_job, case, mechanism, network, order, ac == SECURE, roll, sessions, tiers)
     began = time.perf_counter()
-    job = make()
+    job = asked.job()
     store = RunStore(case, first, stop)
     collect = _Collector(store, stop - first, progress)
     apart = min(workers, len(spans)) > 1 and job.clears
-    parts = _in_processes(make, spans, workers, collect) if apart else _here(job, spans, collect)
+    parts = _in_processes(asked.job, spans, workers, collect) if apart else _here(job, spans, collect)
     total = next(parts)
     for part in parts:
         total.merge(part)
@@ -131,7 +122,7 @@ def simulate(
     run = Run(
         case=case,
         mechanism=mechanism,
-        network=network,
+        network=asked.network,
         tiers=tiers,
         solver=total.solver_used(),
         times=case.times[first:stop],
@@ -164,34 +155,6 @@ def _warn_inexact(case: Case, mechanism: Mechanism[Any], total: Part) -> None:
         )
 
 
-def check_ac(ac: str | None) -> None:
-    """Refuse anything but None, ``verify`` and ``secure``.
-
-    Raises:
-        InputError: with the valid choices.
-    """
-    if ac not in (None, VERIFY, SECURE):
-        raise unknown("choice of ac", str(ac), [VERIFY, SECURE])
-
-
-def alone(mechanism: Mechanism[Any], solver: Choice, forecast: Forecast | str | None = None) -> str:
-    """Why a mechanism cannot be spread over processes; empty where it can."""
-    if type(mechanism).advance is not Mechanism.advance:
-        return f"{mechanism} carries a state from interval to interval"
-    try:
-        pickle.dumps((mechanism, solver, forecast))
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        return f"{mechanism} cannot be sent to other processes ({error})"
-    return ""
-
-
-def _check_workers(workers: int, mechanism: Mechanism[Any], solver: Choice, forecast: Any) -> None:
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise InputError(f"workers = {workers!r} must be a whole number of at least 1")
-    if workers > 1 and (reason := alone(mechanism, solver, forecast)):
-        raise InputError(f"{reason}: workers must be 1")
-
-
 class _Collector:
     """Puts finished blocks into the store and counts them."""
 
@@ -204,41 +167,6 @@ class _Collector:
         self._done += len(block.inflexible_kw)
         if self._progress:
             self._progress(self._done, self._total)
-
-
-def _job(
-    case: Case,
-    mechanism: Mechanism[Any],
-    network: str,
-    order: tuple[Choice, ...],
-    secure: bool,
-    roll: Roll,
-    sessions: Sessions | None,
-    tiers: str,
-) -> Job:
-    step = Step(case, network_model(network)(case.feeder))
-    programs = programs_of(mechanism, step)
-    ahead = any(isinstance(p, HorizonProgram) for p in programs.values())
-    if roll.horizon > 1 and not ahead:
-        raise InputError(f"{mechanism}: horizon = {roll.horizon} needs a HorizonProgram, which it does not declare")
-    if roll.forecast is not None and any(
-        isinstance(p, HorizonProgram) and STORE in p.stores for p in programs.values()
-    ):
-        raise InputError(f"{mechanism}: batteries are scheduled on perfect forecasts only")
-    if secure and (ahead or roll.forecast is not None):
-        raise InputError(f"{mechanism}: AC-secure allocations are for mechanisms without horizon, on perfect forecasts")
-    if tiers == TWO:
-        if reason := why_not_two_tiers(mechanism, programs):
-            raise InputError(reason)
-        if roll.forecast is not None:
-            raise InputError("two tiers are for perfect forecasts only")
-        if sessions is not None:
-            raise InputError("two tiers are for requests that do not wait")
-        if programs:
-            return TierJob(step, mechanism, order, secure)
-    if ahead or roll.forecast is not None:
-        return RollingJob(step, mechanism, programs, order, roll, sessions)
-    return Job(step, mechanism, programs, order, secure, sessions)
 
 
 def _block_length(job: Job) -> int:

@@ -17,18 +17,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import amm_opt
 from amm_opt.cases import Case, load_case, shipped_cases
-from amm_opt.errors import AmmOptError, InputError
-from amm_opt.registry import default_network, network_model, parameters_of
-from amm_opt.registry import mechanism as mechanism_from_spec
+from amm_opt.errors import AmmOptError, InputError, Problems
+from amm_opt.registry import default_network, parameters_of
 from amm_opt.registry import mechanisms as known_mechanisms
 from amm_opt.simulate import load_run, verify
-from amm_opt.simulate.driver import JOINT, SECURE, TIERS, VERIFY
-from amm_opt.simulate.forecast import as_forecast
 from amm_opt.simulate.run import DOCUMENT
-from amm_opt.solve.solvers import solver_order
+from amm_opt.simulate.settings import JOINT, SECURE, TIERS, VERIFY
 from amm_opt.solve.solvers import solvers as known_solvers
 from amm_opt.study.cli_import import import_group
-from amm_opt.study.compare import BOTH, Comparison, compare, labelled, load_comparison
+from amm_opt.study.compare import BOTH, Comparison, compare, labelled, load_comparison, planned
 from amm_opt.study.plots import save_picture
 from amm_opt.study.show import document, print_ac, print_table, show
 
@@ -252,30 +249,21 @@ def _compare(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    if network is not None:
-        network_model(network)
-    solver_order(solver)
-    as_forecast(forecast)
-    chosen = labelled([mechanism_from_spec(s) for s in specs])
+    said = Problems()
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"--out {out} exists and is not an empty folder")
-    case = load_case(name)
+        said.say(f"--out {out} exists and is not an empty folder")
+    case = said.of(lambda: load_case(name))
+    span = None if case is None else said.of(lambda: _span(case, start, steps))
+    options: dict[str, Any] = {"network": network, "solver": solver, "ac": ac, "forecast": forecast, "defer": defer}
+    options |= {"workers": workers, "tiers": tiers, "steps": None if span is None else slice(*span)}
+    said.of(lambda: planned(case or name, specs, progress=None, **options))
+    said.report()
+    assert case is not None
+    assert span is not None
+    chosen = labelled(specs)
     network = network or default_network(case)
-    span = _span(case, start, steps)
     with _progress(as_json, chosen) as progress:
-        result = compare(
-            case,
-            list(chosen.values()),
-            network=network,
-            solver=solver,
-            steps=slice(*span),
-            workers=workers,
-            ac=ac,
-            forecast=forecast,
-            defer=defer,
-            tiers=tiers,
-            progress=progress,
-        )
+        result = compare(case, list(chosen.values()), progress=progress, **options)
     if out is not None:
         result.save(out)
         if not save_picture(result, out / "comparison.png"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,14 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.cases import Case, as_case
-from amm_opt.errors import InputError, unknown
+from amm_opt.errors import InputError, Problems
 from amm_opt.market import Mechanism
-from amm_opt.registry import as_mechanism, default_network, network_model
+from amm_opt.registry import as_mechanism
 from amm_opt.simulate import Run, load_run, simulate
-from amm_opt.simulate.driver import JOINT, TIERS, TWO, alone
 from amm_opt.simulate.forecast import Forecast
 from amm_opt.simulate.job import programs_of
+from amm_opt.simulate.settings import JOINT, TIERS, TWO, alone, refuse, settled, step_of
 from amm_opt.simulate.tiers import why_not_two_tiers
-from amm_opt.solve import Step
 from amm_opt.solve.solvers import Choice
 
 SUMMARY = "summary.csv"
@@ -131,39 +131,80 @@ def compare(
     Raises:
         InputError: no mechanism, mechanisms that cannot be matched in two tiers, or anything that ``simulate`` rejects.
     """
-    if tiers not in (*TIERS, BOTH):
-        raise unknown("choice of tiers", str(tiers), [*TIERS, BOTH])
-    case = as_case(case)
-    chosen = labelled([mechanisms] if isinstance(mechanisms, str | Mechanism) else mechanisms)
+    options: dict[str, Any] = {
+        "network": network,
+        "solver": solver,
+        "steps": steps,
+        "ac": ac,
+        "forecast": forecast,
+        "defer": defer,
+    }
+    case, chosen, plan = planned(case, mechanisms, tiers=tiers, workers=workers, progress=progress, **options)
     runs: dict[str, Run] = {}
-    for label, (item, how) in _planned(case, chosen, network, tiers).items():
+    for label, (item, how) in plan.items():
         report = (lambda done, total, label=label: progress(label, done, total)) if progress else None
-        runs[label] = simulate(
-            case,
-            item,
-            network=network,
-            solver=solver,
-            steps=steps,
-            workers=1 if defer or alone(item, solver, forecast) else workers,
-            ac=ac,
-            forecast=forecast,
-            defer=defer,
-            tiers=how,
-            progress=report,
-        )
+        spread = _spread(item, workers, options)
+        runs[label] = simulate(case, item, workers=spread, tiers=how, progress=report, **options)
     for label in chosen:
         if label in runs and label + AT_TWO in runs:
             runs[label + AT_TWO] = _priced(runs[label + AT_TWO], runs[label])
     return Comparison(case, runs)
 
 
-def _planned(
+def planned(
+    case: Case | str | Path,
+    mechanisms: Sequence[Mechanism[Any] | str] | Mechanism[Any] | str,
+    *,
+    tiers: str,
+    workers: int,
+    progress: Any,
+    **options: Any,
+) -> tuple[Case, dict[str, Mechanism[Any]], dict[str, tuple[Mechanism[Any], str]]]:
+    """The arguments of ``compare``, checked: the case, mechanisms by label, and mechanism and tiers of every run.
+
+    Raises:
+        InputError: everything that is wrong with them.
+    """
+    said = Problems()
+    the_case = said.of(lambda: as_case(case))
+    chosen = said.of(lambda: labelled(mechanisms))
+    if not (isinstance(tiers, str) and tiers in (*TIERS, BOTH)):
+        said.of(lambda: refuse("choice of tiers", tiers, (*TIERS, BOTH)))
+    plan: dict[str, tuple[Any, str]] | None = None
+    if the_case is not None and chosen is not None and not said:
+        plan = said.of(lambda: _runs(the_case, chosen, options["network"], tiers))
+    listed = list((chosen or {}).values()) or _listed(mechanisms)
+    asked = list((plan or {}).values()) or [
+        (item, TWO if isinstance(tiers, str) and tiers in (TWO, BOTH) else JOINT) for item in listed
+    ]
+    for item, tier in asked:
+        checked = partial(settled, case if the_case is None else the_case, item, tiers=tier, progress=progress)
+        said.of(partial(checked, workers=_spread(item, workers, options), **options))
+    said.report()
+    assert the_case is not None
+    assert chosen is not None
+    assert plan is not None
+    return the_case, chosen, plan
+
+
+def _listed(mechanisms: Any) -> list[Any]:
+    return list(mechanisms) if isinstance(mechanisms, list | tuple) else [mechanisms]
+
+
+def _spread(item: Any, workers: Any, options: Mapping[str, Any]) -> Any:
+    """One process where a mechanism cannot be spread over more; what is no number of them is left as it is."""
+    if not (isinstance(item, Mechanism) and isinstance(workers, int) and workers > 1):
+        return workers
+    return 1 if options["defer"] or alone(item, options["solver"], options["forecast"]) else workers
+
+
+def _runs(
     case: Case, chosen: Mapping[str, Mechanism[Any]], network: str | None, tiers: str
 ) -> dict[str, tuple[Mechanism[Any], str]]:
     """Mechanism and tiers of each run, by label; a mechanism with nothing to match has no tiers."""
     if tiers == JOINT:
         return {label: (item, JOINT) for label, item in chosen.items()}
-    step = Step(case, network_model(network or default_network(case))(case.feeder))
+    step = step_of(case, network)
     programs = {label: programs_of(item, step) for label, item in chosen.items()}
     if problems := list(filter(None, (why_not_two_tiers(chosen[label], p) for label, p in programs.items()))):
         raise InputError(problems)
@@ -192,21 +233,26 @@ def _priced(two: Run, joint: Run) -> Run:
     return replace(two, summary=summary)
 
 
-def labelled(mechanisms: Sequence[Mechanism[Any] | str]) -> dict[str, Mechanism[Any]]:
+def labelled(mechanisms: Sequence[Mechanism[Any] | str] | Mechanism[Any] | str) -> dict[str, Mechanism[Any]]:
     """Mechanisms by a unique label: name and the parameters that differ from their defaults.
 
     Raises:
-        InputError: where the list is empty or a spec is wrong.
+        InputError: where the list is empty, or every spec that is wrong.
     """
-    if not mechanisms:
+    listed = _listed(mechanisms)
+    if not listed:
         raise InputError("no mechanism given")
+    said = Problems()
     chosen: dict[str, Mechanism[Any]] = {}
-    for item in mechanisms:
-        made = as_mechanism(item)
+    for item in listed:
+        made = said.of(partial(as_mechanism, item))
+        if made is None:
+            continue
         base = label = str(made)
         count = 2
         while label in chosen:
             label = f"{base}-{count}"
             count += 1
         chosen[label] = made
+    said.report()
     return chosen

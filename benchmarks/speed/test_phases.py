@@ -17,8 +17,8 @@ from subjects import SUBJECTS, Clearing, Interval
 import amm_opt as ao
 from amm_opt.market import Mechanism
 from amm_opt.network import LinDistFlow
-from amm_opt.simulate.driver import alone
 from amm_opt.simulate.job import Job, programs_of
+from amm_opt.simulate.settings import alone
 from amm_opt.solve import Step
 from amm_opt.solve.solver import ProgramSolver
 from formulations import AMM, EqualDOE, GreedyDOE, NoControl

@@ -23,7 +23,7 @@ from amm_opt.cases import Window
 from amm_opt.errors import InputError, SolveError
 from amm_opt.market import Mechanism, NoState
 from amm_opt.market.mechanism import Solve
-from amm_opt.market.state import REQUEST_TOLERANCE_KW
+from amm_opt.market.state import requested
 from amm_opt.solve import Program, Solution, Step
 from formulations.matching import TIE, matching, matching_values
 
@@ -72,7 +72,7 @@ class AlphaFair(Mechanism[NoState]):
 
     def clear(self, step: Step, solve: Solve, state: NoState, window: Window) -> Solution:
         request = np.stack([window.import_request_kw, window.export_request_kw])
-        asked = request > REQUEST_TOLERANCE_KW
+        asked = requested(request)
         r = np.where(asked, request, 1.0)
         unit = (
             np.where(asked, 1.0, 0.0)

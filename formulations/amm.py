@@ -30,7 +30,7 @@ from amm_opt.cases import Case, Window
 from amm_opt.errors import InputError
 from amm_opt.market import Allocation, FairnessState, Mechanism, PriceCurve, deficits
 from amm_opt.market.mechanism import FloatArray, Solve, Values
-from amm_opt.market.state import REQUEST_TOLERANCE_KW
+from amm_opt.market.state import requested
 from amm_opt.solve import Program, Solution, Step
 from formulations.matching import TIE, matching, matching_values
 
@@ -127,7 +127,7 @@ class AMM(Mechanism[FairnessState]):
         """Expanding the square: w x - rho w (r - x)^2 / (2 r) = (1 + rho) w x - (rho w / r) x^2 / 2 + constant."""
         rho, w = max(self.rho, TIE), self.weights(state)
         request = np.stack([window.import_request_kw, window.export_request_kw])
-        asked = request > REQUEST_TOLERANCE_KW
+        asked = requested(request)
         curvature = np.where(asked, rho * w / np.where(asked, request, 1.0), 0.0)
         return matching_values((1.0 + rho) * w, curvature, floor)
 

@@ -14,7 +14,7 @@ from small import TRACE, cleared, first_interval, network_rows, one_transformer,
 
 import amm_opt as ao
 from amm_opt.market import FairnessState, PriceCurve, deficits
-from amm_opt.market.state import served_ratio
+from amm_opt.market.state import REQUEST_TOLERANCE_KW, served_ratio
 from formulations import AMM
 
 FloatArray = NDArray[np.float64]
@@ -62,7 +62,7 @@ def test_states_contract(a: float, b: float, history: list[tuple[float, float]],
     for request, share in history:
         asked = np.full((2, 1), request)
         one, two = (s.advanced(asked * share, asked, 0.5, beta, idle) for s in (one, two))
-        gap *= 1 - beta if decay or request > 1e-9 else 1.0
+        gap *= 1 - beta if decay or request > REQUEST_TOLERANCE_KW else 1.0
         assert np.all((one.shortage >= 0) & (one.shortage <= 1))
         np.testing.assert_allclose(np.abs(one.shortage - two.shortage), gap, atol=1e-12)
 

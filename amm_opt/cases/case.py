@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from amm_opt.cases.batteries import Batteries
-from amm_opt.cases.profiles import Profiles
+from amm_opt.cases.profiles import Profiles, requested
 from amm_opt.errors import InputError, unknown
 from amm_opt.network import Feeder
 
@@ -70,8 +70,8 @@ class Window:
 
     Attributes:
         inflexible_kw: inflexible net load d (negative where must-run generation exceeds load).
-        import_request_kw: flexible import request r >= 0.
-        export_request_kw: generation available to export g >= 0.
+        import_request_kw: flexible import request r >= 0; one of at most ``REQUEST_TOLERANCE_KW`` is made 0.
+        export_request_kw: generation available to export g >= 0, likewise.
         start: number of the first interval within the case.
         dt_h: length of an interval in hours.
         usage: every limited network quantity with inflexible load alone and with every request served, (T, m) each,
@@ -87,6 +87,14 @@ class Window:
     times: pd.DatetimeIndex
     usage: tuple[FloatArray, FloatArray] | None = None
     hosted: NDArray[np.bool_] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("import_request_kw", "export_request_kw"):
+            power = getattr(self, name)
+            counts = requested(power)
+            if np.any(~counts & (power > 0)):
+                object.__setattr__(self, name, np.where(counts, power, 0.0))
+                object.__setattr__(self, "usage", None)
 
     @property
     def n_steps(self) -> int:

@@ -14,15 +14,23 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 
 QUANTITIES = ("inflexible", "import", "export")
-DRAWN = 1e-9
-"""A session has all its energy when it lacks no more than this many intervals at full power."""
+REQUEST_TOLERANCE_KW = 1e-6
+"""A request of at most this many kW, a milliwatt, is none: it is 0 in every window."""
+
+
+def requested(power_kw: FloatArray) -> NDArray[np.bool_]:
+    """Where a power is large enough to count as a request."""
+    return np.asarray(power_kw > REQUEST_TOLERANCE_KW)
 
 
 def draws(
     first: IntArray, power_kw: FloatArray, energy_kwh: FloatArray, dt_h: float
 ) -> tuple[IntArray, IntArray, FloatArray]:
-    """Full power from interval ``first`` on until the energy is drawn: session, interval and mean kW of every draw."""
-    count = np.maximum(np.ceil(energy_kwh / (power_kw * dt_h) - DRAWN), 0).astype(np.intp)
+    """Full power from interval ``first`` on until the energy is drawn: session, interval and mean kW of every draw.
+
+    What a last draw too small to be a request would bring is left out.
+    """
+    count = np.ceil(np.maximum(energy_kwh / dt_h - REQUEST_TOLERANCE_KW, 0.0) / power_kw).astype(np.intp)
     which = np.repeat(np.arange(len(first)), count)
     offset = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
     left = energy_kwh[which] / dt_h - offset * power_kw[which]

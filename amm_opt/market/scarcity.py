@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from amm_opt.cases import Window
 from amm_opt.errors import InputError
+from amm_opt.solve.lazy import ROW_TOLERANCE
 from amm_opt.solve.program import Step
 
 FloatArray = NDArray[np.float64]
@@ -22,8 +23,9 @@ def deficits(step: Step, window: Window) -> FloatArray:
     For a limited quantity c, headroom H is its limit minus what inflexible load uses and U what the net of all
     requests would use on top; its deficit is clip(1 - H/U, 0, 1) where U > 0: the fraction of the requested use that
     c cannot host. A participant inherits the tightest limit, weighted by its own sensitivity relative to that of the
-    most sensitive participant; a side of a limit counts for the direction that presses on it. (Ours.) On a conic
-    network model the limited quantities are those of LinDistFlow.
+    most sensitive participant; a side of a limit counts for the direction that presses on it. A limit that all requests
+    together exceed by less than what solvers let pass is kept, and has no deficit. (Ours.) On a conic network model
+    the limited quantities are those of LinDistFlow.
 
     Args:
         window: one interval, arrays of shape (n,).
@@ -38,7 +40,7 @@ def deficits(step: Step, window: Window) -> FloatArray:
     use = asked - alone
     for side, headroom in ((1.0, q.upper - alone), (-1.0, alone - q.lower)):
         pressed = side * use
-        tight = np.flatnonzero((pressed > 0) & (pressed > headroom))
+        tight = np.flatnonzero((pressed > 0) & (pressed > headroom + ROW_TOLERANCE * q.tolerance))
         if len(tight):
             deficit = 1.0 - np.maximum(headroom[tight], 0.0) / pressed[tight]
             for (who, share), missing in zip(step.pressures(tight, side), deficit.tolist(), strict=True):

@@ -9,10 +9,10 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from amm_opt.cases.profiles import REQUEST_TOLERANCE_KW as REQUEST_TOLERANCE_KW
+from amm_opt.cases.profiles import requested as requested
 
-REQUEST_TOLERANCE_KW = 1e-9
-"""A request at or below this many kW counts as no request."""
+FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,13 +96,13 @@ class FairnessState(State):
         arXiv 2606.22463, which proves the invariance of [0, 1] and contraction without giving the formula). Without a
         request the memory holds (``idle="hold"``) or decays as with u = 0 (``idle="decay"``).
         """
-        asked = requested_kw > REQUEST_TOLERANCE_KW
+        asked = requested(requested_kw)
         shortfall = np.clip(1.0 - served_kw / np.where(asked, requested_kw, 1.0), 0.0, 1.0)
         moved = np.clip((1.0 - beta) * self.shortage + beta * np.where(asked, shortfall, 0.0), 0.0, 1.0)
         return type(self)(
             moved if idle == "decay" else np.where(asked, moved, self.shortage),
-            self.served_kwh + served_kw * dt_h,
-            self.requested_kwh + requested_kw * dt_h,
+            self.served_kwh + np.where(asked, served_kw, 0.0) * dt_h,
+            self.requested_kwh + np.where(asked, requested_kw, 0.0) * dt_h,
         )
 
 
@@ -121,7 +121,7 @@ class ServedState(State):
         return cls(np.zeros((2, n)), np.zeros((2, n)))
 
 
-def served_ratio(served: FloatArray, requested: FloatArray) -> FloatArray:
+def served_ratio(served_kwh: FloatArray, requested_kwh: FloatArray) -> FloatArray:
     """Served over requested energy, 1 where nothing was requested."""
-    asked = requested > REQUEST_TOLERANCE_KW
-    return np.where(asked, served / np.where(asked, requested, 1.0), 1.0)
+    asked = requested_kwh > 0
+    return np.where(asked, served_kwh / np.where(asked, requested_kwh, 1.0), 1.0)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from amm_opt.cases import Case, Window
 from amm_opt.market import Allocation
-from amm_opt.market.state import REQUEST_TOLERANCE_KW, served_ratio
+from amm_opt.market.state import served_ratio
 from amm_opt.solve import Step
 
 FloatArray = NDArray[np.float64]
@@ -42,12 +42,12 @@ class NodeLimits(Protocol):
 
 
 def jain(ratios: FloatArray) -> float:
-    """Jain's fairness index (sum a)^2 / (n sum a^2) in [1/n, 1]; 1 for no values or all zero.
+    """Jain's fairness index (sum a)^2 / (n sum a^2) in [1/n, 1]; NaN for no values, or where all are zero.
 
     Source: R. Jain, D. Chiu, W. Hawe, DEC-TR-301 (1984).
     """
     square = float(np.sum(ratios**2))
-    return 1.0 if square == 0 else float(np.sum(ratios) ** 2 / (len(ratios) * square))
+    return np.nan if square == 0 else float(np.sum(ratios) ** 2 / (len(ratios) * square))
 
 
 def by_feeder(case: Case, per_participant: FloatArray) -> FloatArray:
@@ -173,16 +173,20 @@ class Metrics:
         self.violations.add(network, state, lambda k: network.state(*step_of(d[k], 0.0, 0.0)))
 
     def summary(self, case: Case, seconds: float, failed: int, fallbacks: int) -> dict[str, float]:
-        """The summary columns, in their order."""
+        """The summary columns, in their order.
+
+        Of feeders there is something to compare where at least two asked, of participants where one did; NaN elsewhere.
+        """
         requested, served = self.requested_kwh / 1000.0, self.served_kwh / 1000.0
-        columns: dict[str, tuple[float, float]] = {}
-        for name, asked, given in (
-            ("feeder", by_feeder(case, self.requested_kwh), by_feeder(case, self.served_kwh)),
-            ("participant", self.requested_kwh, self.served_kwh),
+        columns: dict[str, list[float]] = {}
+        for name, least, asked, given in (
+            ("feeder", 2, by_feeder(case, self.requested_kwh), by_feeder(case, self.served_kwh)),
+            ("participant", 1, self.requested_kwh, self.served_kwh),
         ):
-            ratios = [served_ratio(g, a)[a > REQUEST_TOLERANCE_KW] for g, a in zip(given, asked, strict=True)]
-            columns[f"jain_{name}"] = (jain(ratios[0]), jain(ratios[1]))
-            columns[f"worst_{name}_served"] = tuple(float(np.min(r, initial=1.0)) for r in ratios)  # type: ignore[assignment]
+            ratios = [served_ratio(g, a)[a > 0] for g, a in zip(given, asked, strict=True)]
+            enough = [r if len(r) >= least else r[:0] for r in ratios]
+            columns[f"jain_{name}"] = [jain(r) for r in enough]
+            columns[f"worst_{name}_served"] = [float(r.min()) if len(r) else np.nan for r in enough]
         fair = ("jain_feeder", "jain_participant", "worst_feeder_served", "worst_participant_served")
         batteries = {}
         if self.battery_kwh is not None:
@@ -196,7 +200,7 @@ class Metrics:
             "voltage_violations": self.violations.voltage,
             "ac_thermal_violations": np.nan,
             "ac_voltage_violations": np.nan,
-            **{name: min(columns[name]) for name in fair},
+            **{name: float(np.fmin.reduce(columns[name])) for name in fair},
             "steps": self.steps,
             "seconds": seconds,
             "ms_per_step": 1000.0 * seconds / max(self.steps, 1),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from amm_opt.cases import Window
 from amm_opt.errors import InputError, SolveError
 from amm_opt.market import Allocation, Mechanism
-from amm_opt.market.state import REQUEST_TOLERANCE_KW
+from amm_opt.market.state import requested
 from amm_opt.simulate.forecast import Forecast, believed, intervals
 from amm_opt.simulate.job import AnyProgram, Job, Limits, Part
 from amm_opt.simulate.store import Block
@@ -30,8 +30,6 @@ FloatArray = NDArray[np.float64]
 
 CHECKED = 96
 """Intervals of a plan that are checked together."""
-WAITS_KW = 1e-6
-"""A session that gets less than it asked for by more than this waits."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ class Repair:
         values = {}
         for d, cap in zip(DIRECTIONS, (plan.import_kw, plan.export_kw), strict=True):
             values[f"cap_{d}"] = cap
-            asked = cap > REQUEST_TOLERANCE_KW
+            asked = requested(cap)
             values[f"root_{d}"] = np.where(asked, 1.0 / np.sqrt(np.where(asked, cap, 1.0)), 0.0)
         solution = self._solver.solve(values, interval, lower, upper)
         cut = [np.clip(solution[d], 0.0, values[f"cap_{d}"]) for d in DIRECTIONS]
@@ -110,7 +108,7 @@ class Repair:
 def _waits(asked: Window, firm: Window, happened: Allocation) -> bool:
     """Whether an interval leaves sessions without energy that they asked for."""
     got = np.maximum(happened.import_kw, firm.import_request_kw)
-    return bool(np.any(asked.import_request_kw - got > WAITS_KW))
+    return bool(np.any(requested(asked.import_request_kw - got)))
 
 
 class RollingJob(Job):

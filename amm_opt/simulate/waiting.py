@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amm_opt.cases import Case, Window
-from amm_opt.cases.profiles import DRAWN, draws
+from amm_opt.cases.profiles import draws, requested
 from amm_opt.market import State
 
 FloatArray = NDArray[np.float64]
@@ -120,7 +120,7 @@ class Sessions:
         return np.asarray(np.maximum(self.energy_kwh[session] - could, 0.0))
 
     def _lacking(self, session: IntArray, left_kwh: FloatArray) -> Backlog:
-        some = left_kwh > DRAWN * self.power_kw[session] * self._dt_h
+        some = requested(left_kwh / self._dt_h)
         return Backlog(session[some], left_kwh[some])
 
     def _with_arrivals(self, backlog: Backlog, now: int, stop: int) -> Backlog:

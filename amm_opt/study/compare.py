@@ -43,7 +43,8 @@ class Comparison:
         """One row per mechanism with the summary columns.
 
         If one of the mechanisms is the throughput bound, such as ``alpha_fair:alpha=0``, the last column is
-        ``price_of_fairness``: 1 - energy served / energy that the bound serves, import and export together.
+        ``price_of_fairness``: 1 - energy served / energy that the bound serves, import and export together. It is NaN
+        where limits were broken or intervals failed, and everywhere if the bound's own intervals did.
         """
         columns = dict.fromkeys(column for run in self.runs.values() for column in run.summary.index)
         table = pd.DataFrame({label: run.summary for label, run in self.runs.items()}, index=list(columns)).T
@@ -52,7 +53,9 @@ class Comparison:
         if bounds:
             asked = table["requested_import_mwh"] + table["requested_export_mwh"]
             served = (asked - table["unserved_mwh"] - table["curtailed_mwh"]).astype(float)
-            table["price_of_fairness"] = 1.0 - served / served[bounds[0]] if served[bounds[0]] > 0 else np.nan
+            broken = table[["thermal_violations", "voltage_violations", "failed_steps"]].astype(float).sum(axis=1) > 0
+            most = served[bounds[0]] if served[bounds[0]] > 0 and not broken[bounds[0]] else np.nan
+            table["price_of_fairness"] = (1.0 - served / most).mask(broken)
         counts = [c for c in table.columns if c.endswith(("_violations", "_steps")) or c == "steps"]
         return table.astype({c: "Int64" for c in counts if table[c].notna().all()})
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from amm_opt.errors import InputError
 from amm_opt.network.ac_input import PHASES, balanced_input, three_phase_input
 from amm_opt.network.feeder import Feeder
+from amm_opt.network.ratings import RatedEnds, upstream_nodes
 
 FloatArray = NDArray[np.float64]
 
@@ -24,14 +25,23 @@ class ACState:
     """Voltages and flows with losses, shape (..., n_nodes); a branch's are at the bus that it feeds (0 at the source).
 
     ``sent`` is measured at the upstream end and ``received`` at the downstream end, both positive away from the
-    source. Intervals without a power-flow solution are NaN.
+    source, half of the branch's charging included at each. ``v_sent_pu`` is the voltage at the upstream end, of the
+    same phase. ``ratings`` says what is compared with them. Intervals without a power-flow solution are NaN.
     """
 
+    ratings: RatedEnds
     v_pu: FloatArray
     p_sent_kw: FloatArray
     q_sent_kvar: FloatArray
     p_received_kw: FloatArray
     q_received_kvar: FloatArray
+    v_sent_pu: FloatArray
+
+    @property
+    def arrays(self) -> tuple[FloatArray, ...]:
+        """Voltages and flows, in the order of the attributes."""
+        flows = (self.p_sent_kw, self.q_sent_kvar, self.p_received_kw, self.q_received_kvar)
+        return (self.v_pu, *flows, self.v_sent_pu)
 
     @property
     def solved(self) -> NDArray[np.bool_]:
@@ -49,17 +59,29 @@ class ACState:
         sent = np.hypot(self.p_sent_kw, self.q_sent_kvar)
         return np.maximum(sent, np.hypot(self.p_received_kw, self.q_received_kvar))
 
+    @property
+    def loading_kva(self) -> FloatArray:
+        """What a rating limits, at the end that carries more: see ``RatedEnds``."""
+        return np.maximum(*(np.hypot(*end) for end in self.rated_flows))
+
+    @property
+    def rated_flows(self) -> tuple[tuple[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]:
+        """Active and reactive flow at the upstream and the downstream end in the terms of ratings."""
+        sent = self.ratings.scaled(self.v_sent_pu, self.p_sent_kw, self.q_sent_kvar)
+        received = self.ratings.scaled(self.v_pu, self.p_received_kw, self.q_received_kvar)
+        return self.ratings.chosen(sent, received)
+
     def interval(self, k: int) -> ACState:
         """Interval k alone."""
-        return ACState(*(getattr(self, f.name)[k] for f in fields(self)))
+        return ACState(self.ratings, *(a[k] for a in self.arrays))
 
 
 class ACNetwork:
     """A feeder as a power-grid-model model, kept for many power flows.
 
-    Branches are series impedances with their tap, as in :class:`Feeder`: there are no shunts, so line charging and the
-    iron losses of transformers are left out here as in the linear models. Every node has one constant-power load, the
-    source is stiff. Branches below 1e-6 ohm (closed switches) are given 1e-6 ohm.
+    Branches are series impedances with their tap, as in :class:`Feeder`; shunts and half the charging of a branch at
+    each of its ends are admittances, which grow with the square of the voltage. Every node has one constant-power load,
+    the source is stiff. Branches below 1e-6 ohm (closed switches) are given 1e-6 ohm.
 
     A balanced feeder (phase ``pos``), or one on a single phase throughout, is solved as its balanced equivalent; its
     nodes are the buses. A feeder on named phases is solved with three phases: nodes are the (bus, phase) pairs that
@@ -96,17 +118,21 @@ class ACNetwork:
             raise InputError("the AC power flow takes balanced feeders (phase pos) or named phases, not both")
         if self._symmetric:
             self.phase, self.bus = np.zeros(n, dtype=np.intp), np.arange(n)
+            self._upstream, self._charging = np.maximum(feeder.parent, 0), feeder.charging_kvar.sum(axis=1)
             self._load, self._branches = kinds.sym_load, (kinds.generic_branch,)
             data = balanced_input(pgm, feeder)
         else:
             present = np.array([[p in phases for phases in feeder.branch_phases] for p in PHASES])
             self.phase, self.bus = np.nonzero(present)
+            self._upstream = upstream_nodes(feeder, self.bus, self.phase)
+            self._charging = feeder.charging_kvar[self.bus, self.phase]
             data = three_phase_input(pgm, feeder)
             self._load = kinds.asym_load
             self._branches = tuple(k for k in (kinds.asym_line, kinds.transformer) if k in data)
         self.n_nodes = len(self.bus)
+        self._ratings = RatedEnds.of(feeder, self.bus)
         self._fed = {kind: data[kind]["to_node"] for kind in self._branches}
-        self._load_id = data[self._load]["id"]
+        self._load_id = data[self._load]["id"][:n]
         self._model = pgm.PowerGridModel(data)
 
     def flow(self, p_kw: ArrayLike, q_kvar: ArrayLike) -> ACState:
@@ -122,8 +148,8 @@ class ACNetwork:
         again = np.flatnonzero(~state.solved)
         if len(again):
             retried = self._batch(p[again], q[again], self._pgm.CalculationMethod.newton_raphson)
-            for item in fields(state):
-                getattr(state, item.name)[again] = getattr(retried, item.name)
+            for array, better in zip(state.arrays, retried.arrays, strict=True):
+                array[again] = better
         return state
 
     def _update(self, p: FloatArray, q: FloatArray) -> dict[Any, Any]:
@@ -149,7 +175,7 @@ class ACNetwork:
                 return self._state(self._calculate(method), ())
             except self._error:
                 continue
-        return ACState(*np.full((5, *p.shape), np.nan))
+        return ACState(self._ratings, *np.full((6, *p.shape), np.nan))
 
     def _batch(self, p: FloatArray, q: FloatArray, method: Any) -> ACState:
         result = self._calculate(
@@ -158,8 +184,8 @@ class ACNetwork:
         state = self._state(result, (len(p),))
         error = self._model.batch_error
         failed = [] if error is None else error.failed_scenarios
-        for item in fields(state):
-            getattr(state, item.name)[failed] = np.nan
+        for array in state.arrays:
+            array[failed] = np.nan
         return state
 
     def _calculate(self, method: Any, **batch: Any) -> Any:
@@ -182,7 +208,11 @@ class ACNetwork:
             for kind, fed in self._fed.items():
                 by_bus[fed] = np.moveaxis(sign * result[kind][column], len(steps), 0)
             flows.append(self._at_nodes(flow))
-        return ACState(self._at_nodes(np.array(voltage, dtype=float)), *flows)
+        v = self._at_nodes(np.array(voltage, dtype=float))
+        v_sent = v[..., self._upstream]
+        flows[1] -= 0.5 * self._charging * v_sent**2
+        flows[3] += 0.5 * self._charging * v**2
+        return ACState(self._ratings, *(v, *flows, v_sent))
 
     def _at_nodes(self, values: FloatArray) -> FloatArray:
         return values if self._symmetric else np.asarray(values[..., self.bus, self.phase])

@@ -1,6 +1,6 @@
 """A feeder as input of power-grid-model: balanced with one value per element, unbalanced with three.
 
-Ids: node i, branch n + i, load 2 n + i for bus i, source 3 n.
+Ids: node i, branch n + i, load 2 n + i for bus i, source 3 n, shunt 3 n + 1 + i.
 """
 
 from __future__ import annotations
@@ -61,15 +61,21 @@ def _branches(pgm: Any, kind: Any, feeder: Feeder, at: NDArray[np.intp]) -> Any:
 
 
 def _ends(pgm: Any, load_kind: Any, feeder: Feeder) -> dict[Any, Any]:
-    """Nodes, loads and the source."""
+    """Nodes, the source, a constant-power load at every bus and then the shunts, constant impedances of any phase."""
     kinds, made, n = pgm.ComponentType, pgm.DatasetType.input, feeder.n_buses
     ids = np.arange(n)
     node = pgm.initialize_array(made, kinds.node, n)
     node["id"], node["u_rated"] = ids, feeder.vn_kv * 1000.0
-    load = pgm.initialize_array(made, load_kind, n)
-    load["id"], load["node"], load["status"] = 2 * n + ids, ids, 1
-    load["type"] = pgm.LoadGenType.const_power
+    balanced = load_kind == kinds.sym_load
+    drawn = -1000.0 * (feeder.injected_kva.sum(axis=1, keepdims=True) if balanced else feeder.injected_kva)
+    at = np.flatnonzero(drawn.any(axis=1))
+    load = pgm.initialize_array(made, load_kind, n + len(at))
+    load["id"], load["node"] = np.concatenate([2 * n + ids, 3 * n + 1 + at]), np.concatenate([ids, at])
+    load["status"], load["type"] = 1, pgm.LoadGenType.const_power
+    load["type"][n:] = pgm.LoadGenType.const_impedance
     load["p_specified"] = load["q_specified"] = 0.0
+    shunt = drawn[at, 0] if balanced else drawn[at]
+    load["p_specified"][n:], load["q_specified"][n:] = shunt.real, shunt.imag
     source = pgm.initialize_array(made, kinds.source, 1)
     source["id"], source["node"], source["status"] = 3 * n, 0, 1
     source["u_ref"], source["sk"] = feeder.v_source_pu, SOURCE_SHORT_CIRCUIT_VA

@@ -14,6 +14,7 @@ from amm_opt.network.ac import ACState
 from amm_opt.network.feeder import Feeder
 from amm_opt.network.limits import THERMAL_TOLERANCE, VOLTAGE_TOLERANCE, Quantities
 from amm_opt.network.lindistflow import LinDistFlow
+from amm_opt.network.ratings import RatedEnds
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
@@ -33,11 +34,16 @@ class ConicForm:
         equality @ u + active @ p + reactive @ q == rhs
         lower <= w = u[voltage] <= upper, l = u[current] >= 0
         every 4 rows of currents @ u + currents_base in a second-order cone (the first is the length)
-        every 3 rows of ratings @ u, the limit of the branch added to the first, likewise: sending, then receiving ends
+        every 3 rows of powers @ u + powers_base, the limit of the branch added to the first, likewise: transformers
+        amperes @ u + amperes_base <= limit of the branch: lines and switches
+
+    The last two have the sending ends first and then the receiving ends, those of lines where the current differs.
 
     Attributes:
         loss_kw: (k,) losses of all branches are loss_kw @ u.
-        branches: (L,) branches with an impedance, by the bus they feed: one of ``l`` and of the currents' cones each.
+        branches: (L,) branches with an impedance or a limit in amperes, by the bus they feed: one of ``l`` and of the
+            currents' cones each; ``lossy`` (L,) those with an impedance.
+        of_powers, of_amperes: which of the limits of branches each row or cone has.
     """
 
     equality: sp.csr_array
@@ -48,9 +54,15 @@ class ConicForm:
     current: slice
     currents: sp.csr_array
     currents_base: FloatArray
-    ratings: sp.csr_array
+    powers: sp.csr_array
+    powers_base: FloatArray
+    amperes: sp.csr_array
+    amperes_base: FloatArray
+    of_powers: IntArray
+    of_amperes: IntArray
     loss_kw: FloatArray
-    branches: NDArray[np.intp]
+    branches: IntArray
+    lossy: NDArray[np.bool_]
 
     @property
     def size(self) -> int:
@@ -61,7 +73,8 @@ class ConicForm:
         """(n_buses,) ``l v - (P^2 + Q^2)`` at each branch, as a fraction of its rating squared; 0 where exact."""
         longest, p2, q2, difference = (self.currents @ u + self.currents_base).reshape(-1, 4).T
         out = np.zeros(n_buses)
-        out[self.branches] = np.maximum(longest**2 - difference**2 - p2**2 - q2**2, 0.0) / 4.0
+        gap = np.maximum(longest**2 - difference**2 - p2**2 - q2**2, 0.0) / 4.0
+        out[self.branches[self.lossy]] = gap[self.lossy]
         return out
 
 
@@ -90,9 +103,13 @@ class BranchFlowSOCP:
     solution with the least losses is taken: ``loss_weight`` times the losses in kW is subtracted from what is
     maximised (added to what is minimised), except in leximin programs.
 
+    Shunts and charging are admittances, affine in w. A line's limit is a current; its square at either end, with half
+    the charging y, is affine too: l / tap^2 - 2 y Q + y^2 w_a upstream, l + 2 y (Q - x l) + y^2 w_b downstream.
+
     Limited quantities are, in this order: the squared voltage (pu^2) at every bus but the source, and for every rated
-    branch its apparent power at the end that carries more, as a fraction of the rating. ``evaluate`` and ``state``
-    solve the branch flow equations themselves, not the relaxation, by a backward/forward sweep.
+    branch, at the end that carries more, the squared current of a line or switch and the apparent power of a
+    transformer, as fractions of the rating (squared). ``evaluate`` and ``state`` solve the branch flow equations
+    themselves, not the relaxation, by a backward/forward sweep.
 
     Args:
         feeder: a balanced feeder, or one on a single phase throughout.
@@ -112,6 +129,10 @@ class BranchFlowSOCP:
         self._r, self._x = z.real, z.imag
         self._rated = np.flatnonzero(np.isfinite(f.rating_kva))
         self._rating = f.rating_kva[self._rated]
+        self._ends = RatedEnds.of(f, np.arange(n))
+        self._by_current = self._ends.by_current[self._rated]
+        shunts = f.injected_kva.sum(axis=1)
+        self._p_shunt, self._q_shunt, self._half = shunts.real, shunts.imag, 0.5 * f.charging_kvar.sum(axis=1)
         buses, ones = np.arange(1, n), np.ones(len(self._rated))
         self.n_nodes, self.rating_kva = n, f.rating_kva
         self.v_min_pu, self.v_max_pu = self._tree.v_min_pu, self._tree.v_max_pu
@@ -141,7 +162,7 @@ class BranchFlowSOCP:
         moved = np.full(p0.shape[:-1], np.inf)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             for _ in range(SWEEPS):
-                p, q = p0 + tree.below(r * current), q0 + tree.below(x * current)
+                p, q = self._sent(p0, q0, current, w)
                 drop = tree.along((2.0 * (r * p + x * q) - square * current) / gain)
                 before, w = w, gain * (self.feeder.v_source_pu**2 - drop)
                 current = (p**2 + q**2) * self.feeder.tap**2 / w[..., up]
@@ -149,26 +170,41 @@ class BranchFlowSOCP:
                 if not np.any(moved > SWEEP_TOLERANCE):
                     break
             bad = ~(moved <= SWEEP_TOLERANCE * 1e3) | np.any(w <= 0, axis=-1)
-            p, q = p0 + tree.below(r * current), q0 + tree.below(x * current)
-            arrays = (np.sqrt(w), p, q, p - r * current, q - x * current)
-        return ACState(*(np.where(bad[..., None], np.nan, a) for a in arrays))
+            p, q = self._sent(p0, q0, current, w)
+            sent, received = q - self._half * w[..., up], q - x * current + self._half * w
+            arrays = (np.sqrt(w), p, sent, p - r * current, received, np.sqrt(w[..., up]))
+        return ACState(self._ends, *(np.where(bad[..., None], np.nan, a) for a in arrays))
+
+    def _sent(
+        self, p0: FloatArray, q0: FloatArray, current: FloatArray, w: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Flows into every branch's impedance from those of the injections, squared currents and squared voltages."""
+        below = self._tree._tree.below
+        return p0 + below(self._r * current - self._p_shunt * w), q0 + below(self._x * current - self._q_shunt * w)
 
     def evaluate(self, p_kw: ArrayLike, q_kvar: ArrayLike) -> FloatArray:
         """Every limited quantity under net injections: (..., n_buses) in, (..., m) out; NaN without a solution."""
         s = self.state(p_kw, q_kvar)
-        return np.concatenate([s.v_pu[..., 1:] ** 2, s.s_flow_kva[..., self._rated] / self._rating], axis=-1)
+        return self._quantities(s.v_pu, s.loading_kva)
 
     def limited(self, v_pu: FloatArray, p_flow_kw: FloatArray, q_flow_kvar: FloatArray) -> FloatArray:
-        """Every limited quantity of voltages and of flows at one end from elsewhere: (..., n_buses) each in."""
-        flow = np.hypot(p_flow_kw[..., self._rated], q_flow_kvar[..., self._rated]) / self._rating
-        return np.concatenate([v_pu[..., 1:] ** 2, flow], axis=-1)
+        """Every limited quantity of voltages and of flows at one end from elsewhere: (..., n_buses) each in.
+
+        Flows are in the terms of ratings, see ``RatedEnds``.
+        """
+        return self._quantities(v_pu, np.hypot(p_flow_kw, q_flow_kvar))
+
+    def _quantities(self, v_pu: FloatArray, loading_kva: FloatArray) -> FloatArray:
+        loading = loading_kva[..., self._rated] / self._rating
+        return np.concatenate([v_pu[..., 1:] ** 2, np.where(self._by_current, loading**2, loading)], axis=-1)
 
     @cached_property
     def form(self) -> ConicForm:
         """The relaxation as matrices; branches without a rating are per unit of the largest one."""
         f, n = self.feeder, self.feeder.n_buses - 1
         base = np.where(np.isfinite(f.rating_kva), f.rating_kva, max([UNRATED_BASE_KVA, *self._rating]))[1:]
-        lossy = np.flatnonzero(np.hypot(self._r, self._x)[1:] > 0)
+        impedance = np.hypot(self._r, self._x)[1:] > 0
+        lossy = np.flatnonzero(impedance | (self._ends.by_current & np.isfinite(f.rating_kva))[1:])
         r, x = self._r[1:] * base, self._x[1:] * base
         below = np.flatnonzero(f.parent[1:] > 0)
         above = f.parent[1:][below] - 1
@@ -180,18 +216,32 @@ class BranchFlowSOCP:
         source = np.where(f.parent[1:] == 0, f.v_source_pu**2 * ratio, 0.0)
         diagonal = sp.diags_array
         drop = [2.0 * diagonal(r), 2.0 * diagonal(x), eye - upstream, -diagonal(r**2 + x**2) @ at]
-        equality = sp.block_array(
-            [[eye - children, None, None, -diagonal(r) @ at], [None, eye - children, None, -diagonal(x) @ at], drop]
+        shunts = [diagonal(shunt[1:] / base) for shunt in (self._p_shunt, self._q_shunt)]
+        equality = _stacked(
+            [
+                [eye - children, None, shunts[0], -diagonal(r) @ at],
+                [None, eye - children, shunts[1], -diagonal(x) @ at],
+                drop,
+            ]
         )
         bus = sp.csr_array((1.0 / base, (np.arange(n), np.arange(1, n + 1))), shape=(n, n + 1))
         nothing = sp.csr_array((n, n + 1))
         p, q, w, current = self._selectors(n, len(lossy))
         v = upstream[lossy] @ w
-        rated = self._rated - 1
-        ends = ((p, q), (p - diagonal(r) @ at @ current, q - diagonal(x) @ at @ current))
-        ratings = [[sp.csr_array((len(rated), p.shape[1])), flow[rated], other[rated]] for flow, other in ends]
+        half, rated = self._half[1:] / base, self._rated - 1
+        q_below, p_below = q - diagonal(x) @ at @ current, p - diagonal(r) @ at @ current
+        w_above, above_base = diagonal(1.0 / ratio) @ upstream @ w, source / ratio
+        own = rated[~self._by_current]
+        ends = ((p, q - diagonal(half) @ w_above), (p_below, q_below + diagonal(half) @ w))
+        nil = sp.csr_array((len(own), p.shape[1]))
+        none = np.zeros(len(own))
+        line = rated[self._by_current]
+        two = (half[line] != 0) | (ratio[line] != 1)
+        squared = at @ current
+        sent = diagonal(ratio) @ squared - diagonal(2.0 * half) @ q + diagonal(half**2) @ w_above
+        received = squared + diagonal(2.0 * half) @ q_below + diagonal(half**2) @ w
         return ConicForm(
-            equality=sp.csr_array(equality),
+            equality=equality,
             active=sp.csr_array(sp.vstack([bus, nothing, nothing])),
             reactive=sp.csr_array(sp.vstack([nothing, bus, nothing])),
             rhs=np.concatenate([np.zeros(2 * n), source]),
@@ -199,9 +249,15 @@ class BranchFlowSOCP:
             current=slice(3 * n, 3 * n + len(lossy)),
             currents=_interleaved([current + v, 2.0 * p[lossy], 2.0 * q[lossy], current - v]),
             currents_base=np.outer(source[lossy], [1.0, 0.0, 0.0, -1.0]).ravel(),
-            ratings=sp.csr_array(sp.vstack([_interleaved(parts) for parts in ratings])),
+            powers=sp.csr_array(sp.vstack([_interleaved([nil, flow[own], other[own]]) for flow, other in ends])),
+            powers_base=np.append(np.column_stack([none, none, -(half * above_base)[own]]), np.zeros(3 * len(own))),
+            amperes=sp.csr_array(sp.vstack([sent[line], received[line[two]]])),
+            amperes_base=np.append((half**2 * above_base)[line], np.zeros(two.sum())),
+            of_powers=np.tile(np.flatnonzero(~self._by_current), 2),
+            of_amperes=np.append(np.flatnonzero(self._by_current), np.flatnonzero(self._by_current)[two]),
             loss_kw=np.concatenate([np.zeros(3 * n), (r * base)[lossy]]),
             branches=lossy + 1,
+            lossy=impedance[lossy],
         )
 
     @staticmethod
@@ -229,10 +285,19 @@ class BranchFlowSOCP:
             u[form.current] >= 0,
             cp.SOC(cones[0], cones[1:], axis=0),
         ]
-        if len(self._rated):
-            flows = cp.reshape(form.ratings @ u, (3, 2 * len(self._rated)), order="F")
-            constraints.append(cp.SOC(cp.hstack([upper[n:], upper[n:]]), flows[1:], axis=0))
+        if len(form.of_powers):
+            flows = cp.reshape(form.powers @ u + form.powers_base, (3, len(form.of_powers)), order="F")
+            constraints.append(cp.SOC(upper[n + form.of_powers], flows[1:], axis=0))
+        if len(form.of_amperes):
+            constraints.append(form.amperes @ u + form.amperes_base <= upper[n + form.of_amperes])
         return Relaxation(u, constraints, form.loss_kw @ u)
+
+
+def _stacked(blocks: list[list[sp.csr_array | None]]) -> sp.csr_array:
+    """A block matrix that stores no zeros."""
+    matrix = sp.csr_array(sp.block_array(blocks))
+    matrix.eliminate_zeros()
+    return matrix
 
 
 def _interleaved(parts: list[sp.csr_array]) -> sp.csr_array:

@@ -36,6 +36,11 @@ class NetworkState:
         """Apparent power on each branch."""
         return np.hypot(self.p_flow_kw, self.q_flow_kvar)
 
+    @property
+    def loading_kva(self) -> FloatArray:
+        """What ratings limit: without a voltage drop, apparent power is also current, in kVA at nominal voltage."""
+        return self.s_flow_kva
+
 
 @dataclass(frozen=True, eq=False)
 class Quantities:

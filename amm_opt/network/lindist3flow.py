@@ -64,6 +64,9 @@ class LinDist3Flow:
     phases of its primary, so both carry about half, turned by +30 and -30 degrees. (Our reading of a model that is
     usually stated for lines; exact at the reference.)
 
+    Shunts and line charging are constant injections: what they are at nominal voltage, or at the operating point's. The
+    flow on a branch is that through its impedance, between the halves of its charging.
+
     Voltages are between phase and neutral: the impedances are those after the neutral has been taken out. Nodes are the
     (bus, phase) pairs that exist, all of phase a first, each in the order of the feeder's buses.
 
@@ -93,8 +96,13 @@ class LinDist3Flow:
         self._place[self._node] = np.arange(self.n_nodes)
         self._z = _impedances(feeder)
         self._stages = _stages(feeder)
+        self._shunt = feeder.injected_kva.T
         at_no_load = self._voltages(np.zeros((3, n), dtype=complex))
-        self._set_reference(at_no_load if reference is None else self._padded(reference, at_no_load))
+        if reference is None:
+            self._set_reference(at_no_load, self._shunt)
+        else:
+            around = self._padded(reference, at_no_load)
+            self._set_reference(around, self._shunt * np.abs(around) ** 2)
         rating = np.where(self.bus == 0, np.inf, feeder.rating_kva[self.bus])
         self.limits = Limits.of(feeder, self.bus, rating)
         self.quantities = self.limits.quantities
@@ -102,8 +110,8 @@ class LinDist3Flow:
         self.rating_kva = rating
         self._constant: FloatArray | None = None
 
-    def _set_reference(self, reference: ComplexArray) -> None:
-        self._reference = reference
+    def _set_reference(self, reference: ComplexArray, shunt: ComplexArray) -> None:
+        self._reference, self._constant_power = reference, shunt
         sending = reference[:, np.maximum(self.feeder.parent, 0)]
         for stage in self._stages[1:]:
             sending[:, stage.head] = np.einsum("ijr,jr->ir", stage.ratio, reference[:, stage.parent])
@@ -153,7 +161,7 @@ class LinDist3Flow:
         power = self._pad(np.asarray(p_kw) + 1j * np.asarray(q_kvar))
         v = np.broadcast_to(self._reference, power.shape)
         for _ in range(100):
-            before, v = v, self._voltages(self._currents(np.conj(power / v)))
+            before, v = v, self._voltages(self._currents(np.conj(power / v) + np.conj(self._shunt) * v))
             if np.max(np.abs(v - before), initial=0.0) < 1e-10:
                 return np.asarray(v.reshape(*v.shape[:-2], -1)[..., self._node])
             if not np.all(np.isfinite(v)):
@@ -223,6 +231,7 @@ class LinDist3Flow:
     def _flows(self, p_kw: ArrayLike, q_kvar: ArrayLike) -> tuple[FloatArray, ComplexArray]:
         """Squared voltages and complex flows of all nodes."""
         power = self._pad(np.asarray(p_kw, dtype=float) + 1j * np.asarray(q_kvar, dtype=float))
+        power += self._constant_power
         current = self._currents(np.conj(power / self._reference))
         v = self._voltages(current)
         w = 2.0 * (self._reference.real * v.real + self._reference.imag * v.imag) - np.abs(self._reference) ** 2
@@ -288,7 +297,7 @@ class LinDist3Flow:
         spread = sp.eye_array(size, format="csc")[:, self._node]
         injected = sp.diags_array(1.0 / np.conj(self._reference.ravel())) @ spread
         current, v = cp.Variable(2 * size), cp.Variable(2 * size)
-        power = cp.hstack([p_kw, -q_kvar])
+        power, shunt = cp.hstack([p_kw, -q_kvar]), np.conj(self._constant_power / self._reference).ravel()
         pick = spread.T
         w_of_v = pick @ sp.diags_array(2.0 * np.conj(self._reference.ravel()))
         s_of_i = pick @ sp.diags_array(np.conj(self._sending.ravel()))
@@ -296,7 +305,8 @@ class LinDist3Flow:
         flow = _real(s_of_i) @ current
         scaled = self.limits.expression(w, flow[: self.n_nodes], -flow[self.n_nodes :])
         return [
-            _real(eye - np.conj(ratio).T) @ current == -(_real(injected) @ power),
+            _real(eye - np.conj(ratio).T) @ current
+            == -(_real(injected) @ power) - np.concatenate([shunt.real, shunt.imag]),
             _real(eye - ratio) @ v + _real(z) @ current == np.concatenate([source.real, source.imag]),
             scaled <= upper,
             scaled >= lower,

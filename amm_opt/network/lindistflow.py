@@ -24,6 +24,9 @@ class LinDistFlow:
     flow equations are dropped (M. E. Baran and F. F. Wu, "Network reconfiguration in distribution systems for loss
     reduction and load balancing", IEEE Trans. Power Delivery 4(2), 1989, eqs. (5)-(6), doi 10.1109/61.25627).
 
+    Shunts and line charging are constant injections, what they are at nominal voltage; the flow on a branch is that
+    through its impedance, between the halves of its charging.
+
     Limited quantities are the squared voltage (pu^2) at every bus but the source, and 8 projections of the flow on
     every rated branch (see ``Limits``).
 
@@ -54,6 +57,8 @@ class LinDistFlow:
         self._r = np.ascontiguousarray(z_per_kw.real / self._gain)
         self._x = np.ascontiguousarray(z_per_kw.imag / self._gain)
         self._w_source = feeder.v_source_pu**2
+        shunts = feeder.injected_kva.sum(axis=1)
+        self._p_shunt, self._q_shunt = shunts.real.copy(), shunts.imag.copy()
         self.n_nodes = feeder.n_buses
         self.limits = Limits.of(feeder, np.arange(feeder.n_buses), feeder.rating_kva)
         self.quantities = self.limits.quantities
@@ -76,8 +81,8 @@ class LinDistFlow:
 
     def _flows(self, p_kw: ArrayLike, q_kvar: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Squared voltages and flows."""
-        p_flow = -self._tree.below(np.asarray(p_kw, dtype=float))
-        q_flow = -self._tree.below(np.asarray(q_kvar, dtype=float))
+        p_flow = -self._tree.below(p_kw + self._p_shunt)
+        q_flow = -self._tree.below(q_kvar + self._q_shunt)
         drop = self._tree.along(self._r * p_flow + self._x * q_flow)
         return np.maximum(self._gain * (self._w_source - 2.0 * drop), 0.0), p_flow, q_flow
 
@@ -107,7 +112,7 @@ class LinDistFlow:
                 constant[row] = self._gain[b] * self._w_source
             else:
                 a_p[row, b : self._end[b]], a_q[row, b : self._end[b]] = -normal.real, -normal.imag
-        return a_p, a_q, constant
+        return a_p, a_q, constant + a_p @ self._p_shunt + a_q @ self._q_shunt
 
     def _shared(self, bus: int, z: FloatArray) -> FloatArray:
         """(n,) sum of ``z`` over the path that every bus shares with ``bus``."""
@@ -140,8 +145,8 @@ class LinDistFlow:
         w = self._gain * self._w_source - cp.multiply(2.0 * self._gain, below)
         scaled = self.limits.expression(w, p_flow, q_flow)
         return [
-            p_flow == parents @ p_flow - p_kw,
-            q_flow == parents @ q_flow - q_kvar,
+            p_flow == parents @ p_flow - p_kw - self._p_shunt,
+            q_flow == parents @ q_flow - q_kvar - self._q_shunt,
             drop == upstream @ drop + cp.multiply(self._r[1:], p_flow[1:]) + cp.multiply(self._x[1:], q_flow[1:]),
             scaled <= upper,
             scaled >= lower,

@@ -58,7 +58,7 @@ class _Totals:
         self.losses_kwh += float(ac.loss_kw[ac.solved].sum()) * dt_h
         solved = ac.solved & ~np.isnan(model.v_pu).any(axis=1)
         self.voltage_error_pu.add((model.v_pu - ac.v_pu)[solved, 1:])
-        difference = model.s_flow_kva[:, rated] - ac.s_flow_kva[:, rated]
+        difference = model.loading_kva[:, rated] - ac.loading_kva[:, rated]
         self.flow_error.add(difference[solved] / rating_kva[rated])
 
     def columns(self) -> dict[str, float]:
@@ -87,8 +87,9 @@ def verify(
 ) -> Run:
     """Replay a run's allocations by AC power flow and fill the AC columns of its summary.
 
-    Violations are counted as for the network model, with the same tolerances, on the apparent power at the end of a
-    branch that carries more and on the voltage magnitude; pairs that inflexible load alone has beyond their limit in an
+    Violations are counted as for the network model, with the same tolerances, on the voltage magnitude and on what the
+    rating of a branch limits, at the end that carries more: the current of lines and switches, the apparent power of
+    transformers (``ACState.loading_kva``); pairs that inflexible load alone has beyond their limit in an
     AC power flow are unavoidable ones. The errors are those of the run's network model under the same injections, over
     all buses but the source (pu) and over all rated branches (in % of the rating). Intervals without a power-flow
     solution are counted in ``ac_unsolved_steps`` and in nothing else.

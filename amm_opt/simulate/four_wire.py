@@ -12,6 +12,7 @@ from amm_opt.cases.importers.opendss_text import Element, Script, read_script
 from amm_opt.errors import InputError, shorten
 from amm_opt.network import ACState, Feeder
 from amm_opt.network.ac_input import PHASES
+from amm_opt.network.ratings import RatedEnds
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
@@ -57,6 +58,7 @@ class FourWireNetwork:
         present = np.array([[p in phases for phases in feeder.branch_phases] for p in PHASES])
         self.phase, self.bus = np.nonzero(present)
         self.n_nodes = len(self.bus)
+        self._ratings = RatedEnds.of(feeder, self.bus)
         self._dss = opendssdirect.NewContext()
         self._dss.Basic.AllowForms(False)
         self._build(script)
@@ -84,7 +86,8 @@ class FourWireNetwork:
         upstream = np.where(self._upstream >= 0, to_neutral[:, self._upstream], 0.0)
         sent = upstream * sent_current.conj() / 1000.0
         received = -to_neutral * received_current.conj() / 1000.0
-        return ACState(v_pu, sent.real, sent.imag, received.real, received.imag)
+        v_sent = np.where(self._upstream >= 0, v_pu[:, self._upstream], v_pu)
+        return ACState(self._ratings, v_pu, sent.real, sent.imag, received.real, received.imag, v_sent)
 
     def _build(self, script: Script) -> None:
         """The circuit, without loads, one statement for each element."""

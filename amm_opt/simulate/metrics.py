@@ -30,7 +30,7 @@ class FlowState(Protocol):
     def v_pu(self) -> FloatArray: ...  # noqa: D102
 
     @property
-    def s_flow_kva(self) -> FloatArray: ...  # noqa: D102
+    def loading_kva(self) -> FloatArray: ...  # noqa: D102
 
 
 class NodeLimits(Protocol):
@@ -111,7 +111,7 @@ class Violations:
 
 def excesses(limits: NodeLimits, state: FlowState) -> tuple[FloatArray, FloatArray]:
     """By how much each branch is above its rating (as a fraction of it) and each bus outside its band (pu)."""
-    thermal = np.maximum(state.s_flow_kva / limits.rating_kva - 1.0, 0.0)
+    thermal = np.maximum(state.loading_kva / limits.rating_kva - 1.0, 0.0)
     voltage = np.maximum(np.maximum(state.v_pu - limits.v_max_pu, limits.v_min_pu - state.v_pu), 0.0)
     return thermal, voltage
 

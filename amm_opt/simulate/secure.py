@@ -142,8 +142,7 @@ class ACSecurity:
 
     def _ends(self, state: ACState) -> tuple[FloatArray, FloatArray]:
         """Limited quantities on AC: the lower and the higher of both ends of every branch."""
-        sent = self._step.network.limited(state.v_pu, state.p_sent_kw, state.q_sent_kvar)
-        received = self._step.network.limited(state.v_pu, state.p_received_kw, state.q_received_kvar)
+        sent, received = (self._step.network.limited(state.v_pu, *flow) for flow in state.rated_flows)
         return np.minimum(sent, received), np.maximum(sent, received)
 
     def _limits(self, alone: ACState) -> tuple[FloatArray, FloatArray]:

@@ -162,17 +162,18 @@ class ConicProgram:
         form, n = self._form, self._step.case.feeder.n_buses - 1
         eye = sp.eye_array(form.size, format="csr")
         w = eye[form.voltage]
-        rhs = np.concatenate([upper[:n], -lower[:n], np.zeros(len(form.branches))])
-        rows = sp.vstack([w, -w, -eye[form.current]])
+        amperes = upper[n + form.of_amperes] - form.amperes_base
+        rhs = np.concatenate([upper[:n], -lower[:n], np.zeros(len(form.branches)), amperes])
+        rows = sp.vstack([w, -w, -eye[form.current], form.amperes])
         return _Block(self._wide(None, rows, j), rhs, [(clarabel.NonnegativeConeT, len(rhs))])
 
     def _cones(self, j: int, upper: FloatArray) -> _Block:
         form, n = self._form, self._step.case.feeder.n_buses - 1
-        rating = np.zeros(form.ratings.shape[0])
-        rating[::3] = np.tile(upper[n:], 2)
-        rows = self._wide(None, -sp.vstack([form.currents, form.ratings]), j)
+        rating = form.powers_base.copy()
+        rating[::3] += upper[n + form.of_powers]
+        rows = self._wide(None, -sp.vstack([form.currents, form.powers]), j)
         cones = [(clarabel.SecondOrderConeT, 4)] * len(form.branches)
-        cones += [(clarabel.SecondOrderConeT, 3)] * (len(rating) // 3)
+        cones += [(clarabel.SecondOrderConeT, 3)] * len(form.of_powers)
         return _Block(rows, np.concatenate([form.currents_base, rating]), cones)
 
     def _row_dual(self, numbers: Numbers, dual: FloatArray) -> FloatArray:

@@ -12,6 +12,7 @@ from amm_opt.errors import InputError
 from amm_opt.network.ac_input import PHASES, balanced_input, three_phase_input
 from amm_opt.network.feeder import Feeder
 from amm_opt.network.ratings import RatedEnds, upstream_nodes
+from amm_opt.output import native
 
 FloatArray = NDArray[np.float64]
 
@@ -102,6 +103,7 @@ class ACNetwork:
             phases of different impedance.
     """
 
+    @native
     def __init__(self, feeder: Feeder, threads: int = 0) -> None:
         try:
             import power_grid_model as pgm
@@ -188,6 +190,7 @@ class ACNetwork:
             array[failed] = np.nan
         return state
 
+    @native
     def _calculate(self, method: Any, **batch: Any) -> Any:
         node = self._pgm.ComponentType.node
         return self._model.calculate_power_flow(

@@ -13,6 +13,7 @@ from amm_opt.errors import InputError, shorten
 from amm_opt.network import ACState, Feeder
 from amm_opt.network.ac_input import PHASES
 from amm_opt.network.ratings import RatedEnds
+from amm_opt.output import native
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
@@ -43,6 +44,7 @@ class FourWireNetwork:
         InputError: where OpenDSSDirect is not installed, the file cannot be read, or it lacks elements of the feeder.
     """
 
+    @native
     def __init__(self, feeder: Feeder, path: str | Path) -> None:
         try:
             import opendssdirect
@@ -182,6 +184,7 @@ class FourWireNetwork:
         shape = (2 * self.n_nodes, len(self._place))
         return sp.csr_array(sp.coo_array((data, (rows, cols)), shape=shape))
 
+    @native
     def _make_loads(self, nodes: IntArray) -> None:
         """A load at each of these nodes that has none yet."""
         new = nodes[~self._loaded[nodes]]
@@ -196,6 +199,7 @@ class FourWireNetwork:
         self._order = np.append(self._order, new)
         self._loaded[new] = True
 
+    @native
     def _solved(self, p: FloatArray, q: FloatArray) -> NDArray[np.complex128]:
         """Voltages of all of OpenDSS's nodes, in V."""
         loads = self._dss.Loads

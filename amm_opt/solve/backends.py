@@ -10,6 +10,7 @@ import cvxpy as cp
 import numpy as np
 from numpy.typing import NDArray
 
+from amm_opt.output import native, unasked
 from amm_opt.solve.dual_newton import SeparableQP
 from amm_opt.solve.interior_point import solve_separable
 from amm_opt.solve.kept import Kept
@@ -42,7 +43,8 @@ def solve_reduced(problem: Reduced, solver: Choice, start: FloatArray, kept: Kep
     if solver == "DUAL_NEWTON":
         return solve_dual_newton(problem, start, kept)
     if not isinstance(solver, str):
-        point = solver.solve(problem, start)
+        with native:
+            point = solver.solve(problem, start)
     elif solver == "CLARABEL":
         point = kept.clarabel.solve_reduced(problem)
     else:
@@ -142,7 +144,7 @@ def solve_cvxpy(problem: Reduced, solver: str) -> Point:
     bounds += [x[floor] >= problem.lower[floor]] if floor.any() else []
     model = cp.Problem(cp.Minimize(objective), [*(c for _, _, c in limits), *bounds])
     try:
-        with warnings.catch_warnings():
+        with unasked(), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             model.solve(solver=solver, **SETTINGS.get(solver, {}))
     except (cp.error.SolverError, ValueError) as error:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from amm_opt.cases import Window
 from amm_opt.errors import InputError
+from amm_opt.output import unasked
 from amm_opt.solve.conic import relaxation_gap
 from amm_opt.solve.program import Leximin, Program, Solution, Step
 from amm_opt.solve.solvers import CONIC_SETTINGS, SETTINGS
@@ -66,7 +67,7 @@ class DeclaredProgram:
             parameter.value = values[name]
         self._lower.value, self._upper.value = lower, upper
         try:
-            with warnings.catch_warnings():
+            with unasked(), warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)
                 self._problem.solve(solver=solver, **(CONIC_SETTINGS if self._relaxed else SETTINGS).get(solver, {}))
         except (cp.error.SolverError, ValueError) as error:

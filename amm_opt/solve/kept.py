@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from amm_opt.output import native, silent
 from amm_opt.solve.reduced import Point, Reduced, failed
 from amm_opt.solve.solvers import SETTINGS
 
@@ -52,6 +53,7 @@ class KeptHighs:
         """Start the next solve from nothing."""
         self._highs = self._last = None
 
+    @native
     def solve(self, problem: Reduced) -> Point:
         """The solution, or why there is none."""
         if problem.hessian is not None and not isinstance(problem.hessian, np.ndarray):
@@ -95,7 +97,8 @@ class KeptHighs:
         n, rows = len(problem.free), problem.all_rows
         curved = np.zeros(0) if problem.hessian is None else np.asarray(problem.hessian)
         if self._highs is None:
-            self._highs = highspy.Highs()
+            with silent():
+                self._highs = highspy.Highs()
             for name, value in {"output_flag": False, "threads": 1, **SETTINGS["HIGHS"]}.items():
                 self._highs.setOptionValue(name, value)
             self._highs.setOptionValue("qp_iteration_limit", HIGHS_QP_STEPS)
@@ -140,6 +143,7 @@ class KeptClarabel:
         """Start the next solve from nothing."""
         self._solver = None
 
+    @native
     def solve(
         self,
         p: sp.csc_matrix,

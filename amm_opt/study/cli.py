@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ from amm_opt.solve.solvers import solvers as known_solvers
 from amm_opt.study.cli_import import import_group
 from amm_opt.study.compare import BOTH, Comparison, compare, labelled, load_comparison, planned
 from amm_opt.study.plots import save_picture
-from amm_opt.study.show import document, print_ac, print_table, show
+from amm_opt.study.show import document, json_option, print_ac, print_json, print_table, show
 
 DEFAULT_MECHANISMS = "no_control,equal_doe,equal_doe:enrolled=requesting,greedy_doe,amm"
 
@@ -92,7 +91,7 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
             help="two: LV feeders against each other, then inside each; both: joint too, and what two tiers cost.",
         ),
         click.option("--out", type=click.Path(path_type=Path), help="New folder for summary.csv and results."),
-        click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else."),
+        json_option,
     )
     for option in reversed(options):
         command = option(command)
@@ -100,7 +99,7 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @main.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+@json_option
 def cases(as_json: bool) -> None:
     """List the cases that come with the toolkit.
 
@@ -127,7 +126,7 @@ def cases(as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+@json_option
 def mechanisms(as_json: bool) -> None:
     """List the mechanisms and their parameters.
 
@@ -145,7 +144,7 @@ def mechanisms(as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+@json_option
 def solvers(as_json: bool) -> None:
     """List solvers, what they can do, and which are installed.
 
@@ -192,7 +191,7 @@ def compare_command(case: str, specs: str, **options: Any) -> None:
 @main.command(name="verify")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--opendss", type=click.Path(path_type=Path), help="Replay by OpenDSS on all wires of this master file.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+@json_option
 def verify_command(run: Path, opendss: Path | None, as_json: bool) -> None:
     """Replay RUN, a folder that run or compare wrote, by AC power flow and fill its AC columns.
 
@@ -216,7 +215,7 @@ def verify_command(run: Path, opendss: Path | None, as_json: bool) -> None:
     else:
         result.save_summaries(run)
     if as_json:
-        click.echo(json.dumps(document(result, ", ".join(sorted({r.network for r in runs.values()}))), indent=1))
+        print_json(document(result, ", ".join(sorted({r.network for r in runs.values()}))))
     else:
         print_ac(result)
 
@@ -269,7 +268,7 @@ def _compare(
         if not save_picture(result, out / "comparison.png"):
             click.echo("No picture: pip install 'amm-opt[plot]' adds comparison.png", err=True)
     if as_json:
-        click.echo(json.dumps(document(result, network), indent=1))
+        print_json(document(result, network))
     else:
         print_table(result, span, network)
         if ac:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import wraps
 from typing import Any
 
 import click
@@ -11,7 +14,24 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from amm_opt.output import emit, reserved
 from amm_opt.study.compare import Comparison
+
+
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--json``: standard output is for ``print_json`` alone, whatever a solver or a plug-in prints."""
+
+    @wraps(command)
+    def reserving(*args: Any, as_json: bool, **options: Any) -> Any:
+        with reserved() if as_json else nullcontext():
+            return command(*args, as_json=as_json, **options)
+
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")(reserving)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document."""
+    emit(json.dumps(value, indent=1))
 
 
 def document(result: Comparison, network: str) -> dict[str, Any]:
@@ -114,7 +134,7 @@ def _console() -> Console:
 def show(rows: list[dict[str, Any]], as_json: bool, title: str) -> None:
     """Rows as a table or as JSON."""
     if as_json:
-        click.echo(json.dumps(rows, indent=1))
+        print_json(rows)
         return
     table = Table(title=title)
     for column in rows[0] if rows else []:

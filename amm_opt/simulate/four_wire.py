@@ -19,7 +19,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 
 NEUTRAL = 4
-CLASSES = ("linecode", "line", "transformer", "reactor")
+CLASSES = ("linecode", "line", "transformer", "reactor", "capacitor")
 TOLERANCE, MAX_ITERATIONS = 1e-7, 200
 
 

@@ -91,7 +91,7 @@ BAD_CELLS = [
     ("participants", 0, "power_factor", "good", ("'ann'", "'good' is not a number")),
     ("participants", 1, "connection_import_kw", -1, ("'bob'", "connection_import_kw = -1", "negative")),
     ("sessions", 0, "participant", "eve", ("sessions: row 1", "'eve'")),
-    ("sessions", 0, "arrival", "late", ("sessions: row 1", "arrival", "late")),
+    ("sessions", 0, "arrival", "late", ("sessions: column 'arrival' row 1", "late")),
     ("sessions", 0, "departure", TIMES[1], ("sessions: row 1", "not after arrival")),
     ("sessions", 0, "energy_kwh", 8.01, ("sessions: row 1", "8.01 kWh cannot fit")),
     ("sessions", 0, "energy_kwh", -1.0, ("sessions: row 1", "energy_kwh = -1")),

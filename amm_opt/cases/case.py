@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from amm_opt.cases.batteries import Batteries
 from amm_opt.cases.profiles import Profiles, requested
+from amm_opt.cases.times import span
 from amm_opt.errors import InputError, unknown
 from amm_opt.network import Feeder
 
@@ -321,37 +322,10 @@ class Case:
         include both ends, as in pandas; number slices are half-open.
 
         Raises:
-            InputError: where the selection is empty or outside the profiles.
+            InputError: where the selection is empty, no selection, or begins or ends outside the case; dates that are
+                ambiguous or have a time zone.
         """
-        n, times = self.n_steps, self.times
-        if steps is None:
-            return 0, n
-        if isinstance(steps, str):
-            steps = slice(steps, steps)
-        elif not isinstance(steps, slice):
-            steps = slice(0, steps)
-        if steps.step not in (None, 1):
-            raise InputError(f"steps must be consecutive, not every {steps.step}")
-        first = self._position(steps.start, "left", 0)
-        stop = self._position(steps.stop, "right", n)
-        if not 0 <= first < stop <= n:
-            start, end = steps.start if steps.start is not None else "first", steps.stop
-            raise InputError(
-                f"steps from {start} to {end if end is not None else 'the end'} are not inside case {self.name!r}:"
-                f" {n} intervals from {times[0]} to {times[-1]}"
-            )
-        return first, stop
-
-    def _position(self, at: object, side: str, default: int) -> int:
-        if at is None:
-            return default
-        if isinstance(at, int | np.integer):
-            return int(at)
-        try:
-            bound = self.times.to_series().loc[str(at) :] if side == "left" else self.times.to_series().loc[: str(at)]
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{at!r} is not a date such as 2016-01-04") from error
-        return self.n_steps - len(bound) if side == "left" else len(bound)
+        return span(self.times, steps, self.name)
 
     def __repr__(self) -> str:
         return f"Case({self.name!r}, {self.n_participants} participants, {self.n_steps} intervals, {self.feeder!r})"

@@ -18,8 +18,8 @@ from amm_opt.cases.tables import (
     checked_profiles,
     checked_series,
     checked_sessions,
-    checked_times,
 )
+from amm_opt.cases.times import UNITS, checked_times, time_column
 from amm_opt.errors import InputError, unknown
 from amm_opt.network import Feeder
 
@@ -155,15 +155,18 @@ def from_tables(
     people, problems = checked_participants(participants, feeder)
     if scenario.capacity_scale != 1.0:
         feeder = feeder.with_limits(capacity_scale=scenario.capacity_scale)
-    if "time" not in profiles.columns:
-        raise InputError([*problems, "profiles: missing column 'time'"], subject=f"case {name}")
+    when = time_column(profiles)
+    if when is None:
+        given = [c for c in ("time", *UNITS) if c in profiles.columns]
+        wrong = f"give one of the columns {', '.join(given)}" if given else "missing column 'time'"
+        raise InputError([*problems, f"profiles: {wrong}"], subject=f"case {name}")
     if not profiles.columns.is_unique:
         repeated = profiles.columns[profiles.columns.duplicated()].unique()
         problems += [f"profiles: repeated column {c!r}" for c in repeated]
         raise InputError(problems, subject=f"case {name}")
-    times, said = checked_times(profiles["time"], step_minutes, timezone, steps)
+    times, said = checked_times(profiles[when], step_minutes, timezone, steps)
     problems += said
-    columns = tuple(str(c) for c in profiles.columns if c != "time")
+    columns = tuple(str(c) for c in profiles.columns if c != when)
     values, said = checked_profiles(profiles)
     problems += said
     who = list(people["name"]) if "name" in people else []

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 
 from amm_opt.cases.profiles import QUANTITIES
+from amm_opt.cases.times import UNITS, read_times
 from amm_opt.errors import shorten, shown
 from amm_opt.network import Feeder
 from amm_opt.network.tables import check_columns, flag, numbers, text
@@ -121,66 +121,10 @@ def _bad_batteries(table: pd.DataFrame) -> list[str]:
     ]
 
 
-def checked_times(
-    column: pd.Series[object], step_minutes: float | None, timezone: str | None, steps: int | None
-) -> tuple[pd.DatetimeIndex, list[str]]:
-    """The ``time`` column as naive, regular timestamps in the case's standard time."""
-    problems: list[str] = []
-    if step_minutes is not None and not (_is_number(step_minutes) and step_minutes > 0):
-        problems.append(f"step_minutes = {step_minutes!r} must be a positive number")
-        step_minutes = None
-    parsed, problem = _parsed_times(column, timezone)
-    if problem:
-        return pd.DatetimeIndex([]), [*problems, problem]
-    bad = np.flatnonzero(parsed.isna())
-    problems += [f"profiles: column 'time' row {i + 1}: {shown(column.iloc[i])} is not a time" for i in bad[:20]]
-    if len(parsed) < 2:
-        problems.append(f"profiles: column 'time' has {len(parsed)} rows; at least 2 are needed")
-    if problems:
-        return parsed, problems
-    step = pd.Timedelta(minutes=step_minutes).round("ms") if step_minutes else parsed[1] - parsed[0]
-    if step <= pd.Timedelta(0):
-        return parsed, [f"profiles: column 'time' row 2: {parsed[1]} does not come after {parsed[0]}"]
-    minutes = step / pd.Timedelta(minutes=1)
-    gap = np.flatnonzero(np.diff(parsed.to_numpy()) != step.to_timedelta64())
-    problems += [
-        f"profiles: column 'time' row {i + 2}: step from {parsed[i]} to {parsed[i + 1]} is not {minutes:g} minutes"
-        for i in gap[:20]
-    ]
-    if steps is not None and len(parsed) != steps:
-        problems.append(f"profiles: wrong length: column 'time' has {len(parsed)} rows, the case says {steps} steps")
-    return parsed, problems
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
-
-
-def _parsed_times(column: pd.Series[object], timezone: str | None) -> tuple[pd.DatetimeIndex, str]:
-    try:
-        zone = None if timezone is None else ZoneInfo(timezone)
-    except (KeyError, ValueError, TypeError, OSError):
-        return pd.DatetimeIndex([]), f"unknown timezone {timezone!r}; give an IANA name such as Etc/GMT-10"
-    try:
-        times = pd.DatetimeIndex(pd.to_datetime(column, errors="coerce"))
-    except (ValueError, TypeError) as error:
-        return pd.DatetimeIndex([]), f"profiles: column 'time': {error}"
-    if times.tz is None:
-        return times, ""
-    if timezone is None:
-        return times, "profiles: column 'time' row 1 has a time zone but the case gives none (timezone in case.toml)"
-    local = times.tz_convert(zone)
-    given = [t.utcoffset() if t is not pd.NaT else None for t in (times[0], times[-1])]
-    asked = [t.utcoffset() if t is not pd.NaT else None for t in (local[0], local[-1])]
-    if given != asked:
-        return times, f"profiles: column 'time' row 1: time zone {times.tz} is not the case's {timezone}"
-    return local.tz_localize(None), ""
-
-
 def checked_profiles(table: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
-    """Profile columns (all but ``time``) as a (T, P) float32 array."""
+    """Profile columns (all but the times) as a (T, P) float32 array."""
     problems: list[str] = []
-    names = [c for c in table.columns if c != "time"]
+    names = [c for c in table.columns if c not in ("time", *UNITS)]
     values = np.empty((len(table), len(names)), dtype=np.float32)
     for j, name in enumerate(names):
         column = pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
@@ -262,25 +206,21 @@ def checked_sessions(
         f"sessions: row {i + 1}: unknown participant {shown(table['participant'].iloc[i])}"
         for i in np.flatnonzero(who < 0)[:20]
     ]
-    try:
-        arrival, departure = (
-            pd.to_datetime(table[c], errors="coerce", format="ISO8601") for c in ("arrival", "departure")
-        )
-    except (ValueError, TypeError) as error:
-        return table, [*problems, f"sessions: column 'arrival' or 'departure': {error}"]
+    read = [read_times(table[c], f"sessions: column {c!r}") for c in ("arrival", "departure")]
+    arrival, departure = (pd.Series(times, index=table.index) for times, _ in read)
+    said = [sentence for _, sentences in read for sentence in sentences]
     zoned = [c for c, t in (("arrival", arrival), ("departure", departure)) if t.dt.tz is not None]
     if zoned:
         return table, [
             *problems,
             f"sessions: {' and '.join(zoned)} must be in the case's standard time, without a time zone",
         ]
+    problems += said
     power, energy = (pd.to_numeric(table[c], errors="coerce").astype(float) for c in ("power_kw", "energy_kwh"))
     step = times[1] - times[0]
     stay_h = (departure - arrival) / pd.Timedelta(hours=1)
     most = power * stay_h
     rules = (
-        (arrival.isna(), "arrival = {arrival} is not a time"),
-        (departure.isna(), "departure = {departure} is not a time"),
         (departure <= arrival, "departure {departure} is not after arrival {arrival}"),
         ((arrival < times[0]) | (arrival >= times[-1] + step), "arrival {arrival} is outside the profiles"),
         (~(np.isfinite(power) & (power > 0)), "power_kw = {power_kw} must be positive"),

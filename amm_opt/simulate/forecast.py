@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -124,13 +125,15 @@ def intervals(value: int | str, dt_h: float, steps: int, what: str) -> int:
     """
     if value == "all":
         return steps
-    text = str(value)
-    if text.isdigit():
+    text = str(value).strip()
+    if re.fullmatch("[0-9]{1,9}", text) and not isinstance(value, bool):
         count = float(text)
+    elif not re.fullmatch(r"[0-9]+(\.[0-9]+)? ?[A-Za-z]+", text):
+        raise InputError(f"{what} = {value!r} must be a number of intervals, a time such as 1D, or all")
     else:
         try:
             count = pd.Timedelta(text) / pd.Timedelta(hours=dt_h)
-        except ValueError:
+        except (ValueError, OverflowError):
             raise InputError(f"{what} = {value!r} must be a number of intervals, a time such as 1D, or all") from None
     if not (count >= 1 and abs(count - round(count)) < 1e-9):
         raise InputError(f"{what} = {value!r} is not a whole number of intervals of {60 * dt_h:g} minutes")

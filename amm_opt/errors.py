@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -93,3 +95,19 @@ def shorten(names: Iterable[object], limit: int = 8) -> str:
 def shown(value: object) -> str:
     """A table cell for a message: plain Python notation, whatever scalar type it has."""
     return repr(value.item() if hasattr(value, "item") else value)
+
+
+def as_path(value: object, what: str) -> Path:
+    """A path from what a user gave.
+
+    Raises:
+        InputError: where it is no text or path, or can be none.
+    """
+    if not isinstance(value, str | os.PathLike) or not str(value) or "\0" in str(value):
+        raise InputError(f"{value!r} is not the path of a {what}")
+    try:
+        path = Path(value)
+        path.exists()
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{value!r} is not the path of a {what}: {error}") from error
+    return path

@@ -19,6 +19,7 @@ import amm_opt as ao
 from amm_opt.network import ACNetwork, ACState
 from amm_opt.simulate import ac as ac_module
 from amm_opt.simulate import secure
+from amm_opt.simulate.digest import sealed
 from amm_opt.study.cli import main
 from formulations import AMM, EqualDOE, NoControl
 
@@ -242,18 +243,26 @@ def test_a_case_in_memory_is_stored_along(tmp_path: Path) -> None:
 def test_folders_that_are_no_run(tmp_path: Path) -> None:
     plain, _ = runs()
     plain.save(tmp_path / "run")
-    document = json.loads((tmp_path / "run" / "run.json").read_text())
+    folder = tmp_path / "run"
+    document = json.loads((folder / "run.json").read_text())
 
-    def refused(change: dict[str, Any], match: str) -> None:
-        (tmp_path / "run" / "run.json").write_text(json.dumps({**document, **change}))
+    def refused(change: dict[str, Any], match: str, seal: bool = True) -> None:
+        rest = {key: value for key, value in {**document, **change}.items() if key not in ("tables", "digest")}
+        changed = {**sealed(rest, folder, document["tables"]), **change} if seal else {**document, **change}
+        (folder / "run.json").write_text(json.dumps(changed))
         with pytest.raises(ao.InputError, match=match):
-            ao.load_run(tmp_path / "run")
+            ao.load_run(folder)
 
     refused({"format": 9}, "format 9 is not known")
+    refused({"solver": "GUROBI"}, "was edited after the run was stored", seal=False)
     refused({"case": {**document["case"], "fingerprint": "0"}}, "is not the one that was run any more")
     refused({"case": {**document["case"], "source": "nowhere"}}, "unknown case 'nowhere'")
-    refused({"case": None}, "is damaged")
+    for damage in ({"case": None}, {"failed_steps": {"x": "y"}}, {"audit": {"x": 1}}, {"gap": "x"}):
+        refused(damage, "is damaged")
     refused({"steps": 5}, "does not have the participants and intervals")
+    for steps in (-1, "a", None, 10**9, 1.5):
+        refused({"steps": steps}, "run")
+        refused({"first": steps}, "run")
     (tmp_path / "run" / "run.json").write_text("{")
     with pytest.raises(ao.InputError, match="is damaged"):
         ao.load_run(tmp_path / "run")

@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from amm_opt.cases import Case, Window, load_case, save_case
-from amm_opt.errors import InputError
+from amm_opt.errors import InputError, as_path
 from amm_opt.market import Allocation, Mechanism, State
 from amm_opt.market.mechanism import NoState
+from amm_opt.simulate.digest import opened, sealed
 from amm_opt.simulate.store import FIELDS, PLANNED, Block, RunStore
 from amm_opt.simulate.waiting import Backlog
 from amm_opt.solve import Audit
@@ -26,7 +27,6 @@ FloatArray = NDArray[np.float64]
 
 BLOCK = 4_000_000
 """Participants times intervals that are looked at together."""
-FORMAT = 1
 DOCUMENT = "run.json"
 STORED_CASE = "case"
 _TABLES = {
@@ -151,7 +151,6 @@ class Run:
         """Write ``run.json`` alone, at one stroke."""
         case = self.case
         document = {
-            "format": FORMAT,
             "case": {
                 "name": case.name,
                 "source": case.source or STORED_CASE,
@@ -174,6 +173,7 @@ class Run:
             "audit": None if self.audit is None else asdict(self.audit),
         }
         draft = folder / "run.json.part"
+        document = sealed(document, folder, [f"{table}.parquet" for table in _TABLES.values()])
         draft.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         draft.replace(folder / DOCUMENT)
 
@@ -200,15 +200,14 @@ def load_run(folder: str | Path) -> Run:
     Its mechanism is known by its label only; its last state, and the sessions that waited, are not stored.
 
     Raises:
-        InputError: where the folder holds no run, or the case is not the one that was run any more.
+        InputError: where the folder holds no run, a file of it was changed or damaged or is lost (``run.json`` holds
+            their digests), or the case is not the one that was run any more.
     """
-    path = Path(folder)
+    path = as_path(folder, "folder of a run")
     if not (path / DOCUMENT).is_file():
         raise InputError(f"{path} is not the folder of a run: it has no {DOCUMENT}")
     try:
-        document = json.loads((path / DOCUMENT).read_text(encoding="utf-8"))
-        if document["format"] != FORMAT:
-            raise InputError(f"{path / DOCUMENT}: format {document['format']} is not known, only {FORMAT}")
+        document = opened(path / DOCUMENT)
         case = _stored_case(path, document["case"])
         first, steps, audit = document["first"], document["steps"], document["audit"]
         store = _read_store(path, case, first, steps)
@@ -231,7 +230,9 @@ def load_run(folder: str | Path) -> Run:
             gap=None if document["gap"] is None else np.array(document["gap"], dtype=float),
             tiers=document.get("tiers", "joint"),
         )
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+    except InputError:
+        raise
+    except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, OSError) as error:
         raise InputError(f"{path / DOCUMENT} is damaged: {type(error).__name__}: {error}") from error
 
 

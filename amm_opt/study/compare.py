@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.cases import Case, as_case
-from amm_opt.errors import InputError, Problems
+from amm_opt.errors import InputError, Problems, as_path
 from amm_opt.market import Mechanism
 from amm_opt.registry import as_mechanism
 from amm_opt.simulate import Run, load_run, simulate
@@ -94,7 +94,7 @@ def load_comparison(folder: str | Path) -> Comparison:
     Raises:
         InputError: where the folder holds no comparison, or one of its runs cannot be read (see ``load_run``).
     """
-    path = Path(folder)
+    path = as_path(folder, "folder of a comparison")
     if not (path / SUMMARY).is_file():
         raise InputError(f"{path} holds neither a run nor a comparison: it has no run.json and no {SUMMARY}")
     try:

@@ -7,18 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import networkx as nx
-import numpy as np
 import pandas as pd
 
 from amm_opt.cases.case import Case
 from amm_opt.cases.folder import from_tables
+from amm_opt.cases.importers.people import CONSTANT, participants
 from amm_opt.cases.importers.report import ImportReport
 from amm_opt.errors import InputError, shorten
 
-ELEMENT_COLUMNS = ["bus", "quantity", "p_kw", "q_kvar", "profile"]
-LEAST_POWER_FACTOR = 0.1
+ELEMENT_COLUMNS = ["name", "bus", "quantity", "p_kw", "q_kvar", "profile"]
+ENDS = [f"{end}_shunt_{unit}" for end in ("from", "to") for unit in ("kw", "kvar")]
 V_MIN_PU, V_MAX_PU = 0.9, 1.1
-CONSTANT = "constant"
 SNAPSHOT_MINUTES = 30
 
 
@@ -27,9 +26,11 @@ class Draft:
     """A network as it was read.
 
     Attributes:
-        buses, branches: as in the case folder; ``closed`` says which branches are in service.
-        elements: one row per load or plant: ``bus``, ``quantity`` (inflexible, import or export), ``p_kw``, ``q_kvar``
-            (drawn by loads, injected by exports) and ``profile``, empty for a constant one.
+        buses, branches: as in the case folder; ``closed`` says which branches are in service. Branches may have
+            ``from_shunt_kw``, ``from_shunt_kvar``, ``to_shunt_kw`` and ``to_shunt_kvar``: shunts that a closed branch
+            adds to the bus at that end, signs as for ``shunt_kw`` and ``shunt_kvar`` of buses.
+        elements: one row per load or plant: ``name``, ``bus``, ``quantity`` (inflexible, import or export), ``p_kw``,
+            ``q_kvar`` (drawn by loads, injected by exports) and ``profile``, empty for a constant one.
         profiles: a ``time`` column and per-unit columns; None for a snapshot.
     """
 
@@ -49,13 +50,15 @@ class Draft:
         branches = _opened(self.branches, open_branches, self.name)
         buses, branches, elements = self._supplied(branches)
         _check_radial(branches, self.name)
-        buses = self._with_source_band(buses)
+        buses, branches = _with_shunts(self._with_source_band(buses), branches)
         buses = buses.assign(feeder=_lv_feeders(buses, branches, self.name))
         profiles = self._profiles()
-        participants = _participants(elements, profiles, self.report)
+        if elements.empty:
+            raise InputError("no load or plant has a supply: nobody takes part", subject=self.name)
+        people, owner = participants(elements, profiles, self.report)
         series = pd.DataFrame(
             {
-                "participant": elements["bus"],
+                "participant": owner,
                 "quantity": elements["quantity"],
                 "profile": elements["profile"].replace("", CONSTANT),
                 "scale_kw": elements["p_kw"],
@@ -66,11 +69,11 @@ class Draft:
             name=self.name,
             buses=buses,
             branches=branches,
-            participants=participants,
+            participants=people,
             profiles=profiles[used],
             series=series[series["scale_kw"] != 0],
         )
-        counts = {"buses": len(buses), "branches": len(branches), "participants": len(participants)}
+        counts = {"buses": len(buses), "branches": len(branches), "participants": len(people)}
         counts["intervals"] = len(profiles)
         self.report.read += [f"{count} {what}" for what, count in counts.items()]
         return replace(made, report=self.report)
@@ -97,7 +100,8 @@ class Draft:
         both = branches["from_bus"].isin(inside) & branches["to_bus"].isin(inside)
         lost = ~self.elements["bus"].isin(inside)
         if lost.any():
-            self.report.left_out.append(f"{int(lost.sum())} loads and plants on them")
+            power = self.elements["p_kw"][lost].abs().sum()
+            self.report.left_out.append(f"{int(lost.sum())} loads and plants on them, {power:g} kW")
         buses = self.buses[self.buses["name"].isin(inside)]
         return buses.reset_index(drop=True), branches[both].reset_index(drop=True), self.elements[~lost]
 
@@ -111,6 +115,18 @@ class Draft:
                 f"the snapshot lasts two intervals of {SNAPSHOT_MINUTES} minutes; ao.from_tables puts profiles on it"
             )
         return profiles.assign(**{CONSTANT: 1.0})
+
+
+def _with_shunts(buses: pd.DataFrame, branches: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Shunts at the ends of closed branches as shunts of the buses."""
+    own = [c for c in ENDS if c in branches]
+    closed = branches[branches["closed"]]
+    for column in own:
+        end, _, unit = column.partition("_")
+        added = closed.groupby(f"{end}_bus")[column].sum()
+        before = buses.get(unit, 0.0)
+        buses = buses.assign(**{unit: before + buses["name"].map(added).fillna(0.0)})
+    return buses, branches.drop(columns=own)
 
 
 def _graph(branches: pd.DataFrame) -> nx.MultiGraph[str]:
@@ -160,38 +176,3 @@ def _lv_feeders(buses: pd.DataFrame, branches: pd.DataFrame, case: str) -> list[
         name = next(iter(graph[above][below]))
         feeder[below] = name if vn[below] < 1.0 <= vn[above] else feeder[above]
     return [feeder[bus] for bus in buses["name"]]
-
-
-def _participants(elements: pd.DataFrame, profiles: pd.DataFrame, report: ImportReport) -> pd.DataFrame:
-    """One per bus with a load or a plant; its connection covers what its elements can draw or export at once."""
-    peak = profiles.drop(columns="time").abs().max()
-    most = elements["p_kw"].abs() * elements["profile"].replace("", CONSTANT).map(peak).astype(float)
-    table = pd.DataFrame({"name": sorted(set(elements["bus"]))})
-    table["bus"] = table["name"]
-    loose = 0.0
-    for quantity, column in (
-        ("inflexible", "power_factor"),
-        ("import", "power_factor_import"),
-        ("export", "power_factor_export"),
-    ):
-        own = elements[elements["quantity"] == quantity].groupby("bus")[["p_kw", "q_kvar"]].sum()
-        p, q = (table["name"].map(own[c]).fillna(0.0).to_numpy(dtype=float) for c in ("p_kw", "q_kvar"))
-        size = np.hypot(p, q)
-        factor = np.where(size > 0, np.abs(p) / np.where(size > 0, size, 1.0), 1.0)
-        cut = factor < LEAST_POWER_FACTOR
-        loose += float(np.abs(q[cut]).sum())
-        table[column] = np.where(cut, 1.0, factor) * np.where(q * p < 0, -1.0, 1.0)
-    for column, kinds in (
-        ("connection_import_kw", ("inflexible", "import")),
-        ("connection_export_kw", ("export",)),
-    ):
-        total = most[elements["quantity"].isin(kinds)].groupby(elements["bus"]).sum()
-        table[column] = table["name"].map(total).fillna(0.0)
-    generating = elements[(elements["quantity"] == "inflexible") & (elements["p_kw"] < 0)]
-    extra = most[generating.index].groupby(generating["bus"]).sum()
-    table["connection_export_kw"] += table["name"].map(extra).fillna(0.0)
-    report.assumed.append("connections cover the highest draw and output of the elements behind them")
-    report.assumed.append("one participant per bus; constant power factor, that of the sum of its elements")
-    if loose > 0:
-        report.left_out.append(f"{loose:.1f} kvar of elements without active power")
-    return table

@@ -11,6 +11,7 @@ import pandas as pd
 
 from amm_opt.cases.case import Case
 from amm_opt.cases.importers.draft import ELEMENT_COLUMNS, V_MAX_PU, V_MIN_PU, Draft
+from amm_opt.cases.importers.people import unique_names
 from amm_opt.cases.importers.report import ImportReport
 from amm_opt.errors import InputError, shorten
 
@@ -98,14 +99,14 @@ class _Reader:
         tables = [b for b in branches if len(b)]
         columns = ["name", "from_bus", "to_bus", "r_ohm", "x_ohm", "kind", "rating_kva", "tap", "closed"]
         joined = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
-        joined["name"] = _unique(joined["name"])
+        joined["name"] = unique_names(joined["name"])
         return Draft(self._name, buses, joined, elements, profiles, self._report)
 
     def _buses(self) -> pd.DataFrame:
         bus = self._table("bus")
         if len(bus) == 0:
             raise InputError("the net has no buses in service", subject=self._name)
-        self._bus = pd.Series(_unique(_names(bus, "bus")), index=bus.index)
+        self._bus = pd.Series(unique_names(_names(bus, "bus")), index=bus.index)
         self._vn = bus["vn_kv"].astype(float)
         table = pd.DataFrame({"name": self._bus, "vn_kv": self._vn, "v_source_pu": np.nan})
         for column, ours, default in (("min_vm_pu", "v_min_pu", V_MIN_PU), ("max_vm_pu", "v_max_pu", V_MAX_PU)):
@@ -264,7 +265,14 @@ class _Reader:
         self._problems += [f"{kind} {name!r}: p_mw must not be negative" for name in _names(wrong, kind)]
         q = _column(table, "q_mvar", 0.0) * scaling
         return pd.DataFrame(
-            {"bus": table["bus"].map(self._bus), "quantity": quantity, "p_kw": p, "q_kvar": q, "profile": profile}
+            {
+                "name": _names(table, kind),
+                "bus": table["bus"].map(self._bus),
+                "quantity": quantity,
+                "p_kw": p,
+                "q_kvar": q,
+                "profile": profile,
+            }
         )[ELEMENT_COLUMNS]
 
     def _profiles(self, elements: pd.DataFrame) -> pd.DataFrame | None:
@@ -303,13 +311,3 @@ def _names(table: pd.DataFrame, kind: str) -> list[str]:
         f"{kind} {i}" if n is None or n != n or str(n) == "" else str(n)
         for i, n in zip(table.index, given, strict=True)
     ]
-
-
-def _unique(names: Any) -> list[str]:
-    """Later ones of a name get a number."""
-    seen: dict[str, int] = {}
-    out = []
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        out.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return out

@@ -1,0 +1,298 @@
+"""The matrices of a MATPOWER case as the tables of a network, its loads and its plants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from amm_opt.cases.importers.draft import Draft
+from amm_opt.cases.importers.report import ImportReport
+from amm_opt.errors import InputError, shorten
+
+FloatArray = NDArray[np.float64]
+
+COLUMNS = {
+    "bus": ["BUS_I", "BUS_TYPE", "PD", "QD", "GS", "BS", "BUS_AREA", "VM", "VA", "BASE_KV", "ZONE", "VMAX", "VMIN"],
+    "gen": ["GEN_BUS", "PG", "QG", "QMAX", "QMIN", "VG", "MBASE", "GEN_STATUS", "PMAX", "PMIN"],
+    "branch": ["F_BUS", "T_BUS", "BR_R", "BR_X", "BR_B", "RATE_A", "RATE_B", "RATE_C", "TAP", "SHIFT", "BR_STATUS"],
+}
+"""Columns by their names in MATPOWER's manual."""
+WHAT = {"bus": "bus", "gen": "generator", "branch": "branch"}
+PQ, REFERENCE, ISOLATED = 1, 3, 4
+
+
+def draft(name: str, data: Mapping[str, FloatArray], report: ImportReport) -> Draft:
+    """The network as it was read.
+
+    Raises:
+        InputError: every row that cannot be used.
+    """
+    bus, gen, branch = (_table(data[key], key) for key in COLUMNS)
+    problems = _numbering(bus, gen, branch)
+    if problems:
+        raise InputError(problems, subject=name)
+    gen, branch = gen[gen["GEN_STATUS"] > 0], _without_self(branch, report)
+    bus, gen, branch = _in_service(bus, gen, branch, report)
+    problems = _bad_numbers(bus, gen, branch)
+    reference = bus["BUS_I"][bus["BUS_TYPE"] == REFERENCE].astype(int).tolist()
+    if len(reference) != 1:
+        at = f": {shorten([f'bus {i}' for i in reference])}" if reference else ""
+        problems.append(f"one reference bus (type 3) is needed, this case has {len(reference)}{at}")
+    at_source = gen[gen["GEN_BUS"].isin(reference)]
+    if len(held := sorted(set(at_source["VG"]))) > 1:
+        problems.append(f"generators at the reference bus hold different Vg: {shorten(held)}")
+    if problems:
+        raise InputError(problems, subject=name)
+    buses = _buses(bus, reference[0], at_source, report)
+    elements = _elements(bus, gen, reference[0], report)
+    _say_what_is_left(data, gen, branch, report)
+    base_mva = float(data["baseMVA"].flat[0])
+    return Draft(name, buses, _branches(bus, branch, base_mva, report), elements, None, report)
+
+
+def _table(values: FloatArray, key: str) -> pd.DataFrame:
+    """The named columns; the index counts rows from 1."""
+    names = COLUMNS[key]
+    return pd.DataFrame(values[:, : len(names)], columns=names, index=np.arange(1, len(values) + 1))
+
+
+def _numbering(bus: pd.DataFrame, gen: pd.DataFrame, branch: pd.DataFrame) -> list[str]:
+    """Bus numbers that are not positive whole numbers or stand twice, and ends that are no bus."""
+    number = bus["BUS_I"]
+    whole = np.isfinite(number) & (number > 0) & (number == number.round()) & (number < 2**53)
+    problems = [f"bus in row {k}: number {number[k]:g} is no positive whole number" for k in bus.index[~whole]]
+    problems += [f"bus {n:g} stands twice" for n in number[whole & number.duplicated()].unique()]
+    problems += [] if len(bus) else ["mpc.bus has no rows"]
+    for table, what, columns in ((branch, "branch", ("F_BUS", "T_BUS")), (gen, "generator", ("GEN_BUS",))):
+        problems += [
+            f"{what} {k}: no bus {table.loc[k, column]:g}"
+            for column in columns
+            for k in table.index[~table[column].isin(number)]
+        ]
+    return problems
+
+
+def _without_self(branch: pd.DataFrame, report: ImportReport) -> pd.DataFrame:
+    """Branches out of service from a bus to itself say nothing."""
+    alone = (branch["F_BUS"] == branch["T_BUS"]) & ~(branch["BR_STATUS"] > 0)
+    if alone.any():
+        report.left_out.append(f"{int(alone.sum())} branches out of service from a bus to itself")
+    return branch[~alone]
+
+
+def _in_service(
+    bus: pd.DataFrame, gen: pd.DataFrame, branch: pd.DataFrame, report: ImportReport
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Without isolated buses (type 4) and what is at them, as MATPOWER's ext2int."""
+    off = bus[bus["BUS_TYPE"] == ISOLATED]
+    if off.empty:
+        return bus, gen, branch
+    gone = off["BUS_I"]
+    lost = gen["GEN_BUS"].isin(gone)
+    cut = branch["F_BUS"].isin(gone) | branch["T_BUS"].isin(gone)
+    report.left_out.append(
+        f"{len(off)} isolated buses (type 4) with {off['PD'].sum() * 1e3:g} kW of load, {int(lost.sum())} generators"
+        f" and {int(cut.sum())} branches: {shorten([f'bus {i:g}' for i in gone])}"
+    )
+    return bus[bus["BUS_TYPE"] != ISOLATED], gen[~lost], branch[~cut]
+
+
+def _bad_numbers(bus: pd.DataFrame, gen: pd.DataFrame, branch: pd.DataFrame) -> list[str]:
+    finite = {
+        "bus": (bus, ["BUS_TYPE", "PD", "QD", "GS", "BS", "BASE_KV", "VMAX", "VMIN"]),
+        "gen": (gen, ["VG"]),
+        "branch": (branch, ["BR_R", "BR_X", "BR_B", "TAP", "SHIFT", "BR_STATUS"]),
+    }
+    problems = []
+    for key, (table, columns) in finite.items():
+        label = table["BUS_I"].astype(int) if key == "bus" else table.index.to_series()
+        problems += [
+            f"{WHAT[key]} {label[k]}: {column} = {table.loc[k, column]:g} must be a finite number"
+            for column in columns
+            for k in table.index[~np.isfinite(table[column])]
+        ]
+    number = bus["BUS_I"].astype(int)
+    problems += [f"bus {number[k]}: baseKV = {bus.loc[k, 'BASE_KV']:g} must be positive"
+                 for k in bus.index[~(bus["BASE_KV"] > 0)]]  # fmt: skip
+    problems += [f"bus {number[k]}: type {bus.loc[k, 'BUS_TYPE']:g}; types are 1 to 4"
+                 for k in bus.index[~bus["BUS_TYPE"].isin([1, 2, 3])]]  # fmt: skip
+    problems += [f"branch {k}: rateA = {branch.loc[k, 'RATE_A']:g} must not be negative (0 is no limit)"
+                 for k in branch.index[~(branch["RATE_A"] >= 0)]]  # fmt: skip
+    problems += [f"branch {k}: ratio = {branch.loc[k, 'TAP']:g} must not be negative"
+                 for k in branch.index[branch["TAP"] < 0]]  # fmt: skip
+    return problems
+
+
+def _buses(bus: pd.DataFrame, reference: int, at_source: pd.DataFrame, report: ImportReport) -> pd.DataFrame:
+    source = bus["BUS_I"] == reference
+    if len(at_source):
+        held = float(at_source["VG"].iloc[0])
+        report.read.append(f"the source, bus {reference}, held at {held:g} pu")
+    else:
+        held = float(bus["VM"][source].iloc[0])
+        report.assumed.append(
+            f"bus {reference} is the source, held at its Vm of {held:g} pu: no generator is in service"
+        )
+    for column, unit, what in (("GS", "MW drawn", "conductance"), ("BS", "Mvar injected", "susceptance")):
+        if bus[column].any():
+            report.read.append(f"shunts at buses, {what}: {bus[column].sum():g} {unit} at 1 pu")
+    return pd.DataFrame(
+        {
+            "name": _bus_names(bus["BUS_I"]),
+            "vn_kv": bus["BASE_KV"],
+            "v_min_pu": bus["VMIN"],
+            "v_max_pu": bus["VMAX"],
+            "v_source_pu": np.where(source, held, np.nan),
+            "shunt_kw": 1e3 * bus["GS"],
+            "shunt_kvar": 1e3 * bus["BS"],
+        }
+    )
+
+
+def _bus_names(numbers: pd.Series[float]) -> list[str]:
+    return [f"bus {int(i)}" for i in numbers]
+
+
+def _branches(bus: pd.DataFrame, branch: pd.DataFrame, base_mva: float, report: ImportReport) -> pd.DataFrame:
+    """Impedance in ohm at the to bus; the ratio is on the side of the from bus, as ours.
+
+    Charging behind a ratio t counts at the from bus by 1/t^2 (MATPOWER manual, section 3.2).
+    """
+    kv = dict(zip(bus["BUS_I"], bus["BASE_KV"], strict=True))
+    high, low = (branch[end].map(kv).astype(float) for end in ("F_BUS", "T_BUS"))
+    ratio = branch["TAP"].where(branch["TAP"] != 0, 1.0)
+    changes = (branch["TAP"] != 0) | (high != low)
+    r, x = (branch[c] * low**2 / base_mva for c in ("BR_R", "BR_X"))
+    charging = 1e3 * base_mva * branch["BR_B"]
+    plain = ratio == 1.0
+    closed = branch["BR_STATUS"] > 0
+    limited = (branch["RATE_A"] > 0) & np.isfinite(branch["RATE_A"])
+    if unrated := int((~limited).sum()):
+        report.assumed.append(f"{unrated} branches without rateA have no limit")
+    if charging[closed].any():
+        report.read.append(f"line charging: {charging[closed].sum():g} kvar at 1 pu")
+    return pd.DataFrame(
+        {
+            "name": [f"branch {k}" for k in branch.index],
+            "from_bus": _bus_names(branch["F_BUS"]),
+            "to_bus": _bus_names(branch["T_BUS"]),
+            "r_ohm": r,
+            "x_ohm": x,
+            "kind": np.where(changes, "transformer", np.where((r != 0) | (x != 0), "line", "switch")),
+            "rating_kva": np.where(limited, 1e3 * branch["RATE_A"], np.inf),
+            "tap": ratio,
+            "closed": closed,
+            "charging_kvar": charging.where(plain, 0.0),
+            "from_shunt_kvar": (0.5 * charging / ratio**2).where(~plain, 0.0),
+            "to_shunt_kvar": (0.5 * charging).where(~plain, 0.0),
+        }
+    )
+
+
+def _elements(bus: pd.DataFrame, gen: pd.DataFrame, reference: int, report: ImportReport) -> pd.DataFrame:
+    loads = bus[(bus["PD"] != 0) | (bus["QD"] != 0)]
+    demand = gen["PMIN"] < 0
+    source = (gen["GEN_BUS"] == reference) & ~demand
+    plants = gen[~source]
+    problems = [
+        f"generator {k}: {column} = {plants.loc[k, column]:g} must be a finite number"
+        for column in ("PMAX", "PMIN", "PG", "QG")
+        for k in plants.index[~np.isfinite(plants[column])]
+    ]
+    problems += [
+        f"generator {k}: Pmin = {plants.loc[k, 'PMIN']:g} is above Pmax = {plants.loc[k, 'PMAX']:g}"
+        for k in plants.index[plants["PMIN"] > plants["PMAX"]]
+    ]
+    slope, said = _reactive_slope(plants)
+    if problems := problems + said:
+        raise InputError(problems)
+    held = dict(zip(bus["BUS_I"], bus["BUS_TYPE"] != PQ, strict=True))
+    rows = [(f"load at bus {b.BUS_I:g}", b.BUS_I, "inflexible", b.PD, b.QD) for b in loads.itertuples()]
+    for k, g in plants.iterrows():
+        name, at = f"generator {k}", g["GEN_BUS"]
+        must = max(g["PMIN"], 0.0) + min(g["PMAX"], 0.0)
+        if g["PMIN"] < 0:
+            must_kvar = must * slope[k]
+            rows.append(
+                (name, at, "import", min(g["PMAX"], 0.0) - g["PMIN"], (min(g["PMAX"], 0.0) - g["PMIN"]) * slope[k])
+            )
+        else:
+            must_kvar = 0.0
+        if must:
+            rows.append((name, at, "inflexible", -must, -must_kvar))
+        if g["PMAX"] > 0:
+            rows.append((name, at, "export", g["PMAX"] - max(g["PMIN"], 0.0), 0.0))
+        if g["QG"] and g["PMIN"] >= 0 and not held[at]:
+            rows.append((name, at, "export", 0.0, g["QG"]))
+    _say_what_they_are(loads, gen, plants, int(source.sum()), held, report)
+    if not rows:
+        raise InputError("no loads and no generators: nobody takes part")
+    table = pd.DataFrame(rows, columns=["name", "at", "quantity", "p_kw", "q_kvar"])
+    table[["p_kw", "q_kvar"]] *= 1e3
+    return table.assign(bus=_bus_names(table["at"]), profile="").drop(columns="at")
+
+
+def _reactive_slope(plants: pd.DataFrame) -> tuple[pd.Series[float], list[str]]:
+    """Mvar drawn per MW drawn of dispatchable loads: one of Qmin and Qmax is 0, the other goes with Pmin."""
+    slope, problems = pd.Series(0.0, index=plants.index), []
+    for k, g in plants[plants["PMIN"] < 0].iterrows():
+        low, high = g["QMIN"], g["QMAX"]
+        if g["PMAX"] > 0:
+            continue
+        if (low and high) or not np.isfinite(low + high):
+            problems.append(
+                f"generator {k}: Qmin = {low:g} and Qmax = {high:g} of a dispatchable load; one of them must be 0, the"
+                " other is the reactive power at Pmin"
+            )
+        else:
+            slope[k] = (low + high) / g["PMIN"]
+    return slope, problems
+
+
+def _say_what_they_are(
+    loads: pd.DataFrame,
+    gen: pd.DataFrame,
+    plants: pd.DataFrame,
+    at_source: int,
+    held: Mapping[float, bool],
+    report: ImportReport,
+) -> None:
+    demand = plants["PMIN"] < 0
+    report.read += [f"{len(loads)} loads", f"{len(gen)} generators in service"]
+
+    def told(which: pd.Series[bool], text: str) -> None:
+        if which.any():
+            names = shorten([f"generator {k}" for k in plants.index[which]])
+            report.assumed.append(f"{int(which.sum())} {text}: {names}")
+
+    if at_source:
+        report.left_out.append(f"limits of the {at_source} generators at the reference bus: it is the source")
+    told(demand, "generators with negative Pmin are dispatchable loads and ask for import of -Pmin")
+    told(demand & (plants["PMAX"] > 0), "of them export up to Pmax as well, at unity power factor both ways")
+    told(~demand & (plants["PMAX"] > 0), "generators export up to Pmax at unity power factor; they hold no voltage")
+    told(plants["PMIN"] > 0, "generators must run at Pmin")
+    told(plants["PG"] > plants["PMAX"], "generators with a Pg above Pmax give no more than Pmax")
+    fixed = (plants["QG"] != 0) & ~demand & ~plants["GEN_BUS"].map(held).astype(bool)
+    told(fixed, "generators at buses of type 1 inject their Qg at all times")
+
+
+def _say_what_is_left(
+    data: Mapping[str, FloatArray], gen: pd.DataFrame, branch: pd.DataFrame, report: ImportReport
+) -> None:
+    """What the matrices say and nobody reads."""
+    if branch["SHIFT"].any():
+        report.left_out.append("phase shifts of transformers: in a radial network they turn angles alone")
+    if (other := (branch[["RATE_B", "RATE_C"]] > 0).any(axis=1)).any():
+        report.left_out.append(f"rateB and rateC of {int(other.sum())} branches: rateA is the limit")
+    rows = data["branch"][branch.index.to_numpy() - 1]
+    if rows.shape[1] >= 13:
+        low, high = rows[:, 11], rows[:, 12]
+        bounded = ((low != 0) & (low > -360)) | ((high != 0) & (high < 360))
+        if bounded.any():
+            report.left_out.append(f"limits on voltage angles of {int(bounded.sum())} branches")
+    curves = data["gen"][gen.index.to_numpy() - 1, 10:16]
+    if curves.any():
+        report.left_out.append(f"capability curves of {int(curves.any(axis=1).sum())} generators")

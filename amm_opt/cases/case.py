@@ -228,7 +228,9 @@ class Case:
         limits = (f.vn_kv, f.v_min_pu, f.v_max_pu, f.rating_kva, f.tap, f.parent, f.lv_feeder, f.v_source_pu)
         impedance = np.concatenate([m.ravel() for m in f.z_ohm])
         unused = [] if self.inflexible_kvar.any() else ["inflexible_kvar"]
-        tables = (self.participants.drop(columns=["name", "bus", "phases", *unused]), p.series, p.sessions)
+        sharp = [] if p.sessions[["late", "early"]].any(axis=None) else ["late", "early"]
+        sessions = p.sessions.drop(columns=sharp)
+        tables = (self.participants.drop(columns=["name", "bus", "phases", *unused]), p.series, sessions)
         scales = [getattr(self.scenario, name) for name in _SCALES]
         profiles = np.asarray(p.values)
         shunts = [f.shunt_kva.real, f.shunt_kva.imag, f.charging_kvar] if f.injected_kva.any() else []
@@ -277,8 +279,11 @@ class Case:
         feeder = self.feeder if change == 1.0 else self.feeder.with_limits(capacity_scale=change)
         return replace(self, scenario=scenario, feeder=feeder)
 
-    def window(self, start: int, stop: int) -> Window:
+    def window(self, start: int, stop: int, *, waits: bool = False) -> Window:
         """Requests of intervals ``start`` to ``stop - 1``.
+
+        Args:
+            waits: whether sessions can wait, so that they may ask for more than a connection has room for.
 
         Raises:
             InputError: where net load or generation with everything requested exceeds a connection limit.
@@ -295,8 +300,13 @@ class Case:
             self.dt_h,
             self.times[start:stop],
         )
-        self._check_connections(window)
+        self._check_connections(self.without_sessions.window(start, stop) if waits else window)
         return window
+
+    @cached_property
+    def without_sessions(self) -> Case:
+        """The same case without its charging sessions."""
+        return replace(self, profiles=replace(self.profiles, sessions=self.profiles.sessions.iloc[:0]))
 
     def _check_connections(self, w: Window) -> None:
         problems = []

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from amm_opt.cases.case import Case, Scenario
@@ -172,7 +173,7 @@ def from_tables(
     who = list(people["name"]) if "name" in people else []
     terms, said = checked_series(series, who, columns, values)
     problems += said
-    charging = pd.DataFrame(columns=["participant", "first", "last", "power_kw", "energy_kwh"])
+    charging = pd.DataFrame(columns=["participant", "first", "last", "late", "early", "power_kw", "energy_kwh"])
     if sessions is not None and len(times) > 1:
         charging, said = checked_sessions(sessions, who, times)
         problems += said
@@ -239,14 +240,19 @@ def case_tables(case: Case) -> dict[str, pd.DataFrame]:
         "series": series,
     }
     if len(p.sessions):
-        step = p.times[1] - p.times[0]
+        step, s = p.times[1] - p.times[0], p.sessions
         tables["sessions"] = pd.DataFrame(
             {
-                "participant": names.to_numpy()[p.sessions["participant"]],
-                "arrival": p.times[0] + p.sessions["first"].to_numpy() * step,
-                "departure": p.times[0] + (p.sessions["last"].to_numpy() + 1) * step,
-                "power_kw": p.sessions["power_kw"].to_numpy(),
-                "energy_kwh": p.sessions["energy_kwh"].to_numpy(),
+                "participant": names.to_numpy()[s["participant"]],
+                "arrival": p.times[0] + s["first"].to_numpy() * step + _rounded(s["late"], step),
+                "departure": p.times[0] + (s["last"].to_numpy() + 1) * step - _rounded(s["early"], step),
+                "power_kw": s["power_kw"].to_numpy(),
+                "energy_kwh": s["energy_kwh"].to_numpy(),
             }
         )
     return tables
+
+
+def _rounded(shares: pd.Series[float], step: pd.Timedelta) -> pd.TimedeltaIndex:
+    """Parts of an interval as times, to the nanosecond."""
+    return pd.to_timedelta(np.round(shares.to_numpy(float) * (step / pd.Timedelta("1ns"))).astype(np.int64), unit="ns")

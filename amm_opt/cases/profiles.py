@@ -24,17 +24,22 @@ def requested(power_kw: FloatArray) -> NDArray[np.bool_]:
 
 
 def draws(
-    first: IntArray, power_kw: FloatArray, energy_kwh: FloatArray, dt_h: float
+    first: IntArray, late: FloatArray, power_kw: FloatArray, energy_kwh: FloatArray, dt_h: float
 ) -> tuple[IntArray, IntArray, FloatArray]:
     """Full power from interval ``first`` on until the energy is drawn: session, interval and mean kW of every draw.
 
-    What a last draw too small to be a request would bring is left out.
+    The first interval lacks a share ``late`` of its length. What a last draw too small to be a request would bring is
+    left out.
     """
-    count = np.ceil(np.maximum(energy_kwh / dt_h - REQUEST_TOLERANCE_KW, 0.0) / power_kw).astype(np.intp)
+    missed = late * power_kw
+    wanted = energy_kwh / dt_h
+    some = wanted > REQUEST_TOLERANCE_KW
+    count = np.where(some, np.ceil((wanted + missed - REQUEST_TOLERANCE_KW) / power_kw), 0.0).astype(np.intp)
     which = np.repeat(np.arange(len(first)), count)
     offset = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
-    left = energy_kwh[which] / dt_h - offset * power_kw[which]
-    return which, first[which] + offset, np.minimum(left, power_kw[which])
+    most = power_kw[which] - np.where(offset == 0, missed[which], 0.0)
+    before = np.where(offset > 0, offset * power_kw[which] - missed[which], 0.0)
+    return which, first[which] + offset, np.minimum(wanted[which] - before, most)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +53,8 @@ class Profiles:
         series: one row per term: integer ``participant``, ``quantity`` (position in QUANTITIES), ``profile`` and
             ``shift_steps``, and ``scale_kw``. A term is ``scale_kw * values[(k - shift_steps) mod T, profile]``.
         sessions: one row per charging session: integer ``participant``, ``first`` and ``last`` interval (inclusive),
-            ``power_kw`` and ``energy_kwh``. It asks for its power from its first interval until its energy is drawn.
+            the shares of these two before its arrival and after its departure, ``late`` and ``early``, ``power_kw`` and
+            ``energy_kwh``. It asks for its power from its arrival until its energy is drawn.
     """
 
     times: pd.DatetimeIndex
@@ -76,8 +82,8 @@ class Profiles:
         """(T, participants) mean power that sessions ask for in each interval."""
         s = self.sessions
         first, who = (s[name].to_numpy(np.intp) for name in ("first", "participant"))
-        power, energy = (s[name].to_numpy(float) for name in ("power_kw", "energy_kwh"))
-        which, k, kw = draws(first, power, energy, self.dt_h)
+        late, power, energy = (s[name].to_numpy(float) for name in ("late", "power_kw", "energy_kwh"))
+        which, k, kw = draws(first, late, power, energy, self.dt_h)
         n = int(who.max()) + 1 if len(s) else 0
         inside = k < len(self.times)
         return sp.csr_array((kw[inside], (k[inside], who[which[inside]])), shape=(len(self.times), n))

@@ -193,7 +193,7 @@ def _negative_requests(
 def checked_sessions(
     table: pd.DataFrame, participants: Sequence[str], times: pd.DatetimeIndex
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Charging sessions with integer participant and first/last interval."""
+    """Charging sessions with integer participant and first/last interval, and how much of those they miss."""
     problems = check_columns(table, SESSION_COLUMNS, (), "sessions")
     if problems:
         return table, problems
@@ -235,11 +235,14 @@ def checked_sessions(
             problems.append(f"sessions: row {i + 1}: " + message.format(**table.iloc[i].to_dict(), most=most.iloc[i]))
     if problems or times.hasnans or step <= pd.Timedelta(0):
         return table, problems
+    first, last = (arrival - times[0]) // step, -((times[0] - departure) // step) - 1
     return pd.DataFrame(
         {
             "participant": who.astype(np.intp),
-            "first": ((arrival - times[0]) // step).astype(np.intp),
-            "last": (-((times[0] - departure) // step) - 1).astype(np.intp),
+            "first": first.astype(np.intp),
+            "last": last.astype(np.intp),
+            "late": ((arrival - times[0]) % step / step).astype(float),
+            "early": ((times[0] - departure) % step / step).astype(float),
             "power_kw": power,
             "energy_kwh": energy,
         }

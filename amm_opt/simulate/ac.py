@@ -115,7 +115,7 @@ def verify(
     totals = _Totals()
     for start in range(0, len(run.times), length):
         stop = min(start + length, len(run.times))
-        window = case.window(run.first + start, run.first + stop)
+        window = case.window(run.first + start, run.first + stop, waits=run.waits)
         a = run.allocation.part(slice(start, stop))
         p, q = step.node_injections(window.inflexible_kw, a.drawn_kw, a.injected_kw)
         ac = network.flow(p, q)

@@ -20,7 +20,7 @@ from amm_opt.market import Mechanism, State
 from amm_opt.simulate.ac import verify
 from amm_opt.simulate.forecast import Forecast
 from amm_opt.simulate.job import Job, Part
-from amm_opt.simulate.run import Run
+from amm_opt.simulate.run import WAITING, Run
 from amm_opt.simulate.settings import JOINT, SECURE, TWO, settled
 from amm_opt.simulate.store import Block, RunStore
 from amm_opt.simulate.waiting import Backlog
@@ -110,7 +110,7 @@ def simulate(
             stacklevel=2,
         )
     summary = total.metrics.summary(case, seconds, len(total.failed), len(total.fallback))
-    if ac == SECURE or roll.forecast is not None or job.step.conic or tiers == TWO:
+    if ac == SECURE or roll.forecast is not None or job.step.conic or tiers == TWO or total.repaired:
         summary["repaired_steps"] = len(set(total.repaired))
     if job.step.conic:
         summary["unsolved_steps"] = total.metrics.violations.unsolved
@@ -118,7 +118,7 @@ def simulate(
         summary["worst_gap"] = 0.0 if total.gap is None else float(total.gap.max())
         _warn_inexact(case, mechanism, total)
     if sessions is not None and total.backlog is not None:
-        summary["waiting_mwh"] = float(sessions.waiting_kwh(total.backlog, stop).sum()) / 1000.0
+        summary[WAITING] = float(sessions.waiting_kwh(total.backlog, stop).sum()) / 1000.0
     run = Run(
         case=case,
         mechanism=mechanism,

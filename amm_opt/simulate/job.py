@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -155,12 +156,13 @@ class Job:
     def run_span(self, part: Part, start: int, stop: int, length: int, done: Callable[[Block], None]) -> None:
         """Intervals ``start .. stop - 1``, added to ``part``."""
         for first in range(start, stop, length):
-            window = self.step.case.window(first, min(first + length, stop))
+            window = self.step.case.window(first, min(first + length, stop), waits=self.sessions is not None)
             allocation = self._run_block(part, window) if part.backlog is None else self._run_waiting(part, window)
             part.metrics.add(self.step, window, allocation)
             done(Block.of(self.step.case, window, allocation))
 
-    def _run_block(self, part: Part, window: Window) -> Allocation:
+    def _run_block(self, part: Part, window: Window, firm: Window | None = None) -> Allocation:
+        """A block; ``firm`` are the same intervals without sessions, where energy can wait."""
         hosted = np.ones(window.n_steps, dtype=bool)
         if self.clears:
             window = replace(window, usage=self.step.usage(window))
@@ -176,6 +178,8 @@ class Job:
                 allocation = self.mechanism.settle(self.step, None, interval)
             else:
                 allocation = self.run_interval(part, interval, alone.get(k))
+            if firm is not None:
+                interval, allocation = self.carry_over(part, interval, firm.interval(k), allocation)
             part.state = self.mechanism.advance(part.state, allocation, interval)
             allocations.append(allocation)
         return Allocation.stacked(allocations)
@@ -187,17 +191,49 @@ class Job:
         allocations = []
         for k in range(window.n_steps):
             assert part.backlog is not None
-            asked = self.sessions.asked(part.backlog, firm.part(slice(k, k + 1)))
-            allocation = self._run_block(part, asked).part(0)
-            self.carry_over(part, firm.interval(k), allocation)
-            allocations.append(allocation)
+            alone = firm.part(slice(k, k + 1))
+            allocations.append(self._run_block(part, self.sessions.asked(part.backlog, alone), alone).part(0))
         return Allocation.stacked(allocations)
 
-    def carry_over(self, part: Part, firm: Window, allocation: Allocation) -> None:
-        """The backlog after an interval; ``firm`` is the interval without sessions."""
-        if self.sessions is not None and part.backlog is not None:
-            part.backlog, departed = self.sessions.after(part.backlog, firm, allocation.import_kw)
-            part.departed += [departed] if len(departed.session) else []
+    def carry_over(self, part: Part, asked: Window, firm: Window, allocation: Allocation) -> tuple[Window, Allocation]:
+        """Move the backlog over an interval in which sessions got this, while they were there.
+
+        Where some were there for a part of the interval, others may have counted on their use for relief. Everybody's
+        flexible power is scaled back then as far as the mean over the interval needs it.
+
+        Returns:
+            what was asked for and what was served in the mean over the interval; ``firm`` is it without sessions.
+        """
+        if self.sessions is None or part.backlog is None:
+            return asked, allocation
+        backlog, mean_kw = part.backlog, partial(self.sessions.mean_kw, part.backlog, firm)
+        mean = mean_kw(allocation.import_kw)
+        if mean is not allocation.import_kw:
+            if self._claims_limits and not self._hosts(asked, replace(allocation, import_kw=mean)):
+                part.repaired.append(asked.start)
+                allocation = scaled_back(
+                    allocation, lambda x, y: self._hosts(asked, replace(allocation, import_kw=mean_kw(x), export_kw=y))
+                )
+                mean = mean_kw(allocation.import_kw)
+            asked = replace(asked, import_request_kw=mean_kw(asked.import_request_kw), usage=None)
+        part.backlog, departed = self.sessions.after(backlog, firm, allocation.import_kw)
+        part.departed += [departed] if len(departed.session) else []
+        return asked, replace(allocation, import_kw=mean)
+
+    @property
+    def _claims_limits(self) -> bool:
+        claimed = self.step.case.feeder.balanced or not self.mechanism.hosted_at_limits_only
+        return self.mechanism.enforces_limits and claimed
+
+    def _hosts(self, interval: Window, a: Allocation) -> bool:
+        """Whether an allocation keeps the limits of its interval as an audit sees them."""
+        return self._keeps(a.drawn_kw, a.injected_kw, interval, self.step.limits(interval))
+
+    def _keeps(self, import_kw: FloatArray, export_kw: FloatArray, interval: Window, limits: Limits) -> bool:
+        lower, upper = limits
+        slack = 2.0 * self.step.network.quantities.tolerance
+        u = self.step.quantities(interval, import_kw, export_kw)
+        return bool(np.all((u <= upper + slack) & (u >= lower - slack)))
 
     def look_ahead(self, window: Window, scarce: NDArray[np.intp]) -> None:
         """Work out what can be for a whole block: the intervals of these numbers will be cleared one by one."""
@@ -280,19 +316,9 @@ class Job:
 
         What an inexact relaxation promised too much is scaled back to what exact branch flow hosts.
         """
-        claimed = self.step.case.feeder.balanced or not self.mechanism.hosted_at_limits_only
-        if not (self.mechanism.enforces_limits and claimed):
-            return a
-        lower, upper = limits
-        slack = 2.0 * self.step.network.quantities.tolerance
-
-        def hosted(import_kw: FloatArray, export_kw: FloatArray) -> bool:
-            u = self.step.quantities(interval, import_kw, export_kw)
-            return bool(np.all((u <= upper + slack) & (u >= lower - slack)))
-
-        if hosted(a.drawn_kw, a.injected_kw):
+        if not self._claims_limits or self._keeps(a.drawn_kw, a.injected_kw, interval, limits):
             return a
         if not self.step.conic:
             raise SolveError(f"interval {interval.times[0]}: an allocation breaks a network limit")
         part.repaired.append(interval.start)
-        return scaled_back(a, hosted)
+        return scaled_back(a, lambda x, y: self._keeps(x, y, interval, limits))

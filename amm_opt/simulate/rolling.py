@@ -144,7 +144,8 @@ class RollingJob(Job):
     def _run_windows(self, part: Part, first: int, stop: int, length: int, done: Callable[[Block], None]) -> None:
         """The windows that start in ``first .. stop - 1``."""
         case, roll = self.step.case, self._roll
-        actual = firm = case.window(first, min(stop + roll.horizon - roll.commit, roll.stop))
+        last = min(stop + roll.horizon - roll.commit, roll.stop)
+        actual = firm = case.window(first, last, waits=self.sessions is not None)
         if self.sessions is not None:
             firm = self.sessions.firm(actual)
         elif roll.forecast is None:
@@ -182,11 +183,12 @@ class RollingJob(Job):
                 believed(self._roll.forecast, self.step.case, actual.start, actual.start + actual.n_steps), length
             )
         for k, plan in enumerate(self._plan(part, window, count)):
-            happened = self._carried_out(part, plan, asked.interval(k))
-            alone = firm.interval(k)
-            self.carry_over(part, alone, happened)
-            yield plan, happened
-            if self.sessions is not None and _waits(asked.interval(k), alone, happened):
+            interval, alone = asked.interval(k), firm.interval(k)
+            happened = self._carried_out(part, plan, interval)
+            lived, mean = self.carry_over(part, interval, alone, happened)
+            part.state = self.mechanism.advance(part.state, mean, lived)
+            yield plan, mean
+            if self.sessions is not None and _waits(interval, alone, happened):
                 for later in range(k + 1, count):
                     part.failed.pop(window.start + later, None)
                 return
@@ -250,5 +252,4 @@ class RollingJob(Job):
                 part.failed[interval.start] = str(error)
                 nothing = np.zeros(self.step.n)
                 happened = Allocation(nothing, nothing)
-        part.state = self.mechanism.advance(part.state, happened, interval)
         return happened

@@ -28,6 +28,8 @@ FloatArray = NDArray[np.float64]
 BLOCK = 4_000_000
 """Participants times intervals that are looked at together."""
 DOCUMENT = "run.json"
+WAITING = "waiting_mwh"
+"""The summary column of a run whose sessions could wait."""
 STORED_CASE = "case"
 _TABLES = {
     "import_kw": "served_import_kw",
@@ -92,7 +94,12 @@ class Run:
 
         Energy that waits is in it once, where it is asked for first.
         """
-        return self.case.window(self.first, self.first + len(self.times))
+        return self.case.window(self.first, self.first + len(self.times), waits=self.waits)
+
+    @property
+    def waits(self) -> bool:
+        """Whether energy that was not served could wait."""
+        return WAITING in self.summary
 
     @property
     def planned(self) -> Allocation | None:
@@ -210,7 +217,7 @@ def load_run(folder: str | Path) -> Run:
         document = opened(path / DOCUMENT)
         case = _stored_case(path, document["case"])
         first, steps, audit = document["first"], document["steps"], document["audit"]
-        store = _read_store(path, case, first, steps)
+        store = _read_store(path, case, first, steps, waits=WAITING in document["summary"])
         return Run(
             case=case,
             mechanism=Recorded(document["mechanism"], document.get("throughput_bound", False)),
@@ -246,7 +253,7 @@ def _stored_case(folder: Path, stored: dict[str, Any]) -> Case:
     return case
 
 
-def _read_store(folder: Path, case: Case, first: int, steps: int) -> RunStore:
+def _read_store(folder: Path, case: Case, first: int, steps: int, *, waits: bool) -> RunStore:
     store = RunStore(case, first, first + steps)
     with ExitStack() as stack:
         files: dict[str, Any] = {}
@@ -262,7 +269,7 @@ def _read_store(folder: Path, case: Case, first: int, steps: int) -> RunStore:
             given = {n: np.column_stack(f.read_row_group(group).columns[1:]) for n, f in files.items()}
             block = Allocation(**{n: a for n, a in given.items() if n in FIELDS})
             planned = Allocation(*(given[n] for n in PLANNED)) if PLANNED[0] in given else None
-            window = case.window(at, at + len(block.import_kw))
+            window = case.window(at, at + len(block.import_kw), waits=waits)
             store.write(Block.of(case, window, block, planned))
             at += window.n_steps
     return store

@@ -76,6 +76,14 @@ class SolveError(AmmOptError):
     """No solver found an allocation that passes the audit."""
 
 
+class OutputError(AmmOptError):
+    """What was computed cannot be written or printed."""
+
+
+class UnsavedWarning(UserWarning):
+    """Results could not be written where they were to go."""
+
+
 class InexactWarning(UserWarning):
     """A relaxed network model was not exact: its solution has losses that no network has."""
 
@@ -111,3 +119,11 @@ def as_path(value: object, what: str) -> Path:
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{value!r} is not the path of a {what}: {error}") from error
     return path
+
+
+def reason(error: Exception) -> str:
+    """Why something failed: the words of the system with its file, or the kind of the error and its message."""
+    if not isinstance(error, OSError):
+        return f"{type(error).__name__}: {error}"
+    why = error.strerror or str(error) or type(error).__name__
+    return f"{error.filename}: {why}" if error.filename is not None else why

@@ -19,9 +19,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ContextDecorator, contextmanager, redirect_stdout, suppress
+from errno import EBADF
 from functools import cache
 from threading import RLock, active_count
 from typing import Any, TextIO
+
+from amm_opt.errors import OutputError, reason
 
 STDOUT, STDERR = 1, 2
 
@@ -161,7 +164,24 @@ def reserved() -> Iterator[None]:
 
 
 def emit(text: str) -> None:
-    """Print a line on standard output, also where it is reserved."""
+    """Print a line on standard output, also where it is reserved; what its encoding lacks stands as an escape code.
+
+    Raises:
+        OutputError: where standard output is closed or takes nothing any more.
+    """
     stream = _document[-1] if _document else sys.stdout
-    if stream is not None:
-        print(text, file=stream, flush=True)
+    try:
+        if stream is None or stream.closed:
+            raise OSError(EBADF, "it is closed")
+        code = stream.encoding or "utf-8"
+        print(text.encode(code, "backslashreplace").decode(code), file=stream, flush=True)
+    except OSError as error:
+        discard_output()
+        raise OutputError(f"not everything could be printed on standard output: {reason(error)}") from error
+
+
+def discard_output() -> None:
+    """Nothing more goes to standard output, and nothing is tried again when Python ends."""
+    if (stdout := _own()) is not None:
+        with suppress(OSError, ValueError):
+            os.dup2(_nothing(), stdout.fileno())

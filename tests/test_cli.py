@@ -157,7 +157,7 @@ def test_out_holds_summary_and_intervals(tmp_path: Path) -> None:
     summary = pd.read_csv(out / "summary.csv", index_col="mechanism")
     assert list(summary.columns[: len(SUMMARY)]) == SUMMARY
     for row in printed["rows"]:
-        for column in ("unserved_mwh", "curtailed_mwh", "jain_feeder", "steps"):
+        for column in ("unserved_mwh", "curtailed_mwh", "jain_participant", "steps"):
             assert summary.loc[row["mechanism"], column] == pytest.approx(row[column], rel=1e-5)
     case, run = ao.load_case(CASE), ao.simulate(ao.load_case(CASE), "amm:rho=0.5")
     folder = out / "amm_rho=0.5"

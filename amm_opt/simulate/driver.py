@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Callable, Generator
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from amm_opt.simulate.run import WAITING, Run
 from amm_opt.simulate.settings import JOINT, SECURE, TWO, settled
 from amm_opt.simulate.store import Block, RunStore
 from amm_opt.simulate.waiting import Backlog
+from amm_opt.simulate.workers import spread
 from amm_opt.solve.solvers import Choice
 
 BLOCK_STEPS = 96
@@ -99,9 +100,10 @@ def simulate(
     collect = _Collector(store, stop - first, progress)
     apart = min(workers, len(spans)) > 1 and job.clears
     parts = _in_processes(asked.job, spans, workers, collect) if apart else _here(job, spans, collect)
-    total = next(parts)
-    for part in parts:
-        total.merge(part)
+    with closing(parts):
+        total = next(parts)
+        for part in parts:
+            total.merge(part)
     seconds = time.perf_counter() - began
     if total.failed:
         step, reason = next(iter(total.failed.items()))
@@ -173,7 +175,7 @@ def _block_length(job: Job) -> int:
     return max(1, min(BLOCK_STEPS, BLOCK_NUMBERS // len(job.step.network.quantities.lower)))
 
 
-def _here(job: Job, spans: list[tuple[int, int]], done: _Collector) -> Iterator[Part]:
+def _here(job: Job, spans: list[tuple[int, int]], done: _Collector) -> Generator[Part, None, None]:
     state: State = job.mechanism.initial_state(job.step.case)
     backlog = None if job.sessions is None else job.sessions.at_start(spans[0][0])
     with threadpool_limits(limits=1, user_api="blas"):
@@ -183,28 +185,24 @@ def _here(job: Job, spans: list[tuple[int, int]], done: _Collector) -> Iterator[
             yield part
 
 
-_worker_job: list[Job] = []
+class _Worker:
+    """What a worker process holds: its job."""
 
+    def __init__(self, make: Callable[[], Job]) -> None:
+        threadpool_limits(limits=1, user_api="blas")
+        self._job = make()
 
-def _start_worker(make: Callable[[], Job]) -> None:
-    threadpool_limits(limits=1, user_api="blas")
-    _worker_job[:] = [make()]
-
-
-def _work(span: tuple[int, int]) -> tuple[Part, list[Block]]:
-    job = _worker_job[0]
-    blocks: list[Block] = []
-    part = job.run_chunk(job.mechanism.initial_state(job.step.case), *span, _block_length(job), blocks.append)
-    return part, blocks
+    def __call__(self, span: tuple[int, int]) -> tuple[Part, list[Block]]:
+        job = self._job
+        blocks: list[Block] = []
+        part = job.run_chunk(job.mechanism.initial_state(job.step.case), *span, _block_length(job), blocks.append)
+        return part, blocks
 
 
 def _in_processes(
     make: Callable[[], Job], spans: list[tuple[int, int]], workers: int, done: _Collector
-) -> Iterator[Part]:
-    with ProcessPoolExecutor(
-        min(workers, len(spans)), get_context("spawn"), initializer=_start_worker, initargs=(make,)
-    ) as pool:
-        for part, blocks in pool.map(_work, spans):
-            for block in blocks:
-                done(block)
-            yield part
+) -> Generator[Part, None, None]:
+    for part, blocks in spread(partial(_Worker, make), spans, workers):
+        for block in blocks:
+            done(block)
+        yield part

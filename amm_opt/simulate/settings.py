@@ -20,6 +20,7 @@ from amm_opt.simulate.job import AnyProgram, Job, programs_of
 from amm_opt.simulate.rolling import Roll, RollingJob
 from amm_opt.simulate.tiers import TierJob, why_not_two_tiers
 from amm_opt.simulate.waiting import Sessions
+from amm_opt.simulate.workers import unreachable
 from amm_opt.solve.program import HorizonProgram, Step
 from amm_opt.solve.solvers import Choice, solver_order
 
@@ -149,7 +150,7 @@ def alone(mechanism: Mechanism[Any], solver: Choice, forecast: Forecast | str | 
         pickle.dumps((mechanism, solver, forecast))
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         return f"{mechanism} cannot be sent to other processes ({error})"
-    return ""
+    return unreachable(type(mechanism))
 
 
 def _check_workers(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import weakref
 from dataclasses import dataclass
+from errno import EDQUOT, EFBIG, ENOSPC
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -13,6 +15,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from amm_opt.cases import Case, Window
+from amm_opt.errors import OutputError
 from amm_opt.market import Allocation
 from amm_opt.simulate.metrics import by_feeder
 
@@ -107,6 +110,7 @@ class RunStore:
             return np.full(self._shape, missing)
         path = self._folder / f"{name}.npy"
         open_memmap(path, "w+", float, self._shape)
+        _reserve(path)
         rows = max(1, PIECE // self._shape[1])
         for first in range(0, self._shape[0], rows):
             open_memmap(path, "r+")[first : first + rows] = missing
@@ -117,3 +121,21 @@ class RunStore:
         if isinstance(held, Path):
             return open_memmap(held, "r" if mode == "r" else "r+")
         return held
+
+
+def _reserve(path: Path) -> None:
+    """Have the system set a file's room aside, because a mapped file on a full disk ends the process.
+
+    Raises:
+        OutputError: where there is no room.
+    """
+    if hasattr(os, "posix_fallocate"):
+        try:
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            if error.errno in (ENOSPC, EDQUOT, EFBIG):
+                size = path.stat().st_size / 1e9
+                raise OutputError(
+                    f"no room for {size:.1f} GB of allocations in {path.parent}; TMPDIR says where they go"
+                ) from error

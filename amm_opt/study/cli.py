@@ -3,49 +3,35 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import MISSING, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import amm_opt
 from amm_opt.cases import Case, load_case, shipped_cases
-from amm_opt.errors import AmmOptError, InputError, Problems
+from amm_opt.errors import InputError, OutputError, Problems, reason
+from amm_opt.files import check_writable, claimed, released
 from amm_opt.registry import default_network, parameters_of
 from amm_opt.registry import mechanisms as known_mechanisms
-from amm_opt.simulate import load_run, verify
+from amm_opt.simulate import Run, load_run, verify
 from amm_opt.simulate.run import DOCUMENT
 from amm_opt.simulate.settings import JOINT, SECURE, TIERS, VERIFY
 from amm_opt.solve.solvers import solvers as known_solvers
 from amm_opt.study.cli_import import import_group
 from amm_opt.study.compare import BOTH, Comparison, compare, labelled, load_comparison, planned
 from amm_opt.study.plots import save_picture
+from amm_opt.study.results import PICTURE, stored_folders
 from amm_opt.study.show import document, json_option, print_ac, print_json, print_table, show
+from amm_opt.study.terminal import Group, complain, progress, say
 
 DEFAULT_MECHANISMS = "no_control,equal_doe,equal_doe:enrolled=requesting,greedy_doe,amm"
 
 
-class _Group(click.Group):
-    """Turns the toolkit's errors into one message and an exit code: 2 bad input, 1 failed."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except InputError as error:
-            click.echo(f"Error: {error}", err=True)
-            ctx.exit(2)
-        except AmmOptError as error:
-            click.echo(f"Failed: {error}", err=True)
-            ctx.exit(1)
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(amm_opt.__version__)
 def main() -> None:
     """Compare how scarce distribution-network capacity is shared.
@@ -120,9 +106,9 @@ def cases(as_json: bool) -> None:
                 "licence": case.licence,
             }
         )
-    show(rows, as_json, "Cases")
+    show(rows, as_json, "Cases", {"licence": 1, "lv_feeders": 2})
     if not as_json:
-        click.echo("Also: the path of a case folder, or synthetic:buses=500,days=7,seed=1")
+        say("Also: the path of a case folder, or synthetic:buses=500,days=7,seed=1")
 
 
 @main.command()
@@ -159,7 +145,7 @@ def solvers(as_json: bool) -> None:
         }
         for name, info in sorted(known_solvers().items(), key=lambda item: (not item[1].installed, item[0]))
     ]
-    show(rows, as_json, "Solvers")
+    show(rows, as_json, "Solvers", {"exp": 1, "install": 2, "threads": 3, "in_place": 4, "hot_start": 5, "duals": 6})
 
 
 @main.command()
@@ -199,25 +185,33 @@ def verify_command(run: Path, opendss: Path | None, as_json: bool) -> None:
     Example:  amm-opt verify out/week
     """
     single = (run / DOCUMENT).is_file()
+    for folder in [run] if single else [run, *stored_folders(run).values()]:
+        check_writable(folder)
     if single:
         item = load_run(run)
         stored = Comparison(item.case, {str(item.mechanism): item})
     else:
         stored = load_comparison(run)
-    with _progress(as_json, stored.runs) as progress:
+    with progress(as_json, stored.runs) as report:
         runs = {
-            label: verify(item, opendss=opendss, progress=progress and partial(progress, label))
+            label: verify(item, opendss=opendss, progress=report and partial(report, label))
             for label, item in stored.runs.items()
         }
     result = Comparison(stored.case, runs)
-    if single:
-        next(iter(runs.values())).save_document(run)
-    else:
-        result.save_summaries(run)
+    unsaved = ""
+    try:
+        if single:
+            next(iter(runs.values())).save_document(run)
+        else:
+            result.save_summaries(run)
+    except OSError as error:
+        unsaved = f"the AC columns could not be written: {reason(error)}"
     if as_json:
         print_json(document(result, ", ".join(sorted({r.network for r in runs.values()}))))
     else:
         print_ac(result)
+    if unsaved:
+        raise OutputError(unsaved)
 
 
 def split_specs(text: str) -> list[str]:
@@ -249,8 +243,8 @@ def _compare(
     as_json: bool,
 ) -> None:
     said = Problems()
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        said.say(f"--out {out} exists and is not an empty folder")
+    if out is not None:
+        said.of(lambda: released(claimed(out)))
     case = said.of(lambda: load_case(name))
     span = None if case is None else said.of(lambda: _span(case, start, steps))
     options: dict[str, Any] = {"network": network, "solver": solver, "ac": ac, "forecast": forecast, "defer": defer}
@@ -261,20 +255,43 @@ def _compare(
     assert span is not None
     chosen = labelled(specs)
     network = network or default_network(case)
-    with _progress(as_json, chosen) as progress:
-        result = compare(case, list(chosen.values()), progress=progress, **options)
-    if out is not None:
-        result.save(out)
-        if not save_picture(result, out / "comparison.png"):
-            click.echo("No picture: pip install 'amm-opt[plot]' adds comparison.png", err=True)
+    finished: dict[str, Run] = {}
+    try:
+        with progress(as_json, chosen) as report:
+            result = compare(
+                case, list(chosen.values()), out=out, progress=report, done=finished.__setitem__, **options
+            )
+    except BaseException:
+        if finished:
+            _print(Comparison(case, finished), span, network, ac, as_json)
+            kept = f", kept in {out}" if out is not None else ""
+            complain(f"Not everything was run. Finished{kept}: {', '.join(finished)}.")
+        raise
+    problem = "" if out is None else _picture(result, out)
+    _print(result, span, network, ac, as_json)
+    if out is not None and not as_json and not result.unsaved:
+        say(f"Written to {out}")
+    if result.unsaved or problem:
+        raise OutputError(problem or "not everything was saved, see the warnings")
+
+
+def _print(result: Comparison, span: tuple[int, int], network: str, ac: str | None, as_json: bool) -> None:
     if as_json:
         print_json(document(result, network))
-    else:
-        print_table(result, span, network)
-        if ac:
-            print_ac(result)
-        if out is not None:
-            click.echo(f"Written to {out}")
+        return
+    print_table(result, span, network)
+    if ac:
+        print_ac(result)
+
+
+def _picture(result: Comparison, out: Path) -> str:
+    """Draw the comparison into its folder; what went wrong, empty where nothing did."""
+    try:
+        if not save_picture(result, out / PICTURE):
+            complain("No picture: pip install 'amm-opt[plot]' adds comparison.png")
+    except Exception as error:
+        return f"the picture could not be drawn: {reason(error)}"
+    return ""
 
 
 def _span(case: Case, start: str | None, steps: int | None) -> tuple[int, int]:
@@ -282,21 +299,3 @@ def _span(case: Case, start: str | None, steps: int | None) -> tuple[int, int]:
     if steps is not None and first + steps > stop:
         raise InputError(f"--steps {steps} from {case.times[first]} goes beyond the last interval {case.times[-1]}")
     return first, stop if steps is None else first + steps
-
-
-@contextmanager
-def _progress(quiet: bool, labels: Any) -> Iterator[Callable[[str, int, int], None] | None]:
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bars:
-        tasks = {label: bars.add_task(label, total=None) for label in labels}
-
-        def report(label: str, done: int, total: int) -> None:
-            if label not in tasks:
-                tasks[label] = bars.add_task(label, total=None)
-            bars.update(tasks[label], completed=done, total=total)
-
-        yield report

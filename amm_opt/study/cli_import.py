@@ -8,7 +8,10 @@ import click
 
 from amm_opt.cases import save_case
 from amm_opt.cases.importers import YearScenario, csiro_case, csiro_network
-from amm_opt.errors import InputError
+from amm_opt.files import whole_folder
+from amm_opt.output import emit
+from amm_opt.study.terminal import say
+from amm_opt.study.text import plain
 
 
 @click.group(name="import")
@@ -42,11 +45,12 @@ def csiro(path: Path, scenario: str, xhl: str, out: Path | None) -> None:
     Example:  amm-opt import csiro ../csiro_mv_lv --scenario ev=0.6,pv=0.5,seed=1 --out csiro
     """
     chosen = YearScenario.from_spec(scenario)
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"--out {out} exists and is not an empty folder")
-    network = csiro_network(path, xhl=xhl)
-    click.echo(str(network.report))
-    click.echo(f"\nScenario: {chosen}")
+    if out is None:
+        network = csiro_network(path, xhl=xhl)
+    else:
+        with whole_folder(out):
+            network = csiro_network(path, xhl=xhl)
+            save_case(csiro_case(network, chosen), out)
+    emit(plain(f"{network.report}\n\nScenario: {chosen}", keep="\n"))
     if out is not None:
-        save_case(csiro_case(network, chosen), out)
-        click.echo(f"Written to {out}")
+        say(f"Written to {out}")

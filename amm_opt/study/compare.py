@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.cases import Case, as_case
-from amm_opt.errors import InputError, Problems, as_path
+from amm_opt.errors import InputError, OutputError, Problems, UnsavedWarning, as_path
 from amm_opt.market import Mechanism
 from amm_opt.registry import as_mechanism
 from amm_opt.simulate import Run, load_run, simulate
@@ -21,8 +22,8 @@ from amm_opt.simulate.job import programs_of
 from amm_opt.simulate.settings import JOINT, TIERS, TWO, alone, refuse, settled, step_of
 from amm_opt.simulate.tiers import why_not_two_tiers
 from amm_opt.solve.solvers import Choice
+from amm_opt.study.results import ResultFolder, replace_summary, stored_folders
 
-SUMMARY = "summary.csv"
 BOTH = "both"
 AT_TWO = f"@{TWO}"
 """After the label of a mechanism that was matched in two tiers."""
@@ -30,10 +31,14 @@ AT_TWO = f"@{TWO}"
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Runs of several mechanisms on the same case and intervals."""
+    """Runs of several mechanisms on the same case and intervals.
+
+    ``unsaved`` says what could not be written where ``compare`` was to write it, and where it is instead.
+    """
 
     case: Case
     runs: dict[str, Run]
+    unsaved: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return repr(self.table)
@@ -63,47 +68,37 @@ class Comparison:
         """Write ``summary.csv`` and each run's per-interval results into a new or empty folder.
 
         Raises:
-            InputError: where the folder exists and is not empty.
+            InputError: where the folder exists and is not empty, or cannot be written; nothing is written then.
+            OutputError: where not everything could be written, with where the rest is.
         """
-        path = Path(folder)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise InputError(f"{path} exists and is not an empty folder")
-        path.mkdir(parents=True, exist_ok=True)
-        for label, run in self.runs.items():
-            run.save(path / _folder_name(label))
-        self._save_table(path)
-        return path
+        place = ResultFolder(as_path(folder, "folder"), self.runs)
+        try:
+            for label, run in self.runs.items():
+                place.save(label, run)
+            place.finish(self.table)
+        except BaseException:
+            place.abandon()
+            raise
+        if place.problems:
+            raise OutputError("; ".join(place.problems))
+        return place.path
 
     def save_summaries(self, folder: str | Path) -> None:
         """Write ``summary.csv`` and each run's summary again, into the folder that :meth:`save` made."""
-        for label, run in self.runs.items():
-            run.save_document(Path(folder) / _folder_name(label))
-        self._save_table(Path(folder))
-
-    def _save_table(self, folder: Path) -> None:
-        self.table.to_csv(folder / SUMMARY, float_format="%.6g")
-
-
-def _folder_name(label: str) -> str:
-    return label.replace(":", "_").replace("/", "_")
+        for label, place in stored_folders(Path(folder)).items():
+            self.runs[label].save_document(place)
+        replace_summary(Path(folder), self.table)
 
 
 def load_comparison(folder: str | Path) -> Comparison:
     """Read what ``Comparison.save`` wrote.
 
     Raises:
-        InputError: where the folder holds no comparison, or one of its runs cannot be read (see ``load_run``).
+        InputError: where the folder holds no finished comparison, or one of its runs cannot be read (see ``load_run``).
     """
-    path = as_path(folder, "folder of a comparison")
-    if not (path / SUMMARY).is_file():
-        raise InputError(f"{path} holds neither a run nor a comparison: it has no run.json and no {SUMMARY}")
-    try:
-        labels = [str(label) for label in pd.read_csv(path / SUMMARY, usecols=["mechanism"])["mechanism"]]
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path / SUMMARY}: {error}") from error
-    runs = {label: load_run(path / _folder_name(label)) for label in labels}
-    if not runs:
-        raise InputError(f"{path / SUMMARY} has no rows")
+    runs = {
+        label: load_run(place) for label, place in stored_folders(as_path(folder, "folder of a comparison")).items()
+    }
     return Comparison(next(iter(runs.values())).case, runs)
 
 
@@ -119,7 +114,9 @@ def compare(
     forecast: Forecast | str | None = None,
     defer: bool = False,
     tiers: str = JOINT,
+    out: str | Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
+    done: Callable[[str, Run], None] | None = None,
 ) -> Comparison:
     """Run several mechanisms on the same intervals; arguments as for ``simulate``.
 
@@ -129,10 +126,15 @@ def compare(
         tiers: as for ``simulate``, or ``"both"``: every mechanism that has something to match runs jointly and in two
             tiers, and the columns ``decomposition_energy_pct`` and ``decomposition_jain`` say what that costs. Runs in
             two tiers are labelled ``MECHANISM@two``.
+        out: a new or empty folder that gets what ``Comparison.save`` writes, each run as soon as it is finished: what
+            ends the comparison loses the mechanism in progress and no other. Where it takes nothing any more, results
+            go to a temporary folder, with a warning.
         progress: called with (label, intervals done, all) after every block.
+        done: called with (label, run) as soon as a run is finished and written.
 
     Raises:
-        InputError: no mechanism, mechanisms that cannot be matched in two tiers, or anything that ``simulate`` rejects.
+        InputError: no mechanism, a folder that cannot be written, mechanisms that cannot be matched in two tiers, or
+            anything that ``simulate`` rejects.
     """
     options: dict[str, Any] = {
         "network": network,
@@ -142,16 +144,31 @@ def compare(
         "forecast": forecast,
         "defer": defer,
     }
-    case, chosen, plan = planned(case, mechanisms, tiers=tiers, workers=workers, progress=progress, **options)
+    case, _, plan = planned(case, mechanisms, tiers=tiers, workers=workers, progress=progress, **options)
+    folder = None if out is None else ResultFolder(as_path(out, "folder"), plan)
     runs: dict[str, Run] = {}
-    for label, (item, how) in plan.items():
-        report = (lambda done, total, label=label: progress(label, done, total)) if progress else None
-        spread = _spread(item, workers, options)
-        runs[label] = simulate(case, item, workers=spread, tiers=how, progress=report, **options)
-    for label in chosen:
-        if label in runs and label + AT_TWO in runs:
-            runs[label + AT_TWO] = _priced(runs[label + AT_TWO], runs[label])
-    return Comparison(case, runs)
+    try:
+        for label, (item, how) in plan.items():
+            report = (lambda done, total, label=label: progress(label, done, total)) if progress else None
+            spread = _spread(item, workers, options)
+            run = simulate(case, item, workers=spread, tiers=how, progress=report, **options)
+            joint = runs.get(label.removesuffix(AT_TWO)) if how == TWO else None
+            runs[label] = run if joint is None else _priced(run, joint)
+            if folder is not None:
+                folder.save(label, runs[label])
+            if done is not None:
+                done(label, runs[label])
+        result = Comparison(case, runs)
+        if folder is None:
+            return result
+        folder.finish(result.table)
+    except BaseException:
+        if folder is not None:
+            folder.abandon()
+        raise
+    for problem in folder.problems:
+        warnings.warn(problem, UnsavedWarning, stacklevel=2)
+    return replace(result, unsaved=tuple(folder.problems))
 
 
 def planned(
@@ -216,6 +233,10 @@ def _runs(
         if tiers == BOTH or not programs[label]:
             plan[label] = (item, JOINT)
         if programs[label]:
+            if label + AT_TWO in chosen:
+                raise InputError(
+                    f"{label + AT_TWO!r} is both a mechanism and {label!r} in two tiers: compare them apart"
+                )
             plan[label + AT_TWO] = (item, TWO)
     return plan
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import wraps
 from typing import Any
 
 import click
 import numpy as np
-from rich.console import Console
-from rich.table import Table
+import pandas as pd
 
 from amm_opt.output import emit, reserved
 from amm_opt.study.compare import Comparison
+from amm_opt.study.terminal import say, width
+from amm_opt.study.text import Column, energy_unit, number, plain, table
+
+ENERGIES = ("unserved_mwh", "curtailed_mwh")
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -30,15 +33,23 @@ def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def print_json(value: Any) -> None:
-    """One JSON document."""
-    emit(json.dumps(value, indent=1))
+    """One JSON document; numbers that JSON has no word for are null."""
+    emit(json.dumps(_finite(value), indent=1, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def document(result: Comparison, network: str) -> dict[str, Any]:
     """What ``--json`` prints."""
     rows = []
     for label, values in result.table.iterrows():
-        numbers = {k: None if v is None or np.isnan(float(v)) else float(v) for k, v in values.items()}
+        numbers = {k: None if v is None or not np.isfinite(float(v)) else float(v) for k, v in values.items()}
         whole = {k: int(v) for k, v in numbers.items() if v is not None and _is_count(str(k))}
         rows.append({"mechanism": label, **numbers, **whole, "solver": result.runs[str(label)].solver})
     used = {run.solver for run in result.runs.values()} - {"-"}
@@ -51,94 +62,123 @@ def _is_count(column: str) -> bool:
 
 def print_table(result: Comparison, span: tuple[int, int], network: str) -> None:
     """One row per mechanism, and what the table has no room for."""
-    case = result.case
-    title = f"{case.name}: {case.times[span[0]]} to {case.times[span[1] - 1]}, {span[1] - span[0]} intervals, {network}"
-    table = Table(title=title)
-    headers = "unserved\nMWh|unserved\n%|curtailed\nMWh|curtailed\n%|thermal\nviolations|voltage\nviolations"
-    bounded = "price_of_fairness" in result.table
-    headers += "|price of\nfairness %" if bounded else ""
-    headers += "|Jain\nfeeders|worst\nfeeder|worst\nparticipant|ms per\ninterval|solver"
-    table.add_column("mechanism", overflow="fold")
-    for header in headers.split("|"):
-        table.add_column(header, justify="right", overflow="fold")
-    for label, s in result.table.iterrows():
-        marks = [f"{int(s[f'{kind}_steps'])} {kind}" for kind in ("fallback", "failed") if s[f"{kind}_steps"]]
-        failed = f" ({', '.join(marks)})" if marks else ""
-        table.add_row(
-            str(label).replace(":", ":\n ").replace(",", ",\n "),
-            f"{s['unserved_mwh']:.2f}",
-            _percent(s["unserved_mwh"], s["requested_import_mwh"]),
-            f"{s['curtailed_mwh']:.2f}",
-            _percent(s["curtailed_mwh"], s["requested_export_mwh"]),
-            str(int(s["thermal_violations"])),
-            str(int(s["voltage_violations"])),
-            *([f"{100 * s['price_of_fairness']:.2f}"] if bounded else []),
-            f"{s['jain_feeder']:.4f}",
-            f"{s['worst_feeder_served']:.3f}",
-            f"{s['worst_participant_served']:.3f}",
-            f"{s['ms_per_step']:.1f}",
-            result.runs[str(label)].solver + failed,
-        )
-    _console().print(table)
-    if "waiting_mwh" in result.table:
-        waiting = ", ".join(f"{label} {s['waiting_mwh']:.2f}" for label, s in result.table.iterrows())
-        click.echo(f"Of what is unserved, still waiting at the end, MWh: {waiting}")
-    if "decomposition_energy_pct" in result.table:
-        for label, s in result.table.dropna(subset=["decomposition_energy_pct"]).iterrows():
-            energy, jain, cut = (s[c] for c in ("decomposition_energy_pct", "decomposition_jain", "repaired_steps"))
-            click.echo(
-                f"{label} against joint: {energy:.3f} % less energy served, Jain of feeders {jain:.4f} lower,"
-                f" {int(cut)} allocations cut back."
+    case, t = result.case, result.table
+    times = f"{case.times[span[0]]:%Y-%m-%d %H:%M} to {case.times[span[1] - 1]:%Y-%m-%d %H:%M}"
+    title = f"{plain(case.name)}: {times}, {span[1] - span[0]} intervals, {network}"
+    per, unit = energy_unit(t[[*ENERGIES]].to_numpy(float).ravel())
+    energy = [numbers(t[c].astype(float) / per, ".2f") for c in ENERGIES]
+    columns = [
+        _labels(t),
+        Column(f"un-\nserved\n{unit}", energy[0], rank=1),
+        Column("un-\nserved\n%", _shares(t, "unserved_mwh", "requested_import_mwh")),
+        Column(f"cur-\ntailed\n{unit}", energy[1], rank=1),
+        Column("cur-\ntailed\n%", _shares(t, "curtailed_mwh", "requested_export_mwh")),
+        Column("thermal\nviola-\ntions", numbers(t["thermal_violations"], ".0f")),
+        Column("voltage\nviola-\ntions", numbers(t["voltage_violations"], ".0f")),
+        Column("Jain\nfeed-\ners", numbers(t["jain_feeder"], ".4f")),
+        Column("worst\nfeeder", numbers(t["worst_feeder_served"], ".3f")),
+        Column("Jain\npartic-\nipants", numbers(t["jain_participant"], ".4f")),
+        Column("worst\npartic-\nipant", numbers(t["worst_participant_served"], ".3f")),
+        Column("ms per\ninter-\nval", numbers(t["ms_per_step"], ".1f"), rank=4),
+        Column("solver", [plain(result.runs[str(label)].solver) for label in t.index], folds=True, rank=3),
+    ]
+    if "price_of_fairness" in t:
+        price = numbers(100.0 * t["price_of_fairness"].astype(float), ".2f")
+        columns.insert(7, Column("price of\nfairness\n%", price, rank=2))
+    _print_columns(title, columns)
+    _print_marks(t)
+    if "waiting_mwh" in t:
+        per, unit = energy_unit(t["waiting_mwh"])
+        waiting = ", ".join(f"{label} {float(s['waiting_mwh']) / per:.2f}" for label, s in t.iterrows())
+        say(f"Of what is unserved, still waiting at the end, {unit}: {waiting}")
+    if "decomposition_energy_pct" in t:
+        for label, s in t.dropna(subset=["decomposition_energy_pct"]).iterrows():
+            jain = number(s["decomposition_jain"], ".4f")
+            say(
+                f"{label} against joint: {s['decomposition_energy_pct']:.3f} % less energy served, Jain of feeders"
+                f" {jain} lower, {int(s['repaired_steps'])} allocations cut back."
             )
-    unavoidable = int(result.table["unavoidable_violations"].min())
+    unavoidable = int(t["unavoidable_violations"].min())
     if unavoidable:
-        click.echo(f"{unavoidable} (element, interval) pairs are beyond a limit through inflexible load alone.")
+        say(f"{unavoidable} (element, interval) pairs are beyond a limit through inflexible load alone.")
+
+
+def _print_marks(t: pd.DataFrame) -> None:
+    """Which mechanisms had intervals that were solved at a second try, or not at all."""
+    for label, s in t.iterrows():
+        fallback, failed = int(s["fallback_steps"]), int(s["failed_steps"])
+        marks = [f"{fallback} intervals solved at a second try"] * (fallback > 0)
+        marks += [f"{failed} failed, nobody served in them"] * (failed > 0)
+        if marks:
+            say(f"{label}: {'; '.join(marks)}.")
 
 
 def print_ac(result: Comparison) -> None:
     """What the network model promised beside what AC power flow shows."""
-    table = Table(title=f"{result.case.name}: network model (model) and AC power flow (AC)")
-    table.add_column("mechanism", overflow="fold")
-    headers = "thermal\nviolations\nmodel|thermal\nviolations\nAC|voltage\nviolations\nmodel|voltage\nviolations\nAC"
-    headers += "|worst\nAC excess\n% of rating|worst\nAC excess\npu|unavoid-\nable, AC|no AC\nsolution"
-    headers += "|voltage error\nworst / rms\npu|flow error\nworst / rms\n% of rating|losses\nMWh"
-    for header in headers.split("|"):
-        table.add_column(header, justify="right", overflow="fold")
-    counts = ("thermal_violations", "ac_thermal_violations", "voltage_violations", "ac_voltage_violations")
-    for label, s in result.table.iterrows():
-        table.add_row(
-            str(label).replace(":", ":\n ").replace(",", ",\n "),
-            *(str(int(s[column])) for column in counts),
-            f"{s['worst_ac_thermal_excess_pct']:.2f}",
-            f"{s['worst_ac_voltage_excess_pu']:.4f}",
-            str(int(s["ac_unavoidable_violations"])),
-            str(int(s["ac_unsolved_steps"])),
-            f"{s['voltage_error_worst_pu']:.4f} / {s['voltage_error_rms_pu']:.4f}",
-            f"{s['flow_error_worst_pct']:.1f} / {s['flow_error_rms_pct']:.2f}",
-            f"{s['ac_losses_mwh']:.2f}",
-        )
-    _console().print(table)
-    if repaired := int(result.table["repaired_steps"].fillna(0).sum()) if "repaired_steps" in result.table else 0:
-        click.echo(f"{repaired} allocations were cut back to be feasible.")
+    t = result.table
+    per, unit = energy_unit(t["ac_losses_mwh"])
+
+    def column(header: str, name: str, form: str, rank: int = 0) -> Column:
+        return Column(header, numbers(t[name], form), rank=rank)
+
+    columns = [
+        _labels(t),
+        column("thermal\nviola-\ntions\nmodel", "thermal_violations", ".0f"),
+        column("thermal\nviola-\ntions\nAC", "ac_thermal_violations", ".0f"),
+        column("voltage\nviola-\ntions\nmodel", "voltage_violations", ".0f"),
+        column("voltage\nviola-\ntions\nAC", "ac_voltage_violations", ".0f"),
+        column("worst\nexcess\nAC, % of\nrating", "worst_ac_thermal_excess_pct", ".2f", 1),
+        column("worst\nexcess\nAC, pu", "worst_ac_voltage_excess_pu", ".4f", 1),
+        column("un-\navoid-\nable\nAC", "ac_unavoidable_violations", ".0f", 3),
+        column("no AC\nsolu-\ntion", "ac_unsolved_steps", ".0f", 2),
+        column("voltage\nerror\nworst\npu", "voltage_error_worst_pu", ".4f", 4),
+        column("voltage\nerror\nrms\npu", "voltage_error_rms_pu", ".4f", 6),
+        column("flow\nerror\nworst, %\nof rating", "flow_error_worst_pct", ".1f", 5),
+        column("flow\nerror\nrms, %\nof rating", "flow_error_rms_pct", ".2f", 7),
+        Column(f"losses\n{unit}", numbers(t["ac_losses_mwh"].astype(float) / per, ".2f"), rank=8),
+    ]
+    _print_columns(f"{plain(result.case.name)}: network model (model) and AC power flow (AC)", columns)
+    unsolved = int(t["ac_unsolved_steps"].astype(float).sum())
+    if unsolved:
+        say(f"{unsolved} intervals have no AC solution; nothing is counted in them.")
+    if repaired := int(t["repaired_steps"].fillna(0).sum()) if "repaired_steps" in t else 0:
+        say(f"{repaired} allocations were cut back to be feasible.")
 
 
-def _percent(part: float, whole: float) -> str:
-    return f"{100 * part / whole:.2f}" if whole > 0 else "-"
+def numbers(values: pd.Series[Any], form: str) -> list[str]:
+    """Cells of a column, dashes where there is no number."""
+    return [number(None if pd.isna(v) else v, form) for v in values]
 
 
-def _console() -> Console:
-    """Standard output; wide enough for the table where it is not a terminal."""
-    return Console() if sys.stdout.isatty() else Console(width=160)
+def _labels(t: pd.DataFrame) -> Column:
+    return Column("mechanism", [plain(label) for label in t.index], folds=True)
 
 
-def show(rows: list[dict[str, Any]], as_json: bool, title: str) -> None:
-    """Rows as a table or as JSON."""
+def _shares(t: pd.DataFrame, part: str, whole: str) -> list[str]:
+    of = t[whole].astype(float)
+    return numbers(100.0 * t[part].astype(float) / of.where(of > 0), ".2f")
+
+
+def _print_columns(title: str, columns: list[Column]) -> None:
+    emit("\n".join(table(title, columns, width())))
+
+
+def show(rows: list[dict[str, Any]], as_json: bool, title: str, ranks: Mapping[str, int] | None = None) -> None:
+    """Rows as a table or as JSON; ``ranks`` of columns as in ``Column``."""
     if as_json:
         print_json(rows)
         return
-    table = Table(title=title)
-    for column in rows[0] if rows else []:
-        table.add_column(column)
-    for row in rows:
-        table.add_row(*("yes" if v is True else "-" if v is False else str(v) for v in row.values()))
-    _console().print(table)
+
+    def cell(value: Any) -> str:
+        return "yes" if value is True else "-" if value is False else plain(value)
+
+    columns = [
+        Column(
+            name.replace("_", "\n").replace("installed", "in-\nstalled"),
+            [cell(row[name]) for row in rows],
+            folds=isinstance(rows[0][name], str),
+            rank=(ranks or {}).get(name, 0),
+        )
+        for name in (rows[0] if rows else ())
+    ]
+    _print_columns(title, columns)

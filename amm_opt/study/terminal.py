@@ -1,0 +1,120 @@
+"""The command line's way out: standard output that may be closed, full, narrow or not Unicode; exit codes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
+
+from amm_opt.errors import AmmOptError, InputError, reason
+from amm_opt.output import discard_output, emit
+from amm_opt.study.text import fold, plain
+
+NARROWEST = 20
+PIPED = 160
+"""Width where standard output is not a terminal and ``COLUMNS`` is not set."""
+INTERRUPTED = 130
+
+
+class Group(click.Group):
+    """Turns errors into one sentence and an exit code: 2 bad input, 1 failed, 130 interrupted."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a command and exit."""
+        _open_descriptors()
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            discard_output()
+            complain(f"Failed: {reason(error)}")
+            sys.exit(1)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        try:
+            with _sentences():
+                return super().invoke(ctx)
+        except InputError as error:
+            self._end(ctx, f"Error: {error}", 2)
+        except AmmOptError as error:
+            self._end(ctx, f"Failed: {error}", 1)
+        except OSError as error:
+            discard_output()
+            self._end(ctx, f"Failed: {reason(error)}", 1)
+        except MemoryError:
+            self._end(ctx, "Failed: the memory of this machine does not suffice", 1)
+        except KeyboardInterrupt:
+            self._end(ctx, "Interrupted.", INTERRUPTED)
+
+    @staticmethod
+    def _end(ctx: click.Context, sentence: str, code: int) -> NoReturn:
+        complain(sentence)
+        ctx.exit(code)
+
+
+def complain(sentence: str) -> None:
+    """Say something on standard error, if there is one."""
+    with suppress(OSError, ValueError):
+        click.echo(plain(sentence, keep="\n"), err=True)
+
+
+def say(text: str) -> None:
+    """Print a sentence, folded to the terminal."""
+    emit("\n".join(fold(plain(text), width())))
+
+
+def width() -> int:
+    """Columns to print in: ``COLUMNS``, the terminal's, or the same for every file and pipe."""
+    given = os.environ.get("COLUMNS", "")
+    if given.isdecimal() and int(given) > 0:
+        return max(int(given), NARROWEST)
+    if sys.stdout is not None and sys.stdout.isatty():
+        return max(shutil.get_terminal_size().columns, NARROWEST)
+    return PIPED
+
+
+@contextmanager
+def progress(quiet: bool, labels: Any) -> Iterator[Callable[[str, int, int], None] | None]:
+    """Bars on standard error where it is a terminal: called with (label, done, all)."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield None
+        return
+    name = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
+    columns = (name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bars:
+        tasks = {label: bars.add_task(plain(label), total=None) for label in labels}
+
+        def report(label: str, done: int, total: int) -> None:
+            if label not in tasks:
+                tasks[label] = bars.add_task(plain(label), total=None)
+            bars.update(tasks[label], completed=done, total=total)
+
+        yield report
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Warnings are sentences on standard error, without the place in our code."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: complain(f"Warning: {message}")
+        yield
+
+
+def _open_descriptors() -> None:
+    """Standard descriptors that are closed lead nowhere, so that no file of results gets their number."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            with suppress(OSError):
+                os.open(os.devnull, os.O_RDWR)

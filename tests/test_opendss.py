@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from amm_opt.cases.importers import ImportedNetwork, from_opendss
-from amm_opt.cases.importers.opendss_elements import reduced_neutral
-from amm_opt.cases.importers.opendss_text import read_script, tokens
+from amm_opt.cases.importers.opendss.lines import reduced_neutral
+from amm_opt.cases.importers.opendss.script import read_script
+from amm_opt.cases.importers.opendss.text import tokens
 from amm_opt.errors import InputError
 from amm_opt.network import LinDist3Flow
 
@@ -71,7 +72,7 @@ solve
     assert one.given[4:8] == [("phases", "3"), ("units", "km"), ("length", "2.5"), ("normamps", "90")]
     assert one.given[8:] == [("rmatrix", "1 | 0.1 1 | 0.1 0.1 1"), ("switch", "n")]
     assert two.given[: len(one.given) - 1] == one.given[:-1]
-    assert two.given[len(one.given) - 1 :] == [("bus2", "b3"), ("#open", "yes"), ("switch", "n")]
+    assert two.given[len(one.given) - 1 :] == [("bus2", "b3"), ("#open", "1"), ("switch", "n")]
     assert script.elements["vsource", "source"].given == [("basekv", "11"), ("bus1", "src")]
     assert script.commented == {"line": ["Tie_OPEN"]}
     assert script.left_out == {"command solve": 1}
@@ -239,7 +240,7 @@ def test_every_problem_is_listed_with_file_and_line(tmp_path: Path) -> None:
         + CODE
         + """new line.l1 src b nosuchcode
 new line.l2 src d c lenght=3
-new capacitor.c1 bus1=b kvar=100
+new generator.c1 bus1=b kw=100
 new transformer.t1 windings=3 buses=[src e f]
 new line.l3 src g
 new reactor.r1 bus1=b kvar=10
@@ -256,7 +257,7 @@ new line.l6 src i phases=1 rmatrix=[0.1]
     for line, words in (
         (3, "unknown linecode 'nosuchcode'"),
         (4, "unknown property 'lenght'"),
-        (5, "unsupported element 'capacitor.c1'"),
+        (5, "unsupported element 'generator.c1'"),
         (6, "3 windings are not supported"),
         (7, "no linecode and no impedance"),
         (8, "unsupported element: a reactor other than"),

@@ -8,7 +8,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from amm_opt.cases.importers.opendss_text import Element, Script, read_script
+from amm_opt.cases.importers.opendss.elements import Elements
+from amm_opt.cases.importers.opendss.script import CLOSE, OPEN, Edit, Script, read_script
 from amm_opt.errors import InputError, shorten
 from amm_opt.network import ACState, Feeder
 from amm_opt.network.ac_input import PHASES
@@ -94,14 +95,20 @@ class FourWireNetwork:
     def _build(self, script: Script) -> None:
         """The circuit, without loads, one statement for each element."""
         dss, (source,) = self._dss, script.of("vsource")
-        frequency = script.options.get("defaultbasefrequency", script.options.get("basefrequency", "60"))
+        frequency = script.option("defaultbasefrequency", "basefrequency", default="60")
         dss.Text.Command("clear")
         dss.Text.Command(f"set defaultbasefrequency={frequency}")
-        dss.Text.Command(f"new circuit.feeder {_assignments(source)} pu={self.feeder.v_source_pu}")
-        for kind in CLASSES:
-            for element in script.of(kind):
-                opened = "" if dict(element.given).get("#open", "no") == "no" else " enabled=no"
-                dss.Text.Command(f"new {kind}.{element.name} {_assignments(element)}{opened}")
+        dss.Text.Command(f"new circuit.feeder {_assignments(source.given)} pu={self.feeder.v_source_pu}")
+        known: set[tuple[str, str]] = set()
+        for event in script.events:
+            if isinstance(event, Edit) and event.element.enabled and event.element.kind in CLASSES:
+                name = event.element.kind, event.element.name
+                dss.Text.Command(f"{'edit' if name in known else 'new'} {'.'.join(name)} {_assignments(event.given)}")
+                known.add(name)
+        elements = Elements(script)
+        for part in (*elements.lines, *elements.transformers):
+            if not part.closed:
+                dss.Text.Command(f"disable {part.element.kind}.{part.element.name}")
         dss.Text.Command(f"set tolerance={TOLERANCE} maxiterations={MAX_ITERATIONS} controlmode=off")
         dss.Text.Command("set voltagebases=[" + " ".join(str(v) for v in np.unique(self.feeder.vn_kv)) + "]")
         dss.Text.Command("calcvoltagebases")
@@ -215,6 +222,6 @@ class FourWireNetwork:
         return volts if self._dss.Solution.Converged() else np.full(len(volts), np.nan + 0j)
 
 
-def _assignments(element: Element) -> str:
-    pairs = [(name, value) for name, value in element.given if name != "#open"]
+def _assignments(given: list[tuple[str, str]]) -> str:
+    pairs = [(name, value) for name, value in given if name not in (OPEN, CLOSE)]
     return " ".join(f"{name}=({value})" if set(" ,|") & set(value) else f"{name}={value}" for name, value in pairs)

@@ -1,4 +1,4 @@
-"""Reading OpenDSS text: commands, elements and their properties, without their meaning.
+"""Reading OpenDSS scripts: commands, elements and their properties in order, without their meaning.
 
 The rules follow the OpenDSS manual (R. C. Dugan, D. Montenegro, "The Open Distribution System Simulator Reference
 Guide", EPRI): commands and names do not depend on case; properties may be abbreviated to any prefix, the first that
@@ -9,49 +9,21 @@ matches in the class's order counts; a value without a name belongs to the prope
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import stat
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
+from amm_opt.cases.importers.opendss.classes import CHANGING, COMMANDS, HARMLESS, OPTIONS, PROPERTIES
+from amm_opt.cases.importers.opendss.text import array, is_yes, statements, tokens
 from amm_opt.errors import InputError
 
-_INHERITED = "normamps emergamps faultrate pctperm repair basefreq enabled like"
-_CLASSES = {
-    "vsource": "bus1 basekv pu angle frequency phases mvasc3 mvasc1 x1r1 x0r0 isc3 isc1 r1 x1 r0 x0 scantype sequence"
-    " bus2 z1 z0 z2 puz1 puz0 puz2 basemva yearly daily duty model puzideal spectrum basefreq enabled like",
-    "linecode": "nphases r1 x1 r0 x0 c1 c0 units rmatrix xmatrix cmatrix basefreq normamps emergamps faultrate pctperm"
-    " repair kron rg xg rho neutral b1 b0 seasons ratings linetype like",
-    "line": "bus1 bus2 linecode length phases r1 x1 r0 x0 c1 c0 rmatrix xmatrix cmatrix switch rg xg rho geometry units"
-    f" spacing wires earthmodel cncables tscables b1 b0 seasons ratings linetype {_INHERITED}",
-    "transformer": "phases windings wdg bus conn kv kva tap %r rneut xneut buses conns kvs kvas taps xhl xht xlt"
-    " xscarray thermal n m flrise hsrise %loadloss %noloadloss normhkva emerghkva sub maxtap mintap numtaps subname"
-    f" %imag ppm_antifloat %rs bank xfmrcode xrconst x12 x13 x23 leadlag wdgcurrents core rdcohms seasons ratings"
-    f" {_INHERITED}",
-    "load": "phases bus1 kv kw pf model yearly daily duty growth conn kvar rneut xneut status class vminpu vmaxpu"
-    " vminnorm vminemerg xfkva allocationfactor kva %mean %stddev cvrwatts cvrvars kwh kwhdays cfactor cvrcurve numcust"
-    " zipv %seriesrl relweight vlowpu puxharm xrharm spectrum basefreq enabled like",
-    "reactor": "bus1 bus2 phases kvar kv conn rmatrix xmatrix parallel r x rp z1 z2 z0 z rcurve lcurve lmh"
-    f" {_INHERITED}",
-}
-PROPERTIES: dict[str, tuple[str, ...]] = {kind: tuple(text.split()) for kind, text in _CLASSES.items()}
-"""Properties of every class that is read, in OpenDSS's order."""
-
-_IGNORED = (
-    "monitor energymeter loadshape tshape priceshape xycurve spectrum growthshape tcc_curve sensor relay recloser fuse"
-    " swtcontrol cnts wiredata cndata tsdata linespacing linegeometry xfmrcode"
-)
-HARMLESS = frozenset(_IGNORED.split())
-"""Classes that carry no current by themselves: left out and reported. A line or transformer that needs one says so."""
-
-_VERBS = (
-    "new edit more m ~ select save show solve enable disable plot reset compile set dump open close redirect help quit"
-    " next panel sample clear about calcvoltagebases setkvbase buildy get init export fileedit voltages currents powers"
-    " losses allocateloads summary buscoords makebuslist cd visualize closedi interpolate batchedit clearall"
-)
-_COMMANDS = _VERBS.split()
-_OPENING = {"(": ")", "[": "]", "{": "}", '"': '"', "'": "'"}
+MAX_BYTES = 200_000_000
+MAX_DEPTH = 50
+"""Size of a file, and how deep redirects may be nested."""
+OPEN, CLOSE = "#open", "#close"
+"""Properties that stand for the commands; the value is the terminal."""
 
 
 class Where(NamedTuple):
@@ -79,20 +51,41 @@ class Element:
         return f"{self.where}: {self.kind} {self.name!r}"
 
 
+class Edit(NamedTuple):
+    """One statement that changes an element: its assignments, in order."""
+
+    element: Element
+    given: list[tuple[str, str]]
+    where: Where
+
+
+class Command(NamedTuple):
+    """A ``set``, ``solve`` or ``reset``: its parameters."""
+
+    verb: str
+    given: list[tuple[str, str]]
+    where: Where
+
+
 @dataclass
 class Script:
     """What the files say, in order.
 
     Attributes:
-        elements: by (class, name); edits are already part of them.
+        events: every edit and command, in the order of the files.
+        elements: by (class, name).
         options: ``set`` options, the last value of each.
         left_out: statements and elements without meaning for a network, by name, with how often they occur.
         problems: everything that could not be read, with file and line.
         remarks: what a user should know although it is no error.
         commented: names of commented-out elements, by class.
         files: every file read.
+        circuit: the circuit's name.
+        unknown_buses: buses of elements of unsupported classes, in lower case.
+        actual_shapes: load shapes in kW and kvar, which set the power of their loads.
     """
 
+    events: list[Edit | Command] = field(default_factory=list)
     elements: dict[tuple[str, str], Element] = field(default_factory=dict)
     options: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
@@ -100,80 +93,41 @@ class Script:
     remarks: list[str] = field(default_factory=list)
     commented: dict[str, list[str]] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
+    circuit: str = ""
+    unknown_buses: set[str] = field(default_factory=set)
+    actual_shapes: set[str] = field(default_factory=set)
 
     def of(self, kind: str) -> list[Element]:
         """Enabled elements of a class."""
         return [e for (k, _), e in self.elements.items() if k == kind and e.enabled]
+
+    def option(self, *names: str, default: str = "") -> str:
+        """Value of the first of these options that was set."""
+        return next((self.options[name] for name in names if name in self.options), default)
 
 
 def read_script(path: Path) -> Script:
     """Read a file and everything it redirects to.
 
     Raises:
-        InputError: where the file does not exist. What is wrong inside is in ``problems``.
+        InputError: where the file does not exist or is no regular file. What is wrong inside is in ``problems``.
     """
-    if not path.is_file():
-        raise InputError(f"{path} not found")
+    if said := _no_file(path):
+        raise InputError(said)
     reader = _Reader(path.resolve().parent)
     reader.file(path.resolve(), None)
     return reader.script
 
 
-def array(text: str) -> list[str]:
-    """Elements of ``[a, b c]``."""
-    return text.strip("()[]{}\"' ").replace(",", " ").split()
-
-
-def statements(text: str) -> Iterator[tuple[int, str]]:
-    """Line number and text of every line that is not empty, without comments."""
-    inside = False
-    for number, line in enumerate(text.splitlines(), 1):
-        start = line.lstrip()
-        if inside or start.startswith("/*"):
-            inside = "*/" not in line
-            continue
-        code = _without_comment(start).strip()
-        if code:
-            yield number, code
-
-
-def _without_comment(line: str) -> str:
-    if "!" not in line and "//" not in line:
-        return line
-    closing = ""
-    for i, c in enumerate(line):
-        if closing:
-            closing = "" if c == closing else closing
-        elif c in _OPENING:
-            closing = _OPENING[c]
-        elif c == "!" or line.startswith("//", i):
-            return line[:i]
-    return line
-
-
-_TOKEN = re.compile(
-    r"""\s*(?:(?P<name>[^\s=,()\[\]{}"']+)\s*=\s*)?"""
-    r"""(?P<value>\([^)]*\)|\[[^\]]*\]|\{[^}]*\}|"[^"]*"|'[^']*'|[^\s,=()\[\]{}"']+)\s*,?"""
-)
-
-
-def tokens(text: str) -> list[tuple[str, str]]:
-    """(name or "", value) of every parameter; quotes and brackets are taken off.
-
-    Raises:
-        ValueError: with the part of the text that cannot be read.
-    """
-    found, at = [], 0
-    while at < len(text):
-        match = _TOKEN.match(text, at)
-        if match is None:
-            raise ValueError(text[at:].strip())
-        value = match["value"]
-        if value[0] in _OPENING:
-            value = value[1:-1].strip()
-        found.append(((match["name"] or "").lower(), value))
-        at = match.end()
-    return found
+def _no_file(path: Path) -> str:
+    """Why a path cannot be read as a file; empty where it can."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return f"{str(path)!r} not found"
+    if not stat.S_ISREG(found.st_mode):
+        return f"{str(path)!r} is not a regular file"
+    return f"{str(path)!r} is larger than {MAX_BYTES:,} bytes" if found.st_size > MAX_BYTES else ""
 
 
 class _Reader:
@@ -181,16 +135,23 @@ class _Reader:
         self.script = Script()
         self._root = root
         self._active: Element | None = None
+        self._shape = ""
         self._open_files: list[Path] = []
 
     def file(self, path: Path, where: Where | None) -> None:
         if path in self._open_files:
             self._problem(where, f"{path.name} redirects to itself")
             return
+        if len(self._open_files) >= MAX_DEPTH:
+            self._problem(where, f"redirects are nested more than {MAX_DEPTH} deep")
+            return
+        if said := _no_file(path):
+            self._problem(where, f"file {said}")
+            return
         try:
-            text = path.read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            self._problem(where, f"file {str(path)!r} not found")
+            text = path.read_text(encoding="utf-8-sig", errors="replace")
+        except OSError as error:
+            self._problem(where, f"file {str(path)!r} cannot be read: {error.strerror}")
             return
         shown = str(path.relative_to(self._root)) if path.is_relative_to(self._root) else str(path)
         self.script.files.append(shown)
@@ -219,7 +180,7 @@ class _Reader:
             self._assign(self._active, tokens(code[1:]), where)
             return
         word, rest = ("", code) if re.match(r"\S+\s*=", code) else (*code.split(None, 1), "")[:2]
-        verb = next((c for c in _COMMANDS if word and c.startswith(word.lower())), "")
+        verb = next((c for c in COMMANDS if word and c.startswith(word.lower())), "")
         if verb in ("redirect", "compile"):
             self._redirect(rest, where, folder)
         elif verb in ("new", "edit"):
@@ -227,7 +188,7 @@ class _Reader:
         elif verb in ("more", "m"):
             self._assign(self._active, tokens(rest), where)
         elif verb == "select":
-            self._active = self._find(rest.split()[0], where)
+            self._select(rest, where)
         elif verb in ("enable", "disable"):
             for element in self._matching(rest.strip(), where):
                 element.enabled = verb == "enable"
@@ -236,21 +197,55 @@ class _Reader:
         elif verb == "batchedit":
             self._batch(rest, where)
         elif verb == "set":
-            self.script.options.update({name: value for name, value in tokens(rest) if name})
+            self._set_options(verb, tokens(rest), where)
+        elif verb in ("solve", "reset"):
+            self._leave_out(f"command {verb}")
+            self._set_options(verb, tokens(rest), where)
         elif verb in ("clear", "clearall"):
-            self.script.elements.clear()
-            self._active = None
+            self._clear()
+        elif verb in CHANGING:
+            self._problem(where, f"unsupported command {verb!r}: it changes elements in ways that are not followed")
         elif verb:
             self._leave_out(f"command {verb}")
         else:
             self._property(code, where)
+
+    def _clear(self) -> None:
+        """A new beginning: what was read before counts no more, its problems included."""
+        old, self.script = self.script, Script()
+        self.script.files, self.script.options = old.files, old.options
+        self.script.commented = old.commented
+        self._active = None
 
     def _redirect(self, rest: str, where: Where, folder: Path) -> None:
         name = rest.strip().strip("\"'()[]{}").replace("\\", "/")
         if not name:
             self._problem(where, "redirect without a file")
             return
-        self.file((folder / name).resolve(), where)
+        try:
+            path = (folder / name).resolve()
+        except (OSError, RuntimeError, ValueError):
+            self._problem(where, f"file {name!r} not found")
+            return
+        self.file(path, where)
+
+    def _set_options(self, verb: str, parts: list[tuple[str, str]], where: Where) -> None:
+        known = []
+        for name, value in parts:
+            full = next((o for o in OPTIONS if name and o == name), name)
+            full = next((o for o in OPTIONS if len(name) > 3 and o.startswith(name)), full)
+            known.append((full, value))
+            if full in ("class", "type", "element", "object") and verb == "set":
+                self._select(f"{value}", where)
+            elif full:
+                self.script.options[full] = value
+        self.script.events.append(Command(verb, known, where))
+
+    def _select(self, rest: str, where: Where) -> None:
+        if not rest.split():
+            self._problem(where, "select without an element")
+            return
+        self._active = self._find(rest.split()[0], where)
 
     def _element(self, verb: str, rest: str, where: Where) -> None:
         parts = tokens(rest)
@@ -262,15 +257,18 @@ class _Reader:
             self._problem(where, f"{verb} needs class.name first, not {label}={full}")
             return
         kind, _, name = full.lower().partition(".")
-        if kind == "circuit":
-            kind, name = "vsource", "source"
         self._active = None
+        if kind == "circuit":
+            if self.script.circuit and verb == "new":
+                self._problem(where, f"only one circuit is supported: circuit {name!r} follows {self.script.circuit!r}")
+                return
+            self.script.circuit = self.script.circuit or full.partition(".")[2] or "circuit"
+            kind, name = "vsource", "source"
         if kind not in PROPERTIES:
-            self._leave_out(kind)
-            if kind not in HARMLESS:
-                self._problem(
-                    where, f"unsupported element {full!r}; supported classes: circuit, {', '.join(sorted(PROPERTIES))}"
-                )
+            self._other_class(kind, full, parts, where)
+            return
+        if not name:
+            self._problem(where, f"{verb} {full}: an element needs a name, as in {kind}.name")
             return
         known = self.script.elements.get((kind, name))
         if verb == "edit" and known is None:
@@ -280,17 +278,32 @@ class _Reader:
             if kind != "linecode":
                 self._problem(where, f"{kind} {name!r} is defined again; first at {known.where}")
                 return
-            self.script.remarks.append(f"{where}: linecode {name!r} is defined again; the later values count")
+            self.script.remarks.append(
+                f"{where}: linecode {name!r} is defined again; the later values count for the lines that follow"
+            )
             known.where = where
         element = known or Element(kind, name, where)
         element.last = -1
         self.script.elements[kind, name] = self._active = element
         self._assign(element, parts, where)
 
+    def _other_class(self, kind: str, full: str, parts: list[tuple[str, str]], where: Where) -> None:
+        self._leave_out(kind)
+        self._shape = full.lower().partition(".")[2] if kind == "loadshape" else ""
+        self._assign(None, parts, where)
+        if kind not in HARMLESS:
+            supported = ", ".join(sorted(PROPERTIES))
+            self._problem(where, f"unsupported element {full!r}; supported classes: circuit, {supported}")
+            buses = [v for label, value in parts if label.startswith("bus") for v in array(value)]
+            self.script.unknown_buses.update(b.partition(".")[0].lower() for b in buses)
+
     def _assign(self, element: Element | None, parts: list[tuple[str, str]], where: Where) -> None:
         if element is None:
+            if self._shape and any("useactual".startswith(n) and len(n) > 3 and is_yes(v) for n, v in parts):
+                self.script.actual_shapes.add(self._shape)
             return
         names = PROPERTIES[element.kind]
+        edit = Edit(element, [], where)
         for label, value in parts:
             if label:
                 place = next((i for i, n in enumerate(names) if n == label), None)
@@ -302,24 +315,26 @@ class _Reader:
                 self._problem(where, f"{element.kind} {element.name!r}: unknown property {label or value!r}")
                 continue
             element.last = place
-            self._set(element, names[place], value, where)
-
-    def _set(self, element: Element, name: str, value: str, where: Where) -> None:
-        if name == "enabled":
-            element.enabled = is_yes(value)
-        elif name == "like":
-            model = self.script.elements.get((element.kind, value.lower()))
-            if model is None:
-                self._problem(where, f"{element.kind} {element.name!r}: like={value} names an unknown {element.kind}")
+            if names[place] == "enabled":
+                element.enabled = is_yes(value)
+            elif names[place] == "like":
+                self._like(element, value, edit)
             else:
-                element.given.extend(model.given)
+                edit.given.append((names[place], value))
+        element.given.extend(edit.given)
+        self.script.events.append(edit)
+
+    def _like(self, element: Element, value: str, edit: Edit) -> None:
+        model = self.script.elements.get((element.kind, value.lower()))
+        if model is None:
+            self._problem(edit.where, f"{element.kind} {element.name!r}: like={value} names an unknown {element.kind}")
         else:
-            element.given.append((name, value))
+            edit.given.extend(pair for pair in model.given if pair[0] not in (OPEN, CLOSE))
 
     def _find(self, full: str, where: Where) -> Element | None:
         kind, _, name = full.lower().strip("\"'").partition(".")
         element = self.script.elements.get((kind, name))
-        if element is None and kind in PROPERTIES:
+        if element is None and kind in PROPERTIES and name:
             self._problem(where, f"unknown element {full!r}")
         return element
 
@@ -333,10 +348,16 @@ class _Reader:
         return found
 
     def _switch(self, verb: str, parts: list[tuple[str, str]], where: Where) -> None:
-        for element in self._matching(parts[0][1], where) if parts else []:
-            if len(parts) > 2 and parts[2][1] != "0":
+        values = [value for _, value in parts]
+        if not values:
+            self._problem(where, f"{verb} without an element")
+            return
+        for element in self._matching(values[0], where):
+            if len(values) > 2 and values[2] != "0":
                 self._problem(where, f"{verb} of single conductors of {element.kind} {element.name!r} is not supported")
-            element.given.append(("#open", "yes" if verb == "open" else "no"))
+            given = [(OPEN if verb == "open" else CLOSE, values[1] if len(values) > 1 else "1")]
+            element.given.extend(given)
+            self.script.events.append(Edit(element, given, where))
 
     def _batch(self, rest: str, where: Where) -> None:
         full, changes = (*rest.split(None, 1), "", "")[:2]
@@ -344,10 +365,14 @@ class _Reader:
         if kind not in PROPERTIES:
             self._leave_out(f"command batchedit {kind}")
             return
-        for (k, name), element in self.script.elements.items():
-            if k == kind and re.search(pattern, name):
-                element.last = -1
-                self._assign(element, tokens(changes), where)
+        try:
+            wanted = re.compile(pattern)
+        except re.error as error:
+            self._problem(where, f"batchedit {full}: {pattern!r} is not a regular expression: {error}")
+            return
+        for element in [e for (k, n), e in self.script.elements.items() if k == kind and wanted.search(n)]:
+            element.last = -1
+            self._assign(element, tokens(changes), where)
 
     def _property(self, code: str, where: Where) -> None:
         """``class.name.property = value``."""
@@ -362,8 +387,3 @@ class _Reader:
             return
         self._active = self._find(f"{kind}.{name}", where)
         self._assign(self._active, [(prop, value), *more], where)
-
-
-def is_yes(value: str) -> bool:
-    """Whether OpenDSS reads a value as yes."""
-    return value[:1].lower() in ("y", "t")

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from amm_opt.cases.importers.opendss_elements import Elements
-from amm_opt.cases.importers.opendss_text import Script
+from amm_opt.cases.importers.opendss.classes import FOLLOWED_OPTIONS
+from amm_opt.cases.importers.opendss.elements import Elements
+from amm_opt.cases.importers.opendss.script import Script
 from amm_opt.cases.importers.report import ImportReport
 from amm_opt.errors import shorten
 
@@ -41,7 +42,8 @@ def describe(
         *_transformers(elements, xhl),
         *_ratings(used),
         *_bands(buses),
-        "loads are constant power; customers on one phase are connected to the neutral",
+        *_loads(elements, customers),
+        *_shunts(elements, buses, branches),
         *report.assumed,
         *elements.assumed,
         *script.remarks,
@@ -68,6 +70,13 @@ def _read(
         )
     by_phase = customers["phases"].value_counts().sort_index()
     yield f"{len(customers)} loads: " + ", ".join(f"{count} on {phase}" for phase, count in by_phase.items())
+    if elements.capacitors:
+        listed = shorten((f"{x.element.name} {x.kvar:g} kvar at {x.bus}" for x in elements.capacitors), 6)
+        yield f"{len(elements.capacitors)} capacitors as shunts: {listed}"
+    if elements.controls:
+        held = [x.element.name for x in elements.controls if x.present]
+        opened = f"; held open by {shorten(held)}" if held else ""
+        yield f"{len(elements.controls)} switch controls, whose states are followed{opened}"
     if elements.grounding:
         yield f"{len(elements.grounding)} neutral groundings"
 
@@ -80,7 +89,35 @@ def _transformers(elements: Elements, xhl: str) -> Iterable[str]:
     if max(read) < 0.5:
         text += "; so low a value may be per unit in a percent field (xhl='per_unit')"
     yield text
-    yield "shunts of transformers (magnetisation, no-load losses) are left out"
+
+
+def _loads(elements: Elements, customers: pd.DataFrame) -> Iterable[str]:
+    yield (
+        "loads are constant power at any voltage, as they stand (no load shapes); customers on one phase are connected"
+        " to the neutral"
+    )
+    if any(x.phases == 3 for x in elements.loads):
+        yield "loads on three phases are balanced, whether wye or delta"
+    loose = customers[customers["inflexible_kvar"] != 0]
+    if len(loose):
+        yield (
+            f"{len(loose)} loads with (almost) no active power are constant reactive power (inflexible_kvar),"
+            f" {loose['kvar'].sum():g} kvar: {shorten(loose['name'])}"
+        )
+
+
+def _shunts(elements: Elements, buses: pd.DataFrame, branches: pd.DataFrame) -> Iterable[str]:
+    charging, kw, kvar = (
+        _total(t[c]) for t, c in ((branches, "charging_kvar"), (buses, "shunt_kw"), (buses, "shunt_kvar"))
+    )
+    if charging:
+        yield f"capacitance of lines feeds in {charging:.4g} kvar at nominal voltage ({elements.frequency:g} Hz)"
+    if kw or kvar:
+        yield f"shunts at nominal voltage draw {kw:.4g} kW and feed in {kvar:.4g} kvar (capacitors, idle transformers)"
+
+
+def _total(column: pd.Series[object]) -> float:
+    return sum(float(v) for text in column for v in str(text).split())
 
 
 def _stars(stars: Mapping[str, float]) -> Iterable[str]:
@@ -124,10 +161,19 @@ def _left_out(
         yield f"{len(opened)} open branches, kept as open: {shorten(opened)}"
     if elements.disabled:
         yield f"{len(elements.disabled)} disabled elements: {shorten(e.name for e in elements.disabled)}"
-    yield "line capacitance"
+    if elements.opened:
+        listed = shorten(map(str, elements.opened))
+        yield f"{len(elements.opened)} loads, capacitors or reactors that are opened: {listed}"
     source = elements.sources[0]
-    if not source["ideal"]:
-        yield "impedance of the source: its voltage is held"
+    if not source.ideal:
+        stated = f" ({source.impedance})" if source.impedance else ""
+        yield f"impedance of the source{stated}: its voltage is held"
+    for kind in sorted({k for k, _ in elements.unread}):
+        given = (f"{name} ({n})" for (k, name), n in elements.unread.items() if k == kind)
+        yield f"properties of {kind} elements that are not used: {shorten(given, 40)}"
+    options = [f"{k}={v}" for k, v in script.options.items() if k not in FOLLOWED_OPTIONS]
+    if options:
+        yield f"options that are not used: {shorten(options, 20)}"
     feeder_of = buses.set_index("name")["feeder"]
     busy = set(feeder_of.reindex(customers["bus"]).dropna())
     sizes = Counter(buses["feeder"].dropna())

@@ -1,0 +1,82 @@
+"""OpenDSS's classes, commands and options, and what each of them means for a network."""
+
+from __future__ import annotations
+
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+_INHERITED = "normamps emergamps faultrate pctperm repair basefreq enabled like"
+_SWITCHED = "monitoredobj monitoredterm switchedobj switchedterm"
+_CLASSES = {
+    "vsource": "bus1 basekv pu angle frequency phases mvasc3 mvasc1 x1r1 x0r0 isc3 isc1 r1 x1 r0 x0 scantype sequence"
+    " bus2 z1 z0 z2 puz1 puz0 puz2 basemva yearly daily duty model puzideal spectrum basefreq enabled like",
+    "linecode": "nphases r1 x1 r0 x0 c1 c0 units rmatrix xmatrix cmatrix basefreq normamps emergamps faultrate pctperm"
+    " repair kron rg xg rho neutral b1 b0 seasons ratings linetype like",
+    "line": "bus1 bus2 linecode length phases r1 x1 r0 x0 c1 c0 rmatrix xmatrix cmatrix switch rg xg rho geometry units"
+    f" spacing wires earthmodel cncables tscables b1 b0 seasons ratings linetype {_INHERITED}",
+    "transformer": "phases windings wdg bus conn kv kva tap %r rneut xneut buses conns kvs kvas taps xhl xht xlt"
+    " xscarray thermal n m flrise hsrise %loadloss %noloadloss normhkva emerghkva sub maxtap mintap numtaps subname"
+    f" %imag ppm_antifloat %rs bank xfmrcode xrconst x12 x13 x23 leadlag wdgcurrents core rdcohms seasons ratings"
+    f" {_INHERITED}",
+    "load": "phases bus1 kv kw pf model yearly daily duty growth conn kvar rneut xneut status class vminpu vmaxpu"
+    " vminnorm vminemerg xfkva allocationfactor kva %mean %stddev cvrwatts cvrvars kwh kwhdays cfactor cvrcurve numcust"
+    " zipv %seriesrl relweight vlowpu puxharm xrharm spectrum basefreq enabled like",
+    "capacitor": f"bus1 bus2 phases kvar kv conn cmatrix cuf r xl harm numsteps states {_INHERITED}",
+    "reactor": "bus1 bus2 phases kvar kv conn rmatrix xmatrix parallel r x rp z1 z2 z0 z rcurve lcurve lmh"
+    f" {_INHERITED}",
+    "swtcontrol": "switchedobj switchedterm action lock delay normal state reset basefreq enabled like",
+    "fuse": f"{_SWITCHED} fusecurve ratedcurrent delay action normal state basefreq enabled like",
+    "recloser": f"{_SWITCHED} numfast phasefast phasedelayed groundfast grounddelayed phasetrip groundtrip phaseinst"
+    " groundinst reset shots recloseintervals delay action tdphfast tdgrfast tdphdelayed tdgrdelayed normal state"
+    " basefreq enabled like",
+    "relay": f"{_SWITCHED} type phasecurve groundcurve phasetrip groundtrip tdphase tdground phaseinst groundinst reset"
+    " shots recloseintervals delay overvoltcurve undervoltcurve kvbase 47%pickup 46baseamps 46%pickup 46isqt variable"
+    " overtrip undertrip breakertime action z1mag z1ang z0mag z0ang mphase mground eventlog debugtrace distreverse"
+    " normal state doc_tiltanglelow doc_tiltanglehigh doc_tripsettinglow doc_tripsettinghigh doc_tripsettingmag"
+    " doc_delayinner doc_phasecurveinner doc_phasetripinner doc_tdphaseinner doc_p1blocking basefreq enabled like",
+}
+PROPERTIES: dict[str, tuple[str, ...]] = {kind: tuple(text.split()) for kind, text in _CLASSES.items()}
+"""Properties of every class that is read, in OpenDSS's order."""
+
+HARMLESS = frozenset(
+    _words(
+        "monitor energymeter loadshape tshape priceshape xycurve spectrum growthshape tcc_curve sensor cnts "
+        "wiredata cndata tsdata linespacing linegeometry xfmrcode"
+    )
+)
+"""Classes that carry no current and switch nothing: left out and reported. An element that needs one says so."""
+
+CHANGING = frozenset(
+    _words(
+        "allocateloads distribute estimate makeposseq nextyear obfuscate reconductor reduce rephase remove "
+        "setloadandgenkv tear_circuit var"
+    )
+)
+"""Commands that change elements in ways that are not followed: problems."""
+
+COMMANDS = tuple(
+    _words(
+        "new edit more m ~ select save show solve enable disable plot reset compile set dump open close redirect "
+        "help quit ? next panel sample clear about calcvoltagebases setkvbase buildy get init export fileedit "
+        "voltages currents powers seqvoltages seqcurrents seqpowers losses phaselosses cktlosses allocateloads "
+        "formedit totals capacity classes userclasses zsc zsc10 zscrefresh ysc puvoltages varvalues varnames "
+        "buscoords makebuslist makeposseq reduce interpolate alignfile top rotate vdiff summary distribute di_plot "
+        "comparecases yearlycurves cd visualize closedi doscmd estimate reconductor _initsnap _solvenocontrol "
+        "_samplecontrols _docontrolactions _showcontrolqueue _solvedirect _solvepflow addbusmarker uuids "
+        "setloadandgenkv cvrtloadshapes nodediff rephase setbusxy updatestorage obfuscate latlongcoords batchedit "
+        "pstcalc valvar lat remove calclaplacian clearall comhelp var tear_circuit nextyear guids clearbusmarkers "
+        "nodelist relcalc ymatrix log write"
+    )
+)
+"""Commands; an abbreviation means the first that begins with it."""
+
+FOLLOWED_OPTIONS = (
+    *("allocationfactors", "basefrequency", "cfactors", "controlmode", "defaultbasefrequency", "frequency", "loadmult"),
+    *("voltagebases", "year", "class", "element", "object", "type"),
+)
+"""Options of ``set`` that are followed; all others are left out and reported."""
+
+OPTIONS = (*FOLLOWED_OPTIONS[:6], "loadmodel", "loadmult", "mode", *FOLLOWED_OPTIONS[7:])
+"""Options that are known by an abbreviation of at least four letters."""

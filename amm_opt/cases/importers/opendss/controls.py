@@ -1,0 +1,138 @@
+"""What switches: SwtControl, Fuse, Recloser, Relay. They set which terminals of other elements are open.
+
+Their states follow the statements in order, as in OpenDSS; protection (currents, curves, reclosing) does not act.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from amm_opt.cases.importers.opendss.parts import Part, UnsupportedError
+from amm_opt.cases.importers.opendss.text import array, is_yes, whole
+
+Find = Callable[[str], Part]
+
+
+@dataclass
+class Control(Part):
+    """A switch control; ``present`` says whether it holds its element open, ``wanted`` what it will do when solving."""
+
+    find: Find | None = None
+    target: Part | None = None
+    terminal: int = 1
+    present: bool = False
+    wanted: bool = False
+    normal: bool | None = None
+    locked: bool = False
+    terminal_names: ClassVar[tuple[str, ...]] = ("switchedterm",)
+    target_names: ClassVar[tuple[str, ...]] = ("switchedobj",)
+
+    def set(self, name: str, value: str) -> bool:
+        """Take a property; whether it was read."""
+        if name in self.target_names:
+            assert self.find is not None
+            self.target = self.find(value)
+        elif name in self.terminal_names:
+            self.terminal = whole(value)
+        elif name in ("action", "state", "normal"):
+            if not self.locked:
+                self.switched(name, self._opens(name, value))
+        elif name == "lock":
+            self.lock(is_yes(value))
+        elif name == "reset" and type(self) is Control:
+            if is_yes(value):
+                self.locked = False
+                self.reset()
+        else:
+            return False
+        return True
+
+    def _opens(self, name: str, value: str) -> bool:
+        words = [word.lower()[:1] for word in array(value)]
+        if not words or not set(words) <= set("oct"):
+            raise UnsupportedError(f"{name} = {value!r}; valid choices: open, close, closed, trip")
+        opens = {word != "c" for word in words}
+        if len(opens) > 1:
+            raise UnsupportedError(f"{name} = [{value}]: opening single phases is not supported")
+        return opens.pop()
+
+    def switched(self, name: str, opens: bool) -> None:
+        """A SwtControl acts on ``state`` at once, on the others when the circuit is solved."""
+        self.wanted = opens
+        if name == "normal" or self.normal is None:
+            self.normal = opens
+        if name == "state":
+            self.present = opens
+            self.apply()
+
+    def lock(self, locked: bool) -> None:
+        """What was ordered before is done; later orders are not followed."""
+        if locked and not self.locked:
+            self.act()
+        self.locked = locked
+
+    def apply(self) -> None:
+        """Open or close the terminal."""
+        if self.target is None:
+            self.remarks.append(f"{self.element}: state is given before the element that it switches: without effect")
+        elif self.present:
+            self.target.open_terminals.add(self.terminal)
+        else:
+            self.target.open_terminals.discard(self.terminal)
+
+    def act(self) -> None:
+        """What happens when the circuit is solved."""
+        if self.wanted != self.present and not self.locked and self.element.enabled and self.target is not None:
+            self.present = self.wanted
+            self.apply()
+
+    def reset(self) -> None:
+        """Back to normal, where nothing locks it."""
+        if not self.locked and self.target is not None:
+            self.present = self.wanted = bool(self.normal)
+            self.apply()
+
+    def finish(self) -> None:
+        """Check what the script leaves."""
+        if self.target is None and self.element.enabled:
+            raise UnsupportedError(f"{self.target_names[0]} must be given")
+
+
+@dataclass
+class Protection(Control):
+    """Fuse, Recloser or Relay: every statement about it puts its element into its state."""
+
+    monitored: bool = True
+    terminal_names: ClassVar[tuple[str, ...]] = ("switchedterm", "monitoredterm")
+    target_names: ClassVar[tuple[str, ...]] = ("switchedobj", "monitoredobj")
+
+    def set(self, name: str, value: str) -> bool:
+        """Take a property; whether it was read."""
+        if name in ("monitoredobj", "monitoredterm") and not self.monitored:
+            return True
+        if name in ("switchedobj", "switchedterm"):
+            self.monitored = False
+        if name == "state" and self.element.kind == "fuse" and len(array(value)) == 1 and self._opens(name, value):
+            raise UnsupportedError(
+                "state = open opens one phase only, as it has a value for each: state=[open open open]"
+            )
+        return super().set(name, value)
+
+    def switched(self, name: str, opens: bool) -> None:
+        """Only what is not the normal state acts, and at once."""
+        if name != "normal":
+            self.present = self.wanted = opens
+            if self.normal is None:
+                self.normal = opens
+        else:
+            self.normal = opens
+
+    def end_of_statement(self) -> None:
+        """After all properties of a statement."""
+        if self.target is not None:
+            self.apply()
+
+    def act(self) -> None:
+        """Solving changes nothing."""

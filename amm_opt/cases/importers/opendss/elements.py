@@ -1,0 +1,221 @@
+"""Every element of a script that a network is made of, as the statements leave it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from amm_opt.cases.importers.opendss.controls import Control, Protection
+from amm_opt.cases.importers.opendss.lines import Line, LineCode
+from amm_opt.cases.importers.opendss.loads import Capacitor, Load
+from amm_opt.cases.importers.opendss.parts import Part, UnsupportedError
+from amm_opt.cases.importers.opendss.script import CLOSE, OPEN, Command, Edit, Element, Script
+from amm_opt.cases.importers.opendss.sources import Reactor, Source
+from amm_opt.cases.importers.opendss.text import number, whole
+from amm_opt.cases.importers.opendss.transformers import Transformer
+
+KINDS: dict[str, type[Part]] = {
+    "vsource": Source,
+    "linecode": LineCode,
+    "line": Line,
+    "transformer": Transformer,
+    "load": Load,
+    "capacitor": Capacitor,
+    "reactor": Reactor,
+    "swtcontrol": Control,
+    "fuse": Protection,
+    "recloser": Protection,
+    "relay": Protection,
+}
+DEFAULT_FREQUENCY = 60.0
+_P = TypeVar("_P", bound=Part)
+
+
+class Elements:
+    """The elements of a script, by class; what is wrong goes to ``problems`` with file and line.
+
+    Attributes:
+        lines, transformers, loads, capacitors, controls, sources: those in service, complete and right.
+        grounding: ohm from the neutral to ground by bus, in lower case.
+        ends: buses of all lines and transformers, also of those with problems, in lower case.
+        broken: whether a line or transformer is missing because of its problems.
+        frequency: of the circuit, in Hz.
+        disabled, opened: elements out of service, and loads, capacitors and reactors that a command opened.
+        unread: how often a property was given that is not used, by class and property.
+        assumed: remarks for the report.
+    """
+
+    def __init__(self, script: Script) -> None:
+        self.problems = list(script.problems)
+        self.assumed: list[str] = []
+        self.unread: Counter[tuple[str, str]] = Counter()
+        self.disabled = [e for e in script.elements.values() if not e.enabled]
+        self._script = script
+        self._parts: dict[tuple[str, str], Part] = {}
+        self._bad: set[tuple[str, str]] = set()
+        self.frequency = self._frequency()
+        for event in script.events:
+            if isinstance(event, Edit):
+                self._edit(event)
+            else:
+                self._command(event)
+        if self._controls_act():
+            for control in self._of(Control):
+                control.act()
+        self._options()
+        for key, part in self._parts.items():
+            if part.element.enabled and key not in self._bad and not isinstance(part, LineCode):
+                self._guarded(part.element, part.finish)
+            self.assumed += dict.fromkeys(part.remarks)
+        self._sort()
+
+    def _of(self, kind: type[_P]) -> list[_P]:
+        return [part for part in self._parts.values() if isinstance(part, kind)]
+
+    def _usable(self, kind: type[_P]) -> list[_P]:
+        """Enabled, and without problems."""
+        return [
+            x for key, x in self._parts.items() if isinstance(x, kind) and x.element.enabled and key not in self._bad
+        ]
+
+    def _sort(self) -> None:
+        self.sources = [x for x in self._of(Source) if x.element.enabled]
+        self.lines, self.transformers = self._usable(Line), self._usable(Transformer)
+        self.controls = self._usable(Control)
+        loads, capacitors, reactors = self._usable(Load), self._usable(Capacitor), self._usable(Reactor)
+        self.opened = [x.element for x in (*loads, *capacitors, *reactors) if not x.closed]
+        self.loads, self.capacitors = [x for x in loads if x.closed], [x for x in capacitors if x.closed]
+        self.grounding: dict[str, float] = {}
+        for reactor in reactors:
+            if reactor.closed:
+                self._ground(reactor.bus, reactor.ohm)
+        for transformer in self.transformers:
+            for end, winding in enumerate(transformer.windings):
+                grounded = winding.neutral_ohm is not None and winding.neutral_ohm.real >= 0
+                if grounded and transformer.conns[end] == "wye" and transformer.nodes[end][-1] > 3:
+                    self._ground(transformer.buses[end], abs(winding.neutral_ohm or 0.0))
+        joining: list[Line | Transformer] = [*self._of(Line), *self._of(Transformer)]
+        joining = [x for x in joining if x.element.enabled]
+        self.broken = len(joining) > len(self.lines) + len(self.transformers) or bool(self._script.unknown_buses)
+        self.ends = {bus.lower() for x in joining for bus in _named_ends(x)} | self._script.unknown_buses
+
+    def _ground(self, bus: str, ohm: float) -> None:
+        known = self.grounding.get(bus.lower())
+        self.grounding[bus.lower()] = ohm if known is None else (ohm * known / (ohm + known) if ohm + known else 0.0)
+
+    def _guarded(self, element: Element, act: Callable[[], object], where: object = None) -> None:
+        at = f"{where or element.where}: {element.kind} {element.name!r}"
+        try:
+            act()
+        except UnsupportedError as problem:
+            self.problems.append(f"{at}: {problem}")
+        except ValueError as error:
+            self.problems.append(f"{at}: cannot read a number: {error}")
+        else:
+            return
+        self._bad.add((element.kind, element.name))
+
+    def _edit(self, edit: Edit) -> None:
+        element = edit.element
+        key = (element.kind, element.name)
+        if key not in self._parts:
+            self._parts[key] = KINDS[element.kind](element, self.frequency)
+        part = self._parts[key]
+        if isinstance(part, Control):
+            part.find = self._found
+        if isinstance(part, LineCode):
+            part.begin_statement()
+        for name, value in edit.given:
+            self._guarded(element, lambda p=part, n=name, v=value: self._set(p, n, v), edit.where)  # type: ignore[misc]
+        self._guarded(element, part.end_of_statement, edit.where)
+
+    def _set(self, part: Part, name: str, value: str) -> None:
+        if name in (OPEN, CLOSE):
+            self._switch(part, name, whole(value))
+        elif isinstance(part, Line) and name == "linecode":
+            code = self._parts.get(("linecode", value.lower()))
+            if not isinstance(code, LineCode):
+                raise UnsupportedError(f"unknown linecode {value!r}")
+            if ("linecode", value.lower()) in self._bad:
+                self._bad.add((part.element.kind, part.element.name))
+            else:
+                part.take(value, code)
+        elif name == "basefreq" and not isinstance(part, Line | LineCode):
+            if abs(number(value) - self.frequency) > 1e-6 and isinstance(part, Transformer):
+                raise UnsupportedError(f"basefreq = {value}, but the circuit is at {self.frequency:g} Hz")
+        elif not part.set(name, value):
+            self.unread[part.element.kind, name] += 1
+
+    def _switch(self, part: Part, how: str, terminal: int) -> None:
+        if isinstance(part, Source):
+            raise UnsupportedError("opening the source is not supported")
+        if how == OPEN:
+            part.open_terminals.add(terminal)
+        else:
+            part.open_terminals.discard(terminal)
+
+    def _found(self, full: str) -> Part:
+        kind, _, name = full.lower().partition(".")
+        part = self._parts.get((kind, name))
+        if part is None:
+            raise UnsupportedError(f"unknown element {full!r}; it must be defined before")
+        return part
+
+    def _command(self, command: Command) -> None:
+        given = dict(command.given)
+        solves = command.verb == "solve"
+        resets = command.verb == "reset" and all(v.lower()[:1] == "c" for v in given.values())
+        if resets or "mode" in given:
+            for control in self._of(Control):
+                control.reset()
+        for option, property_name in (("allocationfactors", "allocationfactor"), ("cfactors", "cfactor")):
+            if option in given:
+                factor = number(given[option])
+                for load in self._of(Load):
+                    load.allocate(property_name, factor)
+        if solves and self._controls_act():
+            for control in self._of(Control):
+                control.act()
+
+    def _controls_act(self) -> bool:
+        return self._script.option("controlmode").lower() not in ("off", "of", "-1")
+
+    def _frequency(self) -> float:
+        text = self._script.option("frequency", "basefrequency", "defaultbasefrequency")
+        try:
+            value = number(text) if text else DEFAULT_FREQUENCY
+        except ValueError as error:
+            self.problems.append(f"set defaultbasefrequency: {error}")
+            return DEFAULT_FREQUENCY
+        if not value > 0:
+            self.problems.append(f"set defaultbasefrequency={value:g} must be positive")
+        return value
+
+    def _options(self) -> None:
+        """Options that change loads."""
+        values = {}
+        for name, default in (("loadmult", 1.0), ("year", 0.0)):
+            try:
+                values[name] = number(self._script.option(name, default=str(default)))
+            except ValueError as error:
+                self.problems.append(f"set {name}: {error}")
+                values[name] = default
+        if values["year"] != 0:
+            self.problems.append(f"set year={values['year']:g}: growth of loads is not supported")
+        if values["loadmult"] != 1:
+            for load in self._of(Load):
+                load.scale = 1.0 if load.fixed else values["loadmult"]
+            self.assumed.append(f"set loadmult={values['loadmult']:g} multiplies the loads, but for fixed ones")
+        for load in self._of(Load):
+            actual = sorted(set(load.shapes.values()) & self._script.actual_shapes)
+            if actual and load.element.enabled:
+                self.problems.append(f"{load.element}: loadshape {actual[0]!r} with useactual=yes sets its power")
+
+
+def _named_ends(part: Line | Transformer) -> Iterable[str]:
+    """Buses that an element names, whatever else is wrong with it."""
+    named = part.ends.values() if isinstance(part, Line) else (w.bus for w in part.windings)
+    for text in named:
+        if text:
+            yield text.strip().partition(".")[0]

@@ -1,0 +1,186 @@
+"""Loads and capacitors: their power, in the order in which properties are given."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from amm_opt.cases.importers.opendss.parts import Part, UnsupportedError, bus_and_nodes, is_delta
+from amm_opt.cases.importers.opendss.text import array, number, numbers, whole
+
+HOURS_PER_DAY = 24.0
+
+
+@dataclass
+class Load(Part):
+    """A load. Of five specifications OpenDSS keeps the last that was given, and works it out when the statement ends.
+
+    Connected kVA and billed kWh are worked out where they are given, with the power factor of that moment; a later
+    power factor then changes kvar only.
+    """
+
+    phases: int = 3
+    bus1: str = ""
+    kv: float = 12.47
+    conn: str = "wye"
+    model: str = "1"
+    status: str = "variable"
+    kw: float = 10.0
+    kvar: float = 5.0
+    kva: float = 10.0 / 0.88
+    pf: float = 0.88
+    by: str = "kw"
+    xfkva: float = 0.0
+    allocation: float = 0.5
+    kwh: float = 0.0
+    kwh_days: float = 30.0
+    c_factor: float = 4.0
+    pf_changed: bool = False
+    scale: float = 1.0
+    shapes: dict[str, str] = field(default_factory=dict)
+    bus: str = ""
+    nodes: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.end_of_statement()
+
+    def set(self, name: str, value: str) -> bool:
+        """Take a property; whether it was read."""
+        if name in ("phases", "bus1", "conn", "model", "status"):
+            setattr(self, name, whole(value) if name == "phases" else value.lower() if name != "bus1" else value)
+        elif name in ("kv", "kw", "kvar", "kva", "pf", "xfkva", "kwh"):
+            setattr(self, name, number(value))
+            self._specified(name)
+        elif name in ("allocationfactor", "cfactor", "kwhdays"):
+            self.allocate(name, number(value))
+        elif name in ("yearly", "daily", "duty", "growth", "cvrcurve"):
+            self.shapes[name] = value.lower()
+            return False
+        else:
+            return False
+        return True
+
+    def _specified(self, name: str) -> None:
+        if name == "pf":
+            self.pf_changed = True
+        elif name != "kv":
+            self.by = name
+            self._allocated()
+
+    def allocate(self, name: str, value: float) -> None:
+        """Another factor on connected kVA or billed kWh."""
+        attribute = {"allocationfactor": "allocation", "cfactor": "c_factor", "kwhdays": "kwh_days"}[name]
+        setattr(self, attribute, value)
+        self.by = "xfkva" if name == "allocationfactor" else "kwh"
+        self._allocated()
+
+    def _allocated(self) -> None:
+        if self.by == "xfkva" and self.xfkva > 0:
+            self.kw = self.xfkva * self.allocation * abs(self.pf)
+        elif self.by == "kwh" and self.kwh_days > 0:
+            self.kw = self.kwh / (self.kwh_days * HOURS_PER_DAY) * self.c_factor
+        else:
+            return
+        self.kvar = self._by_factor(self.kw)
+
+    def _by_factor(self, kw: float) -> float:
+        if not 0 < abs(self.pf) <= 1:
+            raise UnsupportedError(f"pf = {self.pf:g} must be within 0..1 (or -1..0) and not 0")
+        return kw * math.sqrt(max(1.0 / self.pf**2 - 1.0, 0.0)) * (-1.0 if self.pf < 0 else 1.0)
+
+    def end_of_statement(self) -> None:
+        """After all properties of a statement."""
+        if self.by == "kvar":
+            size = math.hypot(self.kw, self.kvar)
+            if size > 0:
+                self.pf = self.kw / size * math.copysign(1.0, self.kw * self.kvar if self.kvar else 1.0)
+        else:
+            if self.by == "kva":
+                self.kw = self.kva * abs(self.pf)
+            if self.by in ("kw", "kva") or self.pf_changed:
+                self.kvar = self._by_factor(self.kw)
+        self.pf_changed = False
+
+    def finish(self) -> None:
+        """Bus and nodes."""
+        self.bus, self.nodes = bus_and_nodes(self.bus1, self.phases, wye=not self.delta)
+        if not self.bus:
+            raise UnsupportedError("bus1 must be given")
+        if not self.kv > 0:
+            raise UnsupportedError(f"kv = {self.kv:g} must be positive")
+
+    @property
+    def delta(self) -> bool:
+        """Whether it is connected between phases."""
+        return is_delta(self.conn)
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the circuit's load multiplier leaves it alone."""
+        return self.status[:1] in ("f", "e")
+
+
+@dataclass
+class Capacitor(Part):
+    """A capacitor to ground: fixed reactive power at nominal voltage."""
+
+    phases: int = 3
+    ends: dict[str, str] = field(default_factory=lambda: {"bus1": "", "bus2": ""})
+    kv: float = 12.47
+    conn: str = "wye"
+    steps: list[float] = field(default_factory=lambda: [1200.0])
+    n_steps: int = 1
+    states: list[int] | None = None
+    bus: str = ""
+    nodes: tuple[int, ...] = ()
+
+    def set(self, name: str, value: str) -> bool:
+        """Take a property; whether it was read."""
+        if name in self.ends:
+            self.ends[name] = value
+        elif name == "phases":
+            self.phases = whole(value)
+        elif name == "kv":
+            self.kv = number(value)
+        elif name == "conn":
+            self.conn = value
+        elif name == "kvar":
+            self.steps = numbers(value)
+        elif name == "numsteps":
+            self.n_steps = whole(value)
+        elif name == "states":
+            self.states = [whole(x) for x in array(value)]
+        elif name in ("cmatrix", "cuf", "r", "xl", "harm"):
+            raise UnsupportedError(f"{name} is not supported: give kvar and kv")
+        else:
+            return False
+        return True
+
+    @property
+    def kvar(self) -> float:
+        """Reactive power at rated voltage of the steps that are on."""
+        if len(self.steps) != self.n_steps and len(self.steps) > 1:
+            raise UnsupportedError(f"{len(self.steps)} values of kvar for numsteps = {self.n_steps}")
+        states = self.states if self.states is not None else [1] * self.n_steps
+        if len(states) != self.n_steps:
+            raise UnsupportedError(f"{len(states)} states for numsteps = {self.n_steps}")
+        steps = self.steps if len(self.steps) == self.n_steps else [self.steps[0] / self.n_steps] * self.n_steps
+        return sum(kvar for kvar, on in zip(steps, states, strict=True) if on)
+
+    def finish(self) -> None:
+        """Check what the script leaves."""
+        delta = is_delta(self.conn)
+        self.bus, self.nodes = bus_and_nodes(self.ends["bus1"], self.phases)
+        if not self.bus:
+            raise UnsupportedError("bus1 must be given")
+        if not self.kv > 0:
+            raise UnsupportedError(f"kv = {self.kv:g} must be positive")
+        if self.ends["bus2"]:
+            other, nodes = bus_and_nodes(self.ends["bus2"], self.phases)
+            if other.lower() != self.bus.lower() or any(nodes):
+                raise UnsupportedError(
+                    f"a capacitor between {self.ends['bus1']!r} and {self.ends['bus2']!r}, not to ground"
+                )
+        if not set(self.nodes) <= {1, 2, 3} or len(set(self.nodes)) != self.phases or (delta and self.phases != 3):
+            raise UnsupportedError(f"a {'delta ' if delta else ''}capacitor on nodes {self.nodes}")
+        _ = self.kvar

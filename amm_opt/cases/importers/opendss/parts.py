@@ -1,0 +1,72 @@
+"""What all kinds of OpenDSS elements share: properties in order, terminals that are open, buses with nodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from amm_opt.cases.importers.opendss.script import Element
+from amm_opt.cases.importers.opendss.text import whole
+
+PHASE_NAMES = {1: "a", 2: "b", 3: "c"}
+
+
+class UnsupportedError(Exception):
+    """What is wrong with an element, or cannot be followed."""
+
+
+@dataclass
+class Part:
+    """An element that is built up by its properties, one statement after the other.
+
+    Attributes:
+        base_frequency: of the circuit, in Hz.
+        open_terminals: terminals that commands and controls have opened.
+        remarks: what a user should know.
+    """
+
+    element: Element
+    base_frequency: float = 60.0
+    open_terminals: set[int] = field(default_factory=set)
+    remarks: list[str] = field(default_factory=list)
+
+    @property
+    def closed(self) -> bool:
+        """Whether no terminal is open."""
+        return not self.open_terminals
+
+    def set(self, name: str, value: str) -> bool:
+        """Take a property; whether it was read.
+
+        Raises:
+            UnsupportedError, ValueError: where it cannot be.
+        """
+        raise NotImplementedError
+
+    def end_of_statement(self) -> None:
+        """After all properties of a statement."""
+
+    def finish(self) -> None:
+        """After the whole script.
+
+        Raises:
+            UnsupportedError: what is missing, or cannot be followed.
+        """
+
+
+def bus_and_nodes(text: str, n: int, *, wye: bool = False) -> tuple[str, tuple[int, ...]]:
+    """Name and nodes of ``bus.1.2.3``; surplus nodes do not count, missing ones are 1 .. n, neutral to 0.
+
+    Raises:
+        ValueError: where a node is no whole number.
+    """
+    name, *nodes = text.strip().split(".")
+    given = [whole(x) for x in nodes if x]
+    wanted = n + 1 if wye else n
+    default = [*range(1, n + 1), 0]
+    given += default[len(given) : wanted] if len(given) < n else [0] * (wanted - len(given))
+    return name, tuple(given[:wanted])
+
+
+def is_delta(text: str) -> bool:
+    """Whether a connection is delta (``delta``, ``ll``) rather than wye (``wye``, ``y``, ``ln``)."""
+    return text.lower()[:1] == "d" or text.lower() == "ll"

@@ -1,0 +1,167 @@
+"""The tree of an OpenDSS network: meshes, islands, nominal voltages and LV feeders."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import networkx as nx
+
+from amm_opt.cases.importers.opendss.lines import Line
+from amm_opt.cases.importers.opendss.loads import Capacitor, Load
+from amm_opt.cases.importers.opendss.sources import Source
+from amm_opt.cases.importers.opendss.transformers import Transformer
+from amm_opt.errors import shorten
+
+LV_KV = 1.0
+"""Buses below are LV."""
+BASE_TOLERANCE = 0.10
+"""How far a rated voltage may be from the nominal voltage of its bus."""
+Edge = Line | Transformer
+
+
+class Topology:
+    """Buses and the lines and transformers between them.
+
+    Args:
+        edges: lines and transformers; open ones join nothing.
+        source: where the walk begins.
+        nominal: line-to-line nominal voltages; every bus gets the nearest. Empty: the windings' own.
+
+    Attributes:
+        names: every bus as its first mention spells it, by lower case.
+        vn_kv: nominal voltage by bus, in lower case.
+        problems: what is wrong with the edges.
+    """
+
+    def __init__(self, edges: Iterable[Edge], source: Source, nominal: list[float]) -> None:
+        self.edges, self.source, self.nominal = list(edges), source, nominal
+        self.problems: list[str] = []
+        self.names: dict[str, str] = {}
+        for bus in (source.bus, *(b for x in self.edges for b in x.buses)):
+            self.names.setdefault(bus.lower(), bus)
+        self.graph: nx.MultiGraph[str] = nx.MultiGraph()
+        self.graph.add_nodes_from(self.names)
+        self.start = source.bus.lower()
+        for edge in self.edges:
+            a, b = (bus.lower() for bus in edge.buses)
+            if a == b:
+                self.problems.append(f"{edge.element}: both ends are at bus {edge.buses[0]!r}")
+            elif edge.closed:
+                self.graph.add_edge(a, b, edge=edge)
+        self.fed = set(nx.node_connected_component(self.graph, self.start))
+        self.vn_kv = self._base_voltages()
+
+    def _base_voltages(self) -> dict[str, float]:
+        """Nominal voltage of every bus, from the source outwards; contradictions are problems."""
+        vn = {self.start: self._nominal(self.source.kv)}
+        self.check_kv(self.source.element, "basekv", self.source.kv, vn[self.start])
+        for component in nx.connected_components(self.graph):
+            if self.start not in component:
+                windings = (d["edge"] for at in component for *_, d in self.graph.edges(at, data=True))
+                known = next((x for x in windings if isinstance(x, Transformer)), None)
+                at = next(iter(component)) if known is None else known.buses[0].lower()
+                vn[at] = self._nominal(vn[self.start]) if known is None else self._winding(known, at)
+        stack = list(vn)
+        while stack:
+            bus = stack.pop()
+            for _, other, data in self.graph.edges(bus, data=True):
+                edge = data["edge"]
+                value = self._winding(edge, other) if isinstance(edge, Transformer) else vn[bus]
+                if other not in vn:
+                    vn[other] = value
+                    stack.append(other)
+                elif vn[other] != value and bus in self.fed:
+                    self.problems.append(
+                        f"{edge.element}: inconsistent base voltage: bus {self.names[other]!r} is at {vn[other]:g} kV"
+                        f" elsewhere and at {value:g} kV here"
+                    )
+        for x in self.edges:
+            if isinstance(x, Transformer):
+                for bus, kv in zip(x.buses, x.kv, strict=True):
+                    if bus.lower() in self.fed:
+                        line_kv = kv * (math.sqrt(3) if x.phases == 1 else 1.0)
+                        self.check_kv(x.element, f"kv at bus {bus!r}", line_kv, vn[bus.lower()])
+        self.problems[:] = dict.fromkeys(self.problems)
+        return vn
+
+    def _winding(self, x: Transformer, bus: str) -> float:
+        kv = x.kv[[b.lower() for b in x.buses].index(bus)]
+        return self._nominal(kv * (math.sqrt(3) if x.phases == 1 else 1.0))
+
+    def _nominal(self, kv: float) -> float:
+        return min(self.nominal, key=lambda v: abs(math.log(v / kv))) if self.nominal else kv
+
+    def check_kv(self, element: object, what: str, kv: float, base: float) -> None:
+        """A problem where a rated voltage does not fit its bus."""
+        if not abs(kv / base - 1.0) <= BASE_TOLERANCE:
+            self.problems.append(
+                f"{element}: inconsistent base voltage: {what} is {kv:.4g} kV, the bus is at {base:g} kV"
+            )
+
+    def check_rated(self, x: Load | Capacitor) -> None:
+        """The rated voltage of a load or capacitor, where its bus is supplied; it is to neutral with one phase."""
+        if x.bus.lower() in self.fed:
+            line_kv = x.kv * (math.sqrt(3) if x.phases == 1 else 1.0)
+            self.check_kv(x.element, f"kv = {x.kv:g} at bus {x.bus!r}", line_kv, self.vn_kv[x.bus.lower()])
+
+    def meshes(self) -> Iterator[str]:
+        """For every loop, the branches of which one could be opened."""
+        graph = self.graph
+        if graph.number_of_edges() == len(graph) - nx.number_connected_components(graph):
+            return
+        simple = nx.Graph(graph)
+        for a, b in simple.edges:
+            if graph.number_of_edges(a, b) > 1:
+                yield "mesh: open one of " + _openable([d["edge"] for d in graph[a][b].values()])
+        for cycle in nx.cycle_basis(simple):
+            ends = zip(cycle, [*cycle[1:], cycle[0]], strict=True)
+            yield "mesh: open one of " + _openable([next(iter(graph[a][b].values()))["edge"] for a, b in ends])
+
+    def islands(self) -> Iterator[str]:
+        """Buses that nothing feeds, with the open branches that could."""
+        for part in nx.connected_components(self.graph):
+            if self.start in part:
+                continue
+            near = [
+                f"{x.element.kind} {x.element.name!r}"
+                for x in self.edges
+                if not x.closed and any(bus.lower() in part for bus in x.buses)
+            ]
+            opened = f"; open there: {shorten(near)} (by a command or a switch control)" if near else ""
+            yield (
+                f"island: no closed line or transformer joins {shorten(sorted(self.names[b] for b in part))} to the"
+                f" source bus {self.names[self.start]!r}{opened}"
+            )
+
+    def lv_feeders(self, circuit: str, names: Mapping[int, str]) -> dict[str, str]:
+        """LV feeder of every LV bus that is fed, by lower case.
+
+        It is named after the folder of its transformer's file where that folder has no other, else after the
+        transformer; the circuit's name where the source itself is LV.
+
+        Args:
+            names: of the transformers' branches, by ``id``.
+        """
+        heads: dict[str, Transformer] = {}
+        head_of: dict[str, str] = {self.start: self.start}
+        for above, below in nx.bfs_edges(self.graph, self.start):
+            edge = next(iter(self.graph[above][below].values()))["edge"]
+            down = self.vn_kv[below] < LV_KV <= self.vn_kv[above]
+            head_of[below] = below if down else head_of[above]
+            if down and isinstance(edge, Transformer):
+                heads[below] = edge
+        folders = [Path(x.element.where.file).parent.name for x in heads.values()]
+        label = {self.start: circuit}
+        for (bus, x), folder in zip(heads.items(), folders, strict=True):
+            alone = folder and folders.count(folder) == 1 and folder != circuit
+            label[bus] = folder if alone else names.get(id(x), x.element.name)
+        return {b: label[head] for b, head in head_of.items() if self.vn_kv[b] < LV_KV}
+
+
+def _openable(edges: list[Edge]) -> str:
+    """Branches of a mesh that could be opened: switches where there are any, else lines."""
+    switches = [e for e in edges if isinstance(e, Line) and e.switch]
+    lines = [e for e in edges if isinstance(e, Line)]
+    return shorten((f"{e.element.kind} {e.element.name!r} ({e.element.where})" for e in switches or lines or edges), 20)

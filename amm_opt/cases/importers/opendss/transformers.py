@@ -1,0 +1,159 @@
+"""Transformers of two windings: what their properties mean, in the order in which they are given."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from amm_opt.cases.importers.opendss.parts import Part, UnsupportedError, bus_and_nodes, is_delta
+from amm_opt.cases.importers.opendss.text import array, is_yes, number, whole
+
+_LISTS = {"buses": "bus", "conns": "conn", "kvs": "kv", "kvas": "kva", "taps": "tap", "%rs": "%r"}
+_REFUSED = {
+    "xfmrcode": "give its properties here",
+    "wires": "give its properties here",
+}
+
+
+@dataclass
+class Winding:
+    """One winding."""
+
+    bus: str = ""
+    conn: str = "wye"
+    kv: float = 12.47
+    kva: float = 1000.0
+    tap: float = 1.0
+    r: float = 0.2
+    neutral_ohm: complex | None = None
+
+
+@dataclass
+class Transformer(Part):
+    """A transformer of two windings; resistance and reactance in percent of the first winding's rating."""
+
+    windings: list[Winding] = field(default_factory=lambda: [Winding(), Winding()])
+    phases: int = 3
+    xhl: float = 7.0
+    lead: bool = False
+    no_load_loss: float = 0.0
+    magnetising: float = 0.0
+    normal_kva: float | None = None
+    count: int = 2
+    active: int = 0
+    buses: tuple[str, str] = ("", "")
+    nodes: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+    conns: tuple[str, str] = ("wye", "wye")
+
+    def set(self, name: str, value: str) -> bool:
+        """Take a property; whether it was read."""
+        if name == "phases":
+            self.phases = whole(value)
+        elif name == "windings":
+            self._windings(whole(value))
+        elif name == "wdg":
+            self.active = whole(value) - 1
+            if self.active not in (0, 1) and self.count == 2:
+                raise UnsupportedError(f"winding {value} of 2")
+        elif name in ("xhl", "x12"):
+            self.xhl = number(value)
+        elif name == "xscarray":
+            self.xhl = number(array(value)[0] if array(value) else "")
+        elif name == "leadlag":
+            self.lead = value.lower() in ("lead", "euro")
+        elif name == "%loadloss":
+            for winding in self.windings:
+                winding.r = number(value) / 2
+        elif name == "%noloadloss":
+            self.no_load_loss = number(value)
+        elif name == "%imag":
+            self.magnetising = number(value)
+        elif name == "normhkva":
+            self.normal_kva = number(value)
+        elif name in _REFUSED:
+            raise UnsupportedError(f"{name} is not supported: {_REFUSED[name]}")
+        elif name == "xrconst":
+            if is_yes(value):
+                raise UnsupportedError("xrconst is not supported")
+        else:
+            return self._of_winding(name, value)
+        return True
+
+    def _windings(self, n: int) -> None:
+        self.count = n
+        if n != 2:
+            raise UnsupportedError(f"{n} windings are not supported, only two")
+        if any(w != Winding() for w in self.windings):
+            raise UnsupportedError("windings must be given before what it resets: buses, conns, kvs, kvas, taps, %rs")
+
+    def _of_winding(self, name: str, value: str) -> bool:
+        """A property of the active winding, or of both as a list, which leaves the last one active."""
+        if self.count != 2:
+            return True
+        if name in _LISTS:
+            given = re.split(r"[\s,]+", value.strip("()[]{}\"' ").strip()) if name == "conns" else array(value)
+            if len(given) != 2:
+                raise UnsupportedError(f"{name} = [{value}] needs a value for each of the 2 windings")
+            for self.active, text in enumerate(given):
+                self._set_winding(_LISTS[name], text)
+        elif name == "kva":
+            for winding in self.windings:
+                winding.kva = number(value)
+        elif name in _LISTS.values():
+            self._set_winding(name, value)
+        elif name in ("rneut", "xneut"):
+            winding, ohm = self.windings[self.active], number(value)
+            known = winding.neutral_ohm or 0.0
+            winding.neutral_ohm = complex(ohm, known.imag) if name == "rneut" else complex(known.real, ohm)
+        else:
+            return False
+        return True
+
+    def _set_winding(self, name: str, value: str) -> None:
+        winding = self.windings[self.active]
+        if name in ("bus", "conn"):
+            setattr(winding, name, value)
+        else:
+            setattr(winding, "r" if name == "%r" else name, number(value))
+
+    def finish(self) -> None:
+        """Ends, and checks of what was given."""
+        if not all(w.bus for w in self.windings):
+            raise UnsupportedError("both windings need a bus")
+        for w in self.windings:
+            for what, given in (("kv", w.kv), ("kva", w.kva), ("tap", w.tap)):
+                if not given > 0:
+                    raise UnsupportedError(f"{what} = {given:g} must be positive")
+        if not (self.xhl >= 0 and self.r_percent >= 0 and self.xhl + self.r_percent > 0):
+            raise UnsupportedError(f"xhl = {self.xhl:g} %, %r = {self.r_percent:g} % must not be negative, nor both 0")
+        first, second = self.windings
+        self.conns = ("delta" if is_delta(first.conn) else "wye", "delta" if is_delta(second.conn) else "wye")
+        read = [
+            bus_and_nodes(w.bus, self.phases, wye=c == "wye") for w, c in zip(self.windings, self.conns, strict=True)
+        ]
+        self.buses, self.nodes = (read[0][0], read[1][0]), (read[0][1], read[1][1])
+
+    @property
+    def kv(self) -> tuple[float, float]:
+        """Rated voltages: between lines, or of the winding with one phase."""
+        return self.windings[0].kv, self.windings[1].kv
+
+    @property
+    def taps(self) -> tuple[float, float]:
+        """Taps of both windings."""
+        return self.windings[0].tap, self.windings[1].tap
+
+    @property
+    def kva(self) -> float:
+        """Base of the percentages."""
+        return self.windings[0].kva
+
+    @property
+    def rating_kva(self) -> float:
+        """``normhkva`` where it is given, else the smaller winding's."""
+        return self.normal_kva or min(w.kva for w in self.windings)
+
+    @property
+    def r_percent(self) -> float:
+        """Resistance of both windings."""
+        return self.windings[0].r + self.windings[1].r

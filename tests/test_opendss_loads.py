@@ -1,0 +1,151 @@
+"""Loads in the order of their properties: what OpenDSS makes of them, and what the import does."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from amm_opt.cases import YearScenario, year_case
+from amm_opt.cases.importers import from_opendss
+from amm_opt.errors import InputError
+
+HEAD = """clear
+new circuit.t basekv=0.4 bus1=lv pu=1.0 model=ideal
+new line.l1 bus1=lv bus2=e r1=0.3 x1=0.1 r0=0.3 x0=0.1 c1=0 c0=0 length=0.1 units=km normamps=200
+"""
+VALUES = {
+    "kw": st.sampled_from([0.0, 3.0, 7.5, -4.0]),
+    "kvar": st.sampled_from([0.0, 2.0, -1.5]),
+    "pf": st.sampled_from([0.9, 0.95, -0.97, 1.0]),
+    "kva": st.sampled_from([5.0, 12.0]),
+    "xfkva": st.sampled_from([20.0, 25.0]),
+    "allocationfactor": st.sampled_from([0.4, 0.7]),
+    "kwh": st.sampled_from([720.0, 900.0]),
+    "kwhdays": st.sampled_from([30.0, 10.0]),
+    "cfactor": st.sampled_from([2.0, 4.0]),
+    "status": st.sampled_from(["variable", "fixed", "exempt"]),
+    "model": st.just("1"),
+    "vminpu": st.just("0.5"),
+}
+PAIR = st.sampled_from(sorted(VALUES)).flatmap(lambda name: VALUES[name].map(lambda value: f"{name}={value}"))
+STATEMENTS = st.lists(st.lists(PAIR, min_size=1, max_size=5), min_size=1, max_size=3)
+
+
+def customers(folder: Path, text: str) -> dict[str, tuple[float, float]]:
+    (folder / "Master.dss").write_text(HEAD + text)
+    table = from_opendss(folder / "Master.dss").customers
+    ratio = np.sign(table["power_factor"]) * np.sqrt(1 / table["power_factor"] ** 2 - 1)
+    assert np.allclose(table["kw"] * ratio + table["inflexible_kvar"], table["kvar"])
+    return dict(zip(table["name"], zip(table["kw"], table["kvar"], strict=True), strict=True))
+
+
+def by_opendss(text: str) -> dict[str, tuple[float, float]]:
+    engine = pytest.importorskip("opendssdirect", reason="pip install 'amm-opt[opendss]'")
+    for line in (HEAD + text).splitlines():
+        engine.Text.Command(line)
+    found = {}
+    for _ in engine.Loads:
+        found[engine.Loads.Name()] = engine.Loads.kW(), engine.Loads.kvar()
+    return found
+
+
+def load(name: str, statements: list[list[str]]) -> str:
+    first, *more = (" ".join(parts) for parts in statements)
+    return "\n".join([f"new load.{name} bus1=e.1 phases=1 kv=0.23 {first}", *(f"~ {parts}" for parts in more), ""])
+
+
+@settings(max_examples=40, deadline=None)
+@given(many=st.lists(STATEMENTS, min_size=4, max_size=4))
+def test_any_order_of_properties(tmp_path_factory: pytest.TempPathFactory, many: list[list[list[str]]]) -> None:
+    text = "".join(load(f"x{i}", statements) for i, statements in enumerate(many))
+    ours, truth = customers(tmp_path_factory.mktemp("loads"), text), by_opendss(text)
+    assert ours.keys() == truth.keys()
+    for name, power in truth.items():
+        assert ours[name] == pytest.approx(power, abs=1e-6), (name, text)
+
+
+def test_every_pair_of_specifications(tmp_path: Path) -> None:
+    """Both orders of every two, in one statement and in two."""
+    given = ["kw=5", "kvar=2", "pf=-0.9", "kva=8", "xfkva=20", "allocationfactor=0.7", "kwh=900", "cfactor=3"]
+    text = ""
+    for i, (a, b) in enumerate(itertools.permutations(given, 2)):
+        text += load(f"one{i}", [[a, b]]) + load(f"two{i}", [[a], [b]])
+    ours, truth = customers(tmp_path, text), by_opendss(text)
+    assert len(ours) == 112
+    assert {n: pytest.approx(p, abs=1e-9) for n, p in truth.items()} == ours
+
+
+def test_factors_of_all_loads(tmp_path: Path) -> None:
+    names = random.Random(1)
+    given = ["kw=5 pf=0.9", "xfkva=20", "kwh=900 pf=0.97", "kva=8", "kw=3 kvar=2"]
+    text = "".join(load(f"a{i}", [[names.choice(given)]]) for i in range(8))
+    text += "set allocationfactors=0.8\n"
+    assert customers(tmp_path, text) == {n: pytest.approx(p, abs=1e-9) for n, p in by_opendss(text).items()}
+
+
+def test_the_load_multiplier_leaves_fixed_loads_alone(tmp_path: Path) -> None:
+    """By hand: 4 kW and 3 kvar, half of them, and once in full."""
+    text = "set loadmult=0.5\n" + load("a", [["kw=4", "kvar=3"]]) + load("b", [["kw=4", "kvar=3", "status=fixed"]])
+    assert customers(tmp_path, text) == {"a": (2.0, 1.5), "b": (4.0, 3.0)}
+
+
+def test_reactive_power_alone_is_kept(tmp_path: Path) -> None:
+    """A power factor below 0.1 carries nothing; the kvar do, in the case too, and such a load is no household."""
+    text = load("var", [["kw=0", "kvar=-8"]]) + load("almost", [["kw=0.1", "kvar=5"]]) + load("none", [["kw=0"]])
+    text += load("home", [["kw=2", "pf=0.9"]])
+    assert customers(tmp_path, text) == {
+        "var": (0.0, -8.0),
+        "almost": (0.1, 5.0),
+        "none": (0.0, 0.0),
+        "home": (2.0, pytest.approx(2 * np.tan(np.arccos(0.9)))),
+    }
+    network = from_opendss(tmp_path / "Master.dss")
+    assert "2 loads with (almost) no active power" in str(network.report)
+    people = network.customers.set_index("name")
+    assert people["inflexible_kvar"].to_dict() == {"var": -8.0, "almost": 5.0, "none": 0.0, "home": 0.0}
+    case = year_case(network, YearScenario(ev=1.0, pv=1.0, days=1))
+    parts = case.participants.set_index("name")
+    assert parts["inflexible_kvar"].to_dict() == {"var": -8.0, "almost": 5.0, "none": 0.0, "home": 0.0}
+    window = case.window(0, case.n_steps).interval(20)
+    assert window.inflexible_kw[case.participant_names.index("var")] == 0.0
+    assert window.inflexible_kw[case.participant_names.index("home")] > 0.0
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("pf=0", "pf = 0 must be within"),
+        ("pf=1.2", "pf = 1.2 must be within"),
+        ("kw=abc", "'abc' is not a number"),
+        ("kw=nan", "'nan' is not a number"),
+        ("kw=1e999", "not a finite number"),
+        ("phases=1.5", "is not a whole number"),
+        ("kv=0", "kv = 0 must be positive"),
+        ("bus1=e.x", "'x' is not a number"),
+    ],
+)
+def test_what_no_load_can_be(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        customers(tmp_path, load("a", [[text]]))
+
+
+def test_load_shapes_in_kw_set_the_power_of_loads(tmp_path: Path) -> None:
+    shape = "new loadshape.day npts=2 interval=12 mult=[3 5]\n~ useactual={}\n"
+    assert customers(tmp_path, shape.format("no") + load("a", [["kw=2", "pf=1", "daily=day"]])) == {"a": (2.0, 0.0)}
+    assert "daily (1)" in str(from_opendss(tmp_path / "Master.dss").report)
+    with pytest.raises(InputError, match="loadshape 'day' with useactual=yes"):
+        customers(tmp_path, shape.format("yes") + load("a", [["kw=2", "daily=day"]]))
+
+
+def test_loads_on_two_phases_and_opened_loads(tmp_path: Path) -> None:
+    text = "new load.two bus1=e.1.3 phases=2 kv=0.4 kw=6 pf=1\nnew load.off bus1=e.2 phases=1 kv=0.23 kw=1\n"
+    (tmp_path / "Master.dss").write_text(HEAD + text + "open load.off 1\n")
+    network = from_opendss(tmp_path / "Master.dss")
+    assert network.customers[["name", "phases", "kw"]].to_numpy().tolist() == [["two", "ac", 6.0]]
+    assert "1 loads, capacitors or reactors that are opened" in str(network.report)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from amm_opt.cases.importers.draft import LEAST_POWER_FACTOR
+from amm_opt.cases.importers.people import LEAST_POWER_FACTOR
 from amm_opt.cases.importers.opendss.elements import Elements
 from amm_opt.cases.importers.opendss.lines import Line, charging_kvar, reduced_neutral, split_conductors
 from amm_opt.cases.importers.opendss.loads import Capacitor, Load

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+from dataclasses import MISSING
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, ClassVar, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 from amm_opt.cases import Case
 from amm_opt.errors import InputError, unknown
@@ -65,7 +67,11 @@ def mechanism(spec: str) -> Mechanism[Any]:
         if head not in known:
             raise unknown("mechanism", head, [*known, "script.py:Class"])
         kind = known[head].load()
-    return kind(**_options(kind, rest))
+    options = _options(kind, rest)
+    needed = [name for name, (_, default) in parameters_of(kind).items() if default is MISSING]
+    if lacking := [name for name in needed if name not in options]:
+        raise InputError(f"{head}: {', '.join(lacking)} must be given, such as {head}:{lacking[0]}=...")
+    return kind(**options)
 
 
 def as_mechanism(item: Any) -> Mechanism[Any]:
@@ -110,7 +116,11 @@ def parameters_of(kind: type[Mechanism[Any]]) -> dict[str, tuple[Any, Any]]:
     """Parameters that a user may set: name -> (type, default)."""
     given = getattr(kind, "__dataclass_fields__", {}).values()
     hints = get_type_hints(kind) if given else {}
-    return {f.name: (hints[f.name], f.default) for f in given if f.init and get_origin(hints[f.name]) is not ClassVar}
+    return {
+        f.name: (hints[f.name], f.default if f.default_factory is MISSING else f.default_factory())
+        for f in given
+        if f.init and get_origin(hints[f.name]) is not ClassVar
+    }
 
 
 def _options(kind: type[Mechanism[Any]], text: str) -> dict[str, Any]:
@@ -132,7 +142,19 @@ def _is_mechanism(wanted: Any) -> bool:
 def _converted(kind: type[Mechanism[Any]], name: str, wanted: Any, value: str) -> Any:
     if _is_mechanism(wanted):
         return mechanism(value.replace("+", ","))
-    try:
-        return _BOOLEANS[value.lower()] if issubclass(wanted, bool) else wanted(value)
-    except (ValueError, KeyError) as error:
-        raise InputError(f"{kind.name}: {name} = {value!r} is not a valid {wanted.__name__}") from error
+    kinds = get_args(wanted) if get_origin(wanted) in (Union, UnionType) else (wanted,)
+    for t in kinds:
+        if t is NoneType and value.lower() == "none":
+            return None
+        try:
+            if t in (int, float, str, bool):
+                return _BOOLEANS[value.lower()] if t is bool else t(value)
+        except (ValueError, KeyError):
+            continue
+    if get_origin(wanted) is Literal:
+        return next((choice for choice in get_args(wanted) if str(choice) == value), value)
+    if not any(t in (int, float, bool) for t in kinds):
+        return value
+    raise InputError(
+        f"{kind.name}: {name} = {value!r} is not a valid {' or '.join(getattr(t, '__name__', str(t)) for t in kinds)}"
+    )

@@ -33,6 +33,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from amm_opt.cases import Case, Window
+from amm_opt.cases.times import is_length
 from amm_opt.errors import InputError
 from amm_opt.market import Allocation, Mechanism, ServedState
 from amm_opt.market.mechanism import FloatArray, Solve
@@ -138,10 +139,17 @@ class FairOverTime(_MaxMin):
 
     name: ClassVar[str] = "fot"
 
-    window: str = "1D"
+    window: int | str = "1D"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not is_length(self.window):
+            raise InputError(
+                f"{self.name}: window = {self.window!r} must be a number of intervals, a time such as 1D, or all"
+            )
 
     @property
-    def horizon(self) -> str:
+    def horizon(self) -> int | str:
         return self.window
 
 

@@ -261,8 +261,8 @@ def test_folders_that_are_no_run(tmp_path: Path) -> None:
         refused(damage, "is damaged")
     refused({"steps": 5}, "does not have the participants and intervals")
     for steps in (-1, "a", None, 10**9, 1.5):
-        refused({"steps": steps}, "run")
-        refused({"first": steps}, "run")
+        refused({"steps": steps}, "interval|damaged")
+        refused({"first": steps}, "interval|damaged")
     (tmp_path / "run" / "run.json").write_text("{")
     with pytest.raises(ao.InputError, match="is damaged"):
         ao.load_run(tmp_path / "run")

@@ -16,6 +16,7 @@ from amm_opt.cases.batteries import Batteries
 from amm_opt.cases.profiles import Profiles, requested
 from amm_opt.cases.times import span
 from amm_opt.errors import InputError, unknown
+from amm_opt.fields import Checked, is_number
 from amm_opt.network import Feeder
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _SCALES = {
 
 
 @dataclass(frozen=True)
-class Scenario:
+class Scenario(Checked):
     """Scale factors on a case; 1 everywhere is the case as stored.
 
     Attributes:
@@ -60,9 +61,7 @@ class Scenario:
 
 
 def _scale_ok(value: object, *, positive: bool) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
-        return False
-    return value > 0 if positive else value >= 0
+    return is_number(value) and bool(value > 0 if positive else value >= 0)  # type: ignore[operator]
 
 
 @dataclass(frozen=True, eq=False)

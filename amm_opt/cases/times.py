@@ -294,3 +294,14 @@ def _period(at: object) -> tuple[pd.Timestamp, pd.Timestamp]:
         return pd.Timestamp(start), pd.Timestamp(start + 1)
     except (ValueError, OverflowError) as error:
         raise InputError(f"{at!r} is not a date such as 2016-01-04: {error}") from None
+
+
+def is_length(value: int | str) -> bool:
+    """Whether a value is a horizon: a number of intervals, a length of time such as ``1D``, or ``all``."""
+    text = str(value).strip()
+    if value == "all" or (re.fullmatch("[0-9]{1,9}", text) and int(text) > 0):
+        return True
+    try:
+        return bool(re.fullmatch(r"[0-9]+(\.[0-9]+)? ?[A-Za-z]+", text)) and pd.Timedelta(text) > pd.Timedelta(0)
+    except (ValueError, OverflowError):
+        return False

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from amm_opt.cases import Case, Window
 from amm_opt.errors import InputError
+from amm_opt.fields import Checked
 from amm_opt.market.state import State
 from amm_opt.solve.program import HorizonProgram, Program, Solution, Step
 
@@ -83,11 +84,12 @@ class NoState(State):
     """The state of a mechanism that remembers nothing."""
 
 
-class Mechanism(Generic[StateT]):
+class Mechanism(Checked, Generic[StateT]):
     """Base class of every mechanism; only :meth:`program` must be written.
 
     Subclasses are frozen dataclasses: their fields are the parameters that a user may set, from Python or on the
-    command line (``amm:kappa=2,rho=0``).
+    command line (``amm:kappa=2,rho=0``). Values that do not fit a field's annotation (``float``, ``int``, ``bool``,
+    ``str``, a class, ``Literal`` or a union of these) are refused with an ``InputError`` before ``__post_init__``.
 
     Attributes:
         name: registry name.

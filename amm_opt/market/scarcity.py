@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from amm_opt.cases import Window
 from amm_opt.errors import InputError
+from amm_opt.fields import Checked, is_number
 from amm_opt.solve.lazy import ROW_TOLERANCE
 from amm_opt.solve.program import Step
 
@@ -49,7 +50,7 @@ def deficits(step: Step, window: Window) -> FloatArray:
 
 
 @dataclass(frozen=True)
-class PriceCurve:
+class PriceCurve(Checked):
     """Bounded prices driven by deficits, for both directions, in currency per kWh.
 
     ``import = lo + (hi - lo) phi(deficit)`` and ``export = hi - (hi - lo) phi(deficit)``, phi rising from 0 to 1. The
@@ -70,7 +71,7 @@ class PriceCurve:
         problems = [
             f"{name} = {bounds}: the lowest price must not exceed the highest, both finite"
             for name, bounds in (("import price", self.import_bounds), ("export price", self.export_bounds))
-            if not (np.isfinite(bounds).all() and bounds[0] <= bounds[1])
+            if not (len(bounds) == 2 and all(map(is_number, bounds)) and bounds[0] <= bounds[1])
         ]
         if self.shape not in SHAPES:
             problems.append(f"price shape {self.shape!r}; valid choices: {', '.join(SHAPES)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -10,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.cases import Case, Window
+from amm_opt.cases.times import is_length
 from amm_opt.errors import InputError, unknown
+from amm_opt.fields import Checked, shortened
 
 Forecast = Callable[[Case, int, int], Window]
 """``forecast(case, now, stop)``: the intervals ``now .. stop - 1`` as they are believed to be just before ``now``."""
@@ -39,7 +40,7 @@ class Persistence:
 
 
 @dataclass(frozen=True)
-class Noisy:
+class Noisy(Checked):
     """What will happen, times 1 + sigma e (at least 0), e standard normal for each participant, interval and quantity.
 
     The same ``now`` and ``seed`` give the same forecast.
@@ -107,13 +108,22 @@ def believed(forecast: Forecast, case: Case, now: int, stop: int) -> Window:
         InputError: where its arrays do not fit the intervals, or requests are negative or not finite.
     """
     w = forecast(case, now, stop)
+    at = f"the forecast at {case.times[now]}"
+    if not isinstance(w, Window):
+        raise InputError(f"{at} is {shortened(w)}, not a Window")
     shape = (stop - now, case.n_participants)
     for name in ("inflexible_kw", "import_request_kw", "export_request_kw"):
-        values = np.asarray(getattr(w, name))
+        try:
+            values = np.asarray(getattr(w, name))
+            values = values.astype(float) if not np.iscomplexobj(values) else values * np.nan
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{at} has {name} that are no numbers: {error}") from error
         if values.shape != shape:
-            raise InputError(f"the forecast at {case.times[now]} has {name} of shape {values.shape}, not {shape}")
+            raise InputError(f"{at} has {name} of shape {values.shape}, not {shape}")
         if not np.all(np.isfinite(values)) or (name != "inflexible_kw" and np.any(values < 0)):
-            raise InputError(f"the forecast at {case.times[now]} has {name} that is negative or not a number")
+            raise InputError(f"{at} has {name} that is negative or not a number")
+    if w.start != now or len(w.times) != stop - now:
+        raise InputError(f"{at} is of {len(w.times)} intervals from number {w.start}, not {stop - now} from {now}")
     return w
 
 
@@ -125,16 +135,10 @@ def intervals(value: int | str, dt_h: float, steps: int, what: str) -> int:
     """
     if value == "all":
         return steps
-    text = str(value).strip()
-    if re.fullmatch("[0-9]{1,9}", text) and not isinstance(value, bool):
-        count = float(text)
-    elif not re.fullmatch(r"[0-9]+(\.[0-9]+)? ?[A-Za-z]+", text):
+    if not is_length(value):
         raise InputError(f"{what} = {value!r} must be a number of intervals, a time such as 1D, or all")
-    else:
-        try:
-            count = pd.Timedelta(text) / pd.Timedelta(hours=dt_h)
-        except (ValueError, OverflowError):
-            raise InputError(f"{what} = {value!r} must be a number of intervals, a time such as 1D, or all") from None
+    text = str(value).strip()
+    count = float(text) if text.isdecimal() else pd.Timedelta(text) / pd.Timedelta(hours=dt_h)
     if not (count >= 1 and abs(count - round(count)) < 1e-9):
         raise InputError(f"{what} = {value!r} is not a whole number of intervals of {60 * dt_h:g} minutes")
     return round(count)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from amm_opt.cases import Case, Window, load_case, save_case
 from amm_opt.errors import InputError, as_path
+from amm_opt.fields import is_whole
 from amm_opt.market import Allocation, Mechanism, State
 from amm_opt.market.mechanism import NoState
 from amm_opt.simulate.digest import opened, sealed
@@ -217,6 +218,8 @@ def load_run(folder: str | Path) -> Run:
         document = opened(path / DOCUMENT)
         case = _stored_case(path, document["case"])
         first, steps, audit = document["first"], document["steps"], document["audit"]
+        if not (is_whole(first) and is_whole(steps) and 0 <= first < first + steps <= case.n_steps):
+            raise InputError(f"{path / DOCUMENT}: {steps!r} intervals from {first!r} are not inside the case")
         store = _read_store(path, case, first, steps, waits=WAITING in document["summary"])
         return Run(
             case=case,

@@ -13,6 +13,7 @@ from amm_opt.cases.folder import from_tables
 from amm_opt.cases.importers.report import ImportedNetwork
 from amm_opt.cases.scenario import WEEK, charging_sessions, household_series, roof_series, year_profiles
 from amm_opt.errors import InputError
+from amm_opt.fields import Checked
 
 HOUSEHOLD_SHAPES = 40
 TAP_STEP = 0.025
@@ -23,7 +24,7 @@ EV_KW = 7.4
 
 
 @dataclass(frozen=True)
-class YearScenario:
+class YearScenario(Checked):
     """What is laid over a network that comes without profiles.
 
     Attributes:

@@ -1,0 +1,124 @@
+"""The one door for parameters from Python: the values of a dataclass's fields must fit their annotations."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from amm_opt.errors import InputError
+
+_WORDS: dict[Any, str] = {
+    float: "a number",
+    int: "a whole number",
+    bool: "True or False",
+    str: "text",
+    NoneType: "None",
+}
+
+
+class Checked:
+    """Base of dataclasses that users build: a value of the wrong kind is refused before ``__post_init__`` sees it.
+
+    Checked are fields annotated with float (finite, or equal to the default), int, bool, str, None, a class,
+    ``Literal`` or a union of these; others are left alone, and so are classes with an ``__init__`` of their own.
+    """
+
+    def __new__(cls, *args: Any, **given: Any) -> Self:
+        """Refuse values that do not fit.
+
+        Raises:
+            InputError: one sentence per value, or unknown parameter.
+        """
+        if problems := _problems(cls, args, given):
+            raise InputError(problems, subject=str(getattr(cls, "name", "") or cls.__name__))
+        return super().__new__(cls)
+
+
+@cache
+def _known(kind: type) -> dict[str, tuple[Any, Any]] | None:
+    """Annotation and default of every field in the order of ``__init__``; None where that is not a dataclass's own."""
+    maker = next((c for c in kind.__mro__ if "__init__" in vars(c)), object)
+    if not dataclasses.is_dataclass(maker) or not vars(maker)["__dataclass_params__"].init:
+        return None
+    try:
+        hints = get_type_hints(maker)
+    except (NameError, TypeError, AttributeError):
+        hints = {}
+    return {f.name: (hints.get(f.name, Any), f.default) for f in dataclasses.fields(maker) if f.init}
+
+
+def _problems(kind: type, args: tuple[Any, ...], given: Mapping[str, Any]) -> list[str]:
+    known = _known(kind)
+    if known is None:
+        return []
+    names = ", ".join(known) or "none"
+    problems = [f"unknown parameter {name!r}; valid choices: {names}" for name in given if name not in known]
+    if len(args) > len(known):
+        problems.append(f"{len(args)} parameters are given, there are {len(known)}: {names}")
+    for name, value in {**dict(zip(known, args, strict=False)), **given}.items():
+        if name in known and (wanted := _unfit(value, *known[name])):
+            problems.append(f"{name} = {shortened(value)} must be {wanted}")
+    return problems
+
+
+def shortened(value: object) -> str:
+    """A value in a message; arrays and tables do not fill the screen."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _unfit(value: Any, wanted: Any, default: Any) -> str:
+    """What a value must be instead; empty where it fits, or where the annotation says nothing that can be checked."""
+    choices = get_args(wanted) if get_origin(wanted) in (Union, UnionType) else (wanted,)
+    verdicts = [_fits(value, choice, default) for choice in choices]
+    return "" if any(v in ("", None) for v in verdicts) else " or ".join(v for v in verdicts if v)
+
+
+def _fits(value: Any, wanted: Any, default: Any) -> str | None:
+    """Empty where a value fits one annotation, None where that cannot be told, else what is wanted."""
+    if get_origin(wanted) is Literal:
+        return "" if value in get_args(wanted) else f"one of {', '.join(map(repr, get_args(wanted)))}"
+    kind = get_origin(wanted) or wanted
+    check = _CHECKS.get(kind)
+    if check is not None:
+        return "" if check(value) or (kind is float and _same(value, default)) else _WORDS[kind]
+    if kind is Any or not isinstance(kind, type) or kind is object:
+        return None
+    try:
+        return "" if isinstance(value, kind) else f"a {kind.__name__}"
+    except TypeError:
+        return None
+
+
+def _same(value: Any, default: Any) -> bool:
+    return isinstance(value, float) and isinstance(default, float) and value == default
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a real, finite number, of Python or numpy, and no truth value."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return False
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:
+        return False
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value is a whole number of Python or numpy, and no truth value."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+_CHECKS: dict[Any, Callable[[object], bool]] = {
+    float: is_number,
+    int: is_whole,
+    bool: lambda value: isinstance(value, bool | np.bool_),
+    str: lambda value: isinstance(value, str),
+    NoneType: lambda value: value is None,
+}

@@ -32,12 +32,15 @@ from amm_opt.market import Allocation, FairnessState, Mechanism, PriceCurve, def
 from amm_opt.market.mechanism import FloatArray, Solve, Values
 from amm_opt.market.state import requested
 from amm_opt.solve import Program, Solution, Step
+from amm_opt.solve.cut import cut_program, cut_values
 from formulations.matching import TIE, matching, matching_values
 
 PRIORITIES = ("shortage", "inverse_ratio", "deficit")
 MAX_INVERSE_RATIO = 999.0
 ENVELOPE = "envelope "
 """Before the names of the envelope's programs."""
+CUT = "cut"
+"""The program that cuts the envelope's outcome back where it is not hosted."""
 HAIR = 1e-4
 """Floors lie this fraction below the envelope's outcome, so that rounding leaves the matching feasible."""
 
@@ -121,7 +124,8 @@ class AMM(Mechanism[FairnessState]):
             return matching(step)
         declared: Any = self.envelope.program(step)
         named = {"": declared} if isinstance(declared, Program) else declared or {}
-        return {"": matching(step, floored=True), **{f"{ENVELOPE}{name}": p for name, p in named.items()}}
+        own = {"": matching(step, floored=True), CUT: cut_program(step)}
+        return {**own, **{f"{ENVELOPE}{name}": p for name, p in named.items()}}
 
     def parameters(self, step: Step, state: FairnessState, window: Window, floor: FloatArray | None = None) -> Values:
         """Expanding the square: w x - rho w (r - x)^2 / (2 r) = (1 + rho) w x - (rho w / r) x^2 / 2 + constant."""
@@ -136,12 +140,15 @@ class AMM(Mechanism[FairnessState]):
         return solve(self.parameters(step, state, window, floor))
 
     def _floor(self, envelope: Mechanism[Any], step: Step, solve: Solve, window: Window) -> FloatArray:
-        """What everyone has under the envelope, (2, n): the same share for all of it where it is not hosted at once."""
+        """What everyone has under the envelope, (2, n), cut back where it presses on limits that it breaks."""
         memory = envelope.initial_state(step.case)
         cleared = envelope.clear(step, lambda values, name="": solve(values, f"{ENVELOPE}{name}"), memory, window)
         given = envelope.settle(step, cleared, window)
         floor = np.clip([given.import_kw, given.export_kw], 0.0, [window.import_request_kw, window.export_request_kw])
-        return np.asarray(min(1.0, step.hosted_share(window, floor[0], floor[1])) * (1.0 - HAIR) * floor)
+        if step.hosted_share(window, floor[0], floor[1]) < 1.0:
+            cut = solve(cut_values(floor[0], floor[1]), CUT)
+            floor = np.clip([cut["import"], cut["export"]], 0.0, floor)
+        return np.asarray((1.0 - HAIR) * floor)
 
     def settle(self, step: Step, solution: Solution | None, window: Window) -> Allocation:  # type: ignore[override]
         served = super().settle(step, solution, window)

@@ -24,7 +24,7 @@ from amm_opt.cases import Window
 from amm_opt.errors import InputError, SolveError
 from amm_opt.market import Allocation, Mechanism, NoState
 from amm_opt.market.mechanism import FloatArray, Solve
-from amm_opt.market.state import REQUEST_TOLERANCE_KW
+from amm_opt.market.state import requested
 from amm_opt.solve import DIRECTIONS, Injection, Leximin, Program, Solution, Step
 
 ENROLLED = ("all", "requesting")
@@ -61,7 +61,7 @@ class Envelope(Mechanism[NoState], ABC):
         return {
             direction: self._envelope(step, partial(solve, name=direction), direction, window)
             for direction in DIRECTIONS
-            if np.any(window.request_kw(direction) > REQUEST_TOLERANCE_KW)
+            if np.any(requested(window.request_kw(direction)))
         }
 
     def settle(  # type: ignore[override]
@@ -84,7 +84,7 @@ class Envelope(Mechanism[NoState], ABC):
             raise InputError(f"{self.name}: participant {who!r} has no connection_{direction}_kw and no branch rating")
         most = np.maximum(connection + base, 0.0)
         if self.enrolled == "requesting":
-            most = np.where(window.request_kw(direction) > REQUEST_TOLERANCE_KW, most, 0.0)
+            most = np.where(requested(window.request_kw(direction)), most, 0.0)
         return base, most
 
 
@@ -144,7 +144,7 @@ class EqualDOE(Envelope):
         group, _ = self._groups(step)
         opposite = "export" if direction == "import" else "import"
         wanted = np.minimum(window.request_kw(direction) - window.request_kw(opposite), most)
-        asked = window.request_kw(direction) > REQUEST_TOLERANCE_KW
+        asked = requested(window.request_kw(direction))
         top = float(np.max(wanted - base, where=asked, initial=0.0))
         capped, floored, ever = np.zeros((3, step.n), dtype=bool)
         seen: set[bytes] = set()

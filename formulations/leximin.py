@@ -23,7 +23,7 @@ from amm_opt.cases import Window
 from amm_opt.errors import InputError
 from amm_opt.market import Mechanism, NoState
 from amm_opt.market.mechanism import Solve
-from amm_opt.market.state import REQUEST_TOLERANCE_KW
+from amm_opt.market.state import requested
 from amm_opt.solve import Leximin as LeximinObjective
 from amm_opt.solve import Program, Solution, Step
 from formulations.matching import TIE, matching, matching_values
@@ -79,7 +79,7 @@ class Leximin(Mechanism[NoState]):
             return solve({})
         request = np.stack([window.import_request_kw, window.export_request_kw])
         least = np.maximum(solve({}, "levels")["level"] - GIVE, 0.0) * (request @ _members(step).T).ravel()
-        asked = request > REQUEST_TOLERANCE_KW
+        asked = requested(request)
         curvature = np.where(asked, TIE / np.where(asked, request, 1.0), 0.0)
         gain = np.where(asked, 1.0 + TIE, 0.0)
         return solve({**matching_values(gain, curvature), "least_kw": least}, "share")

@@ -9,7 +9,7 @@ from small import TRACE, cleared, first_interval, mixed_case, network_rows, one_
 
 from amm_opt.cases import Case
 from formulations import GreedyDOE
-from formulations.greedy_doe import CUT
+from formulations.sequential import CUT
 
 FloatArray = NDArray[np.float64]
 LARGEST = GreedyDOE(enrolled="requesting", rule="largest_request_first")

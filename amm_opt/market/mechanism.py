@@ -94,10 +94,12 @@ class Mechanism(Checked, Generic[StateT]):
     Attributes:
         name: registry name.
         enforces_limits: whether its allocations claim to be hosted by the network, and are audited for it.
-        hosted_at_limits_only: whether what is hosted is everybody at its limit, and smaller use follows from that.
-            On phases it need not: use on one phase relieves another (B. Liu and J. H. Braslavsky, "Robust dynamic
+        hosted_at_limits_only: whether what is hosted is everybody at its limit, from which it need not follow that
+            smaller use is: on phases use on one relieves another (B. Liu and J. H. Braslavsky, "Robust dynamic
             operating envelopes for DER integration in unbalanced distribution networks", IEEE Trans. Power Systems
-            39(2), 2024). What then breaks a limit is counted as a violation instead of being refused.
+            39(2), 2024), and import and export of different power factors leave reactive power behind. What then
+            breaks a limit is cut back where it presses on it (``amm_opt.solve.cut``) and marked; of other mechanisms
+            it is refused.
         full_service_optimal: whether serving every request is the outcome wherever the network hosts it; the driver
             then proves that by a sweep and skips the solve.
     """

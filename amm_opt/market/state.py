@@ -93,7 +93,7 @@ class FairnessState(State):
         """The state after one interval.
 
         ``s+ = sat((1 - beta) s + beta u)`` with u = 1 - served/requested where something was requested (our reading of
-        arXiv 2606.22463, which proves the invariance of [0, 1] and contraction without giving the formula). Without a
+        arXiv 2606.17217, which proves the invariance of [0, 1] and contraction without giving the formula). Without a
         request the memory holds (``idle="hold"``) or decays as with u = 0 (``idle="decay"``).
         """
         asked = requested(requested_kw)

@@ -112,7 +112,8 @@ def simulate(
             stacklevel=2,
         )
     summary = total.metrics.summary(case, seconds, len(total.failed), len(total.fallback))
-    if ac == SECURE or roll.forecast is not None or job.step.conic or tiers == TWO or total.repaired:
+    cuts = ac == SECURE or roll.forecast is not None or job.step.conic or tiers == TWO
+    if cuts or mechanism.hosted_at_limits_only or total.repaired:
         summary["repaired_steps"] = len(set(total.repaired))
     if job.step.conic:
         summary["unsolved_steps"] = total.metrics.violations.unsolved

@@ -15,6 +15,7 @@ from amm_opt.errors import InputError, SolveError
 from amm_opt.market import Allocation, Mechanism, State
 from amm_opt.network import ACState
 from amm_opt.simulate.metrics import Metrics
+from amm_opt.simulate.repair import Repair
 from amm_opt.simulate.secure import ACSecurity, scaled_back
 from amm_opt.simulate.store import Block
 from amm_opt.simulate.waiting import Backlog, Sessions
@@ -125,6 +126,8 @@ class Job:
     ) -> None:
         self.step, self.mechanism, self.sessions = step, mechanism, sessions
         self.programs = {name: ProgramSolver(p, step, solvers) for name, p in programs.items()}
+        self._solvers = solvers
+        self._repair: Repair | None = None
         self._security = ACSecurity(step) if secure and mechanism.enforces_limits else None
         self.clears = bool(self.programs) or type(mechanism).clear is not Mechanism.clear
 
@@ -150,8 +153,16 @@ class Job:
         """Forget everything that was solved."""
         for program in self.programs.values():
             program.reset()
-        if self._security is not None:
-            self._security.reset()
+        for kept in (self._security, self._repair):
+            if kept is not None:
+                kept.reset()
+
+    @property
+    def repair(self) -> Repair:
+        """The program that cuts back what is not hosted, compiled when it is first needed."""
+        if self._repair is None:
+            self._repair = Repair(self.step, self._solvers)
+        return self._repair
 
     def run_span(self, part: Part, start: int, stop: int, length: int, done: Callable[[Block], None]) -> None:
         """Intervals ``start .. stop - 1``, added to ``part``."""
@@ -209,7 +220,7 @@ class Job:
         backlog, mean_kw = part.backlog, partial(self.sessions.mean_kw, part.backlog, firm)
         mean = mean_kw(allocation.import_kw)
         if mean is not allocation.import_kw:
-            if self._claims_limits and not self._hosts(asked, replace(allocation, import_kw=mean)):
+            if self.mechanism.enforces_limits and not self._hosts(asked, replace(allocation, import_kw=mean)):
                 part.repaired.append(asked.start)
                 allocation = scaled_back(
                     allocation, lambda x, y: self._hosts(asked, replace(allocation, import_kw=mean_kw(x), export_kw=y))
@@ -219,11 +230,6 @@ class Job:
         part.backlog, departed = self.sessions.after(backlog, firm, allocation.import_kw)
         part.departed += [departed] if len(departed.session) else []
         return asked, replace(allocation, import_kw=mean)
-
-    @property
-    def _claims_limits(self) -> bool:
-        claimed = self.step.case.feeder.balanced or not self.mechanism.hosted_at_limits_only
-        return self.mechanism.enforces_limits and claimed
 
     def _hosts(self, interval: Window, a: Allocation) -> bool:
         """Whether an allocation keeps the limits of its interval as an audit sees them."""
@@ -314,10 +320,16 @@ class Job:
     def audited(self, part: Part, a: Allocation, interval: Window, limits: Limits) -> Allocation:
         """The allocation where it keeps every limit; else SolveError.
 
-        What an inexact relaxation promised too much is scaled back to what exact branch flow hosts.
+        Cut back, and marked, is what an envelope's outcome has too much, and then what an inexact relaxation promised
+        more than exact branch flow hosts.
         """
-        if not self._claims_limits or self._keeps(a.drawn_kw, a.injected_kw, interval, limits):
+        if not self.mechanism.enforces_limits or self._keeps(a.drawn_kw, a.injected_kw, interval, limits):
             return a
+        if self.mechanism.hosted_at_limits_only:
+            part.repaired.append(interval.start)
+            a, _ = self.repair(a, interval, limits)
+            if self._keeps(a.drawn_kw, a.injected_kw, interval, limits):
+                return a
         if not self.step.conic:
             raise SolveError(f"interval {interval.times[0]}: an allocation breaks a network limit")
         part.repaired.append(interval.start)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import cvxpy as cp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,11 +18,10 @@ from amm_opt.errors import InputError, SolveError
 from amm_opt.market import Allocation, Mechanism
 from amm_opt.market.state import requested
 from amm_opt.simulate.forecast import Forecast, believed, intervals
-from amm_opt.simulate.job import AnyProgram, Job, Limits, Part
+from amm_opt.simulate.job import AnyProgram, Job, Part
 from amm_opt.simulate.store import Block
 from amm_opt.simulate.waiting import Sessions
-from amm_opt.solve.program import DIRECTIONS, HorizonProgram, Program, Solution, Step
-from amm_opt.solve.solver import ProgramSolver
+from amm_opt.solve.program import HorizonProgram, Solution, Step
 from amm_opt.solve.solvers import Choice
 
 FloatArray = NDArray[np.float64]
@@ -58,53 +56,6 @@ class Roll:
         return cls(horizon, commit, stop, forecast)
 
 
-class Repair:
-    """Cuts an allocation back until the network hosts it.
-
-    max sum_i x_i - (p_i - x_i)^2 / (2 p_i), 0 <= x_i <= p_i, both directions, injections hosted: as much as possible of
-    the plan p, proportional among equals (the AMM's matching with equal priorities).
-    """
-
-    def __init__(self, step: Step, solvers: tuple[Choice, ...]) -> None:
-        power, cost, limits = {}, 0.0, []
-        for d in DIRECTIONS:
-            power[d] = cp.Variable(step.n, name=d)
-            root = cp.Parameter(step.n, nonneg=True, name=f"root_{d}")
-            cost += 2.0 * cp.sum(power[d]) - 0.5 * cp.sum_squares(cp.multiply(root, power[d]))
-            limits += [power[d] >= 0, power[d] <= cp.Parameter(step.n, nonneg=True, name=f"cap_{d}")]
-        hosted = step.injection(import_kw=power["import"], export_kw=power["export"])
-        self._step = step
-        self._solver = ProgramSolver(Program(cp.Maximize(cost), limits, [hosted], power), step, solvers)
-
-    def reset(self) -> None:
-        """Forget the last interval."""
-        self._solver.reset()
-
-    def __call__(self, plan: Allocation, interval: Window, limits: Limits | None = None) -> tuple[Allocation, bool]:
-        """The allocation, and whether it had to be cut.
-
-        Args:
-            limits: of every limited quantity, (m,) each; by default those of the interval.
-
-        Raises:
-            SolveError: where every solver fails.
-        """
-        step = self._step
-        lower, upper = limits or step.limits(interval)
-        slack = step.network.quantities.tolerance
-        u = step.quantities(interval, plan.import_kw, plan.export_kw)
-        if np.all((u <= upper + slack) & (u >= lower - slack)):
-            return plan, False
-        values = {}
-        for d, cap in zip(DIRECTIONS, (plan.import_kw, plan.export_kw), strict=True):
-            values[f"cap_{d}"] = cap
-            asked = requested(cap)
-            values[f"root_{d}"] = np.where(asked, 1.0 / np.sqrt(np.where(asked, cap, 1.0)), 0.0)
-        solution = self._solver.solve(values, interval, lower, upper)
-        cut = [np.clip(solution[d], 0.0, values[f"cap_{d}"]) for d in DIRECTIONS]
-        return replace(plan, import_kw=cut[0], export_kw=cut[1]), True
-
-
 def _waits(asked: Window, firm: Window, happened: Allocation) -> bool:
     """Whether an interval leaves sessions without energy that they asked for."""
     got = np.maximum(happened.import_kw, firm.import_request_kw)
@@ -126,13 +77,7 @@ class RollingJob(Job):
         super().__init__(step, mechanism, programs, solvers, sessions=sessions)
         self._roll = roll
         self._horizon = any(isinstance(p, HorizonProgram) for p in programs.values())
-        self._repair = Repair(step, solvers) if roll.forecast is not None and mechanism.enforces_limits else None
-
-    def reset(self) -> None:
-        """Forget everything that was solved."""
-        super().reset()
-        if self._repair is not None:
-            self._repair.reset()
+        self._repairs = roll.forecast is not None and mechanism.enforces_limits
 
     def run_span(self, part: Part, start: int, stop: int, length: int, done: Callable[[Block], None]) -> None:
         """Intervals ``start .. stop - 1``; ``start`` begins a window."""
@@ -244,9 +189,9 @@ class RollingJob(Job):
         happened = plan
         if self._roll.forecast is not None:
             happened = self.mechanism.carry_out(self.step, plan, interval)
-        if self._repair is not None:
+        if self._repairs:
             try:
-                happened, cut = self._repair(happened, interval)
+                happened, cut = self.repair(happened, interval)
                 part.repaired += [interval.start] if cut else []
             except SolveError as error:
                 part.failed[interval.start] = str(error)

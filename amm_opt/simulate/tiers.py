@@ -33,7 +33,6 @@ from amm_opt.errors import InputError
 from amm_opt.market import Allocation, Mechanism, State
 from amm_opt.network import LinDistFlow
 from amm_opt.simulate.job import AnyProgram, Job, Limits, Part, programs_of
-from amm_opt.simulate.rolling import Repair
 from amm_opt.solve.program import DIRECTIONS, Injection, Leximin, Program, Solution, Step
 from amm_opt.solve.solver import ProgramSolver
 from amm_opt.solve.solvers import Choice
@@ -211,13 +210,7 @@ class TierJob(Job):
         upper, lower = split(step.case)
         self._upper = _Upper(step, upper, mechanism)
         self._feeders = [_Feeder(step, tier, mechanism) for tier in lower]
-        self._repair = Repair(step, solvers)
         self._ahead = _Ahead({}, [], [])
-
-    def reset(self) -> None:
-        """Forget everything that was solved."""
-        super().reset()
-        self._repair.reset()
 
     def look_ahead(self, window: Window, scarce: IntArray) -> None:
         """What each feeder asks for and uses."""
@@ -239,7 +232,7 @@ class TierJob(Job):
         offered = self._offered(now)
         offers = self._upper.tier.added(offered)
         served = self._matched(now, offered, offers, self._grants(now, offered, offers))
-        plan, cut = self._repair(Allocation(*served), interval, limits)
+        plan, cut = self.repair(Allocation(*served), interval, limits)
         if cut and interval.start not in part.repaired[-1:]:
             part.repaired.append(interval.start)
         return Solution({"import": plan.import_kw, "export": plan.export_kw}, {}, float("nan"), "-")

@@ -18,7 +18,7 @@ from amm_opt.cases import (
     save_case,
     year_case,
 )
-from amm_opt.errors import AmmOptError, InexactWarning, InputError, SolveError
+from amm_opt.errors import AmmOptError, InexactWarning, InputError, SolveError, UnavoidableWarning
 from amm_opt.market import Allocation, FairnessState, Mechanism, PriceCurve, State, deficits
 from amm_opt.network import ACNetwork, BranchFlowSOCP, Feeder, LinDist3Flow, LinDistFlow
 from amm_opt.simulate import FourWireNetwork, Run, load_run, simulate, verify
@@ -57,6 +57,7 @@ __all__ = [
     "SolveError",
     "State",
     "Step",
+    "UnavoidableWarning",
     "Window",
     "YearScenario",
     "compare",

@@ -88,6 +88,10 @@ class InexactWarning(UserWarning):
     """A relaxed network model was not exact: its solution has losses that no network has."""
 
 
+class UnavoidableWarning(UserWarning):
+    """A limit is broken with nobody connected: the network's data or limits are wrong, or no outcome keeps them."""
+
+
 def unknown(kind: str, name: str, valid: Sequence[str]) -> InputError:
     """One sentence that names the unknown thing and the valid choices."""
     return InputError(f"unknown {kind} {name!r}; valid choices: {', '.join(sorted(valid))}")

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from amm_opt.cases import Window
 from amm_opt.network import ACNetwork, ACState
+from amm_opt.network.excess import FlowState
 from amm_opt.registry import network_model
 from amm_opt.simulate.four_wire import FourWireNetwork
-from amm_opt.simulate.metrics import FlowState, Violations
+from amm_opt.simulate.metrics import Violations
 from amm_opt.simulate.run import Run
 from amm_opt.solve import Step
 

@@ -15,8 +15,9 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from amm_opt.cases import Case
-from amm_opt.errors import InexactWarning
+from amm_opt.errors import InexactWarning, UnavoidableWarning
 from amm_opt.market import Mechanism, State
+from amm_opt.network.excess import broken_without_injection
 from amm_opt.simulate.ac import verify
 from amm_opt.simulate.forecast import Forecast
 from amm_opt.simulate.job import Job, Part
@@ -140,10 +141,22 @@ def simulate(
         repaired_steps=tuple(sorted(set(total.repaired))),
         inexact_steps=tuple(total.inexact),
         gap=total.gap,
+        unavoidable=_unavoidable(job, total, stop - first),
         backlog=total.backlog,
         departed=Backlog.joined(total.departed) if defer else None,
     )
     return verify(run) if ac else run
+
+
+def _unavoidable(job: Job, total: Part, steps: int) -> tuple[str, ...]:
+    """Limits that are broken whatever is served; a warning where one is with nobody connected."""
+    network, elements = job.step.network, total.metrics.violations.elements
+    always = broken_without_injection(network)
+    said = (*always, *([] if elements is None else elements.sentences(network, steps)))
+    if always:
+        text = f"case {job.step.case.name!r} has limits that are broken whatever is served: {'; '.join(said)}"
+        warnings.warn(text, UnavoidableWarning, stacklevel=3)
+    return said
 
 
 def _warn_inexact(case: Case, mechanism: Mechanism[Any], total: Part) -> None:

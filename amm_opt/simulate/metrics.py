@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from typing import Protocol, Self
+from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,33 +12,18 @@ from numpy.typing import NDArray
 from amm_opt.cases import Case, Window
 from amm_opt.market import Allocation
 from amm_opt.market.state import served_ratio
+from amm_opt.network.excess import (
+    THERMAL_TOLERANCE,
+    VOLTAGE_TOLERANCE_PU,
+    FlowState,
+    NodeLimits,
+    Unavoidable,
+    excesses,
+)
 from amm_opt.solve import Step
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
-
-THERMAL_TOLERANCE = 1e-4
-"""A branch is in violation beyond its rating by more than this fraction of it."""
-VOLTAGE_TOLERANCE_PU = 1e-5
-"""A bus is in violation beyond its band by more than this."""
-
-
-class FlowState(Protocol):
-    """Voltages and flows of a network model or of an AC power flow; (..., n_nodes) each."""
-
-    @property
-    def v_pu(self) -> FloatArray: ...  # noqa: D102
-
-    @property
-    def loading_kva(self) -> FloatArray: ...  # noqa: D102
-
-
-class NodeLimits(Protocol):
-    """Voltage bands and ratings of a network model's nodes, (n_nodes,) each."""
-
-    v_min_pu: FloatArray
-    v_max_pu: FloatArray
-    rating_kva: FloatArray
 
 
 def jain(ratios: FloatArray) -> float:
@@ -62,7 +47,8 @@ def by_feeder(case: Case, per_participant: FloatArray) -> FloatArray:
 class Violations:
     """Counts of (element, interval) pairs beyond their limit, and the worst excess among the avoidable ones.
 
-    Intervals without a power-flow solution (NaN) have no pairs; they are counted in ``unsolved``.
+    Intervals without a power-flow solution (NaN) have no pairs; they are counted in ``unsolved``. ``elements`` says of
+    which elements the unavoidable pairs are.
     """
 
     thermal: int = 0
@@ -71,12 +57,16 @@ class Violations:
     unsolved: int = 0
     worst_thermal: float = 0.0
     worst_voltage_pu: float = 0.0
+    elements: Unavoidable | None = None
 
     def merge(self, other: Violations) -> None:
         """Add the counts of other intervals."""
-        for item in fields(self):
-            mine, theirs = getattr(self, item.name), getattr(other, item.name)
-            setattr(self, item.name, max(mine, theirs) if item.name.startswith("worst") else mine + theirs)
+        for name in ("thermal", "voltage", "unavoidable", "unsolved"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name in ("worst_thermal", "worst_voltage_pu"):
+            setattr(self, name, max(getattr(self, name), getattr(other, name)))
+        if other.elements is not None:
+            self.elements = other.elements.plus(self.elements)
 
     def add(self, limits: NodeLimits, state: FlowState, alone: Callable[[IntArray], FlowState]) -> None:
         """Count a block of T intervals.
@@ -93,27 +83,28 @@ class Violations:
             return
         before = excesses(limits, alone(beyond))
         after = [e[beyond] for e in excesses(limits, state)]
-        self.thermal, self.worst_thermal = self._counted(
-            after[0], before[0], THERMAL_TOLERANCE, self.thermal, self.worst_thermal
+        pairs = []
+        for excess, least, tolerance in zip(after, before, (THERMAL_TOLERANCE, VOLTAGE_TOLERANCE_PU), strict=True):
+            over = excess > tolerance
+            pairs.append((excess, over, over & (least > 0) & (excess <= least + tolerance)))
+        (thermal, voltage), largest = zip(*(_avoidable(*pair) for pair in pairs), strict=True)
+        self.thermal += thermal
+        self.voltage += voltage
+        self.worst_thermal = max(self.worst_thermal, largest[0])
+        self.worst_voltage_pu = max(self.worst_voltage_pu, largest[1])
+        found = Unavoidable(
+            np.array([anyway.sum(axis=0) for _, _, anyway in pairs]),
+            np.array([np.max(excess, axis=0, where=anyway, initial=0.0) for excess, _, anyway in pairs]),
         )
-        self.voltage, self.worst_voltage_pu = self._counted(
-            after[1], before[1], VOLTAGE_TOLERANCE_PU, self.voltage, self.worst_voltage_pu
-        )
-
-    def _counted(
-        self, excess: FloatArray, before: FloatArray, tolerance: float, count: int, worst: float
-    ) -> tuple[int, float]:
-        beyond = excess > tolerance
-        avoidable = beyond & ~((before > 0) & (excess <= before + tolerance))
-        self.unavoidable += int(beyond.sum() - avoidable.sum())
-        return count + int(avoidable.sum()), max(worst, float(np.max(excess, where=avoidable, initial=0.0)))
+        if found.times.any():
+            self.unavoidable += int(found.times.sum())
+            self.elements = found.plus(self.elements)
 
 
-def excesses(limits: NodeLimits, state: FlowState) -> tuple[FloatArray, FloatArray]:
-    """By how much each branch is above its rating (as a fraction of it) and each bus outside its band (pu)."""
-    thermal = np.maximum(state.loading_kva / limits.rating_kva - 1.0, 0.0)
-    voltage = np.maximum(np.maximum(state.v_pu - limits.v_max_pu, limits.v_min_pu - state.v_pu), 0.0)
-    return thermal, voltage
+def _avoidable(excess: FloatArray, over: NDArray[np.bool_], anyway: NDArray[np.bool_]) -> tuple[int, float]:
+    """How many pairs are beyond their limit but not anyway, and the largest excess among them."""
+    avoidable = over & ~anyway
+    return int(avoidable.sum()), float(np.max(excess, where=avoidable, initial=0.0))
 
 
 @dataclass

@@ -60,6 +60,8 @@ class Run:
         inexact_steps: intervals solved with an inexact relaxation (conic network models).
         gap: (n_buses,) the worst relaxation gap at the branch that feeds each bus, ``l v - (P^2 + Q^2)`` as a fraction
             of its rating squared; None on linear network models.
+        unavoidable: which limits are broken whatever is served: with nobody connected, and the elements that inflexible
+            load alone has beyond their limit in the most intervals; one sentence each.
         backlog: where energy can wait, the sessions that are still open after the last interval and lack energy.
         departed: where energy can wait, the sessions that departed during the run without all of their energy.
         tiers: ``joint`` or ``two``: how intervals were matched.
@@ -81,6 +83,7 @@ class Run:
     repaired_steps: tuple[int, ...] = ()
     inexact_steps: tuple[int, ...] = ()
     gap: FloatArray | None = None
+    unavoidable: tuple[str, ...] = ()
     backlog: Backlog | None = None
     departed: Backlog | None = None
     tiers: str = "joint"
@@ -178,6 +181,7 @@ class Run:
             "repaired_steps": list(self.repaired_steps),
             "inexact_steps": list(self.inexact_steps),
             "gap": None if self.gap is None else self.gap.tolist(),
+            "unavoidable": list(self.unavoidable),
             "audit": None if self.audit is None else asdict(self.audit),
         }
         draft = folder / "run.json.part"
@@ -238,6 +242,7 @@ def load_run(folder: str | Path) -> Run:
             repaired_steps=tuple(document["repaired_steps"]),
             inexact_steps=tuple(document["inexact_steps"]),
             gap=None if document["gap"] is None else np.array(document["gap"], dtype=float),
+            unavoidable=tuple(document.get("unavoidable", ())),
             tiers=document.get("tiers", "joint"),
         )
     except InputError:

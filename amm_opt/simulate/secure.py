@@ -19,7 +19,7 @@ from amm_opt.cases import Window
 from amm_opt.errors import SolveError
 from amm_opt.market import Allocation
 from amm_opt.network import ACNetwork, ACState
-from amm_opt.simulate.metrics import THERMAL_TOLERANCE, VOLTAGE_TOLERANCE_PU, excesses
+from amm_opt.network.excess import THERMAL_TOLERANCE, VOLTAGE_TOLERANCE_PU, excesses
 from amm_opt.solve import Step
 
 FloatArray = NDArray[np.float64]

@@ -98,9 +98,11 @@ def print_table(result: Comparison, span: tuple[int, int], network: str) -> None
                 f"{label} against joint: {s['decomposition_energy_pct']:.3f} % less energy served, Jain of feeders"
                 f" {jain} lower, {int(s['repaired_steps'])} allocations cut back."
             )
-    unavoidable = int(t["unavoidable_violations"].min())
-    if unavoidable:
+    least = t["unavoidable_violations"].idxmin()
+    if unavoidable := int(t["unavoidable_violations"][least]):
         say(f"{unavoidable} (element, interval) pairs are beyond a limit through inflexible load alone.")
+    for sentence in result.runs[str(least)].unavoidable:
+        say(plain(f"  - {sentence}"))
 
 
 def _print_marks(t: pd.DataFrame) -> None:

@@ -75,6 +75,7 @@ class Draft:
         )
         counts = {"buses": len(buses), "branches": len(branches), "participants": len(people)}
         counts["intervals"] = len(profiles)
+        self.report.check(made.feeder)
         self.report.read += [f"{count} {what}" for what, count in counts.items()]
         return replace(made, report=self.report)
 

@@ -151,7 +151,9 @@ class _Importer:
         customers = pd.DataFrame(loads, columns=CUSTOMER_COLUMNS)
         used = (self.reductions, self.stars, self.used_ratings)
         describe(self.report, self.script, e, self.xhl, *used, buses, table, customers)
-        return ImportedNetwork(self._title(), buses, table, customers, self.report)
+        made = ImportedNetwork(self._title(), buses, table, customers, self.report)
+        self.report.check(made.feeder)
+        return made
 
     def _title(self) -> str:
         return self.path.resolve().name if self.path.is_dir() else self.path.resolve().parent.name

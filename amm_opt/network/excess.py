@@ -1,0 +1,164 @@
+"""How far voltages and flows are beyond their limits, and which limits no outcome can keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amm_opt.errors import InputError
+from amm_opt.network.feeder import Feeder
+from amm_opt.network.lindist3flow import LinDist3Flow
+from amm_opt.network.lindistflow import LinDistFlow
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.intp]
+
+THERMAL_TOLERANCE = 1e-4
+"""A branch is in violation beyond its rating by more than this fraction of it."""
+VOLTAGE_TOLERANCE_PU = 1e-5
+"""A bus is in violation beyond its band by more than this."""
+NAMED = 3
+"""Elements that are named; of more, how many there are."""
+
+
+class FlowState(Protocol):
+    """Voltages and flows of a network model or of an AC power flow; (..., n_nodes) each."""
+
+    @property
+    def v_pu(self) -> FloatArray: ...  # noqa: D102
+
+    @property
+    def loading_kva(self) -> FloatArray: ...  # noqa: D102
+
+
+class NodeLimits(Protocol):
+    """Voltage bands and ratings of a network model's nodes, (n_nodes,) each."""
+
+    feeder: Feeder
+    v_min_pu: FloatArray
+    v_max_pu: FloatArray
+    rating_kva: FloatArray
+
+
+def excesses(limits: NodeLimits, state: FlowState) -> tuple[FloatArray, FloatArray]:
+    """By how much each branch is above its rating (as a fraction of it) and each bus outside its band (pu)."""
+    thermal = np.maximum(state.loading_kva / limits.rating_kva - 1.0, 0.0)
+    voltage = np.maximum(np.maximum(state.v_pu - limits.v_max_pu, limits.v_min_pu - state.v_pu), 0.0)
+    return thermal, voltage
+
+
+def broken_without_injection(model: Any) -> list[str]:
+    """Limits that the network breaks with nobody connected: no outcome keeps them all.
+
+    Causes are the source's voltage, taps, shunts and line charging, against a band or a rating.
+
+    Args:
+        model: a network model, or a feeder: then its linear one, where there is one.
+
+    Returns:
+        One sentence for each of the worst buses and branches, with value and limit, and one that counts the others.
+    """
+    if isinstance(model, Feeder):
+        try:
+            model = LinDistFlow(model) if model.balanced else LinDist3Flow(model)
+        except InputError:
+            return []
+    nothing = np.zeros(model.n_nodes)
+    state = model.state(nothing, nothing)
+    if np.isnan(state.v_pu).any():
+        return ["with nobody connected the network has no power-flow solution"]
+    thermal, voltage = excesses(model, state)
+    names = _Names(model)
+    return [
+        *_worst(
+            np.where(voltage > VOLTAGE_TOLERANCE_PU, voltage, 0.0),
+            lambda i: (
+                f"{names.bus(i)} is at {state.v_pu[i]:.4f} pu with nobody connected, {names.band(i, state.v_pu[i])}"
+            ),
+            "buses are outside their voltage band with nobody connected",
+        ),
+        *_worst(
+            np.where(thermal > THERMAL_TOLERANCE, thermal, 0.0),
+            lambda i: (
+                f"{names.branch(i)} carries {state.loading_kva[i]:.4g} kVA of shunts and line charging with nobody"
+                f" connected, above its rating_kva = {model.rating_kva[i]:g}"
+            ),
+            "branches are above their rating with nobody connected",
+        ),
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class Unavoidable:
+    """In how many intervals each element is beyond its limit through inflexible load alone, and how far, by node.
+
+    Attributes:
+        times: (2, n_nodes) counts, of branches and of buses.
+        worst: (2, n_nodes) largest excess, as a fraction of the rating and in pu.
+    """
+
+    times: IntArray
+    worst: FloatArray
+
+    def plus(self, other: Unavoidable | None) -> Unavoidable:
+        """These intervals and others."""
+        if other is None:
+            return self
+        return Unavoidable(self.times + other.times, np.maximum(self.worst, other.worst))
+
+    def sentences(self, model: Any, steps: int) -> list[str]:
+        """The elements with the most such intervals of ``steps``, one sentence each, and one that counts the others."""
+        names = _Names(model)
+        alone = f"of {steps} intervals through inflexible load alone, by up to"
+        return [
+            *_worst(
+                self.times[1] + self.worst[1] / (1.0 + self.worst[1].max()),
+                lambda i: (
+                    f"{names.bus(i)} is outside its band of {model.v_min_pu[i]:g} to {model.v_max_pu[i]:g} pu in"
+                    f" {self.times[1, i]} {alone} {self.worst[1, i]:.4f} pu"
+                ),
+                "buses are outside their voltage band in some intervals",
+            ),
+            *_worst(
+                self.times[0] + self.worst[0] / (1.0 + self.worst[0].max()),
+                lambda i: (
+                    f"{names.branch(i)} is above its rating_kva = {model.rating_kva[i]:g} in {self.times[0, i]} {alone}"
+                    f" {100 * self.worst[0, i]:.1f} %"
+                ),
+                "branches are above their rating in some intervals",
+            ),
+        ]
+
+
+def _worst(score: FloatArray, say: Callable[[int], str], others: str) -> list[str]:
+    """What is said of the elements with the highest positive scores, and how many others there are."""
+    order = np.argsort(-score.round(9), kind="stable")[: int((score > 0).sum())].tolist()
+    said = [say(i) for i in order[:NAMED]]
+    return said + ([f"{len(order) - NAMED} more {others}"] if len(order) > NAMED else [])
+
+
+class _Names:
+    """How sentences call the nodes of a model."""
+
+    def __init__(self, model: Any) -> None:
+        self._model, self._feeder = model, model.feeder
+        self._bus = getattr(model, "bus", np.arange(model.n_nodes))
+        self._phase = getattr(model, "phase", None)
+
+    def bus(self, node: int) -> str:
+        return f"bus {self._feeder.bus_names[self._bus[node]]!r}{self._on(node)}"
+
+    def branch(self, node: int) -> str:
+        return f"branch {self._feeder.branch_names[self._bus[node]]!r}{self._on(node)}"
+
+    def band(self, node: int, v_pu: float) -> str:
+        if v_pu > self._model.v_max_pu[node]:
+            return f"above its v_max_pu = {self._model.v_max_pu[node]:g}"
+        return f"below its v_min_pu = {self._model.v_min_pu[node]:g}"
+
+    def _on(self, node: int) -> str:
+        return "" if self._phase is None else f", phase {'abc'[self._phase[node]]},"

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from amm_opt.cases.importers.people import LEAST_POWER_FACTOR
 from amm_opt.cases.importers.opendss.elements import Elements
 from amm_opt.cases.importers.opendss.lines import Line, charging_kvar, reduced_neutral, split_conductors
 from amm_opt.cases.importers.opendss.loads import Capacitor, Load
@@ -22,6 +21,7 @@ from amm_opt.cases.importers.opendss.script import Script, read_script
 from amm_opt.cases.importers.opendss.text import numbers
 from amm_opt.cases.importers.opendss.topology import LV_KV, Topology
 from amm_opt.cases.importers.opendss.transformers import Transformer
+from amm_opt.cases.importers.people import LEAST_POWER_FACTOR
 from amm_opt.cases.importers.ratings import assumed_rating
 from amm_opt.cases.importers.report import ImportedNetwork, ImportReport
 from amm_opt.errors import InputError

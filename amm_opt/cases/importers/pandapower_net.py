@@ -1,0 +1,178 @@
+"""The tables of a pandapower net, read with their units, defaults and states; what is wrong in them is collected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from amm_opt.cases.importers.people import unique_names
+from amm_opt.cases.importers.report import ImportReport
+from amm_opt.errors import InputError, shorten, shown
+
+REQUIRED: dict[str, tuple[str, ...]] = {
+    "bus": ("vn_kv",),
+    "ext_grid": ("bus", "vm_pu"),
+    "line": ("from_bus", "to_bus", "length_km", "r_ohm_per_km", "x_ohm_per_km"),
+    "trafo": ("hv_bus", "lv_bus", "sn_mva", "vn_hv_kv", "vn_lv_kv", "vk_percent", "vkr_percent"),
+    "switch": ("bus", "element", "et", "closed"),
+    "load": ("bus", "p_mw"),
+    "sgen": ("bus", "p_mw"),
+    "gen": ("bus", "p_mw"),
+    "shunt": ("bus", "q_mvar"),
+    "ward": ("bus", "ps_mw", "qs_mvar", "pz_mw", "qz_mvar"),
+}
+"""Tables that are read and the columns that they must have."""
+LEFT_OUT = ("storage", "controller")
+QUIET = {"std_types", "profiles", "trafo_characteristic_table", "bus_geodata", "line_geodata", "dtypes"}
+"""Tables that are read elsewhere, or say nothing about the network."""
+ENDS = {"line": ("from_bus", "to_bus"), "trafo": ("hv_bus", "lv_bus"), "switch": ("bus",)}
+
+
+class NetTables:
+    """Tables of one net.
+
+    Attributes:
+        problems: what is wrong, one sentence each.
+        bus: names of the buses in service, by their index; ``vn_kv`` their nominal voltages.
+    """
+
+    def __init__(self, net: Any, name: str) -> None:
+        self.name, self.problems, self.report = name, [], ImportReport()  # type: tuple[str, list[str], ImportReport]
+        if not (isinstance(net, Mapping) or (hasattr(net, "keys") and hasattr(net, "__getitem__"))):
+            raise InputError(
+                f"net is a {type(net).__name__}; a pandapower net, or a mapping of its tables, is needed"
+                " (pandapower.from_json reads a file)"
+            )
+        self.net = net
+        self._known: dict[str, pd.DataFrame] = {}
+        buses = self.table("bus")
+        if self.problems or len(buses) == 0:
+            raise InputError(self.problems or ["the net has no buses in service"], subject=name)
+        self.bus = pd.Series(unique_names(self.names(buses, "bus")), index=buses.index)
+        self.vn_kv = self.numbers(buses, "bus", "vn_kv")
+        self._all_buses = set(self.raw("bus").index)
+
+    @property
+    def frequency_hz(self) -> float:
+        """Of the net, 50 where it does not say."""
+        given = self.net["f_hz"] if "f_hz" in self.net else 50.0  # noqa: SIM401
+        if not isinstance(given, int | float | np.number) or not 0 < given < 1000:
+            self.problems.append(f"f_hz = {shown(given)} must be a positive number")
+            return 50.0
+        return float(given)
+
+    def raw(self, kind: str) -> pd.DataFrame:
+        """All elements of a kind, in service or not; no rows where the net has none."""
+        table = self.net[kind] if kind in self.net else None  # noqa: SIM401
+        return table if isinstance(table, pd.DataFrame) else pd.DataFrame()
+
+    def table(self, kind: str) -> pd.DataFrame:
+        """The elements of a kind that are in service."""
+        if kind in self._known:
+            return self._known[kind]
+        table = self.raw(kind)
+        if len(table):
+            missing = [c for c in REQUIRED.get(kind, ()) if c not in table]
+            if missing:
+                self.problems.append(f"the {kind} table has no column {shorten(missing)}")
+                table = table.iloc[:0]
+            elif not table.index.is_unique:
+                repeated = table.index[table.index.duplicated()].unique()
+                self.problems.append(f"the {kind} table has the index {shorten(map(str, repeated))} more than once")
+                table = table.iloc[:0]
+        if len(table) and "in_service" in table:
+            on = self.flags(table, kind, "in_service")
+            if not on.all():
+                self.report.left_out.append(f"{int((~on).sum())} of {len(table)} {kind} elements out of service")
+            table = table[on]
+        self._known[kind] = table
+        return table
+
+    def names(self, table: pd.DataFrame, kind: str) -> list[str]:
+        """Names, made from the index where there is none."""
+        given = table["name"] if "name" in table else [None] * len(table)
+        return [
+            f"{kind} {i}" if n is None or n != n or n is pd.NA or str(n).strip() == "" else str(n)
+            for i, n in zip(table.index, given, strict=True)
+        ]
+
+    def numbers(
+        self, table: pd.DataFrame, kind: str, column: str, default: float | None = None, *, least: float = -np.inf
+    ) -> pd.Series[float]:
+        """A column as finite floats of at least ``least``; empty places get the default.
+
+        Without one they are problems, and so is everything else that is no such number.
+        """
+        if column not in table:
+            return pd.Series(np.nan if default is None else default, index=table.index, dtype=float)
+        raw = table[column]
+        values = pd.to_numeric(raw, errors="coerce").astype(float)
+        empty = raw.isna()
+        bad = (values.isna() & ~empty) | np.isinf(values) | (values < least)
+        bad |= empty & (default is None)
+        allowed = "a finite number" if least == -np.inf else f"a finite number of at least {least:g}"
+        for label, value in list(zip(self.names(table[bad], kind), raw[bad], strict=True))[:20]:
+            self.problems.append(f"{kind} {label!r}: {column} = {shown(value)} must be {allowed}")
+        return values.where(~bad, 1.0 if default is None else default).fillna(1.0 if default is None else default)
+
+    def flags(self, table: pd.DataFrame, kind: str, column: str) -> pd.Series[bool]:
+        """A column of truth values (numbers 0 and 1 count)."""
+        raw = table[column]
+        read = [
+            bool(v) if isinstance(v, bool | np.bool_ | int | float | np.number) and v in (0, 1) else None for v in raw
+        ]
+        bad = [value is None for value in read]
+        for label, value in list(zip(self.names(table[bad], kind), raw[bad], strict=True))[:20]:
+            self.problems.append(f"{kind} {label!r}: {column} = {shown(value)} must be true or false")
+        return pd.Series([bool(v) for v in read], index=table.index, dtype=bool)
+
+    def texts(self, table: pd.DataFrame, column: str) -> pd.Series[str]:
+        """A column as texts, empty where it or a value is missing."""
+        if column not in table:
+            return pd.Series("", index=table.index, dtype=object)
+        return pd.Series(
+            ["" if v is None or v is pd.NA or v != v else str(v) for v in table[column]], index=table.index
+        )
+
+    def at_buses(self, table: pd.DataFrame, kind: str, columns: Sequence[str] = ("bus",)) -> pd.DataFrame:
+        """Elements whose buses are all in service; a bus that the net does not have is a problem."""
+        inside = pd.Series(True, index=table.index)
+        for column in columns:
+            known = table[column].isin(self._all_buses)
+            self.problems += [
+                f"{kind} {label!r}: {column} = {shown(value)} is no bus of the net"
+                for label, value in zip(self.names(table[~known], kind), table[column][~known], strict=True)
+            ]
+            inside &= table[column].isin(self.bus.index)
+        gone = int((~inside).sum())
+        if gone:
+            self.report.left_out.append(f"{gone} {kind} elements at buses out of service")
+        return table[inside]
+
+    def check_the_rest(self) -> None:
+        """Elements that cannot be modelled are problems; what else is not read is named."""
+        unread = []
+        for kind in map(str, self.net.keys()):
+            if kind in REQUIRED or kind in QUIET or kind.startswith(("_", "res_")):
+                continue
+            table = self.raw(kind)
+            if not len(table):
+                continue
+            if kind in LEFT_OUT:
+                self._left_out(kind)
+            elif "in_service" in table:
+                if n := len(self.table(kind)):
+                    self.problems.append(f"{n} {kind} elements: not supported")
+            else:
+                unread.append(f"{kind} ({len(table)} rows)")
+        if unread:
+            self.report.left_out.append(f"tables that are not read: {', '.join(sorted(unread))}")
+
+    def _left_out(self, kind: str) -> None:
+        table = self.table(kind)
+        if len(table):
+            power = self.numbers(table, kind, "p_mw", 0.0).sum() * 1e3 if "p_mw" in table else 0.0
+            self.report.left_out.append(f"{len(table)} {kind} elements" + (f", {power:g} kW drawn" if power else ""))

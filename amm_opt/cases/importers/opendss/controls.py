@@ -90,7 +90,7 @@ class Control(Part):
 
     def reset(self) -> None:
         """Back to normal, where nothing locks it."""
-        if not self.locked and self.target is not None:
+        if not self.locked and self.element.enabled and self.target is not None:
             self.present = self.wanted = bool(self.normal)
             self.apply()
 

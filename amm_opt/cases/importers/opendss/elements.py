@@ -52,6 +52,7 @@ class Elements:
         self.unread: Counter[tuple[str, str]] = Counter()
         self.disabled = [e for e in script.elements.values() if not e.enabled]
         self._script = script
+        self._multiplier = 1.0
         self._parts: dict[tuple[str, str], Part] = {}
         self._bad: set[tuple[str, str]] = set()
         self.frequency = self._frequency()
@@ -169,11 +170,9 @@ class Elements:
         if resets or "mode" in given:
             for control in self._of(Control):
                 control.reset()
-        for option, property_name in (("allocationfactors", "allocationfactor"), ("cfactors", "cfactor")):
-            if option in given:
-                factor = number(given[option])
-                for load in self._of(Load):
-                    load.allocate(property_name, factor)
+        for name in ("year", "loadmult", "allocationfactors", "cfactors"):
+            if name in given:
+                self._set_option(command, name, given[name])
         if solves and self._controls_act():
             for control in self._of(Control):
                 control.act()
@@ -192,21 +191,29 @@ class Elements:
             self.problems.append(f"set defaultbasefrequency={value:g} must be positive")
         return value
 
-    def _options(self) -> None:
-        """Options that change loads."""
-        values = {}
-        for name, default in (("loadmult", 1.0), ("year", 0.0)):
-            try:
-                values[name] = number(self._script.option(name, default=str(default)))
-            except ValueError as error:
-                self.problems.append(f"set {name}: {error}")
-                values[name] = default
-        if values["year"] != 0:
-            self.problems.append(f"set year={values['year']:g}: growth of loads is not supported")
-        if values["loadmult"] != 1:
+    def _set_option(self, command: Command, name: str, value: str) -> None:
+        """An option that changes loads."""
+        at = f"{command.where}: set {name}={value}"
+        try:
+            given = number(value)
+        except ValueError as error:
+            self.problems.append(f"{at}: {error}")
+            return
+        if name == "year":
+            if given != 0:
+                self.problems.append(f"{at}: growth of loads is not supported")
+        elif name == "loadmult":
+            self._multiplier = given
+        else:
             for load in self._of(Load):
-                load.scale = 1.0 if load.fixed else values["loadmult"]
-            self.assumed.append(f"set loadmult={values['loadmult']:g} multiplies the loads, but for fixed ones")
+                load.allocate({"allocationfactors": "allocationfactor", "cfactors": "cfactor"}[name], given)
+
+    def _options(self) -> None:
+        """Options that change loads, once all are known."""
+        if self._multiplier != 1:
+            for load in self._of(Load):
+                load.scale = 1.0 if load.fixed else self._multiplier
+            self.assumed.append(f"set loadmult={self._multiplier:g} multiplies the loads, but for fixed ones")
         for load in self._of(Load):
             actual = sorted(set(load.shapes.values()) & self._script.actual_shapes)
             if actual and load.element.enabled:

@@ -122,10 +122,8 @@ class _Importer:
     def network(self) -> ImportedNetwork:
         """Everything put together, or InputError with every problem."""
         e = self.elements
-        if len(e.sources) > 1:
-            named = [f"vsource.{x.element.name} ({x.element.where})" for x in e.sources if x.element.name != "source"]
-            self.problems.append(f"only one source is supported, that of the circuit; not {', '.join(named)}")
-        elif not e.sources:
+        self.problems += [f"{x.element}: only one source is supported, that of the circuit" for x in e.sources[1:]]
+        if not e.sources:
             self.problems.append("no circuit: 'new circuit.name bus1=... basekv=...' is missing")
         if not e.sources:
             raise InputError(self.problems, subject=str(self.path))
@@ -139,6 +137,9 @@ class _Importer:
         if not e.broken and not (e.lines or e.transformers):
             self.problems.append("no line and no transformer: the source feeds nothing")
         self.problems += topology.problems
+        self.problems += topology.fed_phases({id(x): b["phases"] for x, b in (*lines, *transformers)})
+        self.problems += [said for load in e.loads for said in topology.check_phases(load)]
+        self.problems += [said for capacitor in e.capacitors for said in topology.check_phases(capacitor)]
         self.problems += topology.meshes()
         if not e.broken:
             self.problems += topology.islands()
@@ -306,7 +307,7 @@ class _Importer:
     def _buses(
         self, branches: pd.DataFrame, names: Mapping[int, str], shunts: Mapping[tuple[str, str], complex]
     ) -> pd.DataFrame:
-        phases: dict[str, set[str]] = {}
+        phases: dict[str, set[str]] = {self.topology.names[self.topology.start]: set("abc")}
         for start, stop, own in zip(branches["from_bus"], branches["to_bus"], branches["phases"], strict=True):
             for end in (start, stop):
                 phases.setdefault(end, set()).update(own)

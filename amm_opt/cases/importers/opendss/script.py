@@ -329,7 +329,8 @@ class _Reader:
         if model is None:
             self._problem(edit.where, f"{element.kind} {element.name!r}: like={value} names an unknown {element.kind}")
         else:
-            edit.given.extend(pair for pair in model.given if pair[0] not in (OPEN, CLOSE))
+            # As in OpenDSS, an element like another one is at buses of its own.
+            edit.given.extend((n, v) for n, v in model.given if n not in (OPEN, CLOSE) and not n.startswith("bus"))
 
     def _find(self, full: str, where: Where) -> Element | None:
         kind, _, name = full.lower().strip("\"'").partition(".")
@@ -358,6 +359,7 @@ class _Reader:
             given = [(OPEN if verb == "open" else CLOSE, values[1] if len(values) > 1 else "1")]
             element.given.extend(given)
             self.script.events.append(Edit(element, given, where))
+            self._active = element
 
     def _batch(self, rest: str, where: Where) -> None:
         full, changes = (*rest.split(None, 1), "", "")[:2]

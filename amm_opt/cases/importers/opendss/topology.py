@@ -10,6 +10,7 @@ import networkx as nx
 
 from amm_opt.cases.importers.opendss.lines import Line
 from amm_opt.cases.importers.opendss.loads import Capacitor, Load
+from amm_opt.cases.importers.opendss.parts import PHASE_NAMES
 from amm_opt.cases.importers.opendss.sources import Source
 from amm_opt.cases.importers.opendss.transformers import Transformer
 from amm_opt.errors import shorten
@@ -33,11 +34,13 @@ class Topology:
         names: every bus as its first mention spells it, by lower case.
         vn_kv: nominal voltage by bus, in lower case.
         problems: what is wrong with the edges.
+        arriving: phases by bus, in lower case, once ``fed_phases`` has found them.
     """
 
     def __init__(self, edges: Iterable[Edge], source: Source, nominal: list[float]) -> None:
         self.edges, self.source, self.nominal = list(edges), source, nominal
         self.problems: list[str] = []
+        self.arriving: dict[str, str] = {}
         self.names: dict[str, str] = {}
         for bus in (source.bus, *(b for x in self.edges for b in x.buses)):
             self.names.setdefault(bus.lower(), bus)
@@ -134,6 +137,29 @@ class Topology:
                 f"island: no closed line or transformer joins {shorten(sorted(self.names[b] for b in part))} to the"
                 f" source bus {self.names[self.start]!r}{opened}"
             )
+
+    def fed_phases(self, phases: Mapping[int, str]) -> Iterator[str]:
+        """Find the phases that arrive at every bus; problems are branches on more than their supply has.
+
+        Args:
+            phases: of the branches, by ``id`` of their element.
+        """
+        self.arriving = {self.start: "abc"}
+        for above, below in nx.bfs_edges(self.graph, self.start):
+            edge = next(iter(self.graph[above][below].values()))["edge"]
+            own, supply = phases.get(id(edge), "abc"), self.arriving[above]
+            self.arriving[below] = "".join(p for p in own if p in supply)
+            if lost := [p for p in own if p not in supply]:
+                yield f"{edge.element}: phase {', '.join(lost)} does not arrive at bus {self.names[above]!r}"
+
+    def check_phases(self, x: Load | Capacitor) -> Iterator[str]:
+        """Phases of a load or capacitor that nothing feeds."""
+        nodes, bus = x.nodes[: x.phases], x.bus.lower()
+        lost = [
+            PHASE_NAMES[n] for n in nodes if n in PHASE_NAMES and PHASE_NAMES[n] not in self.arriving.get(bus, "abc")
+        ]
+        if lost:
+            yield f"{x.element}: phase {', '.join(lost)} does not arrive at bus {x.bus!r}"
 
     def lv_feeders(self, circuit: str, names: Mapping[int, str]) -> dict[str, str]:
         """LV feeder of every LV bus that is fed, by lower case.

@@ -62,11 +62,16 @@ class FairOverTimeStorage(FairOverTime):
             return super().clear(step, solve, state, window)
         assert isinstance(state, StorageState)
 
-        def stages(numbers: Values) -> Solution:
-            def both(values: Values, *which: Any) -> Solution:
-                return solve({**values, **numbers}, *which)
+        def stages(numbers: Values) -> tuple[Solution, tuple[float, ...]]:
+            levels: list[float] = []
 
-            return super(FairOverTimeStorage, self).clear(step, both, state, replace(window, hosted=None))
+            def both(values: Values, *which: Any) -> Solution:
+                solution = solve({**values, **numbers}, *which)
+                levels.extend(np.sort(solution.values.get("leximin_level", np.zeros(0))).tolist())
+                return solution
+
+            served = super(FairOverTimeStorage, self).clear(step, both, state, replace(window, hosted=None))
+            return served, (*levels, served.objective)
 
         return without_burning(stages, batteries, state.stored_kwh[batteries.participant], window.n_steps)
 

@@ -6,13 +6,13 @@ For battery j in interval k with charging c, discharging b (kW at its terminals)
     -export connection <= x + c + d - y - b <= import connection        (net power of its participant),
 
 and its participant draws x + c and injects y + b at its power factors. A program may want to charge and discharge at
-once, because that burns energy and so relieves a limit; ``without_burning`` forbids it.
+once, because that burns energy and so relieves a limit; ``without_burning`` finds the best plan that does not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import cvxpy as cp
 import numpy as np
@@ -20,6 +20,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from amm_opt.cases import Batteries
+from amm_opt.errors import SolveError
 from amm_opt.market.mechanism import Values
 from amm_opt.solve.program import HorizonProgram, Injection, Leximin, Program, Solution, Step
 
@@ -32,6 +33,12 @@ COST = 1e-3
 BOTH_KW = 1e-6
 """Charging and discharging at once by more than this is not accepted."""
 ROUNDS = 5
+WORK = 4000
+"""In search of the best directions at most this many windows are solved, divided by intervals times batteries."""
+SAME = 2e-6
+"""What plans are worth differs by more than this, relative to it where that is above 1."""
+
+Worth = tuple[float, ...]
 
 
 def with_batteries(programs: Mapping[str, HorizonProgram], step: Step) -> dict[str, HorizonProgram]:
@@ -90,35 +97,100 @@ def _connections(injection: Injection, spread: sp.csr_array, step: Step) -> list
     return limits
 
 
-def without_burning(
-    solve: Callable[[Values], Solution], batteries: Batteries, stored_kwh: FloatArray, steps: int
-) -> Solution:
-    """Solve a window such that no battery charges and discharges at once.
+@dataclass(frozen=True, eq=False)
+class _Node:
+    """An answer within powers ``most``, (steps, B) by direction, and what it is worth."""
 
-    Where the answer does, the direction with less power is forbidden there and the window is solved again, at last
-    with every direction decided; each answer keeps all limits, and the last one is optimal for its directions.
+    most: Mapping[str, FloatArray]
+    solution: Solution
+    worth: Worth
+
+    @property
+    def burnt_kw(self) -> FloatArray:
+        """(steps, B) power that charges and discharges at once, 0 where that is rounding."""
+        both = np.minimum(self.solution["charge"], self.solution["discharge"])
+        return np.where(both > BOTH_KW, both, 0.0)
+
+    def without(self, **forbidden: NDArray[np.bool_]) -> dict[str, FloatArray]:
+        """The same powers but for those of a direction."""
+        return {name: np.where(forbidden.get(name, False), 0.0, power) for name, power in self.most.items()}
+
+
+def without_burning(
+    solve: Callable[[Values], tuple[Solution, Worth]], batteries: Batteries, stored_kwh: FloatArray, steps: int
+) -> Solution:
+    """The best plan of a window in which no battery charges and discharges at once.
+
+    Branch and bound: where an answer does both, one of the two is forbidden there, in turn; an answer that may still do
+    both elsewhere bounds what follows from it. The plan is the best there is where the search ends by itself, before
+    ``WORK`` is used up; the best that was found otherwise. It is not begun where that would not last for deciding every
+    place once: there the direction with less power is forbidden everywhere.
 
     Args:
-        solve: solves the window, all its stages, with these further numbers.
+        solve: solves the window, all its stages, with these further numbers; the answer, and what it is worth: numbers
+            to be made large, of which the first counts most.
         stored_kwh: (B,) content before the window.
         steps: intervals H of the window.
+
+    Raises:
+        SolveError: where not even a first plan is found.
     """
     values: Values = {
         f"{STORE}_initial": np.clip(stored_kwh, 0.0, batteries.size_kwh),
         f"{STORE}_lower": np.zeros(len(batteries)),
         f"{STORE}_upper": batteries.size_kwh,
     }
-    most = {name: np.tile(batteries.power_kw, (steps, 1)) for name in ("charge", "discharge")}
+
+    def within(most: Mapping[str, FloatArray]) -> _Node:
+        return _Node(most, *solve({**values, **{f"{name}_max": power for name, power in most.items()}}))
+
+    free = np.tile(batteries.power_kw, (steps, 1))
+    root = within({"charge": free, "discharge": free})
+    if not root.burnt_kw.any():
+        return root.solution
+    best = _first_plan(root, within)
+    promising, answers = [root], WORK // free.size
+    if answers < 2 * np.count_nonzero(root.burnt_kw):
+        return best.solution
+    while promising and answers > 0:
+        node = promising.pop(max(range(len(promising)), key=lambda j: promising[j].worth))
+        if not _better(node.worth, best.worth):
+            continue
+        here = node.burnt_kw
+        worst = np.zeros(here.shape, dtype=bool)
+        worst.flat[np.argmax(here)] = True
+        for direction in ("charge", "discharge"):
+            answers -= 1
+            try:
+                child = within(node.without(**{direction: worst}))
+            except SolveError:
+                continue
+            if not _better(child.worth, best.worth):
+                continue
+            if child.burnt_kw.any():
+                promising.append(child)
+            else:
+                best = child
+    return best.solution
+
+
+def _first_plan(node: _Node, within: Callable[[Mapping[str, FloatArray]], _Node]) -> _Node:
+    """A plan that burns nothing: wherever one does both, the direction with less power goes, at last everywhere."""
     for decided in (False,) * (ROUNDS - 1) + (True,):
-        solution = solve({**values, **{f"{name}_max": power for name, power in most.items()}})
-        charge, discharge = solution["charge"], solution["discharge"]
-        both = np.minimum(charge, discharge) > BOTH_KW
-        if not both.any():
-            return solution
-        both |= decided
-        most["charge"][both & (charge < discharge)] = 0.0
-        most["discharge"][both & (charge >= discharge)] = 0.0
-    return solve({**values, **{f"{name}_max": power for name, power in most.items()}})
+        both = (node.burnt_kw > 0) | decided
+        less = node.solution["charge"] < node.solution["discharge"]
+        node = within(node.without(charge=both & less, discharge=both & ~less))
+        if not node.burnt_kw.any():
+            break
+    return node
+
+
+def _better(worth: Worth, other: Worth) -> bool:
+    """Whether the first number that differs is larger."""
+    for one, two in zip(worth, other, strict=True):
+        if abs(one - two) > SAME * max(1.0, abs(two)):
+            return one > two
+    return False
 
 
 def battery_kw(solution: Solution, batteries: Batteries, n: int) -> FloatArray:

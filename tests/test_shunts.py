@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -336,3 +337,60 @@ def phase_feeder(seed: int) -> Feeder:
     kvar = [" ".join(str(float(v)) for v in rng.normal(0, 3, len(p))) for p in own]
     buses = buses.assign(shunt_kvar=kvar, shunt_kw=rng.uniform(0, 2, len(buses)), phases=own)
     return Feeder.from_tables(buses, branches.assign(charging_kvar=rng.uniform(0, 9, len(branches))))
+
+
+def loaded(network: str, **columns: object) -> ao.Case:
+    """10 kVA to one bus where two ask for 12 kW each; columns of that bus."""
+    phases = "a" if network == "lindist3flow" else "pos"
+    buses = pd.DataFrame({"name": ["s", "e"], "vn_kv": 0.4, "v_min_pu": 0.8, "v_max_pu": 1.2, "phases": phases})
+    branches = pd.DataFrame({"name": ["l"], "from_bus": ["s"], "to_bus": ["e"], "r_ohm": 1e-6, "x_ohm": 1e-6})
+    return ao.from_tables(
+        name="loaded",
+        buses=buses.assign(v_source_pu=[1.0, NAN], **{name: [0, value] for name, value in columns.items()}),
+        branches=branches.assign(rating_kva=10.0, charging_kvar=0.0),
+        participants=pd.DataFrame({"name": ["p", "q"], "bus": "e"}).assign(
+            connection_import_kw=20.0, connection_export_kw=20.0
+        ),
+        profiles=pd.DataFrame({"time": pd.date_range("2030-01-01", periods=2, freq="30min"), "one": 1.0}),
+        series=pd.DataFrame(
+            {"participant": ["p", "q"], "quantity": "import", "profile": "one", "scale_kw": [12.0, 12.0]}
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("network", "mechanism"),
+    [
+        *((n, m) for n in ("lindistflow", "lindist3flow", "socp") for m in ("amm", "equal_doe:enrolled=requesting")),
+        ("lindistflow", "fot"),
+        ("lindist3flow", "alpha_fair:alpha=0"),
+    ],
+)
+def test_mechanisms_leave_room_for_shunts(network: str, mechanism: str) -> None:
+    """A shunt of 3 kW leaves 7 of 10 kVA; one of 6 kvar leaves 8 kW, on the circle or inside its polygon."""
+    three = ao.verify(ao.simulate(loaded(network, shunt_kw=3.0), mechanism, network=network))
+    assert three.allocation.import_kw.sum(axis=1) == pytest.approx([7.0, 7.0], rel=2e-3)
+    assert three.summary["ac_thermal_violations"] == 0
+    six = ao.simulate(loaded(network, shunt_kvar=-6.0), mechanism, network=network).allocation.import_kw.sum(axis=1)
+    assert np.all((six <= 8.0 + 1e-3) & (np.hypot(six, 6.0) >= 9.81))
+
+
+def test_a_lateral_on_another_phase_is_not_lindistflow() -> None:
+    buses = pd.DataFrame({"name": ["s", "x", "y"], "vn_kv": 0.4, "v_min_pu": 0.8, "v_max_pu": 1.2, "phases": "abc"})
+    branches = pd.DataFrame({"name": ["x", "y"], "from_bus": "s", "to_bus": ["x", "y"], "r_ohm": 0.1, "x_ohm": 0.1})
+    tables = {"buses": buses.assign(v_source_pu=[1.0, NAN, NAN]), "branches": branches.assign(phases=["a", "b"])}
+    for model in (LinDistFlow, BranchFlowSOCP):
+        with pytest.raises(ao.InputError, match="branches are on phases a, b; lindistflow models one phase throughout"):
+            model(Feeder.from_tables(**tables))
+    one = LinDistFlow(Feeder.from_tables(tables["buses"], branches.assign(phases="a")))
+    with pytest.raises(ao.InputError, match="participant 1: it is on phases abc, but only a feeds bus 'y'"):
+        one.incidence(np.array([1, 2]), ("a", "abc"))
+
+
+def test_what_changes_a_result_changes_the_fingerprint() -> None:
+    cases = [loaded("socp", **columns) for columns in ({}, {"shunt_kw": 1.0}, {"shunt_kvar": 1.0})]
+    feeder = cases[0].feeder
+    for change in ({"branch_kind": ("", "transformer")}, {"vector_group": ("", "Dyn1")}):
+        cases.append(replace(cases[0], feeder=replace(feeder, **change)))
+    cases.append(replace(cases[0], feeder=replace(feeder, charging_kvar=feeder.charging_kvar + 1.0)))
+    assert len({case.fingerprint for case in cases}) == 6

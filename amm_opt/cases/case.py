@@ -220,7 +220,8 @@ class Case:
     def fingerprint(self) -> str:
         """Digest of everything that a run depends on; numbers count to single precision, names to the letter."""
         f, p, text = self.feeder, self.profiles, hashlib.sha256()
-        for names in (f.bus_names, f.branch_names, f.lv_feeders, map("".join, f.branch_phases)):
+        phases = map("".join, f.branch_phases)
+        for names in (f.bus_names, f.branch_names, f.lv_feeders, phases, f.branch_kind, f.vector_group):
             text.update("\0".join(names).encode())
         texts = self.participants[["name", "bus", "phases"]].astype(str)
         text.update("\0".join(texts.to_numpy().ravel()).encode())
@@ -232,7 +233,9 @@ class Case:
         tables = (self.participants.drop(columns=["name", "bus", "phases", *unused]), p.series, sessions)
         scales = [getattr(self.scenario, name) for name in _SCALES]
         profiles = np.asarray(p.values)
-        shunts = [f.shunt_kva.real, f.shunt_kva.imag, f.charging_kvar] if f.injected_kva.any() else []
+        shunts = (
+            [f.shunt_kva.real, f.shunt_kva.imag, f.charging_kvar] if f.shunt_kva.any() or f.charging_kvar.any() else []
+        )
         for values in (*limits, *shunts, impedance.real, impedance.imag, profiles, scales, *tables):
             text.update(np.ascontiguousarray(values, dtype=np.float32).tobytes())
         text.update(str((self.times[0], self.dt_h)).encode())

@@ -46,6 +46,11 @@ class LinDistFlow:
                     f"branch {name!r} is on phases {''.join(phases)}; lindistflow models one phase (balanced feeders);"
                     " use lindist3flow"
                 )
+        if len(found := sorted(set(feeder.branch_phases[1:]))) > 1:
+            raise InputError(
+                f"branches are on phases {', '.join(p for (p,) in found)}; lindistflow models one phase throughout; use"
+                " lindist3flow"
+            )
         self.feeder = feeder
         self._end = feeder.subtree_end
         self._tree = Forest(self._end)
@@ -66,8 +71,21 @@ class LinDistFlow:
         self.rating_kva = feeder.rating_kva
 
     def incidence(self, bus: IntArray, phases: tuple[str, ...]) -> sp.csr_array:
-        """(n_buses, n) matrix that adds n participants up at their bus, whatever their phases."""
-        n = len(bus)
+        """(n_buses, n) matrix that adds n participants up at their bus.
+
+        Raises:
+            InputError: where the feeder is on a single phase and a participant on another one.
+        """
+        n, own = len(bus), "".join(self.feeder.branch_phases[-1])
+        elsewhere = [] if self.feeder.balanced else [i for i, p in enumerate(phases) if p not in ("", own)]
+        if elsewhere:
+            raise InputError(
+                [
+                    f"participant {i}: it is on phases {phases[i]}, but only {own} feeds bus"
+                    f" {self.feeder.bus_names[bus[i]]!r}"
+                    for i in elsewhere
+                ]
+            )
         return sp.csr_array((np.ones(n), (bus, np.arange(n))), shape=(self.n_nodes, n))
 
     def state(self, p_kw: ArrayLike, q_kvar: ArrayLike) -> NetworkState:

@@ -1,5 +1,7 @@
 """Compare how scarce distribution-network capacity is shared: envelopes, markets and fairness over time."""
 
+import logging
+
 from amm_opt.cases import (
     Case,
     Households,
@@ -24,6 +26,8 @@ from amm_opt.network import ACNetwork, BranchFlowSOCP, Feeder, LinDist3Flow, Lin
 from amm_opt.simulate import FourWireNetwork, Run, load_run, simulate, verify
 from amm_opt.solve import DIRECTIONS, HorizonProgram, Injection, Leximin, Program, Solution, Step
 from amm_opt.study import Comparison, compare, load_comparison
+
+logging.getLogger("amm_opt").addHandler(logging.NullHandler())
 
 __version__ = "0.1.0"
 

@@ -97,6 +97,16 @@ def unknown(kind: str, name: str, valid: Sequence[str]) -> InputError:
     return InputError(f"unknown {kind} {name!r}; valid choices: {', '.join(sorted(valid))}")
 
 
+def one_line(error: BaseException, limit: int = 200) -> str:
+    """Another library's exception in one line."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:
+        text = ""
+    name = type(error).__name__
+    return (f"{name}: {text}" if text else name)[:limit]
+
+
 def shorten(names: Iterable[object], limit: int = 8) -> str:
     """Join names for a message, saying how many more there are beyond ``limit``."""
     listed = [str(name) for name in names]

@@ -4,45 +4,57 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
-from dataclasses import MISSING
-from importlib.metadata import EntryPoint, entry_points
+from dataclasses import MISSING, fields
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
+
 from amm_opt.cases import Case
-from amm_opt.errors import InputError, unknown
+from amm_opt.errors import InputError, one_line, unknown
 from amm_opt.market import Mechanism
+from amm_opt.network import Feeder
+from amm_opt.output import foreign
+from amm_opt.plugins import entries, load, loaded
 
 MECHANISMS = "amm_opt.mechanisms"
 NETWORK_MODELS = "amm_opt.network_models"
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
-def _entries(group: str) -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=group)}
-
-
 def mechanisms() -> dict[str, type[Mechanism[Any]]]:
-    """Every installed mechanism by name."""
-    return {name: entry.load() for name, entry in sorted(_entries(MECHANISMS).items())}
+    """Every installed mechanism by name; plug-ins that cannot be loaded are reported and left out."""
+    return loaded(MECHANISMS, _not_a_mechanism)
 
 
 def network_models() -> dict[str, Any]:
-    """Every installed network model by name."""
-    return {name: entry.load() for name, entry in sorted(_entries(NETWORK_MODELS).items())}
+    """Every installed network model by name; plug-ins that cannot be loaded are reported and left out."""
+    return loaded(NETWORK_MODELS, _not_a_network_model)
+
+
+def _not_a_mechanism(kind: Any) -> str:
+    if not (isinstance(kind, type) and issubclass(kind, Mechanism)):
+        return f"{kind!r} is not a subclass of Mechanism"
+    parameters_of(kind)
+    return ""
+
+
+def _not_a_network_model(kind: Any) -> str:
+    lacks = [name for name in ("evaluate", "incidence") if not callable(getattr(kind, name, None))]
+    return f"{kind!r} has no {' and no '.join(lacks)}" if lacks else ""
 
 
 def network_model(name: str) -> Any:
     """A network model class by name.
 
     Raises:
-        InputError: unknown name.
+        InputError: unknown name, or a plug-in that cannot be loaded.
     """
-    known = _entries(NETWORK_MODELS)
+    known = entries(NETWORK_MODELS)
     if name not in known:
         raise unknown("network", name, list(known))
-    return known[name].load()
+    return load(known[name], NETWORK_MODELS, _not_a_network_model)
 
 
 def default_network(case: Case) -> str:
@@ -50,11 +62,72 @@ def default_network(case: Case) -> str:
     return "lindistflow" if case.feeder.balanced else "lindist3flow"
 
 
+def network_of(case: Case, network: Any) -> Any:
+    """The network model of a case.
+
+    Args:
+        network: a name, a class that is called with the feeder, a model that was built on the case's feeder, or None.
+
+    Raises:
+        InputError: an unknown name, something that is no network model, or a model of another feeder.
+    """
+    if network is None or isinstance(network, str):
+        network = network_model(network or default_network(case))
+    if problem := _not_a_network_model(network):
+        raise InputError(f"network = {network!r} is not a network model: {problem}")
+    if isinstance(network, type):
+        return _built(network, case.feeder)
+    if not same_feeder(getattr(network, "feeder", None), case.feeder):
+        raise InputError(f"network {network_name(case, network)!r} was built on another feeder than the case's")
+    return network
+
+
+def _built(kind: Any, feeder: Feeder) -> Any:
+    try:
+        return kind(feeder)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"network model {kind.__name__} cannot be built on the feeder: {one_line(error)}") from error
+
+
+def network_name(case: Case, network: Any) -> str:
+    """What a run calls its network model: never the name of an installed one that is another class."""
+    if network is None or isinstance(network, str):
+        return network or default_network(case)
+    kind = network if isinstance(network, type) else type(network)
+    name = getattr(network, "name", None)
+    if not isinstance(name, str) or not name.strip():
+        return kind.__qualname__
+    taken = name in entries(NETWORK_MODELS) and network_models().get(name) is not kind
+    return f"{kind.__module__}:{kind.__qualname__}" if taken else name
+
+
+def same_feeder(one: Any, other: Feeder) -> bool:
+    """Whether two feeders are the same in every number and name."""
+    return one is other or (
+        isinstance(one, Feeder) and all(_same(*pair) for pair in zip(*_parts(one, other), strict=True))
+    )
+
+
+def _parts(*feeders: Feeder) -> list[list[Any]]:
+    return [[getattr(feeder, f.name) for f in fields(Feeder)] for feeder in feeders]
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, np.ndarray):
+        return isinstance(b, np.ndarray) and a.shape == b.shape and bool(np.all((a == b) | ((a != a) & (b != b))))
+    if isinstance(a, tuple | list):
+        return type(a) is type(b) and len(a) == len(b) and all(map(_same, a, b))
+    return bool(a == b)
+
+
 def mechanism(spec: str) -> Mechanism[Any]:
     """A mechanism from ``name`` or ``name:parameter=value,...``; the name may be ``script.py:Class``.
 
     Raises:
-        InputError: unknown mechanism or parameter, or a value of the wrong kind; the valid choices are listed.
+        InputError: unknown mechanism or parameter, a value of the wrong kind, or a plug-in that cannot be loaded; the
+            valid choices are listed.
     """
     head, rest = spec, ""
     if ".py:" in spec or spec.endswith(".py"):
@@ -63,28 +136,37 @@ def mechanism(spec: str) -> Mechanism[Any]:
         kind = _from_script(Path(f"{path}.py"), class_name)
     else:
         head, _, rest = spec.partition(":")
-        known = _entries(MECHANISMS)
+        known = entries(MECHANISMS)
         if head not in known:
             raise unknown("mechanism", head, [*known, "script.py:Class"])
-        kind = known[head].load()
-    options = _options(kind, rest)
-    needed = [name for name, (_, default) in parameters_of(kind).items() if default is MISSING]
-    if lacking := [name for name in needed if name not in options]:
-        raise InputError(f"{head}: {', '.join(lacking)} must be given, such as {head}:{lacking[0]}=...")
-    return kind(**options)
+        kind = load(known[head], MECHANISMS, _not_a_mechanism)
+    return _made(head, kind, _options(kind, rest))
+
+
+def _made(name: str, kind: type[Mechanism[Any]], options: dict[str, Any]) -> Mechanism[Any]:
+    needed = [parameter for parameter, (_, default) in parameters_of(kind).items() if default is MISSING]
+    if lacking := [parameter for parameter in needed if parameter not in options]:
+        raise InputError(f"{name}: {', '.join(lacking)} must be given, such as {name}:{lacking[0]}=...")
+    try:
+        return kind(**options)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"mechanism {name} cannot be made: {one_line(error)}") from error
 
 
 def as_mechanism(item: Any) -> Mechanism[Any]:
-    """A mechanism, made from its spec where that is given.
+    """A mechanism, made from its spec or class where that is given.
 
     Raises:
-        InputError: where it is neither.
+        InputError: where it is none of them.
     """
     if isinstance(item, str):
         return mechanism(item)
+    if isinstance(item, type) and issubclass(item, Mechanism):
+        return _made(item.name or item.__name__, item, {})
     if not isinstance(item, Mechanism):
-        hint = f"; give an instance: {item.__name__}()" if isinstance(item, type) else ""
-        raise InputError(f"{item!r} is not a mechanism{hint}")
+        raise InputError(f"{item!r} is not a mechanism")
     return item
 
 
@@ -96,9 +178,12 @@ def _from_script(path: Path, class_name: str) -> type[Mechanism[Any]]:
     assert module_spec.loader is not None
     module = importlib.util.module_from_spec(module_spec)
     try:
-        module_spec.loader.exec_module(module)
-    except Exception as error:
-        raise InputError(f"{path}: {type(error).__name__}: {error}") from error
+        with foreign():
+            module_spec.loader.exec_module(module)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise InputError(f"{path}: {one_line(error)}") from error
     found = {
         name: value
         for name, value in vars(module).items()

@@ -6,15 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from amm_opt.cases import Window
+from amm_opt.errors import InputError
 from amm_opt.network import ACNetwork, ACState
 from amm_opt.network.excess import FlowState
-from amm_opt.registry import network_model
+from amm_opt.registry import network_models, network_name, network_of
 from amm_opt.simulate.four_wire import FourWireNetwork
 from amm_opt.simulate.metrics import Violations
 from amm_opt.simulate.run import Run
@@ -84,6 +86,7 @@ def verify(
     *,
     threads: int = 0,
     opendss: str | Path | None = None,
+    network: Any = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Run:
     """Replay a run's allocations by AC power flow and fill the AC columns of its summary.
@@ -99,6 +102,8 @@ def verify(
         threads: of the power flow; 0 for one per processor. OpenDSS uses one.
         opendss: the OpenDSS master file (or its folder) that the feeder was imported from. OpenDSS then replays the run
             on all wires of the file, instead of power-grid-model on the feeder, see ``FourWireNetwork``.
+        network: the network model of a run that was read from disk, where that is no installed one: its class, or a
+            model that was built on the case's feeder.
         progress: called with (intervals done, all) after every block.
 
     Returns:
@@ -108,8 +113,8 @@ def verify(
         InputError: where the power flow (the ``ac`` or ``opendss`` extra) is not installed or cannot model the feeder.
     """
     case = run.case
-    network = FourWireNetwork(case.feeder, opendss) if opendss else ACNetwork(case.feeder, threads)
-    step = Step(case, network_model(run.network)(case.feeder))
+    step = Step(case, _model(run, network))
+    wires = FourWireNetwork(case.feeder, opendss) if opendss else ACNetwork(case.feeder, threads)
     model = step.network
     rated = np.flatnonzero(np.isfinite(model.rating_kva))
     length = max(1, min(BLOCK_STEPS, BLOCK_NUMBERS // model.n_nodes))
@@ -119,12 +124,31 @@ def verify(
         window = case.window(run.first + start, run.first + stop, waits=run.waits)
         a = run.allocation.part(slice(start, stop))
         p, q = step.node_injections(window.inflexible_kw, a.drawn_kw, a.injected_kw)
-        ac = network.flow(p, q)
+        ac = wires.flow(p, q)
         totals.add(ac, model.state(p, q), rated, model.rating_kva, case.dt_h)
-        totals.violations.add(model, ac, partial(_alone, network, step, window))
+        totals.violations.add(model, ac, partial(_alone, wires, step, window))
         if progress:
             progress(stop, len(run.times))
     return replace(run, summary=_filled(run.summary, totals.columns()))
+
+
+def _model(run: Run, network: Any) -> Any:
+    """The network model of a run.
+
+    Raises:
+        InputError: where it is not known any more, or another one than the run's is given.
+    """
+    chosen = run.model if network is None else network
+    if chosen is None:
+        if run.network not in network_models():
+            raise InputError(
+                f"the run was made with the network model {run.network!r}, which is not installed: give it as"
+                " verify(run, network=...)"
+            )
+        chosen = run.network
+    if (name := network_name(run.case, chosen)) != run.network:
+        raise InputError(f"the run was made with the network model {run.network!r}, not {name!r}")
+    return network_of(run.case, chosen)
 
 
 def _alone(network: ACNetwork | FourWireNetwork, step: Step, window: Window, k: NDArray[np.intp]) -> ACState:

@@ -18,9 +18,11 @@ from amm_opt.cases import Case
 from amm_opt.errors import InexactWarning, UnavoidableWarning
 from amm_opt.market import Mechanism, State
 from amm_opt.network.excess import broken_without_injection
+from amm_opt.registry import network_name
 from amm_opt.simulate.ac import verify
 from amm_opt.simulate.forecast import Forecast
 from amm_opt.simulate.job import Job, Part
+from amm_opt.simulate.reasons import tell
 from amm_opt.simulate.run import WAITING, Run
 from amm_opt.simulate.settings import JOINT, SECURE, TWO, settled
 from amm_opt.simulate.store import Block, RunStore
@@ -41,7 +43,7 @@ def simulate(
     case: Case | str | Path,
     mechanism: Mechanism[Any] | str,
     *,
-    network: str | None = None,
+    network: Any = None,
     solver: Choice = None,
     steps: int | str | slice | None = None,
     workers: int = 1,
@@ -49,15 +51,18 @@ def simulate(
     forecast: Forecast | str | None = None,
     defer: bool = False,
     tiers: str = JOINT,
+    time_limit_s: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Run:
     """Run one mechanism over a span of intervals.
 
     Args:
         case: what to run on, or its name or folder.
-        mechanism: an instance, or a spec such as ``"amm:kappa=2"``.
-        network: name of the network model; None for lindistflow on balanced feeders and lindist3flow on others.
-        solver: name of any installed cvxpy solver or registered backend, or a ``Backend``; by capability where None.
+        mechanism: an instance, a class whose parameters all have defaults, or a spec such as ``"amm:kappa=2"``.
+        network: name of the network model, its class, or a model that was built on the case's feeder; None for
+            lindistflow on balanced feeders and lindist3flow on others.
+        solver: name of any installed cvxpy solver or registered backend, or a ``Backend`` or its class; by capability
+            where None.
         steps: None for every interval, a count, a period such as ``"2016-05"``, or a slice of dates (both ends
             included) or numbers (half-open).
         workers: processes to spread the intervals over; more than one needs a mechanism without memory. The result is
@@ -73,10 +78,13 @@ def simulate(
         tiers: ``"joint"`` matches everybody at once; ``"two"`` matches LV feeders against each other on the upper tier
             and customers inside each LV feeder's grant (docs/tiers.md); what the whole network does not host is cut
             back (``repaired_steps``).
+        time_limit_s: for every call of a solver; by default 120 s, and 3 h for programs over a horizon. A solver that
+            takes longer has failed. docs/writing-a-solver.md says which solvers can be stopped.
         progress: called with (intervals done, all) after every block.
 
     Raises:
         InputError: anything the caller gave that is wrong; nothing has been run then.
+        SolveError: where none of the first intervals that had to be solved has a solution.
     """
     asked = settled(
         case,
@@ -89,6 +97,7 @@ def simulate(
         forecast=forecast,
         defer=defer,
         tiers=tiers,
+        time_limit_s=time_limit_s,
         progress=progress,
     )
     case, mechanism, roll, sessions = asked.case, asked.mechanism, asked.roll, asked.sessions
@@ -106,6 +115,7 @@ def simulate(
         for part in parts:
             total.merge(part)
     seconds = time.perf_counter() - began
+    tell(str(mechanism), case.times, total.fallback, total.failed)
     if total.failed:
         step, reason = next(iter(total.failed.items()))
         warnings.warn(
@@ -126,7 +136,8 @@ def simulate(
     run = Run(
         case=case,
         mechanism=mechanism,
-        network=asked.network,
+        network=network_name(case, asked.network),
+        model=None if isinstance(asked.network, str) else asked.network,
         tiers=tiers,
         solver=total.solver_used(),
         times=case.times[first:stop],
@@ -135,7 +146,7 @@ def simulate(
         state=total.state,
         summary=pd.Series(summary, name=str(mechanism)),
         failed_steps=total.failed,
-        fallback_steps=tuple(total.fallback),
+        fallback_reasons=total.fallback,
         audit=total.audit,
         store=store,
         repaired_steps=tuple(sorted(set(total.repaired))),

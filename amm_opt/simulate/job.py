@@ -15,6 +15,7 @@ from amm_opt.errors import InputError, SolveError
 from amm_opt.market import Allocation, Mechanism, State
 from amm_opt.network import ACState
 from amm_opt.simulate.metrics import Metrics
+from amm_opt.simulate.reasons import most_common
 from amm_opt.simulate.repair import Repair
 from amm_opt.simulate.secure import ACSecurity, scaled_back
 from amm_opt.simulate.store import Block
@@ -22,7 +23,7 @@ from amm_opt.simulate.waiting import Backlog, Sessions
 from amm_opt.solve.audit import Audit
 from amm_opt.solve.program import HorizonProgram, Program, Solution, Step
 from amm_opt.solve.solver import ProgramSolver
-from amm_opt.solve.solvers import Choice
+from amm_opt.solve.solvers import SolverOrder
 
 FloatArray = NDArray[np.float64]
 
@@ -32,6 +33,9 @@ Limits = tuple[FloatArray, FloatArray]
 REQUEST_SLACK = 1e-5
 """How far outside its request a solver may leave an allocation, relative to the request or 1 kW."""
 
+ENOUGH = 24
+"""So many intervals fail at the beginning before a run is given up; all of a shorter run."""
+
 EXACT_GAP = 1e-5
 """A relaxed network model counts as exact where its gap, as a fraction of the rating squared, is at most this."""
 
@@ -40,7 +44,8 @@ EXACT_GAP = 1e-5
 class Part:
     """What one chunk of intervals came to, but for its allocations.
 
-    ``failed`` gives the reason by interval, ``fallback`` the intervals solved at a second try,
+    ``attempted`` counts the intervals that had to be solved, ``opening`` says that they are the first of the run.
+    ``failed`` gives the reason by interval, ``fallback`` of those solved at a second try what failed before,
     ``repaired`` those whose allocation was scaled back, ``used`` how often each solver solved. On a conic network model
     ``gap`` is the worst relaxation gap of each branch and ``inexact`` the intervals with one above EXACT_GAP. Where
     energy can wait, ``backlog`` is what still waits at the end, and ``departed`` what left without all of its energy.
@@ -51,12 +56,14 @@ class Part:
     backlog: Backlog | None = None
     departed: list[Backlog] = field(default_factory=list)
     failed: dict[int, str] = field(default_factory=dict)
-    fallback: list[int] = field(default_factory=list)
+    fallback: dict[int, str] = field(default_factory=dict)
     repaired: list[int] = field(default_factory=list)
     inexact: list[int] = field(default_factory=list)
     gap: FloatArray | None = None
     used: dict[str, int] = field(default_factory=dict)
     audit: Audit | None = None
+    attempted: int = 0
+    opening: bool = False
 
     def solver_used(self) -> str:
         """The solvers that really solved, most used first, or a dash where nothing had to be solved."""
@@ -74,7 +81,7 @@ class Part:
         self.departed.extend(other.departed)
         self.metrics.merge(other.metrics)
         self.failed.update(other.failed)
-        self.fallback.extend(other.fallback)
+        self.fallback.update(other.fallback)
         self.repaired.extend(other.repaired)
         self.inexact.extend(other.inexact)
         self.widen(other.gap)
@@ -109,6 +116,7 @@ class Job:
 
     Attributes:
         programs: a solver for each program.
+        opening: the first interval of the run, which is given up where the first ``enough`` that are solved fail.
         clears: whether intervals are cleared at all; a mechanism may do so without a program.
 
     Raises:
@@ -120,11 +128,13 @@ class Job:
         step: Step,
         mechanism: Mechanism[Any],
         programs: Mapping[str, AnyProgram],
-        solvers: tuple[Choice, ...],
+        solvers: SolverOrder,
         secure: bool = False,
         sessions: Sessions | None = None,
     ) -> None:
         self.step, self.mechanism, self.sessions = step, mechanism, sessions
+        self.opening: int | None = None
+        self.enough = ENOUGH
         self.programs = {name: ProgramSolver(p, step, solvers) for name, p in programs.items()}
         self._solvers = solvers
         self._repair: Repair | None = None
@@ -145,9 +155,24 @@ class Job:
         ``done(block)`` is called after every block. ``backlog`` is what waits before ``start``, where energy can wait.
         """
         self.reset()
-        part = Part(state, Metrics.empty(self.step.n), backlog)
+        part = Part(state, Metrics.empty(self.step.n), backlog, opening=start == self.opening)
         self.run_span(part, start, stop, length, done)
         return part
+
+    def stop_if_hopeless(self, part: Part) -> None:
+        """End the run where all of the first ``enough`` intervals that had to be solved failed.
+
+        Intervals in which full service is hosted are not solved and do not count.
+
+        Raises:
+            SolveError: with the reason that was given most often.
+        """
+        tried = part.attempted
+        if part.opening and tried >= self.enough and len(part.failed) >= tried:
+            raise SolveError(
+                f"{self.mechanism}: the run was stopped, because none of the first {tried} intervals that had to be"
+                f" solved has a solution: {most_common(part.failed.values())}"
+            )
 
     def reset(self) -> None:
         """Forget everything that was solved."""
@@ -255,6 +280,7 @@ class Job:
     def run_interval(self, part: Part, interval: Window, alone: ACState | None = None) -> Allocation:
         """The allocation of one interval; nobody is served where no answer passes, which is marked."""
         solved: list[Solution] = []
+        part.attempted += 1
 
         def clear(lower: FloatArray, upper: FloatArray) -> Allocation:
             cleared = self.cleared(part, interval, (lower, upper), solved)
@@ -269,6 +295,8 @@ class Job:
                 part.repaired += [interval.start] if repaired else []
         except SolveError as error:
             part.failed[interval.start] = str(error)
+            part.fallback.pop(interval.start, None)
+            self.stop_if_hopeless(part)
             nothing = np.zeros(self.step.n)
             return Allocation(nothing, nothing)
         self.record(part, solved, interval.start)
@@ -296,8 +324,9 @@ class Job:
             part.widen(solution.gap)
         if any(s.gap is not None and s.gap.max() > EXACT_GAP for s in solved):
             part.inexact.append(start)
-        if any(s.fallback for s in solved):
-            part.fallback.append(start)
+        if reasons := [s.fallback for s in solved if s.fallback]:
+            before = [part.fallback[start]] if start in part.fallback else []
+            part.fallback[start] = "; ".join(dict.fromkeys([*before, *reasons]))
 
     def inside(self, a: Allocation, interval: Window) -> Allocation:
         """The allocation clipped to its requests within solver tolerance.
@@ -309,12 +338,12 @@ class Job:
         for power, request in ((a.import_kw, interval.import_request_kw), (a.export_kw, interval.export_request_kw)):
             inside = np.clip(power, 0.0, request)
             if not np.all(np.abs(inside - power) <= REQUEST_SLACK * np.maximum(1.0, request)):
-                raise SolveError(f"interval {interval.times[0]}: an allocation is outside its request")
+                raise SolveError("an allocation is outside its request")
             clipped.append(inside)
         if a.battery_kw is not None:
             most = self.step.case.participants["battery_kw"].to_numpy(float)
             if not np.all(np.abs(a.battery_kw) <= most * (1 + REQUEST_SLACK)):
-                raise SolveError(f"interval {interval.times[0]}: a battery's power is beyond its battery_kw")
+                raise SolveError("a battery's power is beyond its battery_kw")
         return replace(a, import_kw=clipped[0], export_kw=clipped[1])
 
     def audited(self, part: Part, a: Allocation, interval: Window, limits: Limits) -> Allocation:
@@ -327,10 +356,11 @@ class Job:
             return a
         if self.mechanism.hosted_at_limits_only:
             part.repaired.append(interval.start)
-            a, _ = self.repair(a, interval, limits)
+            a, cut = self.repair(a, interval, limits)
+            self.record(part, [cut] if cut else [], interval.start)
             if self._keeps(a.drawn_kw, a.injected_kw, interval, limits):
                 return a
         if not self.step.conic:
-            raise SolveError(f"interval {interval.times[0]}: an allocation breaks a network limit")
+            raise SolveError("an allocation breaks a network limit")
         part.repaired.append(interval.start)
         return scaled_back(a, lambda x, y: self._keeps(x, y, interval, limits))

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from amm_opt.cases import Window
 from amm_opt.market import Allocation
 from amm_opt.solve.cut import cut_program, cut_values
-from amm_opt.solve.program import DIRECTIONS, Step
+from amm_opt.solve.program import DIRECTIONS, Solution, Step
 from amm_opt.solve.solver import ProgramSolver
-from amm_opt.solve.solvers import Choice
+from amm_opt.solve.solvers import SolverOrder
 
 FloatArray = NDArray[np.float64]
 Limits = tuple[FloatArray, FloatArray]
@@ -21,7 +21,7 @@ Limits = tuple[FloatArray, FloatArray]
 class Repair:
     """Cuts an allocation back where it presses on a limit that it breaks (``amm_opt.solve.cut``), nowhere else."""
 
-    def __init__(self, step: Step, solvers: tuple[Choice, ...]) -> None:
+    def __init__(self, step: Step, solvers: SolverOrder) -> None:
         self._step = step
         self._solver = ProgramSolver(cut_program(step), step, solvers)
 
@@ -29,8 +29,10 @@ class Repair:
         """Forget the last interval."""
         self._solver.reset()
 
-    def __call__(self, plan: Allocation, interval: Window, limits: Limits | None = None) -> tuple[Allocation, bool]:
-        """The allocation, and whether it had to be cut.
+    def __call__(
+        self, plan: Allocation, interval: Window, limits: Limits | None = None
+    ) -> tuple[Allocation, Solution | None]:
+        """The allocation, and how it was solved where it had to be cut.
 
         Args:
             limits: of every limited quantity, (m,) each; by default those of the interval.
@@ -43,8 +45,8 @@ class Repair:
         slack = step.network.quantities.tolerance
         u = step.quantities(interval, plan.import_kw, plan.export_kw)
         if np.all((u <= upper + slack) & (u >= lower - slack)):
-            return plan, False
+            return plan, None
         values = cut_values(plan.import_kw, plan.export_kw)
         solution = self._solver.solve(values, interval, lower, upper)
         cut = [np.clip(solution[d], 0.0, values[f"cap_{d}"]) for d in DIRECTIONS]
-        return replace(plan, import_kw=cut[0], export_kw=cut[1]), True
+        return replace(plan, import_kw=cut[0], export_kw=cut[1]), solution

@@ -22,7 +22,7 @@ from amm_opt.simulate.job import AnyProgram, Job, Part
 from amm_opt.simulate.store import Block
 from amm_opt.simulate.waiting import Sessions
 from amm_opt.solve.program import HorizonProgram, Solution, Step
-from amm_opt.solve.solvers import Choice
+from amm_opt.solve.solvers import SolverOrder
 
 FloatArray = NDArray[np.float64]
 
@@ -70,7 +70,7 @@ class RollingJob(Job):
         step: Step,
         mechanism: Mechanism[Any],
         programs: Mapping[str, AnyProgram],
-        solvers: tuple[Choice, ...],
+        solvers: SolverOrder,
         roll: Roll,
         sessions: Sessions | None = None,
     ) -> None:
@@ -147,10 +147,12 @@ class RollingJob(Job):
         """The plan of a window's first intervals; nothing where it fails, which is marked."""
         if not self._horizon:
             return [self._plan_interval(part, window, k) for k in range(count)]
+        part.attempted += count
         try:
             plan = self._whole_plan(part, window)
         except SolveError as error:
             part.failed.update(dict.fromkeys(range(window.start, window.start + count), str(error)))
+            self.stop_if_hopeless(part)
             nothing = np.zeros(self.step.n)
             return [Allocation(nothing, nothing)] * count
         return [plan.part(k) for k in range(count)]
@@ -193,6 +195,7 @@ class RollingJob(Job):
             try:
                 happened, cut = self.repair(happened, interval)
                 part.repaired += [interval.start] if cut else []
+                self.record(part, [cut] if cut else [], interval.start)
             except SolveError as error:
                 part.failed[interval.start] = str(error)
                 nothing = np.zeros(self.step.n)

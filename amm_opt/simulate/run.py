@@ -53,7 +53,8 @@ class Run:
         summary: the summary columns.
         solver: the solvers that really solved, most used first, joined by ``+``; ``-`` where none was needed.
         failed_steps: intervals in which nobody was served because no answer passed, with the reason.
-        fallback_steps: intervals solved at a second try: from a cold start, or by another solver than the first choice.
+        fallback_reasons: of the intervals solved at a second try, from a cold start or by another solver than the
+            first choice, what failed before; ``fallback_steps`` are their numbers.
         audit: the worst residuals and duality gap of all solves; None where nothing was solved.
         store: what holds the allocations, in memory or on disk.
         repaired_steps: intervals whose allocation was scaled back to be hosted.
@@ -65,6 +66,7 @@ class Run:
         backlog: where energy can wait, the sessions that are still open after the last interval and lack energy.
         departed: where energy can wait, the sessions that departed during the run without all of their energy.
         tiers: ``joint`` or ``two``: how intervals were matched.
+        model: the class or model that was given as ``network`` where that was no name; it is not stored.
     """
 
     case: Case
@@ -77,7 +79,7 @@ class Run:
     state: State
     summary: pd.Series[float]
     failed_steps: dict[int, str]
-    fallback_steps: tuple[int, ...]
+    fallback_reasons: dict[int, str]
     audit: Audit | None
     store: RunStore
     repaired_steps: tuple[int, ...] = ()
@@ -87,10 +89,16 @@ class Run:
     backlog: Backlog | None = None
     departed: Backlog | None = None
     tiers: str = "joint"
+    model: Any = None
 
     def __repr__(self) -> str:
         span = f"{self.times[0]} to {self.times[-1]}"
         return f"Run({str(self.mechanism)!r} on {self.case.name!r}, {span}, {len(self.failed_steps)} failed)"
+
+    @property
+    def fallback_steps(self) -> tuple[int, ...]:
+        """Intervals solved at a second try."""
+        return tuple(self.fallback_reasons)
 
     @property
     def window(self) -> Window:
@@ -177,7 +185,7 @@ class Run:
             "steps": len(self.times),
             "summary": {str(k): None if np.isnan(v) else float(v) for k, v in self.summary.items()},
             "failed_steps": {str(k): reason for k, reason in self.failed_steps.items()},
-            "fallback_steps": list(self.fallback_steps),
+            "fallback_steps": {str(k): reason for k, reason in self.fallback_reasons.items()},
             "repaired_steps": list(self.repaired_steps),
             "inexact_steps": list(self.inexact_steps),
             "gap": None if self.gap is None else self.gap.tolist(),
@@ -236,7 +244,7 @@ def load_run(folder: str | Path) -> Run:
             state=NoState(),
             summary=pd.Series(document["summary"], name=document["mechanism"], dtype=float),
             failed_steps={int(k): reason for k, reason in document["failed_steps"].items()},
-            fallback_steps=tuple(document["fallback_steps"]),
+            fallback_reasons={int(k): reason for k, reason in document["fallback_steps"].items()},
             audit=None if audit is None else Audit(**audit),
             store=store,
             repaired_steps=tuple(document["repaired_steps"]),

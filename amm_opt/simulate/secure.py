@@ -106,7 +106,7 @@ class ACSecurity:
             SolveError: where clearing fails, or inflexible load alone has no power-flow solution.
         """
         if not alone.solved:
-            raise SolveError(f"interval {window.times[0]}: inflexible load alone has no power-flow solution")
+            raise SolveError("inflexible load alone has no power-flow solution")
         limits = self._limits(alone)
         allocation: Allocation | None = None
         accepted: Allocation | None = None
@@ -134,7 +134,7 @@ class ACSecurity:
         if accepted is not None:
             return accepted, False
         if allocation is None:
-            raise SolveError(f"interval {window.times[0]}: no answer within tightened limits")
+            raise SolveError("no answer within tightened limits")
         return scaled_back(allocation, partial(self._proven, window, alone)), True
 
     def _proven(self, window: Window, alone: ACState, import_kw: FloatArray, export_kw: FloatArray) -> bool:

@@ -14,15 +14,15 @@ from amm_opt.cases import Case, as_case
 from amm_opt.errors import Problems, unknown
 from amm_opt.market import Mechanism
 from amm_opt.market.storage import STORE
-from amm_opt.registry import as_mechanism, default_network, network_model
+from amm_opt.registry import as_mechanism, default_network, network_model, network_of
 from amm_opt.simulate.forecast import Forecast, as_forecast
-from amm_opt.simulate.job import AnyProgram, Job, programs_of
+from amm_opt.simulate.job import ENOUGH, AnyProgram, Job, programs_of
 from amm_opt.simulate.rolling import Roll, RollingJob
 from amm_opt.simulate.tiers import TierJob, why_not_two_tiers
 from amm_opt.simulate.waiting import Sessions
 from amm_opt.simulate.workers import unreachable
 from amm_opt.solve.program import HorizonProgram, Step
-from amm_opt.solve.solvers import Choice, solver_order
+from amm_opt.solve.solvers import Choice, SolverOrder, solver_order
 
 VERIFY, SECURE = "verify", "secure"
 TIERS = JOINT, TWO = "joint", "two"
@@ -30,12 +30,15 @@ TIERS = JOINT, TWO = "joint", "two"
 
 @dataclass(frozen=True, eq=False)
 class Settings:
-    """A checked call of ``simulate``: intervals ``first .. stop - 1``, solvers in the order they are tried."""
+    """A checked call of ``simulate``: intervals ``first .. stop - 1``, solvers in the order they are tried.
+
+    ``network`` is a name, class or model.
+    """
 
     case: Case
     mechanism: Mechanism[Any]
-    network: str
-    order: tuple[Choice, ...]
+    network: Any
+    order: SolverOrder
     first: int
     stop: int
     secure: bool
@@ -45,6 +48,11 @@ class Settings:
 
     def job(self) -> Job:
         """What runs it."""
+        job = self._job()
+        job.opening, job.enough = self.first, min(ENOUGH, self.stop - self.first)
+        return job
+
+    def _job(self) -> Job:
         step = step_of(self.case, self.network)
         programs = programs_of(self.mechanism, step)
         if self.tiers == TWO and programs:
@@ -58,7 +66,7 @@ def settled(
     case: Case | str | Path,
     mechanism: Mechanism[Any] | str,
     *,
-    network: str | None,
+    network: Any,
     solver: Choice,
     steps: int | str | slice | None,
     workers: int,
@@ -66,6 +74,7 @@ def settled(
     forecast: Forecast | str | None,
     defer: bool,
     tiers: str,
+    time_limit_s: float | None = None,
     progress: Any = None,
 ) -> Settings:
     """The arguments of ``simulate``, checked.
@@ -76,7 +85,7 @@ def settled(
     said = Problems()
     the_case = said.of(lambda: as_case(case))
     item = said.of(lambda: as_mechanism(mechanism))
-    order = said.of(lambda: solver_order(solver))
+    order = said.of(lambda: solver_order(solver, time_limit_s))
     ahead_of = said.of(lambda: as_forecast(forecast))
     said.of(lambda: check_ac(ac))
     two = isinstance(tiers, str) and tiers == TWO
@@ -87,10 +96,11 @@ def settled(
         "" if progress is None or callable(progress) else f"progress = {progress!r} must be a function",
     )
     waits = is_flag(defer) and bool(defer)
-    _check_workers(said, workers, item, solver, forecast)
+    _check_workers(said, workers, item, (solver, forecast, network))
     said.say(*_exclusions(workers, ahead_of is not None, waits, two))
     if the_case is None:
-        said.of(lambda: network_model(network or "lindistflow"))
+        if isinstance(network, str):
+            said.of(lambda: network_model(network))
         said.report()
         raise AssertionError
     span = said.of(lambda: the_case.span(steps))
@@ -105,17 +115,17 @@ def settled(
     assert order is not None
     assert roll is not None
     sessions = Sessions(the_case) if waits else None
-    name = network or default_network(the_case)
-    return Settings(the_case, item, name, order, first, stop, ac == SECURE, roll, sessions, tiers)
+    network = default_network(the_case) if network is None else network
+    return Settings(the_case, item, network, order, first, stop, ac == SECURE, roll, sessions, tiers)
 
 
-def step_of(case: Case, network: str | None) -> Step:
+def step_of(case: Case, network: Any) -> Step:
     """What programs on a case are built from.
 
     Raises:
         InputError: an unknown network model, or one that does not suit the case.
     """
-    return Step(case, network_model(network or default_network(case))(case.feeder))
+    return Step(case, network_of(case, network))
 
 
 def refuse(kind: str, given: object, valid: tuple[str, ...]) -> None:
@@ -142,23 +152,21 @@ def check_ac(ac: str | None) -> None:
         refuse("choice of ac", ac, (VERIFY, SECURE))
 
 
-def alone(mechanism: Mechanism[Any], solver: Choice, forecast: Forecast | str | None = None) -> str:
+def alone(mechanism: Mechanism[Any], *others: Any) -> str:
     """Why a mechanism cannot be spread over processes; empty where it can."""
     if type(mechanism).advance is not Mechanism.advance:
         return f"{mechanism} carries a state from interval to interval"
     try:
-        pickle.dumps((mechanism, solver, forecast))
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        pickle.dumps((mechanism, *others))
+    except Exception as error:
         return f"{mechanism} cannot be sent to other processes ({error})"
     return unreachable(type(mechanism))
 
 
-def _check_workers(
-    said: Problems, workers: int, mechanism: Mechanism[Any] | None, solver: Choice, forecast: Any
-) -> None:
+def _check_workers(said: Problems, workers: int, mechanism: Mechanism[Any] | None, others: tuple[Any, ...]) -> None:
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
         said.say(f"workers = {workers!r} must be a whole number of at least 1")
-    elif workers > 1 and mechanism is not None and (reason := alone(mechanism, solver, forecast)):
+    elif workers > 1 and mechanism is not None and (reason := alone(mechanism, *others)):
         said.say(f"{reason}: workers must be 1")
 
 

@@ -35,7 +35,7 @@ from amm_opt.network import LinDistFlow
 from amm_opt.simulate.job import AnyProgram, Job, Limits, Part, programs_of
 from amm_opt.solve.program import DIRECTIONS, Injection, Leximin, Program, Solution, Step
 from amm_opt.solve.solver import ProgramSolver
-from amm_opt.solve.solvers import Choice
+from amm_opt.solve.solvers import SolverOrder
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
@@ -73,7 +73,7 @@ class _Feeder:
         upstream = tier.case.feeder.lv_feeder[self.step.network.quantities.element] < 0
         self._free = np.where(upstream, FREE, 0.0)
 
-    def solver(self, solvers: tuple[Choice, ...]) -> ProgramSolver:
+    def solver(self, solvers: SolverOrder) -> ProgramSolver:
         """The mechanism's program with grants, compiled."""
         (program,) = programs_of(self._mechanism, self.step).values()
         assert isinstance(program, Program)
@@ -111,7 +111,7 @@ class _Upper:
         self.step = Step(tier.case, type(whole.network)(tier.case.feeder))
         self._own: list[str] = []
 
-    def solver(self, solvers: tuple[Choice, ...]) -> ProgramSolver:
+    def solver(self, solvers: SolverOrder) -> ProgramSolver:
         """The mechanism's program with grants and shares, compiled for the whole network."""
         (program,) = programs_of(self._mechanism, self.step).values()
         assert isinstance(program, Program)
@@ -193,9 +193,7 @@ class TierJob(Job):
         InputError: where the case, the network model or the mechanism's state cannot be split.
     """
 
-    def __init__(
-        self, step: Step, mechanism: Mechanism[Any], solvers: tuple[Choice, ...], secure: bool = False
-    ) -> None:
+    def __init__(self, step: Step, mechanism: Mechanism[Any], solvers: SolverOrder, secure: bool = False) -> None:
         super().__init__(step, mechanism, {}, solvers, secure)
         if type(step.network) is not LinDistFlow:
             raise InputError(f"two tiers need the network model lindistflow, not {step.network.name}")
@@ -233,6 +231,7 @@ class TierJob(Job):
         offers = self._upper.tier.added(offered)
         served = self._matched(now, offered, offers, self._grants(now, offered, offers))
         plan, cut = self.repair(Allocation(*served), interval, limits)
+        solved += [cut] if cut else []
         if cut and interval.start not in part.repaired[-1:]:
             part.repaired.append(interval.start)
         return Solution({"import": plan.import_kw, "export": plan.export_kw}, {}, float("nan"), "-")

@@ -2,54 +2,63 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import cvxpy as cp
 import numpy as np
 from numpy.typing import NDArray
 
-from amm_opt.output import native, unasked
+from amm_opt.output import native
+from amm_opt.solve.attempt import attempted, by_cvxpy, by_plugin
 from amm_opt.solve.dual_newton import SeparableQP
 from amm_opt.solve.interior_point import solve_separable
 from amm_opt.solve.kept import Kept
 from amm_opt.solve.leximin import fill
-from amm_opt.solve.reduced import Point, Reduced, failed
-from amm_opt.solve.solvers import SETTINGS, Choice
+from amm_opt.solve.reduced import Point, Reduced, failed, infeasible
+from amm_opt.solve.solvers import SETTINGS, Choice, label
 
 FloatArray = NDArray[np.float64]
 
 LINEAR_START = 150
 """With more rows the linear program takes longer than the interior point."""
 
-POLISH = 1e-2
-"""How far from the optimum an answer may be, as a fraction of a variable's range, to be polished."""
+WATER_FILLING, DUAL_NEWTON = "WATER_FILLING", "DUAL_NEWTON"
 
 
 def solve_reduced(problem: Reduced, solver: Choice, start: FloatArray, kept: Kept) -> Point:
     """Solve by the given solver, or by what suits the problem: dual Newton (separable QP), HiGHS (LP), Clarabel.
 
+    The answer is the solver's own, and labelled with its name.
+
     Args:
         start: multipliers of own and network rows to start from.
         kept: the solvers that are kept for this program.
     """
+    if problem.contradiction:
+        return infeasible(problem.contradiction)
     if len(problem.free) == 0:
         return problem.point(np.zeros(0), np.zeros(len(problem.row_lower)), "-")
     if solver is None:
-        solver = "DUAL_NEWTON" if problem.separable else "HIGHS" if problem.hessian is None else "CLARABEL"
-    if solver == "WATER_FILLING":
-        return solve_water_filling(problem)
-    if solver == "DUAL_NEWTON":
-        return solve_dual_newton(problem, start, kept)
+        solver = DUAL_NEWTON if problem.separable else "HIGHS" if problem.hessian is None else "CLARABEL"
     if not isinstance(solver, str):
-        with native:
-            point = solver.solve(problem, start)
-    elif solver == "CLARABEL":
-        point = kept.clarabel.solve_reduced(problem)
-    else:
-        point = kept.highs.solve(problem) if solver == "HIGHS" else solve_cvxpy(problem, solver)
-    return polished(problem, point, kept) if problem.separable and not point.problem else point
+        return by_plugin(problem, solver, label(solver), start)
+    with native:
+        point = attempted(problem, solver, partial(_solve, problem, solver, start, kept))
+    if point.problem:
+        kept.forget()
+    return point
+
+
+def _solve(problem: Reduced, solver: str, start: FloatArray, kept: Kept) -> Point:
+    if solver == WATER_FILLING:
+        return solve_water_filling(problem)
+    if solver == DUAL_NEWTON:
+        return solve_dual_newton(problem, start, kept)
+    if solver == "CLARABEL":
+        return kept.clarabel.solve_reduced(problem)
+    return kept.highs.solve(problem) if solver == "HIGHS" else solve_cvxpy(problem, solver)
 
 
 def solve_dual_newton(problem: Reduced, start: FloatArray, kept: Kept) -> Point:
@@ -70,7 +79,7 @@ def solve_dual_newton(problem: Reduced, start: FloatArray, kept: Kept) -> Point:
                 yield np.concatenate([linear.row_dual, linear.network_dual[problem.live]])
 
     x, z, trouble = solve_separable(separable, starts())
-    return failed(trouble) if trouble else problem.point(x, z, "DUAL_NEWTON")
+    return failed(trouble) if trouble else problem.point(x, z, DUAL_NEWTON)
 
 
 def solve_water_filling(problem: Reduced) -> Point:
@@ -92,7 +101,7 @@ def solve_water_filling(problem: Reduced) -> Point:
         return failed("a level has no limit")
     if np.any(level < problem.lower):
         return failed("a level has a lower bound that is not hosted")
-    return problem.point(level, np.zeros(len(problem.row_lower)), "WATER_FILLING")
+    return problem.point(level, np.zeros(len(problem.row_lower)), WATER_FILLING)
 
 
 def _one_sided(problem: Reduced) -> tuple[FloatArray, FloatArray]:
@@ -105,21 +114,6 @@ def _one_sided(problem: Reduced) -> tuple[FloatArray, FloatArray]:
     most = np.maximum(rows * np.where(bounded, problem.lower, 0.0), rows * np.where(bounded, problem.upper, 0.0))
     can_bind = (most.sum(axis=1) > limit) | (rows[:, ~bounded] != 0).any(axis=1)
     return rows[can_bind], limit[can_bind]
-
-
-def polished(problem: Reduced, point: Point, kept: Kept) -> Point:
-    """A solver's answer to a separable program made exact by Newton steps on its own multipliers.
-
-    An answer that is further from the optimum than POLISH of a variable's range is rejected, not repaired.
-    """
-    exact = solve_dual_newton(problem, np.concatenate([point.row_dual, point.network_dual]), kept)
-    if exact.problem:
-        return point
-    width = np.maximum(1.0, problem.upper - problem.lower)
-    off = float(np.max(np.abs(exact.v - point.v)[problem.free] / width, initial=0.0))
-    if off > POLISH:
-        return failed(f"its answer is off the optimum by {off:.1e} of a variable's range")
-    return replace(exact, solver=point.solver)
 
 
 def solve_cvxpy(problem: Reduced, solver: str) -> Point:
@@ -143,15 +137,12 @@ def solve_cvxpy(problem: Reduced, solver: str) -> Point:
     bounds = [x[ceiling] <= problem.upper[ceiling]] if ceiling.any() else []
     bounds += [x[floor] >= problem.lower[floor]] if floor.any() else []
     model = cp.Problem(cp.Minimize(objective), [*(c for _, _, c in limits), *bounds])
-    try:
-        with unasked(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            model.solve(solver=solver, **SETTINGS.get(solver, {}))
-    except (cp.error.SolverError, ValueError) as error:
-        return failed(str(error))
-    if model.status != cp.OPTIMAL:
-        return failed(str(model.status))
+    reason = by_cvxpy(model, solver, SETTINGS.get(solver, {}), problem.time_limit_s)
+    if reason is not None:
+        return failed(reason, reason.status)
     dual = np.zeros(len(equal))
     for mask, sign, constraint in limits:
+        if constraint.dual_value is None:
+            return failed("it gives no multipliers, without which its answer cannot be checked")
         dual[mask] += sign * np.asarray(constraint.dual_value)
-    return problem.point(np.asarray(x.value), dual, solver)
+    return problem.point(x.value, dual, solver)

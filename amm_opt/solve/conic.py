@@ -16,9 +16,10 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from amm_opt.cases import Window
+from amm_opt.solve.attempt import Reason, caught
 from amm_opt.solve.audit import Audit
 from amm_opt.solve.compiled import CompiledProgram
-from amm_opt.solve.kept import KeptClarabel
+from amm_opt.solve.kept import KeptClarabel, status_of
 from amm_opt.solve.numbers import Numbers
 from amm_opt.solve.program import Program, Solution, Step
 from amm_opt.solve.solvers import CONIC_SETTINGS
@@ -87,7 +88,14 @@ class ConicProgram:
         """Start the solver afresh."""
         self._kept.forget()
 
-    def solve(self, values: Mapping[str, Any], window: Window, lower: FloatArray, upper: FloatArray) -> Solution | str:
+    def solve(
+        self,
+        values: Mapping[str, Any],
+        window: Window,
+        lower: FloatArray,
+        upper: FloatArray,
+        time_limit_s: float = np.inf,
+    ) -> Solution | str:
         """Solve one interval, or say why that failed; arguments as for ``DeclaredProgram.solve``."""
         theta = self._compiled.theta(self._step, self._own, values, window)
         numbers = self._compiled.numbers(theta)
@@ -100,11 +108,16 @@ class ConicProgram:
         rhs, cones = np.concatenate([b.rhs for b in blocks]), [c for b in blocks for c in b.cones]
         hessian, cost = self._objective(numbers)
         upper_half = sp.csc_matrix(sp.triu(hessian))
-        answer = self._kept.solve(
-            upper_half, cost, sp.csc_matrix(matrix), rhs, cones, CONIC_SETTINGS["CLARABEL"], TAKEN
-        )
+        problems: list[str] = []
+        with caught(problems):
+            answer = self._kept.solve(
+                upper_half, cost, sp.csc_matrix(matrix), rhs, cones, CONIC_SETTINGS["CLARABEL"], TAKEN, time_limit_s
+            )
+        if problems:
+            self._kept.forget()
+            return Reason(problems[0])
         if answer.status not in TAKEN:
-            return str(answer.status)
+            return Reason.of(str(answer.status), status_of(answer))
         z, dual = np.array(answer.x), np.array(answer.z)
         checked = _audit(hessian, cost, matrix, rhs, z, dual, np.array(answer.s))
         if not max(checked.primal, checked.dual, checked.gap) <= AUDIT_TOLERANCE:

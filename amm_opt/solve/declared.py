@@ -5,7 +5,6 @@ This is the reference that faster ways are held against.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from amm_opt.cases import Window
 from amm_opt.errors import InputError
-from amm_opt.output import unasked
+from amm_opt.solve.attempt import Reason, by_cvxpy, caught
 from amm_opt.solve.conic import relaxation_gap
 from amm_opt.solve.program import Leximin, Program, Solution, Step
 from amm_opt.solve.solvers import CONIC_SETTINGS, SETTINGS
@@ -56,7 +55,13 @@ class DeclaredProgram:
         return cp.Minimize(objective.expr + loss)
 
     def solve(
-        self, solver: str, values: Mapping[str, Any], window: Window, lower: FloatArray, upper: FloatArray
+        self,
+        solver: str,
+        values: Mapping[str, Any],
+        window: Window,
+        lower: FloatArray,
+        upper: FloatArray,
+        time_limit_s: float = np.inf,
     ) -> Solution | str:
         """Solve one interval, or say why that failed; arguments as for ``ProgramSolver.solve``."""
         step = self._step
@@ -66,16 +71,25 @@ class DeclaredProgram:
         for name, parameter in self._own.items():
             parameter.value = values[name]
         self._lower.value, self._upper.value = lower, upper
-        try:
-            with unasked(), warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)
-                self._problem.solve(solver=solver, **(CONIC_SETTINGS if self._relaxed else SETTINGS).get(solver, {}))
-        except (cp.error.SolverError, ValueError) as error:
-            return str(error)
-        good = (cp.OPTIMAL, cp.OPTIMAL_INACCURATE) if self._relaxed else (cp.OPTIMAL,)
-        if self._problem.status not in good:
-            return str(self._problem.status)
-        return self._residual(lower, upper) or self._solution(solver, lower, upper)
+        settings = (CONIC_SETTINGS if self._relaxed else SETTINGS).get(solver, {})
+        reason = by_cvxpy(self._problem, solver, settings, time_limit_s, inaccurate=bool(self._relaxed))
+        if reason is not None:
+            return reason
+        problems: list[str] = []
+        answer: Solution | str = ""
+        with caught(problems):
+            answer = self._incomplete() or self._residual(lower, upper) or self._solution(solver, lower, upper)
+        return Reason(problems[0]) if problems else answer
+
+    def _incomplete(self) -> str:
+        """What the answer lacks."""
+        given = {name: e.value for name, e in self._program.values.items()}
+        given |= {name: c.dual_value for name, c in self._program.duals.items()}
+        given |= {variable.name(): variable.value for variable in self._problem.variables()}
+        for name, value in given.items():
+            if value is None or not np.all(np.isfinite(np.asarray(value, dtype=float))):
+                return f"its answer has no finite value of {name}"
+        return ""
 
     def _residual(self, lower: FloatArray, upper: FloatArray) -> str:
         """What the solution breaks, checked without the solver: the network by a sweep, own constraints by value."""

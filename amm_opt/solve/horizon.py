@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 
 from amm_opt.cases import Window
 from amm_opt.errors import InputError
+from amm_opt.solve.attempt import Reason
 from amm_opt.solve.audit import audit
 from amm_opt.solve.backends import solve_reduced
 from amm_opt.solve.compiled import CompiledProgram, NotCompilableError
 from amm_opt.solve.declared import check_program, check_values
 from amm_opt.solve.kept import Kept
-from amm_opt.solve.lazy import ROW_TOLERANCE, Slopes, gradients, groups, slopes_of, worst
+from amm_opt.solve.lazy import ROW_TOLERANCE, Slopes, at_box, gradients, groups, in_box, limited, slopes_of, worst
 from amm_opt.solve.numbers import Numbers
 from amm_opt.solve.program import HorizonProgram, Solution, Step
-from amm_opt.solve.reduced import reduced
+from amm_opt.solve.reduced import INFEASIBLE, UNBOUNDED, reduced
 from amm_opt.solve.rows import Rows
 from amm_opt.solve.solvers import Choice
 
@@ -106,7 +107,15 @@ class HorizonForm:
         """Start the solvers afresh; nothing else is carried from window to window."""
         self._kept.forget()
 
-    def solve(self, solver: Choice, values: Mapping[str, Any], window: Window, *unused: Any) -> Solution | str:
+    def solve(
+        self,
+        solver: Choice,
+        values: Mapping[str, Any],
+        window: Window,
+        lower: None = None,
+        upper: None = None,
+        time_limit_s: float = np.inf,
+    ) -> Solution | str:
         """Solve one window of H intervals, or say why that failed.
 
         Args:
@@ -116,14 +125,20 @@ class HorizonForm:
         thetas = self._thetas(values, window)
         numbers, store_at = self._assembled(thetas, values, window)
         pool = _Pool(self, window, thetas, numbers.rows.width)
+        whole, boxed = numbers, False
         for _ in range(MAX_ROUNDS):
             rows, low, high = pool.rows()
             start = np.zeros(len(numbers.row_lower) + len(low))
-            point = solve_reduced(reduced(numbers, rows, low, high), solver, start, self._kept)
+            point = solve_reduced(reduced(numbers, rows, low, high, time_limit_s), solver, start, self._kept)
+            if point.problem and not boxed and point.status != INFEASIBLE and not limited(numbers):
+                numbers, boxed = in_box(whole), True
+                continue
             if point.problem:
-                return point.problem
+                return Reason.of(point.problem, point.status)
             if not pool.add_violated(point.v):
-                checked = audit(numbers, point.v, point.row_dual, rows, low, high, point.network_dual)
+                if boxed and at_box(point.v):
+                    return Reason.of("the program is unbounded", UNBOUNDED)
+                checked = audit(whole, point.v, point.row_dual, rows, low, high, point.network_dual)
                 if not checked.passed:
                     return f"the audit failed: {checked}"
                 solution = self._solution(point.v, point.row_dual, numbers, thetas, store_at)

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from amm_opt.output import native, silent
-from amm_opt.solve.reduced import Point, Reduced, failed
+from amm_opt.solve.reduced import FAILED, INFEASIBLE, UNBOUNDED, Point, Reduced, failed
 from amm_opt.solve.solvers import SETTINGS
 
 FloatArray = NDArray[np.float64]
@@ -22,6 +22,21 @@ HIGHS_QP_STEPS = 5000
 
 REGULARISATIONS = (1e-8, 1e-10)
 """Clarabel's own, and a smaller one for what it almost solves: multipliers of 1e9 need it."""
+
+
+_STATUS = {
+    highspy.HighsModelStatus.kInfeasible: INFEASIBLE,
+    highspy.HighsModelStatus.kUnbounded: UNBOUNDED,
+    clarabel.SolverStatus.PrimalInfeasible: INFEASIBLE,
+    clarabel.SolverStatus.AlmostPrimalInfeasible: INFEASIBLE,
+    clarabel.SolverStatus.DualInfeasible: UNBOUNDED,
+    clarabel.SolverStatus.AlmostDualInfeasible: UNBOUNDED,
+}
+
+
+def status_of(answer: Any) -> str:
+    """What Clarabel has proved where it has no solution."""
+    return _STATUS.get(answer.status, FAILED)
 
 
 class Kept:
@@ -53,7 +68,6 @@ class KeptHighs:
         """Start the next solve from nothing."""
         self._highs = self._last = None
 
-    @native
     def solve(self, problem: Reduced) -> Point:
         """The solution, or why there is none."""
         if problem.hessian is not None and not isinstance(problem.hessian, np.ndarray):
@@ -63,24 +77,32 @@ class KeptHighs:
             self._add(problem)
         else:
             self._pass(problem)
-        trouble = self._run()
-        if trouble and added:
+        trouble = self._run(problem.time_limit_s)
+        if trouble and added and trouble[1] == FAILED:
             self._pass(problem)
-            trouble = self._run()
+            trouble = self._run(problem.time_limit_s)
         if trouble:
             self.forget()
-            return failed(trouble)
+            return failed(*trouble)
         self._last = problem
         assert self._highs is not None
         solution = self._highs.getSolution()
         return problem.point(np.array(solution.col_value), np.array(solution.row_dual), "HIGHS")
 
-    def _run(self) -> str:
-        """An empty text, or why there is no optimum."""
-        assert self._highs is not None
-        self._highs.run()
-        status = self._highs.getModelStatus()
-        return "" if status == highspy.HighsModelStatus.kOptimal else str(self._highs.modelStatusToString(status))
+    def _run(self, time_limit_s: float) -> tuple[str, str] | None:
+        """None, or in words and as a status why there is no optimum."""
+        highs = self._highs
+        assert highs is not None
+        highs.setOptionValue("time_limit", highs.getRunTime() + time_limit_s)  # its clock counts all runs
+        highs.run()
+        status = highs.getModelStatus()
+        if status == highspy.HighsModelStatus.kUnboundedOrInfeasible:
+            highs.setOptionValue("presolve", "off")
+            highs.run()
+            status = highs.getModelStatus()
+        if status == highspy.HighsModelStatus.kOptimal:
+            return None
+        return str(highs.modelStatusToString(status)), _STATUS.get(status, FAILED)
 
     def _add(self, problem: Reduced) -> None:
         """The rows that the last problem did not have."""
@@ -153,6 +175,7 @@ class KeptClarabel:
         cones: Sequence[tuple[Any, int]],
         settings: Mapping[str, Any],
         taken: Sequence[Any] = (clarabel.SolverStatus.Solved,),
+        time_limit_s: float = np.inf,
     ) -> Any:
         """Clarabel's answer; a problem that it does not solve with numbers changed in place is set up anew.
 
@@ -168,9 +191,10 @@ class KeptClarabel:
                 return answer
         self._pattern, self._cones = pattern, list(cones)
         for regularisation in REGULARISATIONS:
+            regularised = {"static_regularization_constant": regularisation}
             chosen = clarabel.DefaultSettings()
             chosen.verbose, chosen.max_threads, chosen.presolve_enable = False, 1, False
-            for name, value in {**settings, "static_regularization_constant": regularisation}.items():
+            for name, value in {**settings, "time_limit": time_limit_s, **regularised}.items():
                 setattr(chosen, name, value)
             self._solver = clarabel.DefaultSolver(p, q, a, b, [kind(size) for kind, size in cones], chosen)
             answer = self._solver.solve()
@@ -191,9 +215,9 @@ class KeptClarabel:
         a, b = _one_sided(problem, (equal, above, below))
         count = [int(side.sum()) for side in (equal, above, below)]
         cones = [(clarabel.ZeroConeT, count[0]), (clarabel.NonnegativeConeT, len(b) - count[0])]
-        answer = self.solve(p, problem.q, a, b, cones, SETTINGS["CLARABEL"])
+        answer = self.solve(p, problem.q, a, b, cones, SETTINGS["CLARABEL"], time_limit_s=problem.time_limit_s)
         if answer.status != clarabel.SolverStatus.Solved:
-            return failed(str(answer.status))
+            return failed(str(answer.status), status_of(answer))
         on_equal, on_above, on_below, _ = np.split(np.array(answer.z), np.cumsum(count))
         dual = np.zeros(len(equal))
         dual[equal] = -on_equal

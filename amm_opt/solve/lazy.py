@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 
 from amm_opt.cases import Window
 from amm_opt.solve.affine import AffineMap
+from amm_opt.solve.attempt import Reason
 from amm_opt.solve.audit import audit
-from amm_opt.solve.backends import solve_reduced
+from amm_opt.solve.backends import WATER_FILLING, solve_reduced
 from amm_opt.solve.compiled import CompiledProgram
 from amm_opt.solve.kept import Kept
 from amm_opt.solve.numbers import Numbers
 from amm_opt.solve.program import Program, Solution, Step
-from amm_opt.solve.reduced import Point, reduced
+from amm_opt.solve.reduced import INFEASIBLE, UNBOUNDED, Point, reduced
 from amm_opt.solve.rows import Rows, stacked
 from amm_opt.solve.solvers import Choice
 
@@ -82,7 +83,13 @@ class LazyProgram:
         self._own_dual = np.zeros(self._compiled.n_rows)
 
     def solve(
-        self, solver: Choice, values: Mapping[str, Any], window: Window, lower: FloatArray, upper: FloatArray
+        self,
+        solver: Choice,
+        values: Mapping[str, Any],
+        window: Window,
+        lower: FloatArray,
+        upper: FloatArray,
+        time_limit_s: float = np.inf,
     ) -> Solution | str:
         """Solve one interval, or say why that failed; arguments as for ``DeclaredProgram.solve``."""
         theta = self._compiled.theta(self._step, self._own, values, window)
@@ -98,13 +105,13 @@ class LazyProgram:
             index = np.array([k for _, k in active], dtype=np.intp)
             start = np.concatenate([self._own_dual, [self._pools[j].dual.get(k, 0.0) for j, k in active]])
             low, high = lower[index] - base, upper[index] - base
-            point = solve_reduced(reduced(numbers, rows, low, high), solver, start, self._kept)
-            if point.problem and not boxed and not np.all(np.isfinite([numbers.lower, numbers.upper])):
+            point = solve_reduced(reduced(numbers, rows, low, high, time_limit_s), solver, start, self._kept)
+            if point.problem and not boxed and point.status != INFEASIBLE and not limited(numbers):
                 boxed = True
-                numbers = replace(whole, lower=np.maximum(whole.lower, -BOX), upper=np.minimum(whole.upper, BOX))
+                numbers = in_box(whole)
                 continue
             if point.problem:
-                return point.problem
+                return Reason.of(point.problem, point.status)
             self._own_dual = point.row_dual
             for (j, k), dual in zip(active, point.network_dual, strict=True):
                 self._pools[j].dual[k] = float(dual)
@@ -113,10 +120,10 @@ class LazyProgram:
                 return trouble
             active, rows = [*active, *new], stacked(rows, self._rows(new, theta)) if new else rows
             if not new:
-                if boxed and np.any(np.abs(point.v) >= BOX * (1 - 1e-6)):
-                    return "the program is unbounded"
+                if boxed and at_box(point.v):
+                    return Reason.of("the program is unbounded", UNBOUNDED)
                 checked = None
-                if point.solver != "WATER_FILLING":
+                if solver != WATER_FILLING:
                     checked = audit(whole, point.v, point.row_dual, rows, low, high, point.network_dual)
                     if not checked.passed:
                         return f"the audit failed: {checked}"
@@ -199,6 +206,21 @@ class LazyProgram:
             for name, (rows, shape) in self._compiled.dual_rows.items()
         }
         return Solution(self._compiled.values(v, theta), duals, sign * value, point.solver)
+
+
+def limited(numbers: Numbers) -> bool:
+    """Whether every variable has two bounds."""
+    return bool(np.all(np.isfinite(numbers.lower)) and np.all(np.isfinite(numbers.upper)))
+
+
+def in_box(numbers: Numbers) -> Numbers:
+    """The same within plus or minus BOX: network rows that are not in use yet may be all that bounds a program."""
+    return replace(numbers, lower=np.maximum(numbers.lower, -BOX), upper=np.minimum(numbers.upper, BOX))
+
+
+def at_box(v: FloatArray) -> bool:
+    """Whether a solution inside the box is at its end: nothing but the box bounds the program."""
+    return bool(np.any(np.abs(v) >= BOX * (1 - 1e-6)))
 
 
 def gradients(n: int, width: int, powers: tuple[AffineMap, AffineMap], slopes: list[Slopes], theta: FloatArray) -> Rows:

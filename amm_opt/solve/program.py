@@ -99,6 +99,7 @@ class HorizonProgram:
 class Solution:
     """Numbers of a solved program: named values and duals, objective, which solver found it, and its audit.
 
+    ``fallback`` says what failed where it was not found at the first try.
     ``gap``: on a conic network model, (n_buses,) how far each branch's relaxation is from being exact.
     """
 
@@ -107,15 +108,15 @@ class Solution:
     objective: float
     solver: str
     audit: Audit | None = None
-    fallback: bool = False
+    fallback: str = ""
     gap: FloatArray | None = None
 
     def __getitem__(self, name: str) -> FloatArray:
         return self.values[name]
 
-    def as_fallback(self) -> Solution:
-        """The same solution, marked as not found by the first choice of solver."""
-        return replace(self, fallback=True)
+    def as_fallback(self, reason: str) -> Solution:
+        """The same solution, marked as not found at the first try, for this reason."""
+        return replace(self, fallback=reason)
 
 
 @dataclass(frozen=True, eq=False)

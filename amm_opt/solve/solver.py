@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from amm_opt.cases import Window
 from amm_opt.errors import SolveError
+from amm_opt.solve.backends import WATER_FILLING
 from amm_opt.solve.compiled import NotCompilableError
 from amm_opt.solve.conic import ConicProgram
 from amm_opt.solve.declared import DeclaredProgram, check_program, check_values
@@ -18,11 +19,12 @@ from amm_opt.solve.horizon import HorizonForm
 from amm_opt.solve.lazy import LazyProgram
 from amm_opt.solve.leximin import numeric_program, only_levels, solve_stages, stage_program
 from amm_opt.solve.program import HorizonProgram, Leximin, Program, Solution, Step
-from amm_opt.solve.solvers import Choice, label, require
+from amm_opt.solve.reduced import FAILED, INFEASIBLE, UNBOUNDED
+from amm_opt.solve.solvers import HORIZON_TIME_LIMIT_S, TIME_LIMIT_S, Choice, SolverOrder, label, require
 
 FloatArray = NDArray[np.float64]
 
-Interval = tuple[Any, Any, Any]
+Interval = tuple[Any, Any, Any, float]
 DECLARED_DEFAULT = "CLARABEL"
 STAGES_DEFAULT = "CLARABEL"
 """Interior points give every blocked level a multiplier; simplex gives it to a few, and needs a stage for each."""
@@ -46,8 +48,11 @@ class ProgramSolver:
         InputError: where the program is not DPP, or the first solver lacks what it needs.
     """
 
-    def __init__(self, program: Program | HorizonProgram, step: Step, solvers: Sequence[Choice]) -> None:
-        self._solvers = tuple(solvers)
+    def __init__(self, program: Program | HorizonProgram, step: Step, solvers: SolverOrder | Sequence[Choice]) -> None:
+        order = SolverOrder.of(solvers)
+        self._solvers = order.choices
+        usual = HORIZON_TIME_LIMIT_S if isinstance(program, HorizonProgram) else TIME_LIMIT_S
+        self._time_limit_s = order.time_limit_s or usual
         self._own = check_program(program, step) if isinstance(program, Program) else {}
         self._levels = program.objective.level.size if isinstance(program.objective, Leximin) else 0
         self._filled: _Form | None = None
@@ -89,12 +94,12 @@ class ProgramSolver:
             self._form.check({**values, **stage}, window.n_steps)
         else:
             check_values(self._own, values)
-        interval: Interval = (window, lower, upper)
+        interval: Interval = (window, lower, upper, self._time_limit_s)
         if self._filled is not None and not self._filled.reason:
-            answer = self._filled.solve("WATER_FILLING", values, *interval)
+            answer = self._filled.solve(WATER_FILLING, values, *interval)
             if isinstance(answer, Solution):
                 return answer
-        failures = []
+        failures: list[tuple[Choice, str]] = []
         tried = [*self._solvers[:1], *self._solvers] if self._hot else self._solvers
         for position, name in enumerate(tried):
             if position == 1 and self._hot:
@@ -102,9 +107,9 @@ class ProgramSolver:
             answer = self._answer(name, values, interval)
             if isinstance(answer, Solution):
                 self._hot = True
-                return answer if position == 0 else answer.as_fallback()
-            failures.append(f"{label(name)}: {answer}")
-        raise SolveError(f"interval {window.times[0]}: " + "; ".join(failures))
+                return answer.as_fallback(_reasons(failures)) if failures else answer
+            failures.append((name, answer))
+        raise SolveError(_proved(failures) or _reasons(failures))
 
     def _answer(self, name: Choice, values: Mapping[str, Any], interval: Interval) -> Solution | str:
         if self._levels:
@@ -117,6 +122,26 @@ class ProgramSolver:
         if name is None and isinstance(self._form, _Form):
             name = STAGES_DEFAULT
         return self._form.solve(name, {**values, **stage}, *interval)
+
+
+def _reasons(failures: Sequence[tuple[Choice, str]]) -> str:
+    """Who failed and why, each sentence once."""
+    return "; ".join(dict.fromkeys(f"{label(name)}: {reason}" for name, reason in failures))
+
+
+def _proved(failures: Sequence[tuple[Choice, str]]) -> str:
+    """That the program has no solution, where solvers of the toolkit have proved it and none disagrees."""
+    proofs: dict[str, dict[str, str]] = {INFEASIBLE: {}, UNBOUNDED: {}}
+    for name, reason in failures:
+        status = getattr(reason, "status", FAILED)
+        if status in proofs and (name is None or isinstance(name, str)):
+            proofs[status][label(name)] = reason
+    found = [status for status, by in proofs.items() if by]
+    if len(found) != 1:
+        return ""
+    by = proofs[found[0]]
+    detail = next((r for r in by.values() if " must be " in r), "")
+    return f"the program is {found[0]}" + (f": {detail}" if detail else f", as {' and '.join(by)} found")
 
 
 class _Form:
@@ -152,16 +177,24 @@ class _Form:
                 form.reset()
 
     def solve(
-        self, solver: Choice, values: Mapping[str, Any], window: Window, lower: FloatArray, upper: FloatArray
+        self,
+        solver: Choice,
+        values: Mapping[str, Any],
+        window: Window,
+        lower: FloatArray,
+        upper: FloatArray,
+        time_limit_s: float,
     ) -> Solution | str:
         """The solution, or why there is none."""
+        interval = (values, window, lower, upper, time_limit_s)
         if self._lazy is not None:
-            return self._lazy.solve(solver, values, window, lower, upper)
-        if self._conic is not None and solver in (None, DECLARED_DEFAULT):
-            return self._conic.solve(values, window, lower, upper)
+            return self._lazy.solve(solver, *interval)
+        named = isinstance(solver, str)
+        if self._conic is not None and (solver is None or (named and solver == DECLARED_DEFAULT)):
+            return self._conic.solve(*interval)
         if self._declared is None:
             self._declared = DeclaredProgram(self._program, self._step, self._own, self._loss_weight)
         name = DECLARED_DEFAULT if solver is None else solver
         if not isinstance(name, str):
             return f"only compiled programs, and this one is not: {self.reason}"
-        return self._declared.solve(name, values, window, lower, upper)
+        return self._declared.solve(name, *interval)

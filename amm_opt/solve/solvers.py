@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import Any, Protocol
 
 import cvxpy as cp
@@ -13,9 +12,13 @@ from cvxpy.constraints import SOC, ExpCone
 from cvxpy.reductions.solvers.defines import SOLVER_MAP_CONIC, SOLVER_MAP_QP
 from numpy.typing import NDArray
 
-from amm_opt.errors import InputError, unknown
+from amm_opt.errors import InputError, one_line, unknown
+from amm_opt.plugins import entries, load, loaded
 
 FALLBACKS = ("CLARABEL", "HIGHS", "PIQP", "QOCO", "SCS")
+
+TIME_LIMIT_S, HORIZON_TIME_LIMIT_S = 120.0, 10_800.0
+"""For one call of a solver: a program of an interval takes milliseconds, one over a year some minutes."""
 
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "CLARABEL": {"tol_gap_abs": 1e-10, "tol_gap_rel": 1e-10, "tol_feas": 1e-10},
@@ -94,11 +97,9 @@ class SolverInfo:
 
 
 class Backend(Protocol):
-    """A solver of one's own, passed as ``solver=`` or registered in the entry-point group ``amm_opt.solvers``.
+    """A solver of one's own: an object or class passed as ``solver=``, or registered in ``amm_opt.solvers``.
 
-    It gets small problems with few network rows (``amm_opt.solve.reduced.Reduced``) and multipliers to start from,
-    and answers with ``problem.point(x, duals, name)`` or ``failed(reason)`` (both there). ``lp`` and ``qp`` say what
-    it can solve; its answers are audited like any other.
+    ``lp`` and ``qp`` say whether it solves linear and quadratic problems. docs/writing-a-solver.md has an example.
     """
 
     name: str
@@ -106,20 +107,94 @@ class Backend(Protocol):
     qp: bool
 
     def solve(self, problem: Any, start: NDArray[np.float64]) -> Any:
-        """The solution of one problem."""
+        """The solution of one problem.
+
+        Args:
+            problem: an ``amm_opt.solve.reduced.Reduced``, a copy whose arrays cannot be written to.
+            start: multipliers of the rows of the last problem of the program, own rows and then all network rows.
+
+        Returns:
+            ``problem.point(x, duals)``, or ``failed(reason)``, ``infeasible(reason)`` or ``unbounded(reason)`` of
+            ``amm_opt.solve.reduced``. Anything else, and any exception, counts as failed.
+        """
 
 
 Choice = str | Backend | None
 """A solver by name, as an object, or None for the choice by capability."""
 
+PLUGINS = "amm_opt.solvers"
+
+
+@dataclass(frozen=True)
+class SolverOrder:
+    """Solvers in the order in which they are tried; None is the choice by capability.
+
+    ``time_limit_s`` holds for each call of a solver; by default TIME_LIMIT_S, or HORIZON_TIME_LIMIT_S for programs over
+    a horizon.
+    """
+
+    choices: tuple[Choice, ...]
+    time_limit_s: float | None = None
+
+    @classmethod
+    def of(cls, solvers: SolverOrder | Sequence[Choice]) -> SolverOrder:
+        """From itself, or from a list."""
+        return solvers if isinstance(solvers, SolverOrder) else cls(tuple(solvers))
+
+
+def not_a_backend(item: Any) -> str:
+    """What keeps an object or class from being a ``Backend``."""
+    if isinstance(item, type):
+        try:
+            item = item()
+        except Exception as error:
+            return f"{item.__name__}() raises {one_line(error)}"
+    lacks = [n for n, kind in (("name", str), ("lp", bool), ("qp", bool)) if not isinstance(getattr(item, n, 0), kind)]
+    lacks += [] if callable(getattr(item, "solve", None)) else ["solve"]
+    return f"{item!r} is no solver: it needs name (a text), lp and qp (True or False) and solve" if lacks else ""
+
+
+def as_backend(item: Any) -> Backend:
+    """A solver of one's own, made where a class is given.
+
+    Raises:
+        InputError: where it is none.
+    """
+    if problem := not_a_backend(item):
+        raise InputError(problem)
+    backend: Backend = item() if isinstance(item, type) else item
+    return backend
+
+
+def _built_in() -> set[str]:
+    return {"DUAL_NEWTON", "WATER_FILLING", *SOLVER_MAP_CONIC, *SOLVER_MAP_QP}
+
 
 def registered() -> dict[str, Backend]:
-    """Backends that installed packages offer, by upper-case name."""
-    return {entry.name.upper(): entry.load() for entry in entry_points(group="amm_opt.solvers")}
+    """Backends that installed packages offer, by upper-case name; those that cannot be loaded are left out."""
+    return {name.upper(): as_backend(item) for name, item in loaded(PLUGINS, not_a_backend).items()}
+
+
+def _by_plugin(name: str) -> Backend | None:
+    """The registered backend of this name.
+
+    Raises:
+        InputError: where it cannot be loaded.
+    """
+    for other, entry in entries(PLUGINS).items():
+        if other.upper() == name and name not in _built_in():
+            return as_backend(load(entry, PLUGINS, not_a_backend))
+    return None
 
 
 def solvers() -> dict[str, SolverInfo]:
     """Every continuous convex solver that cvxpy knows, registered backends, and our own dual Newton method, by name."""
+    built_in = _built_in()
+    plugins = {name: backend for name, backend in registered().items() if name not in built_in}
+    return _known() | {name: SolverInfo(name, True, backend.lp, backend.qp) for name, backend in plugins.items()}
+
+
+def _known() -> dict[str, SolverInfo]:
     installed = set(cp.installed_solvers())
     found = {"DUAL_NEWTON": SolverInfo("DUAL_NEWTON", True, False, True, hot_start=True)}
     for name in sorted({*SOLVER_MAP_CONIC, *SOLVER_MAP_QP}):
@@ -138,32 +213,43 @@ def solvers() -> dict[str, SolverInfo]:
                 in_place=name in _IN_PLACE,
                 threads=name in _THREADS,
             )
-    for name, backend in registered().items():
-        found[name] = SolverInfo(name, True, backend.lp, backend.qp)
     return found
 
 
 def label(solver: Choice) -> str:
-    """How messages call a solver."""
-    return "automatic" if solver is None else (solver if isinstance(solver, str) else solver.name).lower()
+    """How runs and messages call a solver; a user's own that is named like one of ours is told apart."""
+    if solver is None or isinstance(solver, str):
+        return (solver or "automatic").lower()
+    name = " ".join(str(solver.name).split()) or type(solver).__name__
+    return f"{name} (own)" if name.upper() in _built_in() or name == "-" else name
 
 
-def solver_order(solver: Choice) -> tuple[Choice, ...]:
+def solver_order(solver: Any, time_limit_s: float | None = None) -> SolverOrder:
     """The solvers to try, the given one first.
 
     Raises:
-        InputError: unknown or not installed solver.
+        InputError: an unknown or not installed solver, an object that is none, or a time limit that is no number of
+            seconds.
     """
-    known, own = solvers(), registered()
+    if time_limit_s is not None and not (_is_number(time_limit_s) and 0 < time_limit_s < np.inf):
+        raise InputError(f"time_limit_s = {time_limit_s!r} must be a number of seconds above 0")
+    known = _known()
     ready = [s for s in FALLBACKS if known[s].installed]
-    if solver is None or not isinstance(solver, str):
-        return (solver, *ready)
+    if solver is None:
+        return SolverOrder((None, *ready), time_limit_s)
+    if not isinstance(solver, str):
+        return SolverOrder((as_backend(solver), *ready), time_limit_s)
     wanted = solver.upper()
-    if wanted not in known:
-        raise unknown("solver", solver, [s.lower() for s, info in known.items() if info.installed])
-    if not known[wanted].installed:
+    own = _by_plugin(wanted)
+    if own is None and wanted not in known:
+        raise unknown("solver", solver, [s.lower() for s, info in solvers().items() if info.installed])
+    if own is None and not known[wanted].installed:
         raise InputError(f"solver {solver!r} is not installed: {known[wanted].how_to_install}")
-    return (own.get(wanted, wanted), *(s for s in ready if s != wanted))
+    return SolverOrder((own or wanted, *(s for s in ready if s != wanted)), time_limit_s)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
 
 _MEANING = {"lp": "linear", "qp": "quadratic", "socp": "second-order cone", "exp": "exponential cone"}
@@ -177,7 +263,7 @@ def require(solver: Choice, needs: frozenset[str]) -> None:
     """
     if solver is None:
         return
-    known = solvers()
+    known = _known()
     able_to = known[solver] if isinstance(solver, str) else solver
     for need in sorted(needs):
         if not getattr(able_to, need, False):

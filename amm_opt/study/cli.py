@@ -76,6 +76,7 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
             show_default=True,
             help="two: LV feeders against each other, then inside each; both: joint too, and what two tiers cost.",
         ),
+        click.option("--time-limit", "time_limit_s", type=float, metavar="SECONDS", help="For every call of a solver."),
         click.option("--out", type=click.Path(path_type=Path), help="New folder for summary.csv and results."),
         json_option,
     )
@@ -239,6 +240,7 @@ def _compare(
     forecast: str,
     defer: bool,
     tiers: str,
+    time_limit_s: float | None,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -249,6 +251,7 @@ def _compare(
     span = None if case is None else said.of(lambda: _span(case, start, steps))
     options: dict[str, Any] = {"network": network, "solver": solver, "ac": ac, "forecast": forecast, "defer": defer}
     options |= {"workers": workers, "tiers": tiers, "steps": None if span is None else slice(*span)}
+    options["time_limit_s"] = time_limit_s
     said.of(lambda: planned(case or name, specs, progress=None, **options))
     said.report()
     assert case is not None

@@ -25,6 +25,8 @@ from amm_opt.solve.solvers import Choice
 from amm_opt.study.results import ResultFolder, replace_summary, stored_folders
 
 BOTH = "both"
+SENT = ("solver", "forecast", "network")
+"""Arguments that worker processes get besides the mechanism."""
 AT_TWO = f"@{TWO}"
 """After the label of a mechanism that was matched in two tiers."""
 
@@ -106,7 +108,7 @@ def compare(
     case: Case | str | Path,
     mechanisms: Sequence[Mechanism[Any] | str] | Mechanism[Any] | str,
     *,
-    network: str | None = None,
+    network: Any = None,
     solver: Choice = None,
     steps: int | str | slice | None = None,
     workers: int = 1,
@@ -114,6 +116,7 @@ def compare(
     forecast: Forecast | str | None = None,
     defer: bool = False,
     tiers: str = JOINT,
+    time_limit_s: float | None = None,
     out: str | Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     done: Callable[[str, Run], None] | None = None,
@@ -143,6 +146,7 @@ def compare(
         "ac": ac,
         "forecast": forecast,
         "defer": defer,
+        "time_limit_s": time_limit_s,
     }
     case, _, plan = planned(case, mechanisms, tiers=tiers, workers=workers, progress=progress, **options)
     folder = None if out is None else ResultFolder(as_path(out, "folder"), plan)
@@ -215,11 +219,11 @@ def _spread(item: Any, workers: Any, options: Mapping[str, Any]) -> Any:
     """One process where a mechanism cannot be spread over more; what is no number of them is left as it is."""
     if not (isinstance(item, Mechanism) and isinstance(workers, int) and workers > 1):
         return workers
-    return 1 if options["defer"] or alone(item, options["solver"], options["forecast"]) else workers
+    return 1 if options["defer"] or alone(item, *(options.get(n) for n in SENT)) else workers
 
 
 def _runs(
-    case: Case, chosen: Mapping[str, Mechanism[Any]], network: str | None, tiers: str
+    case: Case, chosen: Mapping[str, Mechanism[Any]], network: Any, tiers: str
 ) -> dict[str, tuple[Mechanism[Any], str]]:
     """Mechanism and tiers of each run, by label; a mechanism with nothing to match has no tiers."""
     if tiers == JOINT:

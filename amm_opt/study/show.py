@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.output import emit, reserved
+from amm_opt.simulate.reasons import summarised
 from amm_opt.study.compare import Comparison
 from amm_opt.study.terminal import say, width
 from amm_opt.study.text import Column, energy_unit, number, plain, table
@@ -86,7 +87,9 @@ def print_table(result: Comparison, span: tuple[int, int], network: str) -> None
         price = numbers(100.0 * t["price_of_fairness"].astype(float), ".2f")
         columns.insert(7, Column("price of\nfairness\n%", price, rank=2))
     _print_columns(title, columns)
-    _print_marks(t)
+    for label, run in result.runs.items():
+        for sentence in summarised(label, run.fallback_reasons, run.failed_steps):
+            say(f"{sentence}.")
     if "waiting_mwh" in t:
         per, unit = energy_unit(t["waiting_mwh"])
         waiting = ", ".join(f"{label} {float(s['waiting_mwh']) / per:.2f}" for label, s in t.iterrows())
@@ -103,16 +106,6 @@ def print_table(result: Comparison, span: tuple[int, int], network: str) -> None
         say(f"{unavoidable} (element, interval) pairs are beyond a limit through inflexible load alone.")
     for sentence in result.runs[str(least)].unavoidable:
         say(plain(f"  - {sentence}"))
-
-
-def _print_marks(t: pd.DataFrame) -> None:
-    """Which mechanisms had intervals that were solved at a second try, or not at all."""
-    for label, s in t.iterrows():
-        fallback, failed = int(s["fallback_steps"]), int(s["failed_steps"])
-        marks = [f"{fallback} intervals solved at a second try"] * (fallback > 0)
-        marks += [f"{failed} failed, nobody served in them"] * (failed > 0)
-        if marks:
-            say(f"{label}: {'; '.join(marks)}.")
 
 
 def print_ac(result: Comparison) -> None:

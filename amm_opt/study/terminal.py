@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
@@ -104,10 +105,20 @@ def progress(quiet: bool, labels: Any) -> Iterator[Callable[[str, int, int], Non
 
 @contextmanager
 def _sentences() -> Iterator[None]:
-    """Warnings are sentences on standard error, without the place in our code."""
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: complain(f"Warning: {message}")
-        yield
+    """Warnings, and what the logger ``amm_opt`` warns of, become sentences on standard error."""
+    logger, spoken = logging.getLogger("amm_opt"), _Spoken(logging.WARNING)
+    logger.addHandler(spoken)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: complain(f"Warning: {message}")
+            yield
+    finally:
+        logger.removeHandler(spoken)
+
+
+class _Spoken(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        complain(f"{record.levelname.capitalize()}: {record.getMessage()}")
 
 
 def _open_descriptors() -> None:

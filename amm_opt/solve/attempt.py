@@ -1,0 +1,137 @@
+"""One attempt of one solver: whatever it does, there is an answer of the right form, or a reason for having none."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+from numpy.typing import NDArray
+
+from amm_opt.errors import one_line
+from amm_opt.output import native, unasked
+from amm_opt.solve.reduced import FAILED, INFEASIBLE, UNBOUNDED, Point, Reduced, failed
+
+FloatArray = NDArray[np.float64]
+logger = logging.getLogger("amm_opt")
+
+LONGEST = 200
+"""A reason has at most so many characters."""
+TIME_OPTIONS: Mapping[str, str] = {
+    "CLARABEL": "time_limit",
+    "HIGHS": "time_limit",
+    "OSQP": "time_limit",
+    "SCS": "time_limit_secs",
+    "GUROBI": "TimeLimit",
+    "COPT": "TimeLimit",
+    "PDLP": "time_limit_sec",
+    "GLOP": "time_limit_sec",
+}
+"""What cvxpy's solvers call a limit on their time; the others stop after a number of iterations alone."""
+_STATUS = {
+    cp.INFEASIBLE: INFEASIBLE,
+    cp.INFEASIBLE_INACCURATE: INFEASIBLE,
+    cp.UNBOUNDED: UNBOUNDED,
+    cp.UNBOUNDED_INACCURATE: UNBOUNDED,
+}
+
+
+class Reason(str):
+    """Why a program has no solution; ``status`` is ``infeasible`` or ``unbounded`` where that is proved."""
+
+    status: str = FAILED
+
+    @classmethod
+    def of(cls, text: str, status: str = FAILED) -> Reason:
+        """A reason with its status."""
+        reason = cls(text)
+        reason.status = status
+        return reason
+
+
+@contextmanager
+def caught(problems: list[str]) -> Iterator[None]:
+    """Put what is raised, but for an interrupt by the user, into ``problems``.
+
+    Solvers in Rust panic with exceptions that are no ``Exception``, and some libraries leave by ``SystemExit``.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        problems.append(one_line(error, LONGEST))
+
+
+def attempted(problem: Reduced, solver: str, solve: Callable[[], Any]) -> Point:
+    """A solver's answer, labelled with who was called; anything but a complete and finite answer is a failure."""
+    problems: list[str] = []
+    answer: Any = None
+    with caught(problems):
+        answer = solve()
+        if not isinstance(answer, Point):
+            problems.append(f"it returned {type(answer).__name__} instead of a Point")
+        elif answer.problem or answer.status:
+            return failed(str(answer.problem)[:LONGEST], _known(answer.status))
+        else:
+            return _complete(problem, answer, solver)
+    return failed(problems[0])
+
+
+def _known(status: object) -> str:
+    return status if isinstance(status, str) and status in (INFEASIBLE, UNBOUNDED) else FAILED
+
+
+def _complete(problem: Reduced, point: Point, solver: str) -> Point:
+    """The point with arrays of its own."""
+    shapes = {"v": len(problem.base), "row_dual": problem.n_own, "network_dual": problem.n_network}
+    arrays = []
+    for name, size in shapes.items():
+        array = np.array(getattr(point, name), dtype=float)
+        if array.shape != (size,):
+            return failed(f"its {name} has shape {array.shape}, not ({size},)")
+        if not np.all(np.isfinite(array)):
+            return failed(f"its {name} has values that are not finite")
+        arrays.append(array)
+    v, row_dual, network_dual = arrays
+    return Point(v, row_dual, network_dual, solver)
+
+
+def by_plugin(problem: Reduced, solver: Any, label: str, start: FloatArray) -> Point:
+    """The answer of a user's own solver, which gets a copy of the problem.
+
+    It cannot be stopped from outside: that it took longer than it may is only noted.
+    """
+    began = time.perf_counter()
+    with native:
+        point = attempted(problem, label, lambda: solver.solve(problem.sealed(), start.copy()))
+    if (took := time.perf_counter() - began) > problem.time_limit_s:
+        logger.warning("solver %s took %.1f s for one solve, its limit is %g s", label, took, problem.time_limit_s)
+    return point
+
+
+def by_cvxpy(
+    model: cp.Problem, solver: str, settings: Mapping[str, Any], time_limit_s: float, inaccurate: bool = False
+) -> Reason | None:
+    """Let a solver of cvxpy's solve a problem; says why it has no solution where it has none.
+
+    Args:
+        inaccurate: whether answers are taken that the solver calls inaccurate.
+    """
+    problems: list[str] = []
+    options = dict(settings)
+    if np.isfinite(time_limit_s) and solver in TIME_OPTIONS:
+        options[TIME_OPTIONS[solver]] = float(time_limit_s)
+    with caught(problems), unasked(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.solve(solver=solver, **options)
+    if problems:
+        return Reason(problems[0])
+    if model.status == cp.OPTIMAL or (inaccurate and model.status == cp.OPTIMAL_INACCURATE):
+        return None
+    return Reason.of(str(model.status).replace("_", " "), _STATUS.get(model.status, FAILED))

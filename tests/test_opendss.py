@@ -293,14 +293,33 @@ def test_missing_ratings_bases_and_loads_are_listed_together(tmp_path: Path) -> 
 
 def test_a_mesh_offers_the_open_points(tmp_path: Path) -> None:
     text = HEAD + CODE + "new line.l1 src b c\nnew line.l2 b d c\nnew line.s1 d src c switch=yes\n"
-    text += "new line.l3 b e c\nnew line.l4 b e c\n"
+    text += "new transformer.l3 buses=[b e] kvs=[.4 .4] conns=[wye wye]\nnew line.l4 b e c\n"
     found = problems(tmp_path, text)
     assert found == (
-        "mesh: open one of line 'l3' (Master.dss:6), line 'l4' (Master.dss:7)",
+        "mesh: open one of line 'l4' (Master.dss:7)",
         "mesh: open one of line 's1' (Master.dss:5)",
     )
     net = from_opendss(written(tmp_path, text + "open line.s1 1\nopen line.l4 2\n"))
     assert net.feeder.n_buses == 4
+
+
+def test_lines_side_by_side_are_one_branch(tmp_path: Path) -> None:
+    """By hand: two equal ones have half the impedance and twice the amperes; three of one phase each are a diagonal."""
+    net = from_opendss(written(tmp_path, HEAD + CODE + "new line.l1 src b c\nnew line.l2 b src c\n"))
+    assert np.allclose(net.feeder.z_ohm[1], only_line(tmp_path, "new line.l1 src b c") / 2)
+    assert net.feeder.rating_kva[1] == pytest.approx(400 * 0.4 / np.sqrt(3))
+    assert net.branches["name"].tolist() == ["l1+l2"]
+    one = "new line.{0} src.{1} b.{1} phases=1 r1={2} x1=0.2 length=2 normamps={3}\n"
+    text = HEAD + one.format("u", 2, 0.3, 50) + one.format("v", 1, 0.4, 60) + one.format("w", 3, 0.5, 70)
+    net = from_opendss(written(tmp_path, text + "new load.x bus1=b phases=3 kv=0.4 kw=3\n"))
+    assert net.branches[["name", "phases"]].to_numpy().tolist() == [["u+v+w", "abc"]]
+    assert np.allclose(net.feeder.z_ohm[1], np.diag([0.8, 0.6, 1.0]) + 0.4j * np.eye(3))
+    assert net.feeder.rating_kva[1] == pytest.approx(50 * 0.4 / np.sqrt(3))
+    assert "lines side by side are one branch: u+v+w" in str(net.report)
+    bank = "new transformer.r{0} phases=1 buses=[src.{0} b.{0}] kvs=[.23 .23]\n"
+    said = problems(tmp_path, HEAD + "set voltagebases=[0.4]\n" + "".join(bank.format(i) for i in (1, 2, 3)))
+    assert len(said) == 1
+    assert said[0].startswith("mesh: transformers side by side (a bank) are not supported: transformer 'r1'")
 
 
 def test_bases_that_two_paths_disagree_on(tmp_path: Path) -> None:

@@ -120,6 +120,8 @@ class Conductors(Part):
             self.amps = number(value)
         elif name == "basefreq":
             self.frequency = number(value)
+            if not self.frequency > 0:
+                raise UnsupportedError(f"basefreq = {self.frequency:g} must be positive")
         else:
             return False
         return True

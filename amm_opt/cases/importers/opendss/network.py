@@ -15,6 +15,7 @@ from amm_opt.cases.importers.opendss.elements import Elements
 from amm_opt.cases.importers.opendss.lines import Line, charging_kvar, reduced_neutral, split_conductors
 from amm_opt.cases.importers.opendss.loads import Capacitor, Load
 from amm_opt.cases.importers.opendss.neutral import star_resistances
+from amm_opt.cases.importers.opendss.parallel import Conductor, listed, side_by_side, triangles
 from amm_opt.cases.importers.opendss.parts import PHASE_NAMES
 from amm_opt.cases.importers.opendss.report import describe
 from amm_opt.cases.importers.opendss.script import Script, read_script
@@ -130,7 +131,7 @@ class _Importer:
         self.topology = topology = Topology([*e.lines, *e.transformers], e.sources[0], sorted(self.nominal))
         if self.neutral != "kron":
             self.stars = star_resistances(e.transformers, e.lines, e.loads, e.grounding)
-        lines = [(x, b) for x in e.lines if (b := self._line(x))]
+        lines = self._lines()
         transformers = [(x, b) for x in e.transformers if (b := self._transformer(x))]
         loads = [c for x in e.loads if (c := self._customer(x))]
         shunts = self._shunts(lines, transformers)
@@ -163,7 +164,35 @@ class _Importer:
         start, stop = (self.topology.names[b.lower()] for b in x.buses)
         return {"name": x.element.name, "from_bus": start, "to_bus": stop, "closed": x.closed}
 
-    def _line(self, x: Line) -> dict[str, Any] | None:
+    def _lines(self) -> list[tuple[Line, dict[str, Any]]]:
+        """Rows of all lines; closed ones between the same buses become one."""
+        single = [(x, c) for x in self.elements.lines if (c := self._conductor(x))]
+        between: dict[frozenset[str], list[tuple[Line, Conductor]]] = {}
+        for x, conductor in single:
+            if x.closed:
+                between.setdefault(frozenset(b.lower() for b in x.buses), []).append((x, conductor))
+        rows: list[tuple[Line, Conductor]] = []
+        merged: set[int] = set()
+        for group in between.values():
+            if len(group) < 2 or not self.topology.only_lines(group[0][0]):
+                continue
+            try:
+                together = side_by_side([conductor for _, conductor in group])
+            except np.linalg.LinAlgError:
+                continue
+            self.topology.keep_first([x for x, _ in group])
+            self.report.assumed.append(f"lines side by side are one branch: {together.name}")
+            rows.append((group[0][0], together))
+            merged.update(id(x) for x, _ in group)
+        rows = [*((x, c) for x, c in single if id(x) not in merged), *rows]
+        return [(x, self._line_row(x, conductor)) for x, conductor in rows]
+
+    def _line_row(self, x: Line, conductor: Conductor) -> dict[str, Any]:
+        base = self.topology.vn_kv.get(x.buses[0].lower(), 0.4)
+        rating = {"rating_kva": conductor.amps * base / math.sqrt(3)}
+        return {**self._edge(x), "name": conductor.name, **conductor.columns, **rating}
+
+    def _conductor(self, x: Line) -> Conductor | None:
         phases, neutrals = split_conductors(x.nodes[0])
         named = [x.nodes[0][i] for i in phases]
         if not phases or len(set(named)) != len(named):
@@ -185,16 +214,14 @@ class _Importer:
         base = self.topology.vn_kv.get(x.buses[0].lower(), 0.4)
         charging = charging_kvar(x.c_nf, phases, base, self.elements.frequency)[order]
         amps = self._amps(x)
-        return {
-            **self._edge(x),
-            "kind": "switch" if x.switch else "line",
-            **_triangles(z[np.ix_(order, order)]),
-            "rating_kva": math.inf if amps is None else amps * base / math.sqrt(3),
-            "tap": 1.0,
-            "phases": "".join(PHASE_NAMES[n] for n in sorted(named)),
-            "vector_group": "YNyn0",
-            "charging_kvar": _listed(charging),
-        }
+        return Conductor(
+            x.element.name,
+            x.switch,
+            "".join(PHASE_NAMES[n] for n in sorted(named)),
+            z[np.ix_(order, order)],
+            math.nan if amps is None else amps,
+            charging,
+        )
 
     def _solid(self, bus: str, node: int) -> bool:
         return node == 0 or self.elements.grounding.get(bus.lower(), math.inf) <= SOLID_OHM
@@ -236,12 +263,13 @@ class _Importer:
         one = 3.0 / x.phases if x.phases < 3 else 1.0
         kv = x.kv[1] * x.taps[1] * (math.sqrt(3) if x.phases == 1 else 1.0)
         z = complex(x.r_percent, reactance) / 100.0 * kv**2 * 1000.0 / (x.kva * one)
+        matrix = np.asarray(z * np.eye(x.phases) + self.stars.get(x.element.name, 0.0), dtype=np.complex128)
         up, down = (self.topology.vn_kv.get(b.lower(), k) for b, k in zip(x.buses, x.kv, strict=True))
         ratio = x.kv[0] * x.taps[0] / (x.kv[1] * x.taps[1])
         return {
             **self._edge(x),
             "kind": "transformer",
-            **_triangles(z * np.eye(x.phases) + self.stars.get(x.element.name, 0.0)),
+            **triangles(matrix),
             "rating_kva": x.rating_kva / x.phases,
             "tap": ratio * down / up,
             "phases": "".join(PHASE_NAMES[n] for n in sorted(nodes[0])),
@@ -323,7 +351,7 @@ class _Importer:
         table["v_source_pu"] = [held if b == top.start else np.nan for b in top.names]
         for column, part in (("shunt_kw", "real"), ("shunt_kvar", "imag")):
             table[column] = [
-                _listed([getattr(shunts.get((bus, p), 0j), part) for p in own])
+                listed([getattr(shunts.get((bus, p), 0j), part) for p in own])
                 for bus, own in zip(top.names, table["phases"], strict=True)
             ]
         return table
@@ -337,19 +365,3 @@ def _power_factor(kw: float, kvar: float) -> tuple[float, float]:
     if abs(kw) < LEAST_POWER_FACTOR * size:
         return 1.0, kvar
     return abs(kw) / size * (-1.0 if kvar * kw < 0 else 1.0), 0.0
-
-
-def _triangles(z: np.ndarray) -> dict[str, Any]:
-    """Columns ``r_ohm`` and ``x_ohm``: numbers, or lower triangles as text; the small asymmetry of data is averaged."""
-    if len(z) == 1:
-        return {"r_ohm": float(z[0, 0].real), "x_ohm": float(z[0, 0].imag)}
-    z = (z + z.T) / 2
-    return {
-        name: " | ".join(" ".join(f"{v:.9g}" for v in part[i, : i + 1]) for i in range(len(z)))
-        for name, part in (("r_ohm", z.real), ("x_ohm", z.imag))
-    }
-
-
-def _listed(values: Sequence[float] | np.ndarray) -> str | float:
-    """One number per phase as text; 0 where all are."""
-    return " ".join(f"{v:.9g}" for v in values) if any(values) else 0.0

@@ -109,6 +109,17 @@ class Topology:
             line_kv = x.kv * (math.sqrt(3) if x.phases == 1 else 1.0)
             self.check_kv(x.element, f"kv = {x.kv:g} at bus {x.bus!r}", line_kv, self.vn_kv[x.bus.lower()])
 
+    def only_lines(self, x: Line) -> bool:
+        """Whether all that joins the buses of a line are lines."""
+        a, b = (bus.lower() for bus in x.buses)
+        return a != b and all(isinstance(d["edge"], Line) for d in self.graph[a][b].values())
+
+    def keep_first(self, lines: list[Line]) -> None:
+        """Take out all of these closed lines between two buses but the first."""
+        a, b = (bus.lower() for bus in lines[0].buses)
+        gone = {id(x) for x in lines[1:]}
+        self.graph.remove_edges_from([(a, b, key) for key, d in self.graph[a][b].items() if id(d["edge"]) in gone])
+
     def meshes(self) -> Iterator[str]:
         """For every loop, the branches of which one could be opened."""
         graph = self.graph
@@ -116,8 +127,11 @@ class Topology:
             return
         simple = nx.Graph(graph)
         for a, b in simple.edges:
-            if graph.number_of_edges(a, b) > 1:
-                yield "mesh: open one of " + _openable([d["edge"] for d in graph[a][b].values()])
+            edges = [d["edge"] for d in graph[a][b].values()]
+            if len(edges) > 1 and all(isinstance(x, Transformer) for x in edges):
+                yield f"mesh: transformers side by side (a bank) are not supported: {_openable(edges)}"
+            elif len(edges) > 1:
+                yield "mesh: open one of " + _openable(edges)
         for cycle in nx.cycle_basis(simple):
             ends = zip(cycle, [*cycle[1:], cycle[0]], strict=True)
             yield "mesh: open one of " + _openable([next(iter(graph[a][b].values()))["edge"] for a, b in ends])
@@ -146,11 +160,12 @@ class Topology:
         """
         self.arriving = {self.start: "abc"}
         for above, below in nx.bfs_edges(self.graph, self.start):
-            edge = next(iter(self.graph[above][below].values()))["edge"]
-            own, supply = phases.get(id(edge), "abc"), self.arriving[above]
+            supply = self.arriving[above]
+            edges = [data["edge"] for data in self.graph[above][below].values()]
+            own = sorted(set("".join(phases.get(id(x), "abc") for x in edges)))
             self.arriving[below] = "".join(p for p in own if p in supply)
             if lost := [p for p in own if p not in supply]:
-                yield f"{edge.element}: phase {', '.join(lost)} does not arrive at bus {self.names[above]!r}"
+                yield f"{edges[0].element}: phase {', '.join(lost)} does not arrive at bus {self.names[above]!r}"
 
     def check_phases(self, x: Load | Capacitor) -> Iterator[str]:
         """Phases of a load or capacitor that nothing feeds."""

@@ -247,3 +247,70 @@ def test_ausgrid_problems(tmp_path: Path) -> None:
         ao.read_ausgrid(tmp_path / "c.csv")
     with pytest.raises(ao.InputError, match="not found"):
         ao.read_ausgrid(tmp_path / "d.csv")
+
+
+def ausgrid_text(path: Path, header: list[str] | None = None, **cells: str) -> Path:
+    """One customer, one day of 0.1 kWh each half-hour."""
+    first = {"Customer": "1", "Consumption Category": "GC", "date": "1/07/2012"} | cells
+    names = [*first, *(HALF_HOURS if header is None else header)]
+    values = [*first.values(), *["0.1"] * (len(names) - len(first))]
+    path.write_text(",".join(names) + "\n" + ",".join(values) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("date", ["1/07/2012", "1-Jul-12", "01-Jul-2012", "1/07/12", "2012-07-01"])
+def test_ausgrid_dates_are_day_first(tmp_path: Path, date: str) -> None:
+    h = ao.read_ausgrid(ausgrid_text(tmp_path / "a.csv", date=date, Postcode="2000"))
+    assert h.profiles["time"].iloc[0] == pd.Timestamp("2012-07-01")
+    assert h.profiles["1-GC"].tolist() == pytest.approx([0.2] * 48)
+    assert "columns that are not read: Postcode" in str(h.report)
+    assert "the highest half-hour is 0.2 kW" in str(h.report)
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "message"),
+    [
+        (None, {"Customer": "A1"}, "customer 'A1' is no whole number"),
+        (None, {"Customer": "1.5"}, "customer 1.5 is no whole number"),
+        (None, {"Customer": ""}, "customer nan is no whole number"),
+        (None, {"date": "7/13/2012"}, "'7/13/2012' is no date such as 1/07/2012"),
+        (None, {"date": "20120701"}, "'20120701' is no date"),
+        ([HALF_HOURS[-1], *HALF_HOURS[:-1]], {}, "must be named by their ends"),
+        ([*HALF_HOURS, "0:30"], {}, "columns that stand twice: 0:30"),
+        (HALF_HOURS[1:], {}, "missing columns 0:30"),
+    ],
+)
+def test_ausgrid_is_read_without_guessing(
+    tmp_path: Path, header: list[str] | None, cells: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ao.InputError) as caught:
+        ao.read_ausgrid(ausgrid_text(tmp_path / "a.csv", header, **cells))
+    assert message in str(caught.value)
+
+
+def test_ausgrid_files_and_arguments(tmp_path: Path) -> None:
+    good = ausgrid_text(tmp_path / "good.csv")
+    (tmp_path / "latin.csv").write_bytes(b"Customer,\xff\n")
+    (tmp_path / "ragged.csv").write_text(good.read_text() + "1,2\n" + ",".join("1" * 99) + "\n")
+    (tmp_path / "empty.csv").write_text("")
+    for path, customers, message in (
+        (tmp_path / "latin.csv", None, "can't decode"),
+        (tmp_path / "ragged.csv", None, "Expected 51 fields"),
+        (tmp_path / "empty.csv", None, "no header"),
+        (tmp_path, None, "not a file"),
+        (None, None, "path = None is no path"),
+        (good, 3, "customers = 3; whole numbers are needed"),
+        (good, ["1"], "whole numbers are needed"),
+    ):
+        with pytest.raises(ao.InputError, match=message):
+            ao.read_ausgrid(path, customers)  # type: ignore[arg-type]
+
+
+def test_year_case_takes_networks_only() -> None:
+    case = ao.from_pandapower(net())
+    for network, scenario, message in (
+        (case, None, "this is a Case, give its own profiles"),
+        (None, None, "this is a NoneType"),
+    ):
+        with pytest.raises(ao.InputError, match=message):
+            ao.year_case(network, scenario)  # type: ignore[arg-type]

@@ -117,3 +117,20 @@ def test_year_case_gives_a_reactive_customer_no_household() -> None:
     assert w.inflexible_kw[:, 0].min() > 0
     assert not (w.inflexible_kw + w.import_request_kw + w.export_request_kw)[:, 1].any()
     assert year.inflexible_kvar.tolist() == [0.0, -20.0]
+    assert "a scenario instead of the customers' kW and power factors" in str(year.report)
+    with pytest.raises(ao.InputError, match="a YearScenario is needed"):
+        ao.year_case(network, "ev=1")  # type: ignore[arg-type]
+
+
+def test_year_case_counts_the_phases_of_a_service() -> None:
+    case = small_case({"b": ("src", 0.1, 99.0)}, ["b"], [0.0], [0.0], [0.0])
+    tables = case_tables(case)
+    buses = tables["buses"].assign(phases="abc")
+    z = "0.1 | 0 0.1 | 0 0 0.1"
+    branches = tables["branches"].assign(phases="abc", r_ohm=z, x_ohm=z)
+    people = pd.DataFrame(
+        {"name": ["one", "three"], "bus": "b", "phases": ["a", "abc"], "kw": 1.0, "power_factor": 1.0}
+    )
+    network = ImportedNetwork("n", buses, branches, people, ImportReport())
+    year = ao.year_case(network, ao.YearScenario(days=1, tap_steps=0))
+    assert year.connection_kw("import").tolist() == pytest.approx([80 * 0.23, 3 * 80 * 0.23])

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from amm_opt.cases.importers.report import ImportReport
-from amm_opt.errors import InputError, shorten
+from amm_opt.errors import InputError, shorten, shown
 
 CATEGORIES = {"GC": "inflexible", "CL": "import", "GG": "export"}
 """General consumption, controlled load and gross generation, and what they are here."""
 KEYS = ("Customer", "Consumption Category", "date")
+DATE_FORMS = ("%d/%m/%Y", "%d-%b-%y", "%d-%b-%Y", "%d/%m/%y", "%Y-%m-%d")
 HALF_HOURS = [*[f"{h}:{m:02d}" for h in range(24) for m in (0, 30)][1:], "0:00"]
 """Column names: the end of each half-hour."""
 
@@ -70,30 +72,79 @@ def read_ausgrid(path: str | Path, customers: Sequence[int] | None = None) -> Ho
         InputError: missing columns, unknown categories, customers or dates, values that are no numbers or negative, or
             customers without every day of the file; all at once.
     """
+    if not isinstance(path, str | Path):
+        raise InputError(f"path = {path!r} is no path")
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path} not found")
-    with path.open(encoding="utf-8-sig") as file:
-        lines = [line.split(",")[0].strip() for _, line in zip(range(5), file, strict=False)]
-    if "Customer" not in lines:
-        raise InputError(f"{path}: no header that starts with 'Customer' in the first lines")
-    table = pd.read_csv(path, skiprows=lines.index("Customer"), encoding="utf-8-sig", skipinitialspace=True)
+        raise InputError(f"{path} not found, or not a file")
+    return _households(_table(path), customers, str(path))
+
+
+def _table(path: Path) -> pd.DataFrame:
+    """The rows below the header, which may stand below title lines."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            lines = [line.rstrip("\n") for _, line in zip(range(5), file, strict=False)]
+        firsts = [line.split(",")[0].strip(' "') for line in lines]
+        if "Customer" not in firsts:
+            raise InputError(f"{path}: no header that starts with 'Customer' in the first lines")
+        at = firsts.index("Customer")
+        table = pd.read_csv(path, skiprows=at, encoding="utf-8-sig", skipinitialspace=True)
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise InputError(f"{path}: {' '.join(str(error).split())}") from error
+    header = [name.strip(' "') for name in lines[at].split(",")]
     table.columns = [str(c).strip() for c in table.columns]
-    if missing := [c for c in (*KEYS, *HALF_HOURS) if c not in table]:
-        raise InputError(f"{path}: missing columns {shorten(missing)}")
-    return _households(table, customers, str(path))
+    problems = []
+    if missing := [c for c in (*KEYS, *HALF_HOURS) if c not in header]:
+        problems.append(f"missing columns {shorten(missing)}")
+    if twice := sorted({c for c in header if c and header.count(c) > 1}):
+        problems.append(f"columns that stand twice: {shorten(twice)}")
+    if not problems and [c for c in header if c in HALF_HOURS] != HALF_HOURS:
+        problems.append(
+            "half-hours must be named by their ends, 0:30, 1:00, ... 23:30, 0:00, in this order; where 0:00 is the"
+            " first, they may be named by their starts"
+        )
+    if problems:
+        raise InputError(problems, subject=str(path))
+    return table
+
+
+def _dates(column: pd.Series[object]) -> pd.Series[pd.Timestamp]:
+    """Days as the layout writes them: day, month, year; or ISO. NaT for anything else."""
+    text = column.astype(str).str.strip()
+    days = pd.Series(pd.NaT, index=column.index, dtype="datetime64[ns]")
+    for form in DATE_FORMS:
+        days = days.fillna(pd.to_datetime(text, format=form, errors="coerce"))
+    return days
+
+
+def _numbers(column: pd.Series[object]) -> tuple[pd.Series[float], list[str]]:
+    """Customers as whole numbers, and which are none."""
+    values = pd.to_numeric(column, errors="coerce").astype(float)
+    bad = ~(np.isfinite(values) & (values == values.round()))
+    return values, [f"customer {shown(c)} is no whole number" for c in dict.fromkeys(column[bad])][:5]
+
+
+def _wanted(customers: Any, there: set[int]) -> list[str]:
+    if not isinstance(customers, Collection) or not all(isinstance(c, int | np.integer) for c in customers):
+        return [f"customers = {customers!r}; whole numbers are needed"]
+    return [f"no customer {c}" for c in sorted(set(customers) - there)]
 
 
 def _households(table: pd.DataFrame, customers: Sequence[int] | None, subject: str) -> Households:
-    report, problems = ImportReport(), []
+    report = ImportReport(source=subject)
+    values, problems = _numbers(table["Customer"])
+    if problems:
+        raise InputError(problems, subject=subject)
+    table = table.assign(Customer=values.astype(int))
     if customers is not None:
-        absent = sorted(set(customers) - set(table["Customer"]))
-        problems += [f"no customer {c}" for c in absent]
-        table = table[table["Customer"].isin(list(customers))]
+        problems += _wanted(customers, set(table["Customer"]))
+        table = table[table["Customer"].isin(list(customers))] if isinstance(customers, Collection) else table
     known = table["Consumption Category"].isin(list(CATEGORIES))
     problems += [f"unknown category {c!r}" for c in sorted(set(table["Consumption Category"][~known].astype(str)))]
-    day = pd.to_datetime(table["date"], dayfirst=True, format="mixed", errors="coerce")
-    problems += [f"{d!r} is not a date" for d in sorted(set(table["date"][day.isna()].astype(str)))[:5]]
+    day = _dates(table["date"])
+    wrong = sorted(set(table["date"][day.isna()].astype(str)))[:5]
+    problems += [f"{d!r} is no date such as 1/07/2012, 1-Jul-12 or 2012-07-01 (day first)" for d in wrong]
     kwh = table[HALF_HOURS].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
     if bad := int(np.isnan(kwh).sum()):
         problems.append(f"{bad} half-hours are empty or no numbers")
@@ -113,14 +164,18 @@ def _households(table: pd.DataFrame, customers: Sequence[int] | None, subject: s
             problems.append(f"customer {customer}: two rows of {category} for one day")
         elif len(own) < days and category != "CL":
             problems.append(f"customer {customer}: {category} has {len(own)} of {days} days")
-        values = np.zeros((days, len(HALF_HOURS)))
-        values[own] = 2.0 * kwh[rows]
-        columns[f"{customer}-{category}"] = values.ravel()
+        kw = np.zeros((days, len(HALF_HOURS)))
+        kw[own] = 2.0 * kwh[rows]
+        columns[f"{customer}-{category}"] = kw.ravel()
     if problems:
         raise InputError(problems, subject=subject)
     times = pd.date_range(first, periods=48 * days, freq="30min")
     numbers = tuple(sorted({int(c) for c in table["Customer"]}))
     report.read += [f"{len(numbers)} customers", f"{len(columns)} profiles", f"{days} days"]
+    report.read.append(f"the highest half-hour is {2.0 * kwh.max():g} kW")
+    if unread := [c for c in table if c not in (*KEYS, *HALF_HOURS, "Row Quality") and table[c].notna().any()]:
+        report.left_out.append(f"columns that are not read: {shorten(unread)}")
+    report.assumed.append("values are kWh in half an hour")
     report.assumed.append("a column's time is the end of its half-hour; every day has 48, in standard time")
     report.assumed.append("controlled load is flexible; days without a row of it have none")
     if "Row Quality" in table and table["Row Quality"].notna().any():

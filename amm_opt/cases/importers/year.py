@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from amm_opt.fields import Checked
 HOUSEHOLD_SHAPES = 40
 TAP_STEP = 0.025
 SERVICE_KW = 80 * 0.23
-"""Single-phase service of 80 A."""
+"""A service of 80 A on each phase."""
 PV_KW = (3.0, 8.0)
 EV_KW = 7.4
 
@@ -114,9 +114,16 @@ def year_case(
     case, and a higher share of one technology leaves the draws of the others alone.
 
     Raises:
-        InputError: where the network has no customers.
+        InputError: where that is no network, or it has no customers.
     """
-    scenario = scenario or YearScenario()
+    if not isinstance(network, ImportedNetwork):
+        raise InputError(
+            f"year_case lays a year over a network that an importer read (from_opendss); this is a"
+            f" {type(network).__name__}, give its own profiles instead"
+        )
+    scenario = YearScenario() if scenario is None else scenario
+    if not isinstance(scenario, YearScenario):
+        raise InputError(f"scenario = {scenario!r}; a YearScenario is needed (YearScenario.from_spec reads a text)")
     if network.customers.empty:
         raise InputError(f"{network.name} has no customers")
     if scenario.tap_steps:
@@ -124,7 +131,7 @@ def year_case(
     shapes, loads, roofs, cars = (np.random.default_rng(s) for s in np.random.SeedSequence(scenario.seed).spawn(4))
     times = pd.date_range(f"{scenario.year}-01-01", periods=48 * scenario.days, freq="30min")
     people = network.customers[["name", "bus", "phases"]].assign(power_factor=0.95)
-    people["connection_import_kw"], people["connection_export_kw"] = SERVICE_KW, 10.0
+    people["connection_import_kw"], people["connection_export_kw"] = SERVICE_KW * _phase_count(people["phases"]), 10.0
     if "inflexible_kvar" in network.customers:
         people["inflexible_kvar"] = network.customers["inflexible_kvar"]
     names = people["name"][~_only_reactive(network.customers)].to_numpy(dtype=object)
@@ -144,7 +151,7 @@ def year_case(
         power_kw=EV_KW,
         stay_hours=9.0,
     )
-    return from_tables(
+    made = from_tables(
         name=network.name,
         buses=network.buses,
         branches=network.branches,
@@ -158,9 +165,16 @@ def year_case(
         licence=licence,
         attribution=attribution,
     )
+    note = f"a scenario instead of the customers' kW and power factors: {scenario}"
+    return replace(made, report=replace(network.report, assumed=[*network.report.assumed, note]))
 
 
 def _only_reactive(customers: pd.DataFrame) -> pd.Series[bool]:
     if "inflexible_kvar" not in customers:
         return pd.Series(False, index=customers.index)
     return customers["kw"].eq(0) & customers["inflexible_kvar"].ne(0)
+
+
+def _phase_count(phases: pd.Series[str]) -> pd.Series[int]:
+    """Phases of each customer's service; one where the network is balanced and does not say."""
+    return phases.map(lambda own: 1 if own == "pos" or own != own or not own else len(own))

@@ -89,7 +89,7 @@ class InexactWarning(UserWarning):
 
 
 class UnavoidableWarning(UserWarning):
-    """A limit is broken with nobody connected: the network's data or limits are wrong, or no outcome keeps them."""
+    """Nothing was served, and a limit is broken with nobody connected: the network's data or limits may be wrong."""
 
 
 def unknown(kind: str, name: str, valid: Sequence[str]) -> InputError:

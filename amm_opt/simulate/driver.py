@@ -22,17 +22,20 @@ from amm_opt.registry import network_name
 from amm_opt.simulate.ac import verify
 from amm_opt.simulate.forecast import Forecast
 from amm_opt.simulate.job import Job, Part
-from amm_opt.simulate.reasons import tell
+from amm_opt.simulate.reasons import logger, tell
 from amm_opt.simulate.run import WAITING, Run
 from amm_opt.simulate.settings import JOINT, SECURE, TWO, settled
 from amm_opt.simulate.store import Block, RunStore
 from amm_opt.simulate.waiting import Backlog
 from amm_opt.simulate.workers import spread
+from amm_opt.solve import DIRECTIONS
 from amm_opt.solve.solvers import Choice
 
 BLOCK_STEPS = 96
 BLOCK_NUMBERS = 3_000_000
 """A block has at most this many limited quantities times intervals, which bounds memory."""
+NOTHING = 1e-6
+"""Of what is asked for: less is nothing."""
 CHUNK_STEPS = 1344
 """Solvers start afresh at every chunk, so that results do not depend on how chunks are spread over processes."""
 CHUNK_NUMBERS = 4_000_000
@@ -160,13 +163,17 @@ def simulate(
 
 
 def _unavoidable(job: Job, total: Part, steps: int) -> tuple[str, ...]:
-    """Limits that are broken whatever is served; a warning where one is with nobody connected."""
+    """Limits that are broken whatever is served; a warning where one is with nobody connected and nobody is served."""
     network, elements = job.step.network, total.metrics.violations.elements
     always = broken_without_injection(network)
     said = (*always, *([] if elements is None else elements.sentences(network, steps)))
-    if always:
-        text = f"case {job.step.case.name!r} has limits that are broken whatever is served: {'; '.join(said)}"
-        warnings.warn(text, UnavoidableWarning, stacklevel=3)
+    text = f"case {job.step.case.name!r} has limits that are broken whatever is served: {'; '.join(said)}"
+    asked, served = (kwh.sum(axis=1) for kwh in (total.metrics.requested_kwh, total.metrics.served_kwh))
+    refused = [d for d, a, s in zip(DIRECTIONS, asked, served, strict=True) if a > 0 and s <= NOTHING * a]
+    if always and refused:
+        warnings.warn(f"no {' and no '.join(refused)} is served: {text}", UnavoidableWarning, stacklevel=3)
+    elif said:
+        logger.info("%s", text)
     return said
 
 

@@ -21,7 +21,7 @@ import pandas as pd
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 import amm_opt as ao
-from amm_opt.market.state import REQUEST_TOLERANCE_KW, served_ratio
+from amm_opt.market.state import served_ratio
 from amm_opt.simulate.metrics import jain
 from amm_opt.study.cli import split_specs
 from amm_opt.study.compare import labelled
@@ -84,7 +84,7 @@ def monthly_jain(run: ao.Run) -> pd.DataFrame:
     requested, served = run.feeder_energy()
     rows = {}
     for month, k in ends.items():
-        ratios = [served_ratio(s[k], r[k])[r[k] > REQUEST_TOLERANCE_KW] for s, r in zip(served, requested, strict=True)]
+        ratios = [served_ratio(s[k], r[k])[r[k] > 0] for s, r in zip(served, requested, strict=True)]
         rows[month] = [jain(r) for r in ratios]
     return pd.DataFrame.from_dict(rows, orient="index", columns=["import", "export"])
 

@@ -90,7 +90,7 @@ class Window:
 
     def __post_init__(self) -> None:
         for name in ("import_request_kw", "export_request_kw"):
-            power = getattr(self, name)
+            power = np.asarray(getattr(self, name))
             counts = requested(power)
             if np.any(~counts & (power > 0)):
                 object.__setattr__(self, name, np.where(counts, power, 0.0))

@@ -110,6 +110,11 @@ def is_number(value: object) -> bool:
         return False
 
 
+def is_text(value: object) -> bool:
+    """Whether a value is a text that can be written to a file."""
+    return isinstance(value, str) and "\0" not in value and not any("\ud800" <= c <= "\udfff" for c in value)
+
+
 def is_whole(value: object) -> bool:
     """Whether a value is a whole number of Python or numpy, and no truth value."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)

@@ -66,6 +66,9 @@ def test_arguments_of_the_wrong_type() -> None:
         ("defer", "yes"),
         ("defer", None),
         ("forecast", 7),
+        ("solver", -1),
+        ("solver", ["highs"]),
+        ("network", 7),
         ("progress", 7),
     ):
         assert name.rstrip("s") in _problems(ao.simulate, case, "amm", **{name: value}), (name, value)

@@ -59,7 +59,7 @@ def test_no_shunt(value: object) -> None:
     assert not Feeder.from_tables(**tables).injected_kva.any()
 
 
-@pytest.mark.parametrize("value", ["much", "1 2", float("inf"), "1 nan 2", "-inf", True])
+@pytest.mark.parametrize("value", ["much", "1 2", float("inf"), "1 nan 2", "-inf"])
 def test_what_is_no_shunt_is_named(value: object) -> None:
     for table, element, column in (
         ("buses", "lv", "shunt_kw"),

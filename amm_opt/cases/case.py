@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 
-
+MOST_SCALE = 1e6
 _SCALES = {
     "load_scale": "non-negative",
     "import_scale": "non-negative",
@@ -52,16 +52,18 @@ class Scenario(Checked):
 
     def __post_init__(self) -> None:
         problems = [
-            f"{name} = {getattr(self, name)!r} must be a {sign} number"
+            f"{name} = {getattr(self, name)!r} must be a {sign} number of at most {MOST_SCALE:g}"
             for name, sign in _SCALES.items()
             if not _scale_ok(getattr(self, name), positive=sign == "positive")
         ]
         if problems:
             raise InputError(problems, subject="scenario")
+        for name in _SCALES:
+            object.__setattr__(self, name, float(getattr(self, name)))
 
 
 def _scale_ok(value: object, *, positive: bool) -> bool:
-    return is_number(value) and bool(value > 0 if positive else value >= 0)  # type: ignore[operator]
+    return is_number(value) and bool((value > 0 if positive else value >= 0) and value <= MOST_SCALE)  # type: ignore[operator]
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.cases.case import Case, Scenario
+from amm_opt.cases.magnitudes import odd_terms
 from amm_opt.cases.profiles import QUANTITIES, Profiles
 from amm_opt.cases.synthetic import synthetic_from_spec
 from amm_opt.cases.tables import (
@@ -21,8 +23,10 @@ from amm_opt.cases.tables import (
     checked_sessions,
 )
 from amm_opt.cases.times import UNITS, checked_times, time_column
-from amm_opt.errors import InputError, unknown
+from amm_opt.errors import InputError, Problems, as_path, unknown
+from amm_opt.fields import is_text, shortened
 from amm_opt.network import Feeder
+from amm_opt.tabular import as_table
 
 REQUIRED_TABLES = ("buses", "branches", "participants", "profiles", "series")
 _TOML_KEYS = ("name", "title", "licence", "attribution", "step_minutes", "steps", "timezone", "scenario")
@@ -48,23 +52,26 @@ def load_case(case: str | Path) -> Case:
     Raises:
         InputError: unknown case, or every problem found in the folder.
     """
-    text = str(case)
-    if text.partition(":")[0] == "synthetic" and not Path(text).is_dir():
+    folder, text = as_path(case, "case"), str(case)
+    if text.partition(":")[0] == "synthetic" and not folder.is_dir():
         return replace(from_tables(**synthetic_from_spec(text.partition(":")[2])), source=text)
-    folder = Path(case)
     source = str(folder.resolve())
     if not folder.is_dir():
         shipped = shipped_cases()
         if text not in shipped:
             raise unknown("case", text, [*shipped, "synthetic:buses=...", "the path of a case folder"])
         folder, source = shipped[text], text
-    settings = _read_toml(folder / "case.toml")
-    tables = {name: _read_table(folder, name) for name in REQUIRED_TABLES}
-    if _table_path(folder, "sessions") is not None:
-        tables["sessions"] = _read_table(folder, "sessions")
-    scenario = _scenario(settings.pop("scenario", {}), folder)
-    made = from_tables(name=settings.pop("name", folder.resolve().name), scenario=scenario, **tables, **settings)
-    return replace(made, source=source)
+    said = Problems()
+    settings = said.of(lambda: _read_toml(folder / "case.toml")) or {}
+    scenario = said.of(lambda: _scenario(settings.pop("scenario", {}), folder))
+    present = [*REQUIRED_TABLES, *(["sessions"] if _table_paths(folder, "sessions") else [])]
+    tables = {name: said.of(partial(_read_table, folder, name)) for name in present}
+    said.report()
+    given: dict[str, Any] = {**tables, **settings, "name": settings.get("name", folder.resolve().name)}
+    try:
+        return replace(from_tables(scenario=scenario, **given), source=source)
+    except InputError as error:
+        raise InputError(error.problems, subject=error.subject or str(folder)) from None
 
 
 def as_case(case: Case | str | Path) -> Case:
@@ -76,12 +83,12 @@ def _read_toml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{path} not found: a case folder needs a case.toml")
     try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        settings = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError, OSError) as error:
         raise InputError(f"{path}: {error}") from error
-    for key in settings:
-        if key not in _TOML_KEYS:
-            raise InputError(f"{path}: unknown key {key!r}; valid keys: {', '.join(_TOML_KEYS)}")
+    if unknown_keys := [key for key in settings if key not in _TOML_KEYS]:
+        valid = ", ".join(_TOML_KEYS)
+        raise InputError([f"{path}: unknown key {key!r}; valid keys: {valid}" for key in unknown_keys])
     return settings
 
 
@@ -95,18 +102,17 @@ def _scenario(settings: Any, folder: Path) -> Scenario:
     return Scenario(**settings)
 
 
-def _table_path(folder: Path, name: str) -> Path | None:
-    paths = [folder / f"{name}{suffix}" for suffix in (".parquet", ".csv", ".csv.gz")]
-    found = [p for p in paths if p.is_file()]
-    if len(found) > 1:
-        raise InputError(f"{folder}: table {name!r} stands twice: {', '.join(p.name for p in found)}")
-    return found[0] if found else None
+def _table_paths(folder: Path, name: str) -> list[Path]:
+    return [p for suffix in (".parquet", ".csv", ".csv.gz") if (p := folder / f"{name}{suffix}").is_file()]
 
 
 def _read_table(folder: Path, name: str) -> pd.DataFrame:
-    path = _table_path(folder, name)
-    if path is None:
+    found = _table_paths(folder, name)
+    if len(found) > 1:
+        raise InputError(f"{folder}: table {name!r} stands twice: {', '.join(p.name for p in found)}")
+    if not found:
         raise InputError(f"{folder}: table {name!r} not found ({name}.parquet, {name}.csv or {name}.csv.gz)")
+    path = found[0]
     text = {
         "name": str,
         "bus": str,
@@ -120,9 +126,15 @@ def _read_table(folder: Path, name: str) -> pd.DataFrame:
     try:
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
-        return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])
-    except (ValueError, OSError, pd.errors.ParserError) as error:
-        raise InputError(f"{path}: {error}") from error
+        header = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0]
+        table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""], low_memory=False)
+    except Exception as error:  # whatever the readers of pandas and pyarrow raise on a file that is none
+        raise InputError(f"{path} is no readable table: {type(error).__name__}: {error}") from error
+    if not isinstance(table.index, pd.RangeIndex):
+        raise InputError(f"{path}: rows have more cells than the header has names")
+    if header.duplicated().any():
+        raise InputError([f"{path}: repeated column {c!r}" for c in header[header.duplicated()].unique()])
+    return table
 
 
 def from_tables(
@@ -151,8 +163,36 @@ def from_tables(
     Raises:
         InputError: every problem of the feeder, or every problem of the other tables, at once.
     """
-    scenario = scenario or Scenario()
-    feeder = Feeder.from_tables(buses, branches)
+    said = Problems()
+    texts = {"name": name, "title": title, "licence": licence, "attribution": attribution}
+    wrong = [f"{key} = {shortened(value)} must be text" for key, value in texts.items() if not is_text(value)]
+    said.say(*wrong, "" if name or wrong else "name must not be empty")
+    said.say("" if isinstance(scenario, Scenario | None) else f"scenario = {shortened(scenario)} must be a Scenario")
+    made = said.of(lambda: Feeder.from_tables(buses, branches))
+    given = {"participants": participants, "profiles": profiles, "series": series}
+    given |= {} if sessions is None else {"sessions": sessions}
+    tables = {key: said.of(partial(as_table, table, key)) for key, table in given.items()}
+    said.report()
+    assert made is not None
+    return _from_plain(
+        made,
+        {key: table for key, table in tables.items() if table is not None},
+        scenario or Scenario(),
+        (step_minutes, timezone, steps),
+        texts,
+    )
+
+
+def _from_plain(
+    feeder: Feeder,
+    tables: dict[str, pd.DataFrame],
+    scenario: Scenario,
+    expected: tuple[float | None, str | None, int | None],
+    texts: dict[str, str],
+) -> Case:
+    """A case from a feeder and tables of plain cells; ``expected``: length of an interval, time zone, intervals."""
+    name, profiles, series, sessions = texts["name"], tables["profiles"], tables["series"], tables.get("sessions")
+    participants, timezone = tables["participants"], expected[1]
     people, problems = checked_participants(participants, feeder)
     if scenario.capacity_scale != 1.0:
         feeder = feeder.with_limits(capacity_scale=scenario.capacity_scale)
@@ -161,11 +201,7 @@ def from_tables(
         given = [c for c in ("time", *UNITS) if c in profiles.columns]
         wrong = f"give one of the columns {', '.join(given)}" if given else "missing column 'time'"
         raise InputError([*problems, f"profiles: {wrong}"], subject=f"case {name}")
-    if not profiles.columns.is_unique:
-        repeated = profiles.columns[profiles.columns.duplicated()].unique()
-        problems += [f"profiles: repeated column {c!r}" for c in repeated]
-        raise InputError(problems, subject=f"case {name}")
-    times, said = checked_times(profiles[when], step_minutes, timezone, steps)
+    times, said = checked_times(profiles[when], *expected)
     problems += said
     columns = tuple(str(c) for c in profiles.columns if c != when)
     values, said = checked_profiles(profiles)
@@ -173,6 +209,8 @@ def from_tables(
     who = list(people["name"]) if "name" in people else []
     terms, said = checked_series(series, who, columns, values)
     problems += said
+    if not problems:
+        problems += odd_terms(terms, people, columns, values, feeder)
     charging = pd.DataFrame(columns=["participant", "first", "last", "late", "early", "power_kw", "energy_kwh"])
     if sessions is not None and len(times) > 1:
         charging, said = checked_sessions(sessions, who, times)
@@ -180,7 +218,17 @@ def from_tables(
     if problems:
         raise InputError(problems, subject=f"case {name}")
     profile = Profiles(times, columns, values, terms, charging)
-    return Case(name, feeder, people, profile, scenario, title, licence, attribution, timezone or "")
+    return Case(
+        name,
+        feeder,
+        people,
+        profile,
+        scenario,
+        texts["title"],
+        texts["licence"],
+        texts["attribution"],
+        timezone or "",
+    )
 
 
 def save_case(case: Case, folder: str | Path) -> Path:
@@ -189,9 +237,11 @@ def save_case(case: Case, folder: str | Path) -> Path:
     Raises:
         InputError: where the folder exists and is not empty.
     """
-    path = Path(folder)
-    if path.exists() and any(path.iterdir()):
-        raise InputError(f"{path} exists and is not empty")
+    path = as_path(folder, "folder")
+    if not isinstance(case, Case):
+        raise InputError(f"{shortened(case)} is not a case")
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InputError(f"{path} exists and is not an empty folder")
     path.mkdir(parents=True, exist_ok=True)
     for name, table in case_tables(case).items():
         if name in ("profiles", "sessions"):

@@ -10,6 +10,7 @@ import pandas as pd
 
 from amm_opt.cases.scenario import DAY, Names, charging_sessions, household_series, roof_series
 from amm_opt.errors import InputError
+from amm_opt.fields import is_whole, shortened
 
 LV_BUSES = 60
 TRANSFORMERS_PER_MV_FEEDER = 12
@@ -31,10 +32,11 @@ def synthetic_tables(buses: int = 200, days: int = 7, seed: int = 0) -> dict[str
     Returns:
         keyword arguments of ``from_tables``.
     """
+    ranges = (("buses", buses, 5, 1_000_000), ("days", days, 1, 3660), ("seed", seed, 0, 2**63 - 1))
     problems = [
-        f"{name} = {value!r} must be a whole number of at least {least}"
-        for name, value, least in (("buses", buses, 5), ("days", days, 1), ("seed", seed, 0))
-        if isinstance(value, bool) or not isinstance(value, int) or value < least
+        f"{name} = {shortened(value)} must be a whole number of at least {least} and at most {most}"
+        for name, value, least, most in ranges
+        if not is_whole(value) or not least <= value <= most
     ]
     if problems:
         raise InputError(problems, subject="synthetic case")
@@ -82,7 +84,7 @@ def synthetic_from_spec(spec: str) -> dict[str, Any]:
         key, _, value = part.partition("=")
         if key not in ("buses", "days", "seed"):
             raise InputError(f"unknown option {key!r} of the synthetic case; valid choices: buses, days, seed")
-        if not re.fullmatch(r"-?[0-9]+", value):
+        if not re.fullmatch(r"-?[0-9]{1,30}", value):
             raise InputError(f"synthetic case: {key} = {value!r} is not a whole number")
         options[key] = int(value)
     return synthetic_tables(**options)

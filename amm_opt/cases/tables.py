@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from amm_opt.cases.magnitudes import LARGEST, SUSPECT_SESSION_KW, odd_participants
 from amm_opt.cases.profiles import QUANTITIES
 from amm_opt.cases.times import UNITS, read_times
 from amm_opt.errors import shorten, shown
@@ -27,6 +29,7 @@ PARTICIPANT_OPTIONAL = {
     "inflexible_kvar": 0.0,
 }
 SERIES_COLUMNS = {"participant": None, "quantity": None, "profile": None, "scale_kw": None}
+MOST_SHIFT = 1e9
 SERIES_OPTIONAL = {"shift_steps": 0}
 SESSION_COLUMNS = {"participant": None, "arrival": None, "departure": None, "power_kw": None, "energy_kwh": None}
 
@@ -62,6 +65,7 @@ def checked_participants(table: pd.DataFrame, feeder: Feeder) -> tuple[pd.DataFr
     table["phases"], said = _connected_phases(table, feeder)
     problems += said
     table = _finite_or_fill(table, PARTICIPANT_OPTIONAL, "participant", problems)
+    problems += odd_participants(table, feeder)
     for column in PARTICIPANT_OPTIONAL:
         if column.startswith("power_factor"):
             bad = ~table[column].abs().between(0.1, 1.0)
@@ -69,11 +73,12 @@ def checked_participants(table: pd.DataFrame, feeder: Feeder) -> tuple[pd.DataFr
                 table,
                 bad,
                 "participant",
-                lambda r, c=column: f"{c} = {r[c]} must be within 0.1..1 (or -1..-0.1)",  # type: ignore[misc]
+                lambda r, c=column: f"{c} = {r[c]} must be within 0.1..1 (or -1..-0.1){percent(r[c])}",  # type: ignore[misc]
             )
         elif column.startswith("connection"):
             bus = table["bus"].map(feeder.bus_index).fillna(0).astype(int)
-            table[column] = table[column].fillna(pd.Series(feeder.rating_kva[bus], index=table.index))
+            lines = np.array([len(own) for own in table["phases"]]) if not feeder.balanced else 1
+            table[column] = table[column].fillna(pd.Series(feeder.rating_kva[bus] * lines, index=table.index))
             problems += flag(
                 table,
                 ~(table[column] >= 0),
@@ -104,6 +109,11 @@ def _connected_phases(table: pd.DataFrame, feeder: Feeder) -> tuple[list[str], l
     return phases, problems
 
 
+def percent(value: Any, rule: str = "within 0") -> str:
+    """A question after a share that seems to be in percent."""
+    return ": is it in %?" if "within 0" in rule and 1.0 < abs(value) <= 100.0 else ""
+
+
 def _bad_batteries(table: pd.DataFrame) -> list[str]:
     size, power = table["battery_kwh"], table["battery_kw"]
     rules = (
@@ -117,7 +127,7 @@ def _bad_batteries(table: pd.DataFrame) -> list[str]:
     return [
         said
         for column, bad, rule in rules
-        for said in flag(table, bad, "participant", lambda r, c=column, m=rule: f"{c} = {r[c]} {m}")  # type: ignore[misc]
+        for said in flag(table, bad, "participant", lambda r, c=column, m=rule: f"{c} = {r[c]} {m}{percent(r[c], m)}")  # type: ignore[misc]
     ]
 
 
@@ -130,9 +140,10 @@ def checked_profiles(table: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
         column = pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
         problems += [
             f"profiles: column {name!r} row {i + 1}: {shown(table[name].iloc[i])} is not a finite number"
-            for i in np.flatnonzero(~np.isfinite(column))[:5]
+            for i in np.flatnonzero(~(np.abs(column) < LARGEST))[:5]
         ]
-        values[:, j] = column
+        with np.errstate(over="ignore"):
+            values[:, j] = column
     return values, problems
 
 
@@ -161,9 +172,10 @@ def checked_series(
         problems.append(
             f"series: column 'scale_kw' row {i + 1}: {shown(table['scale_kw'].iloc[i])} is not a finite number"
         )
-    for i in np.flatnonzero(~(np.isfinite(shift) & (shift == shift.round()))):
+    for i in np.flatnonzero(~((np.abs(shift) < MOST_SHIFT) & (shift == shift.round()))):
         problems.append(
             f"series: column 'shift_steps' row {i + 1}: {shown(table['shift_steps'].iloc[i])} is not a whole number"
+            f" within +-{MOST_SHIFT:g}"
         )
     if problems:
         return coded, problems
@@ -224,6 +236,7 @@ def checked_sessions(
         (departure <= arrival, "departure {departure} is not after arrival {arrival}"),
         ((arrival < times[0]) | (arrival >= times[-1] + step), "arrival {arrival} is outside the profiles"),
         (~(np.isfinite(power) & (power > 0)), "power_kw = {power_kw} must be positive"),
+        (power > SUSPECT_SESSION_KW, f"power_kw = {{power_kw}} must be at most {SUSPECT_SESSION_KW:g}: is it in W?"),
         (~(np.isfinite(energy) & (energy >= 0)), "energy_kwh = {energy_kwh} must not be negative"),
         (
             energy > most * (1 + 1e-9),

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from amm_opt.errors import InputError, shown
+from amm_opt.fields import is_number, is_whole, shortened
 
 UNITS = {"time_s": "s", "time_min": "min", "time_h": "h"}
 """Columns of numbers: times since 1970-01-01 00:00 in a unit."""
@@ -147,9 +148,10 @@ def checked_times(
 ) -> tuple[pd.DatetimeIndex, list[str]]:
     """The time column of profiles as naive, regular time stamps in the case's standard time."""
     problems: list[str] = []
-    if step_minutes is not None and not (_is_number(step_minutes) and 0 < step_minutes <= LONGEST.total_seconds() / 60):
+    most = LONGEST.total_seconds() / 60
+    if step_minutes is not None and not (is_number(step_minutes) and 1 / 60 <= step_minutes <= most):
         problems.append(
-            f"step_minutes = {step_minutes!r} must be a positive number of at most {LONGEST.total_seconds() / 60:g}"
+            f"step_minutes = {shortened(step_minutes)} must be a positive number: at least 1/60, at most {most:g}"
         )
         step_minutes = None
     if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int | np.integer)):
@@ -191,10 +193,6 @@ def _irregular(times: pd.DatetimeIndex, step_minutes: float | None, steps: int |
     if steps is not None and len(times) != steps:
         problems.append(f"profiles: wrong length: column {name!r} has {len(times)} rows, the case says {steps} steps")
     return problems
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
 
 
 def _unknown_zone(timezone: str | None) -> str:
@@ -242,10 +240,10 @@ def span(times: pd.DatetimeIndex, steps: object, case: str) -> tuple[int, int]:
     if isinstance(steps, str | dt.date | np.datetime64):
         steps = slice(steps, steps)
     elif not isinstance(steps, slice):
-        if not _is_whole(steps) or steps < 1:  # type: ignore[operator]
+        if not is_whole(steps) or steps < 1:  # type: ignore[operator]
             raise InputError(f"steps = {steps!r} must be a count of at least 1, a date or a slice; {inside}")
         steps = slice(0, steps)
-    if steps.step is not None and not (_is_whole(steps.step) and steps.step == 1):
+    if steps.step is not None and not (is_whole(steps.step) and steps.step == 1):
         raise InputError(f"steps must be consecutive, not every {steps.step}")
     first, stop = _position(times, steps.start, 0, inside, last=False), len(times)
     if steps.stop is not None:
@@ -258,14 +256,10 @@ def span(times: pd.DatetimeIndex, steps: object, case: str) -> tuple[int, int]:
     return first, stop
 
 
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
 def _position(times: pd.DatetimeIndex, at: object, default: int, inside: str, *, last: bool) -> int:
     if at is None:
         return default
-    if _is_whole(at):
+    if is_whole(at):
         return int(at)  # type: ignore[call-overload, no-any-return]
     start, stop = _period(at)
     end = times[-1] + (times[1] - times[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cmath
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import networkx as nx
 import numpy as np
@@ -12,8 +13,10 @@ import pandas as pd
 import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
-from amm_opt.errors import InputError, shorten, shown
+from amm_opt.errors import InputError, Problems, shorten, shown
+from amm_opt.network.magnitudes import odd_branches, odd_buses
 from amm_opt.network.shunts import BRANCH_SHUNTS, BUS_SHUNTS, per_phase
+from amm_opt.tabular import as_table
 
 POSITIVE_SEQUENCE = ("pos",)
 TIERS = ("MV", "LV")
@@ -132,6 +135,12 @@ def _matrix(r: object, x: object, k: int) -> np.ndarray | None:
 
 def checked_tables(buses: pd.DataFrame, branches: pd.DataFrame) -> FeederTables:
     """Complete both tables with their defaults, or raise InputError with every problem found."""
+    said = Problems()
+    given = {what: said.of(partial(as_table, t, what)) for what, t in (("buses", buses), ("branches", branches))}
+    said.report()
+    buses, branches = (table for table in given.values() if table is not None)
+    if buses.empty:
+        raise InputError("buses: the table is empty", subject="feeder")
     problems = check_columns(buses, _BUS_COLUMNS, _BUS_OPTIONAL, "buses")
     problems += check_columns(branches, _BRANCH_COLUMNS, _BRANCH_OPTIONAL, "branches")
     if problems:
@@ -165,6 +174,7 @@ def _checked_buses(buses: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         "bus",
         lambda r: f"voltage band upside down: v_min_pu = {r['v_min_pu']} is not below v_max_pu = {r['v_max_pu']}",
     )
+    problems += odd_buses(buses, pd.Series([text(t) for t in buses["tier"]], index=buses.index, dtype=object))
     default = np.where(buses["vn_kv"] < 1.0, "LV", "MV").tolist()
     buses["tier"] = _objects([text(t) or d for t, d in zip(buses["tier"], default, strict=True)])
     problems += flag(buses, ~buses["tier"].isin(TIERS), "bus", lambda r: f"tier = {r['tier']!r}; valid choices: MV, LV")
@@ -286,6 +296,7 @@ def _checked_impedances(
         matrices.append(z)
     branches["phases"] = pd.Series(phases, index=branches.index, dtype=object)
     branches["z_ohm"] = pd.Series(matrices, index=branches.index, dtype=object)
+    problems += odd_branches(branches, buses)
     problems += [said for column in BRANCH_SHUNTS for said in per_phase(branches, column, "branch")[1]]
     return branches, problems
 

@@ -13,7 +13,7 @@ from amm_opt.cases.folder import from_tables
 from amm_opt.cases.importers.report import ImportedNetwork
 from amm_opt.cases.scenario import WEEK, charging_sessions, household_series, roof_series, year_profiles
 from amm_opt.errors import InputError
-from amm_opt.fields import Checked
+from amm_opt.fields import Checked, is_number, shortened
 
 HOUSEHOLD_SHAPES = 40
 TAP_STEP = 0.025
@@ -124,6 +124,8 @@ def year_case(
     scenario = YearScenario() if scenario is None else scenario
     if not isinstance(scenario, YearScenario):
         raise InputError(f"scenario = {scenario!r}; a YearScenario is needed (YearScenario.from_spec reads a text)")
+    if not (is_number(latitude_deg) and -90.0 <= latitude_deg <= 90.0):
+        raise InputError(f"latitude_deg = {shortened(latitude_deg)} must be a number within -90 to 90")
     if network.customers.empty:
         raise InputError(f"{network.name} has no customers")
     if scenario.tap_steps:

@@ -1,0 +1,55 @@
+"""Numbers that no network has: written in another unit. Bands are wide, so that honest data never meet them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+HIGHEST_KV, LOWEST_KV = 1500.0, 0.02
+"""Highest and lowest nominal voltage anywhere."""
+PROBABLY_VOLTS_KV = 200.0
+"""From here on a nominal voltage is taken for volts unless ``tier`` says MV: 230 and 400 are usual ones in V."""
+PERCENT_PU = 50.0
+TAPS = (0.4, 2.5)
+LEAST_KVA = {"transformer": 0.5, "line": 0.05, "switch": 0.05}
+WEAKEST_KVA = 0.1
+"""Short-circuit power through one branch alone; a house needs some 1000 times as much."""
+
+
+def odd_buses(buses: pd.DataFrame, tier: pd.Series[object]) -> Iterator[str]:
+    """One sentence per number of a bus that seems to have another unit; ``tier`` as given, None where it is not."""
+    columns = ("name", "vn_kv", "v_min_pu", "v_max_pu", "v_source_pu")
+    for (name, kv, low, high, held), stated in zip(buses[list(columns)].to_numpy(object), tier, strict=True):
+        if kv >= HIGHEST_KV or (kv >= PROBABLY_VOLTS_KV and stated != "MV"):
+            yield f"bus {name!r}: vn_kv = {kv:g} must be in kV: is it in V?" + (
+                "" if kv >= HIGHEST_KV else " (if it is in kV, give the bus tier = MV)"
+            )
+        elif 0 < kv < LOWEST_KV:
+            yield f"bus {name!r}: vn_kv = {kv:g} must be in kV: is it in MV?"
+        if high > PERCENT_PU:
+            unit = "%" if high <= 2 * PERCENT_PU + 50 and low > PERCENT_PU else "V"
+            yield f"bus {name!r}: the voltage band {low:g} to {high:g} must be in pu of vn_kv: is it in {unit}?"
+        elif 0 < low < high and (high < 0.5 or (kv > 2 and 0.5 * kv < low <= kv <= high < 2 * kv)):
+            yield f"bus {name!r}: the voltage band {low:g} to {high:g} must be in pu of vn_kv: is it in kV?"
+        if np.isfinite(held) and (held > 2.0 or 0 < held < 0.5):
+            yield f"bus {name!r}: v_source_pu = {held:g} must be in pu of vn_kv, such as 1.02"
+
+
+def odd_branches(branches: pd.DataFrame, buses: pd.DataFrame) -> Iterator[str]:
+    """One sentence per number of a branch that seems to have another unit."""
+    vn_kv = buses.drop_duplicates("name").set_index("name")["vn_kv"].to_dict()
+    columns = ("name", "to_bus", "kind", "rating_kva", "tap", "z_ohm")
+    for name, to_bus, kind, rating, tap, z in branches[list(columns)].itertuples(index=False, name=None):
+        if 0 < rating < LEAST_KVA.get(kind, 0.0):
+            yield f"branch {name!r}: rating_kva = {rating:g} must be in kVA: is it in MVA?"
+        if tap > TAPS[1] or 0 < tap < TAPS[0]:
+            yield f"branch {name!r}: tap = {tap:g} must be a ratio near 1, neither a position nor in %"
+        worst = float(np.abs(np.diagonal(z)).max())
+        volts = vn_kv.get(to_bus, np.nan) * 1000.0
+        if worst > 0 and volts > 0 and volts**2 / worst < WEAKEST_KVA * 1000.0:
+            yield (
+                f"branch {name!r}: an impedance of {worst:g} ohm at {volts:g} V lets {volts**2 / worst / 1000:.2g} kVA"
+                " through: r_ohm and x_ohm must be in ohm: are they in mohm?"
+            )

@@ -1,0 +1,101 @@
+"""The one door for tables from Python and from files: pandas data frames of plain numbers, texts and times."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import fractions
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from amm_opt.errors import InputError, shorten
+from amm_opt.fields import is_text, shortened
+
+FLAGS = ("closed",)
+"""Columns that hold true and false; elsewhere these are no values."""
+_PLAIN = {str, float, int, type(None)}
+_SHOWN = 5
+LARGEST = 1e300
+
+
+def as_table(table: object, what: str) -> pd.DataFrame:
+    """The same table with plain columns: numpy numbers and times, or objects that are str, int, float, bool or None.
+
+    Raises:
+        InputError: where it is no data frame, or a cell is neither a number, a text nor a time; all at once.
+    """
+    if not isinstance(table, pd.DataFrame):
+        raise InputError(f"{what} must be a pandas DataFrame, not {shortened(table)}")
+    if isinstance(table.columns, pd.MultiIndex) or not all(isinstance(c, str) for c in table.columns):
+        odd = [c for c in table.columns if not isinstance(c, str)]
+        raise InputError(f"{what}: the names of columns must be texts, not {shorten(map(repr, odd))}")
+    if not table.columns.is_unique:
+        raise InputError([f"{what}: repeated column {c!r}" for c in table.columns[table.columns.duplicated()].unique()])
+    problems: list[str] = []
+    columns: dict[str, Any] = {}
+    for place, name in enumerate(table.columns):
+        columns[name], said = _plain(table.iloc[:, place], name in FLAGS)
+        problems += [f"{what}: column {name!r} {sentence}" for sentence in said]
+    if problems:
+        raise InputError(problems)
+    return pd.DataFrame(columns, index=pd.RangeIndex(len(table)))
+
+
+def _plain(column: pd.Series[Any], flag: bool) -> tuple[Any, list[str]]:
+    kind = column.dtype
+    if isinstance(kind, np.dtype) and kind.kind in "iufM":
+        values = column.to_numpy()
+        return (values.astype(float) if kind.kind == "f" else values), []
+    if isinstance(kind, pd.DatetimeTZDtype):
+        return column.array, []
+    if isinstance(kind, np.dtype) and kind.kind == "b":
+        return column.to_numpy(), [] if flag else ["holds true and false, not numbers or texts"]
+    try:
+        cells = column.to_numpy(dtype=object)
+    except (ValueError, TypeError) as error:
+        return None, [f"cannot be read: {error}"]
+    if set(map(type, cells)) <= _PLAIN:
+        cells = cells.copy()
+    else:
+        cells = np.fromiter((_cell(value) for value in cells), dtype=object, count=len(cells))
+    return cells, list(_bad_cells(cells, column, flag))
+
+
+def _cell(value: Any) -> Any:
+    """One cell in plain Python; what is none of that stays as it is."""
+    if value is None or value is pd.NA or value is pd.NaT:
+        return None
+    if isinstance(value, np.generic) and not isinstance(value, np.datetime64):
+        value = value.item()
+    if isinstance(value, decimal.Decimal | fractions.Fraction):
+        try:
+            return float(value)
+        except (ValueError, OverflowError):
+            return np.nan
+    return str(value) if isinstance(value, str) else value
+
+
+def _bad_cells(cells: np.ndarray, column: pd.Series[Any], flag: bool) -> Iterator[str]:
+    count = 0
+    for i, cell in enumerate(cells):
+        if isinstance(cell, float) or cell is None:
+            continue
+        if reason := _reason(cell, flag):
+            count += 1
+            if count <= _SHOWN:
+                yield f"row {i + 1}: {shortened(column.iloc[i])} {reason}"
+    if count > _SHOWN:
+        yield f"has {count - _SHOWN} more such cells"
+
+
+def _reason(cell: Any, flag: bool) -> str:
+    if isinstance(cell, str):
+        return "" if is_text(cell) else "holds letters that no text has"
+    if isinstance(cell, bool):
+        return "" if flag else "is neither a number nor a text"
+    if isinstance(cell, int):
+        return "" if abs(cell) < LARGEST else "is too large"
+    return "" if isinstance(cell, dt.date | np.datetime64) else "is neither a number, a text nor a time"

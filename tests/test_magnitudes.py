@@ -1,0 +1,116 @@
+"""Numbers in another unit are named with the unit that they seem to have; honest extremes pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import amm_opt as ao
+from amm_opt.cases import Case
+from tests.test_cases import good, problems_of, tiny
+
+
+def _feeder(buses: dict[str, Any] | None = None, branches: dict[str, Any] | None = None) -> str:
+    table = {
+        "buses": good()["buses"].assign(**(buses or {})),
+        "branches": good()["branches"].assign(**(branches or {})),
+    }
+    return "\n".join(problems_of(**table))
+
+
+BUSES: list[tuple[dict[str, Any], str]] = [
+    ({"v_min_pu": 207.0, "v_max_pu": 253.0}, "207 to 253 must be in pu of vn_kv: is it in V"),
+    ({"v_min_pu": 360.0, "v_max_pu": 440.0}, "is it in V"),
+    ({"v_min_pu": 90.0, "v_max_pu": 110.0}, "is it in %"),
+    ({"v_min_pu": 0.36, "v_max_pu": 0.44}, "is it in kV"),
+    ({"vn_kv": 11.0, "v_min_pu": 10.4, "v_max_pu": 11.6}, "is it in kV"),
+    ({"vn_kv": 400.0}, "vn_kv = 400 must be in kV: is it in V? (if it is in kV, give the bus tier = MV)"),
+    ({"vn_kv": 230.0, "tier": "LV"}, "is it in V"),
+    ({"vn_kv": 11000.0, "tier": "MV"}, "vn_kv = 11000 must be in kV: is it in V"),
+    ({"vn_kv": 0.0004}, "is it in MV"),
+    ({"v_source_pu": [230.0, np.nan]}, "v_source_pu = 230 must be in pu"),
+    ({"v_source_pu": [0.4, np.nan]}, "v_source_pu = 0.4 must be in pu"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), BUSES, ids=str)
+def test_voltages(change: dict[str, Any], said: str) -> None:
+    assert said in _feeder(buses=change)
+
+
+BRANCHES: list[tuple[dict[str, Any], str]] = [
+    ({"r_ohm": 2000.0}, "r_ohm and x_ohm must be in ohm: are they in mohm"),
+    ({"rating_kva": 0.04}, "rating_kva = 0.04 must be in kVA: is it in MVA"),
+    ({"rating_kva": 0.4, "kind": "transformer"}, "is it in MVA"),
+    ({"tap": 5.0}, "must be a ratio near 1"),
+    ({"tap": 102.5}, "must be a ratio near 1"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), BRANCHES, ids=str)
+def test_branches(change: dict[str, Any], said: str) -> None:
+    assert said in _feeder(branches=change)
+
+
+PEOPLE: list[tuple[dict[str, Any], str]] = [
+    ({"connection_import_kw": 10_000.0}, "connection_import_kw = 10000 must be in kW, and its bus is at low voltage"),
+    ({"connection_export_kw": 18_400.0}, "is it in W?"),
+    ({"battery_kwh": 13_500.0, "battery_kw": 5.0}, "battery_kwh = 13500 must be in kWh"),
+    ({"battery_kwh": 13.5, "battery_kw": 5_100.0}, "is it in W?"),
+    ({"battery_kwh": 13.5, "battery_kw": 5.0, "battery_efficiency": 95}, "must be within 0.001..1: is it in %?"),
+    ({"battery_kwh": 13.5, "battery_kw": 5.0, "battery_initial": 50}, "must be within 0..1: is it in %?"),
+    ({"power_factor": 95}, "must be within 0.1..1 (or -1..-0.1): is it in %?"),
+    ({"power_factor_export": -90.0}, "is it in %?"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), PEOPLE, ids=str)
+def test_customers(change: dict[str, Any], said: str) -> None:
+    assert said in "\n".join(problems_of(participants=good()["participants"].assign(**change)))
+
+
+def test_powers_of_series_and_sessions() -> None:
+    series = good()["series"].assign(scale_kw=8000.0)
+    assert "reaches" in "\n".join(problems_of(series=series))
+    assert "is it in W?" in "\n".join(problems_of(series=series))
+    sessions = good()["sessions"].assign(power_kw=7400.0, energy_kwh=8000.0)
+    assert "power_kw = 7400.0 must be at most 2000: is it in W?" in "\n".join(problems_of(sessions=sessions))
+
+
+def test_honest_extremes_pass() -> None:
+    wide = good()["buses"].assign(v_min_pu=0.1, v_max_pu=9.0)
+    assert tiny(buses=wide).feeder.v_max_pu[0] == 9.0
+    assert tiny(buses=good()["buses"].assign(vn_kv=380.0, tier="MV")).feeder.vn_kv[0] == 380.0
+    assert tiny(buses=good()["buses"].assign(vn_kv=132.0)).feeder.vn_kv[0] == 132.0
+    for limit in (1500.0, 1e6, np.inf):
+        assert (
+            tiny(participants=good()["participants"].assign(connection_import_kw=limit)).connection_kw("import")[0]
+            == limit
+        )
+    assert tiny(branches=good()["branches"].assign(r_ohm=5.0, rating_kva=1e6)).feeder.rating_kva[1] == 1e6
+
+
+def _three_phase(phases: str, own: str | None, rating: float) -> Case:
+    lower = " | ".join(" ".join(["0"] * i + ["0.01"]) for i in range(len(phases)))
+    buses = pd.DataFrame({"name": ["g", "b"], "vn_kv": [11.0, 0.4], "v_min_pu": 0.9, "v_max_pu": 1.1})
+    line = {"name": ["t"], "from_bus": "g", "to_bus": "b", "kind": "transformer", "rating_kva": rating}
+    people = pd.DataFrame({"name": ["p"], "bus": ["b"]})
+    return ao.from_tables(
+        name="three",
+        buses=buses.assign(v_source_pu=[1.0, np.nan], phases=phases),
+        branches=pd.DataFrame({**line, "r_ohm": lower, "x_ohm": lower}),
+        participants=people if own is None else people.assign(phases=own),
+        profiles=pd.DataFrame({"time": pd.date_range("2030-01-01", periods=2, freq="30min"), "one": 1.0}),
+        series=pd.DataFrame({"participant": ["p"], "quantity": ["import"], "profile": ["one"], "scale_kw": [1.0]}),
+    )
+
+
+def test_default_connections_count_phases() -> None:
+    """A rating holds per phase on phases: 3 x 10 kVA let a three-phase customer have 30 kW, a single-phase one 10."""
+    for own, expected in ((None, 30.0), ("abc", 30.0), ("a", 10.0), ("bc", 20.0)):
+        case = _three_phase("abc", own, 10.0)
+        assert case.connection_kw("import")[0] == case.connection_kw("export")[0] == expected
+    assert _three_phase("ab", None, 10.0).connection_kw("import")[0] == 20.0

@@ -74,7 +74,6 @@ def test_arguments_of_the_wrong_type() -> None:
         assert name.rstrip("s") in _problems(ao.simulate, case, "amm", **{name: value}), (name, value)
     assert "5 is not a mechanism" in _problems(ao.compare, case, 5)
     assert "no mechanism" in _problems(ao.compare, case, [])
-    assert "give an instance" in _problems(ao.simulate, case, FairOverTimeStorage)
 
 
 def test_nothing_runs_before_the_second_mechanism_is_checked() -> None:

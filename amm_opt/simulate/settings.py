@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from amm_opt.cases import Case, as_case
-from amm_opt.errors import InputError, Problems, unknown
-from amm_opt.fields import shortened
+from amm_opt.errors import Problems, unknown
 from amm_opt.market import Mechanism
 from amm_opt.market.storage import STORE
 from amm_opt.registry import as_mechanism, default_network, network_model, network_of
@@ -86,7 +85,7 @@ def settled(
     said = Problems()
     the_case = said.of(lambda: as_case(case))
     item = said.of(lambda: as_mechanism(mechanism))
-    order = said.of(lambda: _solvers(solver, time_limit_s))
+    order = said.of(lambda: solver_order(solver, time_limit_s))
     ahead_of = said.of(lambda: as_forecast(forecast))
     said.of(lambda: check_ac(ac))
     two = isinstance(tiers, str) and tiers == TWO
@@ -127,13 +126,6 @@ def step_of(case: Case, network: Any) -> Step:
         InputError: an unknown network model, or one that does not suit the case.
     """
     return Step(case, network_of(case, network))
-
-
-def _solvers(solver: Choice, time_limit_s: float | None) -> SolverOrder:
-    known = solver is None or isinstance(solver, str) or callable(getattr(solver, "solve", None))
-    if not known or not isinstance(getattr(solver, "name", ""), str) or isinstance(solver, type):
-        raise InputError(f"solver = {shortened(solver)} must be the name of a solver or a Backend")
-    return solver_order(solver, time_limit_s)
 
 
 def refuse(kind: str, given: object, valid: tuple[str, ...]) -> None:

@@ -149,3 +149,19 @@ def test_loads_on_two_phases_and_opened_loads(tmp_path: Path) -> None:
     network = from_opendss(tmp_path / "Master.dss")
     assert network.customers[["name", "phases", "kw"]].to_numpy().tolist() == [["two", "ac", 6.0]]
     assert "1 loads, capacitors or reactors that are opened" in str(network.report)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "conn"), [("1.2", "wye"), ("2.1", "wye"), ("3.1", "delta"), ("1.3", "delta"), ("2.3", "wye")]
+)
+def test_loads_between_phases(tmp_path: Path, nodes: str, conn: str) -> None:
+    """What OpenDSS draws from either node, where voltages are (almost) nominal and balanced."""
+    engine = pytest.importorskip("opendssdirect", reason="pip install 'amm-opt[opendss]'")
+    text = f"new load.x bus1=lv.{nodes} phases=1 conn={conn} kv=0.4 kw=8 kvar=3\nset voltagebases=[0.4]\ncalcv\nsolve\n"
+    ours = customers(tmp_path, text)
+    by_opendss(text)
+    engine.Circuit.SetActiveElement("load.x")
+    powers = np.array(engine.CktElement.Powers()).reshape(-1, 2)
+    for i, node in enumerate(nodes.split(".")):
+        assert ours[f"x.{'abc'[int(node) - 1]}"] == pytest.approx(tuple(powers[i]), abs=1e-3)
+    assert "loads between two phases" in str(from_opendss(tmp_path / "Master.dss").report)

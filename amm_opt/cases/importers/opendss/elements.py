@@ -189,7 +189,7 @@ class Elements:
             return DEFAULT_FREQUENCY
         if not value > 0:
             self.problems.append(f"set defaultbasefrequency={value:g} must be positive")
-        return value
+        return value if value > 0 else DEFAULT_FREQUENCY
 
     def _set_option(self, command: Command, name: str, value: str) -> None:
         """An option that changes loads."""

@@ -103,9 +103,11 @@ class Load(Part):
 
     def finish(self) -> None:
         """Bus and nodes."""
-        self.bus, self.nodes = bus_and_nodes(self.bus1, self.phases, wye=not self.delta)
+        self.bus, self.nodes = bus_and_nodes(self.bus1, self.phases, wye=not self.delta or self.phases == 1)
         if not self.bus:
             raise UnsupportedError("bus1 must be given")
+        if self.delta and self.phases == 1 and self.bus1.count(".") < 2:
+            raise UnsupportedError(f"a load between phases needs both nodes, as in {self.bus}.1.2")
         if not self.kv > 0:
             raise UnsupportedError(f"kv = {self.kv:g} must be positive")
 
@@ -115,9 +117,25 @@ class Load(Part):
         return is_delta(self.conn)
 
     @property
+    def between_phases(self) -> bool:
+        """Whether it has one phase and both its ends are at phases."""
+        return self.phases == 1 and set(self.nodes[:2]) <= {1, 2, 3} and len(self.nodes) > 1
+
+    @property
     def fixed(self) -> bool:
         """Whether the circuit's load multiplier leaves it alone."""
         return self.status[:1] in ("f", "e")
+
+
+def between_phases(first: str, second: str) -> tuple[complex, complex]:
+    """Parts of a load's power that it draws from the two phases that it is between, at nominal, balanced voltages.
+
+    With the voltages U of the phases, the first gives U_1 / (U_1 - U_2) of it: 1/2 - j / (2 sqrt 3) where the second
+    phase follows the first, as b does a.
+    """
+    turn = 1.0 if (ord(second) - ord(first)) % 3 == 1 else -1.0
+    share = complex(0.5, -turn / (2 * math.sqrt(3)))
+    return share, 1 - share
 
 
 @dataclass

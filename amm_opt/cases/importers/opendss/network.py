@@ -13,7 +13,7 @@ import pandas as pd
 
 from amm_opt.cases.importers.opendss.elements import Elements
 from amm_opt.cases.importers.opendss.lines import Line, charging_kvar, reduced_neutral, split_conductors
-from amm_opt.cases.importers.opendss.loads import Capacitor, Load
+from amm_opt.cases.importers.opendss.loads import Capacitor, Load, between_phases
 from amm_opt.cases.importers.opendss.neutral import star_resistances
 from amm_opt.cases.importers.opendss.parallel import Conductor, listed, side_by_side, triangles
 from amm_opt.cases.importers.opendss.parts import PHASE_NAMES
@@ -133,7 +133,7 @@ class _Importer:
             self.stars = star_resistances(e.transformers, e.lines, e.loads, e.grounding)
         lines = self._lines()
         transformers = [(x, b) for x in e.transformers if (b := self._transformer(x))]
-        loads = [c for x in e.loads if (c := self._customer(x))]
+        loads = [row for x in e.loads for row in self._customers(x)]
         shunts = self._shunts(lines, transformers)
         if not e.broken and not (e.lines or e.transformers):
             self.problems.append("no line and no transformer: the source feeds nothing")
@@ -277,29 +277,37 @@ class _Importer:
             "charging_kvar": 0.0,
         }
 
-    def _customer(self, x: Load) -> dict[str, Any] | None:
+    def _customers(self, x: Load) -> list[dict[str, Any]]:
+        """Rows of a load: one, or one for each of the two phases that it is between."""
         if not self._known_bus(x):
-            return None
-        phases, others = split_conductors(x.nodes[: x.phases])
-        neutral = x.nodes[x.phases : x.phases + 1]
-        distinct = len({x.nodes[i] for i in phases}) == x.phases
-        if x.phases > 3 or others or not distinct or (x.delta and x.phases < 3) or set(neutral) & set(PHASE_NAMES):
+            return []
+        nodes = x.nodes[: x.phases] + (x.nodes[1:2] if x.between_phases else ())
+        neutral = () if x.delta or x.between_phases else x.nodes[x.phases : x.phases + 1]
+        wrong = set(nodes) - set(PHASE_NAMES) or set(neutral) & set(PHASE_NAMES) or len(set(nodes)) < len(nodes)
+        if x.phases > 3 or wrong or (x.delta and x.phases == 2):
             self.problems.append(
-                f"{x.element}: unsupported element: nodes {x.nodes}; supported are loads from phases to neutral and"
-                " three-phase loads"
+                f"{x.element}: unsupported element: nodes {x.nodes}; supported are loads from phases to neutral,"
+                " between two phases, and on three phases"
             )
-            return None
+            return []
         self.topology.check_rated(x)
         if x.model != "1":
             self.report.assumed.append(f"{x.element}: model={x.model} is taken as constant power")
-        kw, kvar = x.kw * x.scale, x.kvar * x.scale
-        factor, rest = _power_factor(kw, kvar)
+        power = complex(x.kw, x.kvar) * x.scale
+        names = [PHASE_NAMES[n] for n in nodes]
+        if not x.between_phases:
+            return [self._row(x, x.element.name, "".join(sorted(names)), power)]
+        shares = between_phases(names[0], names[1])
+        return [self._row(x, f"{x.element.name}.{p}", p, power * s) for p, s in zip(names, shares, strict=True)]
+
+    def _row(self, x: Load, name: str, phases: str, power: complex) -> dict[str, Any]:
+        factor, rest = _power_factor(power.real, power.imag)
         return {
-            "name": x.element.name,
+            "name": name,
             "bus": self.topology.names[x.bus.lower()],
-            "phases": "".join(sorted(PHASE_NAMES[x.nodes[i]] for i in phases)),
-            "kw": kw,
-            "kvar": kvar,
+            "phases": phases,
+            "kw": power.real,
+            "kvar": power.imag,
             "power_factor": factor,
             "inflexible_kvar": rest,
         }

@@ -48,7 +48,7 @@ def star_resistances(
             graph.add_nodes_from(ground, solid=True)
     drawn: dict[str, float] = {}
     for load in loads:
-        if load.phases == 1:
+        if load.phases == 1 and not load.between_phases:
             drawn[load.bus.lower()] = drawn.get(load.bus.lower(), 0.0) + 1.0
     found = {}
     for x in transformers:

@@ -180,7 +180,8 @@ class _Reader:
             self._assign(self._active, tokens(code[1:]), where)
             return
         word, rest = ("", code) if re.match(r"\S+\s*=", code) else (*code.split(None, 1), "")[:2]
-        verb = next((c for c in COMMANDS if word and c.startswith(word.lower())), "")
+        low = word.lower()
+        verb = low if low in COMMANDS else next((c for c in COMMANDS if word and c.startswith(low)), "")
         if verb in ("redirect", "compile"):
             self._redirect(rest, where, folder)
         elif verb in ("new", "edit"):

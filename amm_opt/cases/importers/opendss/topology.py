@@ -104,9 +104,10 @@ class Topology:
             )
 
     def check_rated(self, x: Load | Capacitor) -> None:
-        """The rated voltage of a load or capacitor, where its bus is supplied; it is to neutral with one phase."""
+        """The rated voltage of a load or capacitor, where its bus is supplied; to neutral with one phase."""
         if x.bus.lower() in self.fed:
-            line_kv = x.kv * (math.sqrt(3) if x.phases == 1 else 1.0)
+            to_neutral = x.phases == 1 and not (isinstance(x, Load) and x.between_phases)
+            line_kv = x.kv * (math.sqrt(3) if to_neutral else 1.0)
             self.check_kv(x.element, f"kv = {x.kv:g} at bus {x.bus!r}", line_kv, self.vn_kv[x.bus.lower()])
 
     def only_lines(self, x: Line) -> bool:
@@ -169,7 +170,8 @@ class Topology:
 
     def check_phases(self, x: Load | Capacitor) -> Iterator[str]:
         """Phases of a load or capacitor that nothing feeds."""
-        nodes, bus = x.nodes[: x.phases], x.bus.lower()
+        between = isinstance(x, Load) and x.between_phases
+        nodes, bus = x.nodes[: x.phases + between], x.bus.lower()
         lost = [
             PHASE_NAMES[n] for n in nodes if n in PHASE_NAMES and PHASE_NAMES[n] not in self.arriving.get(bus, "abc")
         ]

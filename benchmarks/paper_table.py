@@ -21,13 +21,17 @@ import pandas as pd
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 import amm_opt as ao
+from amm_opt.files import check_writable, folder_names
 from amm_opt.market.state import served_ratio
 from amm_opt.simulate.metrics import jain
+from amm_opt.study import plots
 from amm_opt.study.cli import split_specs
 from amm_opt.study.compare import labelled
+from amm_opt.study.text import number, plain
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 RESULTS = Path(__file__).parent / "results"
 MECHANISMS = (
@@ -60,6 +64,7 @@ COLUMNS = {
     "ac_voltage_violations": ("AC voltage", "{:.0f}"),
     "jain_feeder": ("Jain feeders", "{:.4f}"),
     "worst_feeder_served": ("worst feeder", "{:.3f}"),
+    "jain_participant": ("Jain participants", "{:.4f}"),
     "worst_participant_served": ("worst participant", "{:.3f}"),
     "price_of_fairness": ("served less than possible", "{:.2%}"),
     "failed_steps": ("failed", "{:.0f}"),
@@ -67,14 +72,16 @@ COLUMNS = {
 }
 
 
-def kept(folder: Path, case: ao.Case, first: int, stop: int, ac: bool) -> ao.Run | None:
+def kept(folder: Path, label: str, case: ao.Case, first: int, stop: int, ac: bool) -> ao.Run | None:
     """The run that an earlier call left in the folder, None where it left none."""
     if not (folder / "run.json").is_file():
         return None
     run = ao.load_run(folder)
-    found = (run.case.fingerprint, run.first, len(run.times), "ac_losses_mwh" in run.summary)
-    if found != (case.fingerprint, first, stop - first, ac):
-        raise click.ClickException(f"{folder} holds a run of another case, other intervals or without the AC columns")
+    found = (str(run.mechanism), run.case.fingerprint, run.first, len(run.times), "ac_losses_mwh" in run.summary)
+    if found != (label, case.fingerprint, first, stop - first, ac):
+        raise click.ClickException(
+            f"{folder} holds a run of another mechanism, another case, other intervals or without the AC columns"
+        )
     return run
 
 
@@ -85,7 +92,7 @@ def monthly_jain(run: ao.Run) -> pd.DataFrame:
     rows = {}
     for month, k in ends.items():
         ratios = [served_ratio(s[k], r[k])[r[k] > 0] for s, r in zip(served, requested, strict=True)]
-        rows[month] = [jain(r) for r in ratios]
+        rows[month] = [jain(r) if len(r) > 1 else np.nan for r in ratios]
     return pd.DataFrame.from_dict(rows, orient="index", columns=["import", "export"])
 
 
@@ -101,11 +108,14 @@ def markdown(table: pd.DataFrame, months: dict[str, pd.DataFrame], command: str,
     names = list(next(iter(months.values())).index)
     lines += ["| mechanism | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for label, values in months.items():
-        lines.append(f"| {label} | " + " | ".join(f"{i:.4f} / {e:.4f}" for i, e in values.to_numpy()) + " |")
+        lines.append(
+            f"| {label} | " + " | ".join(" / ".join(number(v, ".4f") for v in row) for row in values.to_numpy()) + " |"
+        )
     lines += ["", "The paper's figures (arXiv 2606.22463) and ours:", "", "| figure | paper | here |", "|---|---|---|"]
     for what, paper, label, column, unit in PUBLISHED:
         if label in table.index:
-            ours = COLUMNS[column][1].format(float(table.loc[label, column]))
+            value = float(table.loc[label, column])
+            ours = "-" if np.isnan(value) else COLUMNS[column][1].format(value)
             lines.append(f"| {what} | {paper} | {f'{ours} {unit}'.strip()} |")
     lines += ["", *verdict(table, months)]
     return "\n".join(lines) + "\n"
@@ -135,21 +145,27 @@ def verdict(table: pd.DataFrame, months: dict[str, pd.DataFrame]) -> list[str]:
 
 def picture(months: dict[str, pd.DataFrame], path: Path) -> None:
     """How far from equal the LV feeders are, by month and direction, on a logarithmic scale."""
-    figure, axes = plt.subplots(1, 2, figsize=(11, 5), sharey=True)
     shown = {label: m for label, m in months.items() if (m < 1.0 - 1e-12).to_numpy().any()}
-    markers = "osv^D<>pP*X"
-    for axis, direction in zip(axes, ("import", "export"), strict=True):
-        for i, (label, values) in enumerate(shown.items()):
-            away = (1.0 - values[direction]).clip(lower=1e-7)
-            axis.semilogy(values.index, away, marker=markers[i % len(markers)], ms=5, lw=1.2, alpha=0.8, label=label)
-        axis.set_title(f"1 - Jain index of LV feeders so far, {direction}")
-        axis.tick_params(axis="x", rotation=60)
-        axis.grid(alpha=0.3)
-    axes[0].set_ylabel("0 is equal; lower is fairer")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="lower center", ncol=4, fontsize=8)
-    figure.tight_layout(rect=(0, 0.13, 1, 1))
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    drawn = {
+        label: {**style, "lw": 1.2, "marker": plots.MARKERS[i % len(plots.MARKERS)], "ms": 5}
+        for i, (label, style) in enumerate(plots.styles(shown).items())
+    }
+    with mpl.rc_context(plots.STYLE):
+        figure, axes = plt.subplots(1, 2, figsize=(11, 5), sharey=True, layout="constrained")
+        for axis, direction in zip(axes, ("import", "export"), strict=True):
+            away = {label: (m.index, (1.0 - m[direction]).clip(lower=1e-7)) for label, m in shown.items()}
+            axis.set_yscale("log")
+            axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.yaxis.set_minor_formatter(NullFormatter())
+            plots.lines(axis, away, drawn, note=(0.99, 0.02))
+            axis.set_title(f"1 - Jain index of LV feeders so far, {direction}")
+            axis.tick_params(axis="x", rotation=60)
+            axis.grid(alpha=0.3)
+        axes[0].set_ylabel("0 is equal; lower is fairer")
+        handles, names = axes[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize=8, frameon=False, handlelength=3.5)
+        figure.savefig(path, dpi=120)
+        plt.close(figure)
 
 
 @click.command()
@@ -182,26 +198,29 @@ def main(
         options["ac"] = "verify"
     months: dict[str, pd.DataFrame] = {}
     runs: dict[str, ao.Run] = {}
-    with Progress(TextColumn("{task.description}"), TimeElapsedColumn()) as bar:
-        for spec in split_specs(mechanisms):
-            task = bar.add_task(spec, total=None)
-            (label,) = labelled([spec])
-            stored = keep / label.replace(":", "_") if keep else None
-            run = kept(stored, loaded, first, stop, ac) if stored else None
+    (name,) = folder_names([f"paper_table_{loaded.name}"]).values()
+    out.mkdir(parents=True, exist_ok=True)
+    check_writable(out)
+    chosen = labelled(split_specs(mechanisms))
+    folders = folder_names(chosen)
+    with Progress(TextColumn("{task.description}", markup=False), TimeElapsedColumn()) as bar:
+        for label, mechanism in chosen.items():
+            task = bar.add_task(plain(label), total=None)
+            stored = keep / folders[label] if keep else None
+            run = kept(stored, str(mechanism), loaded, first, stop, ac) if stored else None
             if run is None:
-                done = ao.compare(loaded, spec, steps=slice(first, stop), workers=workers, **options)
-                run = done.runs[label]
+                done = ao.compare(loaded, mechanism, steps=slice(first, stop), workers=workers, **options)
+                (run,) = done.runs.values()
                 if stored:
                     run.save(stored)
             runs[label], months[label] = run, monthly_jain(run)
-            bar.update(task, description=f"{spec}: {run.summary['seconds']:.0f} s", total=1, completed=1)
+            bar.update(task, description=f"{plain(label)}: {run.summary['seconds']:.0f} s", total=1, completed=1)
     table = ao.Comparison(loaded, runs).table
     command = "python benchmarks/paper_table.py"
     command += "" if case == "mv33lv" else f" {Path(case).name}"
     command += (f" --start {start}" if start else "") + (f" --steps {steps}" if steps else "") + (" --ac" if ac else "")
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / f"paper_table_{loaded.name}"
-    path.with_suffix(".md").write_text(markdown(table, months, command, loaded), encoding="utf-8")
+    page, data, drawing = (out / f"{name}.{kind}" for kind in ("md", "json", "png"))
+    page.write_text(markdown(table, months, command, loaded), encoding="utf-8")
     document = {
         "command": command,
         "case": loaded.name,
@@ -210,9 +229,9 @@ def main(
         "rows": json.loads(table.astype(float).to_json(orient="index")),
         "jain_by_month": {label: json.loads(m.to_json(orient="index")) for label, m in months.items()},
     }
-    path.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    picture(months, path.with_suffix(".png"))
-    click.echo(path.with_suffix(".md").read_text(encoding="utf-8"))
+    data.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    picture(months, drawing)
+    click.echo(page.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

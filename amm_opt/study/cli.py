@@ -274,8 +274,9 @@ def _compare(
     _print(result, span, network, ac, as_json)
     if out is not None and not as_json and not result.unsaved:
         say(f"Written to {out}")
-    if result.unsaved or problem:
-        raise OutputError(problem or "not everything was saved, see the warnings")
+    unsaved = "not everything was saved, see the warnings" if result.unsaved else ""
+    if unsaved or problem:
+        raise OutputError("; ".join(filter(None, (unsaved, problem))))
 
 
 def _print(result: Comparison, span: tuple[int, int], network: str, ac: str | None, as_json: bool) -> None:

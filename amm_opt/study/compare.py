@@ -261,6 +261,14 @@ def _priced(two: Run, joint: Run) -> Run:
     return replace(two, summary=summary)
 
 
+def _is_text(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def labelled(mechanisms: Sequence[Mechanism[Any] | str] | Mechanism[Any] | str) -> dict[str, Mechanism[Any]]:
     """Mechanisms by a unique label: name and the parameters that differ from their defaults.
 
@@ -277,6 +285,8 @@ def labelled(mechanisms: Sequence[Mechanism[Any] | str] | Mechanism[Any] | str) 
         if made is None:
             continue
         base = label = str(made)
+        if not _is_text(label):
+            said.say(f"the name {label!r} of a mechanism is no text: it has half characters (surrogates)")
         count = 2
         while label in chosen:
             label = f"{base}-{count}"

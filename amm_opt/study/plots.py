@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from amm_opt.market.state import REQUEST_TOLERANCE_KW, served_ratio
+from amm_opt.market.state import served_ratio
 from amm_opt.simulate import Run
 from amm_opt.simulate.metrics import jain
 from amm_opt.study.compare import Comparison
+from amm_opt.study.text import fold, number, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +24,40 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b", "#4d4d4d")
 """Told apart by colour-blind readers too (Okabe and Ito)."""
-STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlelocation": "left"}
+DASHES = ("-", (0, (5, 2)), (0, (2, 3)), (0, (6, 1.5, 1.5, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
+MARKERS = "osv^D<>pP*X"
+STYLE = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "text.parse_math": False,
+    "text.usetex": False,
+}
+WIDEST, LINES = 30, 3
+"""Characters per line and lines of a label."""
+SAME = 2e-3
+"""Curves closer than this part of what is drawn lie on each other."""
+
+
+def styles(labels: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Colour and dashes of each label's curve: those that lie on each other show through each other's gaps."""
+    return {
+        label: {"color": COLOURS[i % len(COLOURS)], "linestyle": DASHES[i % len(DASHES)], "lw": 1.8}
+        for i, label in enumerate(labels)
+    }
+
+
+def caption(label: str) -> str:
+    """A label as it stands in a picture, over a few lines where it is long."""
+    lines = fold(plain(label), WIDEST)
+    text = "\n".join([*lines[:LINES], "..."] if len(lines) > LINES else lines)
+    return f" {text}" if text.startswith("_") else text
+
+
+def _brief(label: str) -> str:
+    text = plain(label)
+    return text if len(text) <= WIDEST else f"{text[: WIDEST - 3]}..."
 
 
 def save_picture(comparison: Comparison, path: Path) -> bool:
@@ -30,8 +66,11 @@ def save_picture(comparison: Comparison, path: Path) -> bool:
         return False
     from matplotlib import rc_context
 
-    with rc_context(STYLE):
-        draw_comparison(comparison).savefig(path, dpi=150)
+    with rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")
+        draft = path.with_name(f"{path.name}.part")
+        draw_comparison(comparison).savefig(draft, dpi=150, format="png")
+        draft.replace(path)
     return True
 
 
@@ -40,99 +79,152 @@ def draw_comparison(comparison: Comparison) -> Figure:
     from matplotlib.figure import Figure
 
     runs = comparison.runs
-    bound = [label for label, run in runs.items() if run.mechanism.enforces_limits]
-    colours = {label: COLOURS[i % len(COLOURS)] for i, label in enumerate(bound)}
+    drawn = styles(label for label, run in runs.items() if run.mechanism.enforces_limits)
     figure = Figure(figsize=(11, 7), layout="constrained")
     axes = figure.subplots(2, 2)
     intervals = {label: run.intervals() for label, run in runs.items()}
-    _day(axes[0, 0], intervals, colours, ("requested_import_kw", "served_import_kw"), "Flexible import", 12)
-    _day(axes[0, 1], intervals, colours, ("requested_export_kw", "accepted_export_kw"), "Export", 0)
-    _energy(axes[1, 0], comparison, colours)
-    _fairness(axes[1, 1], comparison, colours)
+    dt = pd.Timedelta(hours=comparison.case.dt_h)
+    _day(axes[0, 0], intervals, drawn, ("requested_import_kw", "served_import_kw"), "Flexible import", 12, dt)
+    _day(axes[0, 1], intervals, drawn, ("requested_export_kw", "accepted_export_kw"), "Export", 0, dt)
+    _energy(axes[1, 0], comparison, drawn)
+    _fairness(axes[1, 1], comparison, drawn, dt)
     handles, names = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=5, frameon=False)
+    longest = max(len(line) for name in names for line in name.split("\n"))
+    columns = max(1, min(5, 130 // (longest + 8)))
+    figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False, handlelength=3.5)
     times = next(iter(runs.values())).times
-    figure.suptitle(f"{comparison.case.name}, {times[0]:%d %b %Y %H:%M} to {times[-1]:%d %b %Y %H:%M}", fontsize=11)
+    span = f"{times[0]:%d %b %Y %H:%M} to {times[-1] + dt:%d %b %Y %H:%M}"
+    figure.suptitle(f"{caption(comparison.case.name)}, {span}", fontsize=11)
     return figure
 
 
 def _day(
     axes: Axes,
     intervals: dict[str, pd.DataFrame],
-    colours: dict[str, str],
+    drawn: dict[str, dict[str, Any]],
     columns: tuple[str, str],
     title: str,
     first_hour: int,
+    dt: pd.Timedelta,
 ) -> None:
-    """Requested and served power over the 24 hours in which most is cut, summed over mechanisms; MW."""
+    """Requested and served power over the 24 hours in which most is cut, summed over mechanisms."""
     from matplotlib.dates import DateFormatter
 
     asked, given = columns
-    tables = {label: intervals[label] for label in colours} or intervals
+    tables = {label: intervals[label] for label in drawn} or intervals
     base = next(iter(tables.values()))
     cut = sum((t[asked] - t[given] for t in tables.values()), start=0.0 * base[asked])
     key = (base.index - pd.Timedelta(hours=first_hour)).normalize()
     day = (cut if cut.sum() > 0 else base[asked]).groupby(key).sum().idxmax()
     shown = key == day
-    axes.fill_between(base.index[shown], base[asked][shown] / 1000.0, step="post", color="0.85", label="requested")
-    _lines(axes, {x: (base.index[shown], tables[x][given][shown] / 1000.0) for x in colours}, colours, step=True)
-    axes.set(title=f"{title}, MW, from {day + pd.Timedelta(hours=first_hour):%a %d %b, %H:%M}", ylim=(0, None))
+    per, unit = (1000.0, "MW") if base[asked][shown].max() >= 1000.0 else (1.0, "kW")
+    x = base.index[shown].append(pd.DatetimeIndex([base.index[shown][-1] + dt]))
+    requested = held(base[asked][shown] / per)
+    axes.fill_between(x, requested, step="post", color="0.85", label="requested")
+    lines(axes, {label: (x, held(tables[label][given][shown] / per)) for label in drawn}, drawn, step=True)
+    axes.set(title=f"{title}, {unit}, from {day + pd.Timedelta(hours=first_hour):%a %d %b, %H:%M}", ylim=(0, None))
     axes.margins(x=0)
-    axes.xaxis.set_major_formatter(DateFormatter("%H:%M"))
+    axes.xaxis.set_major_formatter(DateFormatter("%H:%M", tz=x.tz))
 
 
-def _lines(axes: Axes, curves: dict[str, tuple[pd.Index, pd.Series]], colours: dict[str, str], *, step: bool) -> None:
-    """Curves of decreasing width, so that those that coincide can all be seen."""
-    for i, (label, (x, y)) in enumerate(curves.items()):
-        width = 1.4 + 1.6 * (len(curves) - 1 - i)
-        axes.plot(x, y, color=colours[label], lw=width, label=label, drawstyle="steps-post" if step else "default")
+def held(values: ArrayLike) -> NDArray[np.float64]:
+    """Values at the starts of intervals, and the last one again at its end."""
+    array = np.asarray(values, dtype=float)
+    return np.append(array, array[-1:])
 
 
-def _energy(axes: Axes, comparison: Comparison, colours: dict[str, str]) -> None:
+def lines(
+    axes: Axes,
+    curves: Mapping[str, tuple[Any, ArrayLike]],
+    drawn: Mapping[str, dict[str, Any]],
+    *,
+    step: bool = False,
+    note: tuple[float, float] = (0.01, 0.98),
+) -> None:
+    """Curves by label; those that lie on each other all along are named, at ``note`` of the axes."""
+    for label, (x, y) in curves.items():
+        axes.plot(x, y, label=caption(label), drawstyle="steps-post" if step else "default", **drawn[label])
+    values = {label: np.asarray(y, dtype=float) for label, (_, y) in curves.items()}
+    same = _coinciding({label: np.log10(y) if axes.get_yscale() == "log" else y for label, y in values.items()})
+    text = "\n".join(" = ".join(map(_brief, group)) for group in same)
+    place: dict[str, Any] = {"ha": "left" if note[0] < 0.5 else "right", "va": "top" if note[1] > 0.5 else "bottom"}
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1.0}
+    if text:
+        axes.text(*note, text, transform=axes.transAxes, fontsize=7, in_layout=False, bbox=box, **place)
+
+
+def _coinciding(curves: Mapping[str, NDArray[np.float64]]) -> list[list[str]]:
+    """Groups of two or more curves that lie on each other."""
+    known = [y[~np.isnan(y)] for y in curves.values()]
+    drawn = np.concatenate(known) if known else np.zeros(0)
+    close = SAME * float(np.ptp(drawn)) + 1e-9 if drawn.size else 0.0
+    groups: list[list[str]] = []
+    for label, y in curves.items():
+        for group in groups:
+            other = curves[group[0]]
+            if y.shape == other.shape and np.allclose(y, other, rtol=0.0, atol=close, equal_nan=True):
+                group.append(label)
+                break
+        else:
+            groups.append([label])
+    return [group for group in groups if len(group) > 1]
+
+
+def _energy(axes: Axes, comparison: Comparison, drawn: dict[str, dict[str, Any]]) -> None:
     """Share of the requested energy that was not served; what breaks limits is said in words."""
     table, labels = comparison.table, list(comparison.runs)
     for shift, column, whole in (
         (-0.2, "unserved_mwh", "requested_import_mwh"),
         (0.2, "curtailed_mwh", "requested_export_mwh"),
     ):
-        share = 100.0 * table[column].astype(float) / table[whole].astype(float).clip(lower=1e-12)
+        of = table[whole].astype(float)
+        share = 100.0 * table[column].astype(float) / of.where(of > 0)
         bars = axes.barh(
             np.arange(len(labels)) + shift,
-            share,
+            share.fillna(0.0),
             0.36,
-            color=[colours.get(x, "0.6") for x in labels],
+            color=[drawn[x]["color"] if x in drawn else "0.6" for x in labels],
             alpha=1.0 if shift < 0 else 0.55,
         )
         kind = "import" if shift < 0 else "export"
-        axes.bar_label(bars, [f"{v:.1f} % of {kind}" for v in share], padding=3, fontsize=8)
+        said = [f"no {kind} was asked for" if np.isnan(v) else f"{number(v, '.1f')} % of {kind}" for v in share]
+        axes.bar_label(bars, said, padding=3, fontsize=8)
     violations = (table["thermal_violations"] + table["voltage_violations"]).astype(int)
-    names = [f"{x}\n{v:,} violations" if v else x for x, v in violations.items()]
+    names = [f"{caption(x)}\n{v:,} violations" if v else caption(x) for x, v in violations.items()]
     axes.set_yticks(np.arange(len(labels)), names)
     axes.invert_yaxis()
     axes.margins(x=0.32)
     axes.set(title="Energy not served, % of what was requested", xlim=(0, None))
 
 
-def _fairness(axes: Axes, comparison: Comparison, colours: dict[str, str]) -> None:
+def _fairness(axes: Axes, comparison: Comparison, drawn: dict[str, dict[str, Any]], dt: pd.Timedelta) -> None:
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-    axes.set(title="Jain index of LV feeders so far (lower direction)")
-    if not colours:
+    axes.set(title="Jain so far: feeders (lines), participants (diamonds)")
+    if not drawn:
         axes.set_axis_off()
         return
-    curves = {x: (comparison.runs[x].times, _jain_so_far(comparison.runs[x])) for x in colours}
-    _lines(axes, curves, colours, step=False)
-    locator = AutoDateLocator(maxticks=8)
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    curves = {x: (comparison.runs[x].times + dt, _jain_so_far(comparison.runs[x])) for x in drawn}
+    if all(np.isnan(y).all() for _, y in curves.values()):
+        axes.text(0.5, 0.02, "no index of feeders: fewer than two asked", transform=axes.transAxes, ha="center")
+    else:
+        lines(axes, curves, drawn, note=(0.01, 0.4))
+    for label in drawn:
+        run = comparison.runs[label]
+        end, index = run.times[-1] + dt, run.summary["jain_participant"]
+        axes.plot([end], [index], marker="D", ms=5, color=drawn[label]["color"], clip_on=False, zorder=3)
+    times = next(iter(comparison.runs.values())).times
+    axes.set_xlim(times[0], times[-1] + dt)
     axes.set_ylim(top=1.005)
-    axes.margins(x=0)
+    locator = AutoDateLocator(maxticks=8, tz=times.tz)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=times.tz))
 
 
 def _jain_so_far(run: Run) -> NDArray[np.float64]:
-    """(T,) the summary's ``jain_feeder`` as it develops."""
+    """(T,) the summary's ``jain_feeder`` as it develops; NaN while fewer than two feeders have asked."""
     index = []
     for requested, served in zip(*run.feeder_energy(), strict=True):
-        ratios, asked = served_ratio(served, requested), requested > REQUEST_TOLERANCE_KW
-        index.append([jain(r[a]) if a.any() else 1.0 for r, a in zip(ratios, asked, strict=True)])
-    return np.asarray(np.min(index, axis=0))
+        ratios, asked = served_ratio(served, requested), requested > 0
+        index.append([jain(r[a]) if a.sum() > 1 else np.nan for r, a in zip(ratios, asked, strict=True)])
+    return np.asarray(np.fmin(index[0], index[1]))

@@ -16,8 +16,8 @@ import pandas as pd
 from amm_opt.output import emit, reserved
 from amm_opt.simulate.reasons import summarised
 from amm_opt.study.compare import Comparison
-from amm_opt.study.terminal import say, width
-from amm_opt.study.text import Column, energy_unit, number, plain, table
+from amm_opt.study.terminal import printable, say, width
+from amm_opt.study.text import Column, energy_unit, number, table
 
 ENERGIES = ("unserved_mwh", "curtailed_mwh")
 
@@ -65,7 +65,7 @@ def print_table(result: Comparison, span: tuple[int, int], network: str) -> None
     """One row per mechanism, and what the table has no room for."""
     case, t = result.case, result.table
     times = f"{case.times[span[0]]:%Y-%m-%d %H:%M} to {case.times[span[1] - 1]:%Y-%m-%d %H:%M}"
-    title = f"{plain(case.name)}: {times}, {span[1] - span[0]} intervals, {network}"
+    title = f"{printable(case.name)}: {times}, {span[1] - span[0]} intervals, {network}"
     per, unit = energy_unit(t[[*ENERGIES]].to_numpy(float).ravel())
     energy = [numbers(t[c].astype(float) / per, ".2f") for c in ENERGIES]
     columns = [
@@ -81,7 +81,7 @@ def print_table(result: Comparison, span: tuple[int, int], network: str) -> None
         Column("Jain\npartic-\nipants", numbers(t["jain_participant"], ".4f")),
         Column("worst\npartic-\nipant", numbers(t["worst_participant_served"], ".3f")),
         Column("ms per\ninter-\nval", numbers(t["ms_per_step"], ".1f"), rank=4),
-        Column("solver", [plain(result.runs[str(label)].solver) for label in t.index], folds=True, rank=3),
+        Column("solver", [printable(result.runs[str(label)].solver) for label in t.index], folds=True, rank=3),
     ]
     if "price_of_fairness" in t:
         price = numbers(100.0 * t["price_of_fairness"].astype(float), ".2f")
@@ -105,7 +105,7 @@ def print_table(result: Comparison, span: tuple[int, int], network: str) -> None
     if unavoidable := int(t["unavoidable_violations"][least]):
         say(f"{unavoidable} (element, interval) pairs are beyond a limit through inflexible load alone.")
     for sentence in result.runs[str(least)].unavoidable:
-        say(plain(f"  - {sentence}"))
+        say(f"  - {sentence}")
 
 
 def print_ac(result: Comparison) -> None:
@@ -132,7 +132,7 @@ def print_ac(result: Comparison) -> None:
         column("flow\nerror\nrms, %\nof rating", "flow_error_rms_pct", ".2f", 7),
         Column(f"losses\n{unit}", numbers(t["ac_losses_mwh"].astype(float) / per, ".2f"), rank=8),
     ]
-    _print_columns(f"{plain(result.case.name)}: network model (model) and AC power flow (AC)", columns)
+    _print_columns(f"{printable(result.case.name)}: network model (model) and AC power flow (AC)", columns)
     unsolved = int(t["ac_unsolved_steps"].astype(float).sum())
     if unsolved:
         say(f"{unsolved} intervals have no AC solution; nothing is counted in them.")
@@ -146,7 +146,7 @@ def numbers(values: pd.Series[Any], form: str) -> list[str]:
 
 
 def _labels(t: pd.DataFrame) -> Column:
-    return Column("mechanism", [plain(label) for label in t.index], folds=True)
+    return Column("mechanism", [printable(label) for label in t.index], folds=True)
 
 
 def _shares(t: pd.DataFrame, part: str, whole: str) -> list[str]:
@@ -165,7 +165,7 @@ def show(rows: list[dict[str, Any]], as_json: bool, title: str, ranks: Mapping[s
         return
 
     def cell(value: Any) -> str:
-        return "yes" if value is True else "-" if value is False else plain(value)
+        return "yes" if value is True else "-" if value is False else printable(value)
 
     columns = [
         Column(

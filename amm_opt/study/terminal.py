@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column
 
-from amm_opt.errors import AmmOptError, InputError, reason
+from amm_opt.errors import AmmOptError, InputError, UnsavedWarning, reason
 from amm_opt.output import discard_output, emit
 from amm_opt.study.text import fold, plain
 
@@ -70,7 +70,13 @@ def complain(sentence: str) -> None:
 
 def say(text: str) -> None:
     """Print a sentence, folded to the terminal."""
-    emit("\n".join(fold(plain(text), width())))
+    emit("\n".join(fold(printable(text), width())))
+
+
+def printable(text: object) -> str:
+    """Text of others as standard output can show it; its width is that of what is shown."""
+    code = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return plain(text).encode(code, "backslashreplace").decode(code)
 
 
 def width() -> int:
@@ -110,6 +116,7 @@ def _sentences() -> Iterator[None]:
     logger.addHandler(spoken)
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("always", UnsavedWarning)
             warnings.showwarning = lambda message, *_, **__: complain(f"Warning: {message}")
             yield
     finally:

@@ -1,19 +1,27 @@
 # Two commands do everything on a machine with python3 (3.11+), make and pip: make compare, make test
+# make test takes the newest releases of all dependencies, make test-oldest the lowest ones that pyproject.toml declares
 PYTHON ?= python3
 VENV := .venv
+OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 CASE ?= mv33lv
 ARGS ?=
 OUT ?= out/$(CASE)
 
-.PHONY: compare test lint data clean
+.PHONY: compare test test-oldest newest lint data clean
 
 compare: $(VENV)/.ready
 	rm -rf $(OUT)
 	$(BIN)/amm-opt compare $(CASE) --out $(OUT) $(ARGS)
 
-test: lint
+test: newest lint
 	$(BIN)/python -m pytest -n auto
+
+test-oldest: $(OLDEST)/.ready
+	$(OLDEST)/bin/python -m pytest -n auto
+
+newest: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable '.[dev]'
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
@@ -32,5 +40,12 @@ $(VENV)/.ready: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
+$(OLDEST)/.ready: pyproject.toml .ci/oldest.py
+	rm -rf $(OLDEST)
+	$(PYTHON) -m venv $(OLDEST)
+	$(PYTHON) .ci/oldest.py > $(OLDEST)/constraints.txt
+	$(OLDEST)/bin/python -m pip install --quiet --constraint $(OLDEST)/constraints.txt --editable '.[test]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) out
+	rm -rf $(VENV) $(OLDEST) out

@@ -104,14 +104,14 @@ def network_name(case: Case, network: Any) -> str:
 
 
 def same_feeder(one: Any, other: Feeder) -> bool:
-    """Whether two feeders are the same in every number and name."""
+    """Whether two feeders are the same in every number and name, whatever tables they were read from."""
     return one is other or (
         isinstance(one, Feeder) and all(_same(*pair) for pair in zip(*_parts(one, other), strict=True))
     )
 
 
 def _parts(*feeders: Feeder) -> list[list[Any]]:
-    return [[getattr(feeder, f.name) for f in fields(Feeder)] for feeder in feeders]
+    return [[getattr(feeder, f.name) for f in fields(Feeder) if f.name != "tables"] for feeder in feeders]
 
 
 def _same(a: Any, b: Any) -> bool:

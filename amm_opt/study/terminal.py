@@ -96,7 +96,9 @@ def progress(quiet: bool, labels: Any) -> Iterator[Callable[[str, int, int], Non
     if quiet or not console.is_terminal:
         yield None
         return
-    name = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
+    name = TextColumn(
+        "{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", max_width=40)
+    )
     columns = (name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bars:
         tasks = {label: bars.add_task(plain(label), total=None) for label in labels}

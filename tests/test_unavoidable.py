@@ -95,6 +95,15 @@ def test_a_run_warns_and_names_the_bus(tmp_path: Path) -> None:
     assert ao.load_run(tmp_path / "run").unavoidable == run.unavoidable
 
 
+def test_no_warning_where_something_is_served(caplog: pytest.LogCaptureFixture) -> None:
+    """4.9 kW of load bring the voltage back into the band in two intervals, and 1 kW is exported then."""
+    caplog.set_level("INFO", "amm_opt")
+    run = ao.simulate(case(1.0, (4.9, 0.0, 4.9, 0.0), e_v_max_pu=1.0598), "amm")
+    assert run.allocation.export_kw[:, 0] == pytest.approx([1.0, 0.0, 1.0, 0.0], abs=1e-4)
+    assert "bus 'e' is at 1.0600 pu with nobody connected, above its v_max_pu = 1.0598" in caplog.text
+    assert "in 2 of 4 intervals" in run.unavoidable[1]
+
+
 def test_what_inflexible_load_alone_breaks_is_named() -> None:
     """6 kW over 5 kVA in two of four intervals."""
     run = ao.simulate(case(0.0, (6.0, 0.0, 6.5, 0.0)), "amm")

@@ -202,6 +202,10 @@ def test_unbalanced_shunts_and_charging_against_opendss(tmp_path: Path) -> None:
     assert without > 0.015
     around = linear.around(p, q).state(p, q)
     np.testing.assert_allclose(around.v_pu, state.v_pu, atol=1e-6)
+    line = network.bus == feeder.branch_names.index("m")  # between the halves of its charging
+    half = 0.5 * feeder.charging_kvar[1] * 1.02**2
+    np.testing.assert_allclose(around.q_flow_kvar[line], state.q_sent_kvar[line] + half, atol=1e-3)
+    np.testing.assert_allclose(around.p_flow_kw[line], state.p_sent_kw[line], atol=1e-3)
     np.testing.assert_allclose(np.abs(linear.power_flow(p, q)), state.v_pu, atol=1e-6)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import cvxpy as cp
 import numpy as np
@@ -228,18 +229,6 @@ class BranchFlowSOCP:
         nothing = sp.csr_array((n, n + 1))
         p, q, w, current = self._selectors(n, len(lossy))
         v = upstream[lossy] @ w
-        half, rated = self._half[1:] / base, self._rated - 1
-        q_below, p_below = q - diagonal(x) @ at @ current, p - diagonal(r) @ at @ current
-        w_above, above_base = diagonal(1.0 / ratio) @ upstream @ w, source / ratio
-        own = rated[~self._by_current]
-        ends = ((p, q - diagonal(half) @ w_above), (p_below, q_below + diagonal(half) @ w))
-        nil = sp.csr_array((len(own), p.shape[1]))
-        none = np.zeros(len(own))
-        line = rated[self._by_current]
-        two = (half[line] != 0) | (ratio[line] != 1)
-        squared = at @ current
-        sent = diagonal(ratio) @ squared - diagonal(2.0 * half) @ q + diagonal(half**2) @ w_above
-        received = squared + diagonal(2.0 * half) @ q_below + diagonal(half**2) @ w
         return ConicForm(
             equality=equality,
             active=sp.csr_array(sp.vstack([bus, nothing, nothing])),
@@ -249,16 +238,48 @@ class BranchFlowSOCP:
             current=slice(3 * n, 3 * n + len(lossy)),
             currents=_interleaved([current + v, 2.0 * p[lossy], 2.0 * q[lossy], current - v]),
             currents_base=np.outer(source[lossy], [1.0, 0.0, 0.0, -1.0]).ravel(),
-            powers=sp.csr_array(sp.vstack([_interleaved([nil, flow[own], other[own]]) for flow, other in ends])),
-            powers_base=np.append(np.column_stack([none, none, -(half * above_base)[own]]), np.zeros(3 * len(own))),
-            amperes=sp.csr_array(sp.vstack([sent[line], received[line[two]]])),
-            amperes_base=np.append((half**2 * above_base)[line], np.zeros(two.sum())),
-            of_powers=np.tile(np.flatnonzero(~self._by_current), 2),
-            of_amperes=np.append(np.flatnonzero(self._by_current), np.flatnonzero(self._by_current)[two]),
+            **self._rated_ends(base, p, q, w, at @ current, ratio, upstream, source),
             loss_kw=np.concatenate([np.zeros(3 * n), (r * base)[lossy]]),
             branches=lossy + 1,
             lossy=impedance[lossy],
         )
+
+    def _rated_ends(
+        self,
+        base: FloatArray,
+        p: sp.csr_array,
+        q: sp.csr_array,
+        w: sp.csr_array,
+        squared: sp.csr_array,
+        ratio: FloatArray,
+        upstream: sp.csr_array,
+        source: FloatArray,
+    ) -> dict[str, Any]:
+        """What ratings limit, as fields of ``ConicForm``.
+
+        Args:
+            p, q, w, squared: matrices that pick P, Q, w and l of every branch out of the unknowns.
+            ratio, upstream, source: the squared voltage behind a branch's tap is upstream @ w + source, tap^-2 = ratio.
+        """
+        diagonal, half, rated = sp.diags_array, self._half[1:] / base, self._rated - 1
+        r, x = self._r[1:] * base, self._x[1:] * base
+        p_below, q_below = p - diagonal(r) @ squared, q - diagonal(x) @ squared
+        w_above, above_base = diagonal(1.0 / ratio) @ upstream @ w, source / ratio
+        of_powers, of_amperes = np.flatnonzero(~self._by_current), np.flatnonzero(self._by_current)
+        own, line = rated[of_powers], rated[of_amperes]
+        ends = ((p, q - diagonal(half) @ w_above), (p_below, q_below + diagonal(half) @ w))
+        nothing, none = sp.csr_array((len(own), p.shape[1])), np.zeros(len(own))
+        sent = diagonal(ratio) @ squared - diagonal(2.0 * half) @ q + diagonal(half**2) @ w_above
+        received = squared + diagonal(2.0 * half) @ q_below + diagonal(half**2) @ w
+        two = (half[line] != 0) | (ratio[line] != 1)
+        return {
+            "powers": sp.csr_array(sp.vstack([_interleaved([nothing, a[own], b[own]]) for a, b in ends])),
+            "powers_base": np.append(np.column_stack([none, none, -(half * above_base)[own]]), np.zeros(3 * len(own))),
+            "amperes": sp.csr_array(sp.vstack([sent[line], received[line[two]]])),
+            "amperes_base": np.append((half**2 * above_base)[line], np.zeros(two.sum())),
+            "of_powers": np.tile(of_powers, 2),
+            "of_amperes": np.append(of_amperes, of_amperes[two]),
+        }
 
     @staticmethod
     def _selectors(n: int, n_lossy: int) -> tuple[sp.csr_array, ...]:

@@ -98,11 +98,8 @@ class LinDist3Flow:
         self._stages = _stages(feeder)
         self._shunt = feeder.injected_kva.T
         at_no_load = self._voltages(np.zeros((3, n), dtype=complex))
-        if reference is None:
-            self._set_reference(at_no_load, self._shunt)
-        else:
-            around = self._padded(reference, at_no_load)
-            self._set_reference(around, self._shunt * np.abs(around) ** 2)
+        around = at_no_load if reference is None else self._padded(reference, at_no_load)
+        self._set_reference(around, self._shunt * (1.0 if reference is None else np.abs(around) ** 2))
         rating = np.where(self.bus == 0, np.inf, feeder.rating_kva[self.bus])
         self.limits = Limits.of(feeder, self.bus, rating)
         self.quantities = self.limits.quantities

@@ -64,6 +64,7 @@ class LinDistFlow:
         self._w_source = feeder.v_source_pu**2
         shunts = feeder.injected_kva.sum(axis=1)
         self._p_shunt, self._q_shunt = shunts.real.copy(), shunts.imag.copy()
+        self._p_always, self._q_always = -self._tree.below(self._p_shunt), -self._tree.below(self._q_shunt)
         self.n_nodes = feeder.n_buses
         self.limits = Limits.of(feeder, np.arange(feeder.n_buses), feeder.rating_kva)
         self.quantities = self.limits.quantities
@@ -99,8 +100,8 @@ class LinDistFlow:
 
     def _flows(self, p_kw: ArrayLike, q_kvar: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Squared voltages and flows."""
-        p_flow = -self._tree.below(p_kw + self._p_shunt)
-        q_flow = -self._tree.below(q_kvar + self._q_shunt)
+        p_flow = self._p_always - self._tree.below(np.asarray(p_kw, dtype=float))
+        q_flow = self._q_always - self._tree.below(np.asarray(q_kvar, dtype=float))
         drop = self._tree.along(self._r * p_flow + self._x * q_flow)
         return np.maximum(self._gain * (self._w_source - 2.0 * drop), 0.0), p_flow, q_flow
 

@@ -42,7 +42,7 @@ def per_phase(table: pd.DataFrame, column: str, what: str) -> tuple[FloatArray, 
 
 def _numbers(raw: object, count: int) -> list[float] | None:
     """One number per phase from a total or a text; None where it is neither."""
-    if isinstance(raw, bool):
+    if isinstance(raw, bool | np.bool_):
         return None
     try:
         given = [float(word) for word in (raw.split() if isinstance(raw, str) else [raw])]  # type: ignore[arg-type]

@@ -109,7 +109,7 @@ def test_groundings_along_the_neutral_share_the_return_current() -> None:
     """Two groundings of 1 ohm at both ends of a line with 1 ohm of neutral, all load at the far end: V = (1, 2) / 3."""
     wires = np.diag([0.1, 0.1, 0.1, 1.0]).astype(complex)
     line = SimpleNamespace(closed=True, buses=("a", "b"), nodes=((1, 2, 3, 4), (1, 2, 3, 4)), z_ohm=wires)
-    load = SimpleNamespace(phases=1, bus="B")
+    load = SimpleNamespace(phases=1, between_phases=False, bus="B")
     transformer = SimpleNamespace(
         closed=True, buses=("mv", "A"), conns=("delta", "wye"), phases=3, nodes=((1, 2, 3), (1, 2, 3, 0)),
         element=SimpleNamespace(name="t"),

@@ -39,6 +39,8 @@ _CLASSES = {
 }
 PROPERTIES: dict[str, tuple[str, ...]] = {kind: tuple(text.split()) for kind, text in _CLASSES.items()}
 """Properties of every class that is read, in OpenDSS's order."""
+PLACES = {kind: {name: i for i, name in enumerate(names)} for kind, names in PROPERTIES.items()}
+"""Their positions."""
 
 HARMLESS = frozenset(
     _words(

@@ -10,7 +10,7 @@ from amm_opt.cases.importers.opendss.controls import Control, Protection
 from amm_opt.cases.importers.opendss.lines import Line, LineCode
 from amm_opt.cases.importers.opendss.loads import Capacitor, Load
 from amm_opt.cases.importers.opendss.parts import Part, UnsupportedError
-from amm_opt.cases.importers.opendss.script import CLOSE, OPEN, Command, Edit, Element, Script
+from amm_opt.cases.importers.opendss.script import CLOSE, OPEN, Command, Edit, Element, Script, Where
 from amm_opt.cases.importers.opendss.sources import Reactor, Source
 from amm_opt.cases.importers.opendss.text import number, whole
 from amm_opt.cases.importers.opendss.transformers import Transformer
@@ -105,16 +105,15 @@ class Elements:
         known = self.grounding.get(bus.lower())
         self.grounding[bus.lower()] = ohm if known is None else (ohm * known / (ohm + known) if ohm + known else 0.0)
 
-    def _guarded(self, element: Element, act: Callable[[], object], where: object = None) -> None:
-        at = f"{where or element.where}: {element.kind} {element.name!r}"
+    def _guarded(self, element: Element, act: Callable[[], object]) -> None:
         try:
             act()
-        except UnsupportedError as problem:
-            self.problems.append(f"{at}: {problem}")
-        except ValueError as error:
-            self.problems.append(f"{at}: cannot read a number: {error}")
-        else:
-            return
+        except (UnsupportedError, ValueError) as error:
+            self._wrong(element, error, element.where)
+
+    def _wrong(self, element: Element, error: Exception, where: Where) -> None:
+        said = str(error) if isinstance(error, UnsupportedError) else f"cannot read a number: {error}"
+        self.problems.append(f"{where}: {element.kind} {element.name!r}: {said}")
         self._bad.add((element.kind, element.name))
 
     def _edit(self, edit: Edit) -> None:
@@ -128,8 +127,14 @@ class Elements:
         if isinstance(part, LineCode):
             part.begin_statement()
         for name, value in edit.given:
-            self._guarded(element, lambda p=part, n=name, v=value: self._set(p, n, v), edit.where)  # type: ignore[misc]
-        self._guarded(element, part.end_of_statement, edit.where)
+            try:
+                self._set(part, name, value)
+            except (UnsupportedError, ValueError) as error:
+                self._wrong(element, error, edit.where)
+        try:
+            part.end_of_statement()
+        except (UnsupportedError, ValueError) as error:
+            self._wrong(element, error, edit.where)
 
     def _set(self, part: Part, name: str, value: str) -> None:
         if name in (OPEN, CLOSE):

@@ -185,5 +185,7 @@ def _left_out(
             f"{len(idle)} LV feeders have no customers: {shorten(idle)}; they stay in the network, but nobody"
             " takes part there"
         )
-    for name in (f for f in sizes if sizes[f] == 1):
+    low = branches["to_bus"].map(feeder_of)
+    heads = set(low[branches["kind"].eq("transformer")])
+    for name in (f for f in idle if sizes[f] == 1 and f in heads):
         yield f"LV feeder {name} is a transformer without any line: its LV bus floats, with nothing connected"

@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
-from amm_opt.cases.importers.opendss.classes import CHANGING, COMMANDS, HARMLESS, OPTIONS, PROPERTIES
+from amm_opt.cases.importers.opendss.classes import CHANGING, COMMANDS, HARMLESS, OPTIONS, PLACES, PROPERTIES
 from amm_opt.cases.importers.opendss.text import array, is_yes, statements, tokens
 from amm_opt.errors import InputError
 
@@ -307,7 +307,7 @@ class _Reader:
         edit = Edit(element, [], where)
         for label, value in parts:
             if label:
-                place = next((i for i, n in enumerate(names) if n == label), None)
+                place = PLACES[element.kind].get(label)
                 if place is None:
                     place = next((i for i, n in enumerate(names) if n.startswith(label)), None)
             else:

@@ -1,37 +1,41 @@
 r"""Dynamic network prices (DNP): a bounded price is posted per interval, participants answer, limits are not enforced.
 
-Source: dynamic network pricing as a reference point for operating envelopes (Zhang et al., arXiv 2602.12573); the
-response, the choice of the price and the draw of elasticities are our reading.
+Source: dynamic network pricing as a reference point for operating envelopes (Zhang et al., arXiv 2602.12573), which is
+a bilevel program with batteries and cost recovery; the response by elasticities without either, the choice of the price
+and the draw of elasticities are our reading.
 
 Response at import price p, reference price p0 (the lowest) and elasticity e; for exports p0 is the highest price and
 p0 - p stands for p - p0:
 
     x = r clip(1 - e (p - p0) / p0, 0, 1).
 
-The operator expects one elasticity of everybody, so each price asks for a share s of the requests, and the lowest price
-that is hosted belongs to the largest share that is: p = p0 (1 + (1 - s) / e), cut to its bounds. With a price per LV
-feeder the shares are lexicographically max-min. Realised elasticities differ by participant and day.
+The operator expects one elasticity of everybody, so each price asks for a share s of the requests, and the other way
+round p = p0 (1 + (1 - s) / e), cut to its bounds. The lowest prices that are hosted belong to shares of which none can
+be larger. Both directions, and with a price per LV feeder all feeders, count at once: each may relieve what others
+press on:
+
+    lex max-min (s_import, s_export)   s.t.  0 <= s <= 1,  injections s_export g - s_import r - d hosted.
+
+Realised elasticities differ by participant and day.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import ClassVar
 
+import cvxpy as cp
 import numpy as np
+from numpy.typing import NDArray
 
 from amm_opt.cases import Window
 from amm_opt.errors import InputError
 from amm_opt.market import Allocation, Mechanism, NoState
 from amm_opt.market.mechanism import FloatArray, Solve
-from amm_opt.solve import Solution, Step
-from amm_opt.solve.leximin import fill
-from amm_opt.solve.program import ROUNDING
+from amm_opt.solve import Leximin, Program, Solution, Step
 
 PER = ("system", "feeder")
-SETTLED = 1e-9
-MAX_ROUNDS = 100
 
 
 @dataclass(frozen=True)
@@ -82,12 +86,26 @@ class DNP(Mechanism[NoState]):
         if problems:
             raise InputError(problems, subject=self.name)
 
-    def program(self, step: Step) -> None:
-        """Nothing to solve: prices follow from sweeps."""
-        return None
+    def program(self, step: Step) -> Program:
+        """The largest shares, import and export of every group, whose expected answer is hosted."""
+        group, count = self._groups(step)
+        share = cp.Variable(2 * count, name="share")
+        x = cp.multiply(step.import_request_kw, share[:count][group])
+        y = cp.multiply(step.export_request_kw, share[count:][group])
+        limits = [share >= 0, share <= 1]
+        return Program(Leximin(share), limits, [step.injection(import_kw=x, export_kw=y)], {"share": share})
+
+    def _groups(self, step: Step) -> tuple[NDArray[np.intp], int]:
+        """Everyone's group, and how many there are; the last one is the upper tier."""
+        if self.per == "system":
+            return np.zeros(step.n, dtype=np.intp), 1
+        count = len(step.case.feeder.lv_feeders) + 1
+        return step.case.lv_feeder % count, count
 
     def clear(self, step: Step, solve: Solve, state: NoState, window: Window) -> Solution:
-        share, group = self._hosted_shares(step, window)
+        group, count = self._groups(step)
+        hosted = solve({})
+        share = np.clip(hosted["share"], 0.0, 1.0).reshape(2, count)
         most = np.array(
             [self.import_price_max / self.import_price_min - 1, 1 - self.export_price_min / self.export_price_max]
         )
@@ -95,7 +113,7 @@ class DNP(Mechanism[NoState]):
         prices = (self.import_price_min * (1.0 + change[0]), self.export_price_max * (1.0 - change[1]))
         answer = self._answer(step, prices, window)
         values = {"import": answer[0], "export": answer[1], "import_price": prices[0], "export_price": prices[1]}
-        return Solution(values, {}, float(np.sum(answer)), "-")
+        return replace(hosted, values=values)
 
     def settle(self, step: Step, solution: Solution | None, window: Window) -> Allocation:  # type: ignore[override]
         if solution is None:
@@ -117,37 +135,6 @@ class DNP(Mechanism[NoState]):
         less = prices[0] / self.import_price_min - 1.0, 1.0 - prices[1] / self.export_price_max
         shares = [np.clip(1.0 - elasticity * change, 0.0, 1.0) for change in less]
         return shares[0] * window.import_request_kw, shares[1] * window.export_request_kw
-
-    def _hosted_shares(self, step: Step, window: Window) -> tuple[FloatArray, np.ndarray]:
-        """(2, groups) largest expected shares of import and export that are hosted together, and everyone's group.
-
-        A limit counts for the direction that presses on it, with the expected answer of the other direction. Shares
-        only fall from round to round, because each may take away what relieved the other.
-        """
-        count = len(step.case.feeder.lv_feeders) + 1 if self.per == "feeder" else 1
-        group = step.case.lv_feeder % count if self.per == "feeder" else np.zeros(step.n, dtype=np.intp)
-        member = np.arange(count)[:, None] == group
-        (lower, upper), (alone, _) = step.limits(window), step.usage(window)
-        use = np.stack(
-            [
-                step.quantities(window, member * window.import_request_kw, 0.0) - alone,
-                step.quantities(window, 0.0, member * window.export_request_kw) - alone,
-            ]
-        )
-        share = np.ones((2, count))
-        for _ in range(MAX_ROUNDS):
-            before = share.copy()
-            for d in (0, 1):
-                base = alone + share[1 - d] @ use[1 - d]
-                pressing = np.concatenate([use[d], -use[d]], axis=1)
-                room = np.concatenate([upper - base, base - lower])
-                tight = pressing.sum(axis=0) > np.maximum(room, 0.0) + ROUNDING
-                rows = np.where(pressing[:, tight] > ROUNDING, pressing[:, tight], 0.0).T
-                limit = np.maximum(room[tight], 0.0)
-                share[d] = np.clip(fill(rows, limit, np.ones(count)), 0.0, share[d])
-            if np.max(before - share) <= SETTLED:
-                break
-        return share, group
 
     def _realised(self, step: Step, window: Window) -> FloatArray:
         """(n,) today's elasticities, the same whatever the order of participants."""

@@ -19,6 +19,7 @@ from formulations import AlphaFair, Leximin
 
 FloatArray = NDArray[np.float64]
 SEEDS = range(6)
+TIGHT = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10, "presolve": False}
 
 
 def served(case: Case, mechanism: ao.Mechanism, **kw: object) -> FloatArray:
@@ -45,13 +46,15 @@ def brute_force(matrix: FloatArray, bound: FloatArray, request: FloatArray, shar
             A_ub=np.vstack([np.hstack([matrix, np.zeros((len(matrix), 1))]), rows]),
             b_ub=np.concatenate([bound, np.where(open_levels, 0.0, -final + 1e-9)]),
             bounds=[*limits, (None, None)],
+            options=TIGHT,
         )
         assert stage.status == 0
         t = -stage.fun
-        floor = np.where(open_levels, t - 1e-9, final - 1e-9)
+        floor = np.where(open_levels, t, final) - 1e-9
         closed = []
         for i in np.flatnonzero(open_levels):
-            alone = linprog(-share[i], A_ub=np.vstack([matrix, -share]), b_ub=np.append(bound, -floor), bounds=limits)
+            rows, most = np.vstack([matrix, -share]), np.append(bound, -floor)
+            alone = linprog(-share[i], A_ub=rows, b_ub=most, bounds=limits, options=TIGHT)
             assert alone.status == 0
             if -alone.fun < t + 1e-6:
                 closed.append(i)

@@ -17,6 +17,7 @@ from amm_opt.solve.interior_point import solve_separable
 from amm_opt.solve.kept import Kept
 from amm_opt.solve.leximin import fill
 from amm_opt.solve.reduced import Point, Reduced, failed, infeasible
+from amm_opt.solve.relief import fill_with_relief
 from amm_opt.solve.solvers import SETTINGS, Choice, label
 
 FloatArray = NDArray[np.float64]
@@ -93,10 +94,15 @@ def solve_water_filling(problem: Reduced) -> Point:
     relieving = ~(rows > 0).any(axis=0) & np.isfinite(problem.upper)
     limit = limit - rows[:, relieving] @ problem.upper[relieving]
     rows = np.where(relieving, 0.0, rows)
-    if np.any((rows < 0).any(axis=1) & (rows > 0).any(axis=1)):
-        return failed("a limit that some levels press on and others relieve")
-    rows, limit = rows[(rows > 0).any(axis=1)], limit[(rows > 0).any(axis=1)]
-    level = fill(rows, limit, problem.upper)
+    pressed = (rows > 0).any(axis=1)
+    rows, limit = rows[pressed], limit[pressed]
+    if np.any(rows < 0):
+        found = fill_with_relief(rows, limit, problem.lower, problem.upper)
+        if isinstance(found, str):
+            return failed(found)
+        level = found
+    else:
+        level = fill(rows, limit, problem.upper)
     if not np.all(np.isfinite(level)):
         return failed("a level has no limit")
     if np.any(level < problem.lower):

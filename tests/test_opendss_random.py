@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("opendssdirect", reason="pip install 'amm-opt[opendss]'")
+from opendss_truth import Truth, solve
+
 from amm_opt.cases.importers import ImportedNetwork, from_opendss
 from amm_opt.errors import InputError
 from amm_opt.network import LinDist3Flow
@@ -160,10 +163,15 @@ def imported_or_refused(master: Path) -> ImportedNetwork | tuple[str, ...]:
         return error.problems
 
 
-def test_random_feeders(tmp_path: Path) -> None:
-    pytest.importorskip("opendssdirect", reason="pip install 'amm-opt[opendss]'")
-    from opendss_truth import solve
+def worst_error(feeder: Writer, network: ImportedNetwork, truth: Truth) -> float:
+    errors = [
+        abs(v - abs(truth.volts[f"{bus}.{node}"]) / (1000 * feeder.kv[bus] / np.sqrt(3)))
+        for (bus, node), v in modelled(network).items()
+    ]
+    return float(max(errors))
 
+
+def test_random_feeders(tmp_path: Path) -> None:
     imported = refused = 0
     for seed in range(FEEDERS):
         feeder = Writer(seed)
@@ -177,9 +185,24 @@ def test_random_feeders(tmp_path: Path) -> None:
             continue
         assert not feeder.refused, (seed, "\n".join(feeder.text))
         imported += 1
-        truth = solve(master)
-        for (bus, node), v in modelled(network).items():
-            exact = abs(truth.volts[f"{bus}.{node}"]) / (1000 * feeder.kv[bus] / np.sqrt(3))
-            assert v == pytest.approx(exact, abs=TOLERANCE_PU), (seed, bus, node, "\n".join(feeder.text))
+        assert worst_error(feeder, network, solve(master)) < TOLERANCE_PU, (seed, "\n".join(feeder.text))
     assert imported >= FEEDERS // 2
     assert refused >= FEEDERS // 8
+
+
+def test_random_feeders_with_a_load_between_phases(tmp_path: Path) -> None:
+    """Which share each phase gives hangs on the voltages; the import takes nominal ones."""
+    judged = 0
+    for seed in range(1000, 1020):
+        feeder = Writer(seed)
+        bus = [b for b, p in feeder.phases.items() if p == "123"][-1]
+        nodes, kw = feeder.pick.choice(["1.2", "2.3", "3.1", "2.1"]), 20 if feeder.kv[bus] < 1 else 300
+        load = f"new load.ll bus1={bus}.{nodes} phases=1 kv={feeder.kv[bus]} kw={kw} pf=0.9 vminpu=0.1 vmaxpu=2"
+        feeder.text.insert(-3, load)
+        master = tmp_path / f"Master{seed}.dss"
+        master.write_text("\n".join(feeder.text))
+        network = imported_or_refused(master)
+        if isinstance(network, ImportedNetwork):
+            judged += 1
+            assert worst_error(feeder, network, solve(master)) < 5e-4, (seed, "\n".join(feeder.text))
+    assert judged >= 8

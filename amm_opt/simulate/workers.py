@@ -34,6 +34,28 @@ class _Worker:
     busy: bool = True
 
 
+class _Tied(str):
+    """A process name that has the kernel end the process with its parent, from the moment that the name is read.
+
+    A new process reads its name before it imports anything, which takes it a second and on a busy machine many.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if not _dies_with_parent():
+            return str, (str(self),)
+        tie = f"c.CDLL(None).prctl({_PR_SET_PDEATHSIG}, {int(signal.SIGKILL)})"
+        late = f"o.getppid() == {os.getpid()} or o._exit(1)"
+        return eval, (f"(lambda c, o: ({tie}, {late}))(__import__('ctypes'), __import__('os')) and {str(self)!r}",)
+
+
+def _dies_with_parent() -> bool:
+    """Whether the kernel can end a process with its parent."""
+    try:
+        return sys.platform == "linux" and hasattr(ctypes.CDLL(None), "prctl")
+    except OSError:
+        return False
+
+
 def spread(make: Callable[[], Callable[[Any], Any]], tasks: Sequence[Any], count: int) -> Iterator[Any]:
     """Results of ``make()(task)`` in the order of the tasks, from ``count`` new processes.
 
@@ -54,7 +76,7 @@ def spread(make: Callable[[], Callable[[Any], Any]], tasks: Sequence[Any], count
         with _no_interrupts():
             for _ in range(min(count, len(tasks))):
                 here, there = context.Pipe()
-                process = context.Process(target=_serve, args=(there,), name="amm-opt worker", daemon=True)
+                process = context.Process(target=_serve, args=(there,), name=_Tied("amm-opt worker"), daemon=True)
                 workers.append(_Worker(process, here))
                 process.start()
                 there.close()
@@ -158,7 +180,9 @@ def _no_interrupts() -> Iterator[None]:
 
 def _serve(pipe: Connection) -> None:
     """What a worker does: makes its function, and answers tasks until it is ended."""
-    end_with_parent()
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_watch, args=(parent.sentinel,), daemon=True).start()
     try:
         work = pipe.recv()()
         pipe.send(("ready", None))
@@ -182,16 +206,7 @@ def _sendable(error: Exception) -> Exception:
     return error
 
 
-def end_with_parent() -> None:
-    """End this process as soon as its parent has ended: by the kernel on Linux, by a thread that watches elsewhere."""
-    if sys.platform == "linux":
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_watch, args=(parent.sentinel,), daemon=True).start()
-
-
 def _watch(sentinel: int) -> None:
+    """End this process when its parent has ended, which the sentinel says."""
     wait([sentinel])
     os._exit(1)

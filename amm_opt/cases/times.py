@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import warnings
 from collections.abc import Iterator
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -64,8 +65,10 @@ def read_times(column: pd.Series[object], what: str) -> tuple[pd.DatetimeIndex, 
     clear = [cell.strip() if isinstance(cell, str) else cell if _is_clear(cell) else None for cell in cells]
     clear = [cell if _is_clear(cell) else None for cell in clear]
     try:
-        times = pd.DatetimeIndex(pd.to_datetime(pd.Series(clear, dtype=object), format="ISO8601"))
-    except (ValueError, TypeError, OverflowError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", FutureWarning)  # what pandas 2 says of offsets that are mixed
+            times = pd.DatetimeIndex(pd.to_datetime(pd.Series(clear, dtype=object), format="ISO8601"))
+    except (ValueError, TypeError, OverflowError, FutureWarning):
         stamps = [_stamp(cell) for cell in clear]
         offsets = {_offset(stamp) for stamp in stamps if stamp is not pd.NaT}
         if len(offsets) > 1:

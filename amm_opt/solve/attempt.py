@@ -70,17 +70,17 @@ def caught(problems: list[str]) -> Iterator[None]:
 
 def attempted(problem: Reduced, solver: str, solve: Callable[[], Any]) -> Point:
     """A solver's answer, labelled with who was called; anything but a complete and finite answer is a failure."""
-    problems: list[str] = []
-    answer: Any = None
-    with caught(problems):
+    try:
         answer = solve()
         if not isinstance(answer, Point):
-            problems.append(f"it returned {type(answer).__name__} instead of a Point")
-        elif answer.problem or answer.status:
+            return failed(f"it returned {type(answer).__name__} instead of a Point")
+        if answer.problem or answer.status:
             return failed(str(answer.problem)[:LONGEST], _known(answer.status))
-        else:
-            return _complete(problem, answer, solver)
-    return failed(problems[0])
+        return _complete(problem, answer, solver)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # panics of Rust libraries, and SystemExit, are no Exception
+        return failed(one_line(error, LONGEST))
 
 
 def _known(status: object) -> str:
@@ -89,16 +89,16 @@ def _known(status: object) -> str:
 
 def _complete(problem: Reduced, point: Point, solver: str) -> Point:
     """The point with arrays of its own."""
-    shapes = {"v": len(problem.base), "row_dual": problem.n_own, "network_dual": problem.n_network}
-    arrays = []
-    for name, size in shapes.items():
-        array = np.array(getattr(point, name), dtype=float)
+    v, row_dual, network_dual = (np.array(a, dtype=float) for a in (point.v, point.row_dual, point.network_dual))
+    for name, array, size in (
+        ("v", v, len(problem.base)),
+        ("row_dual", row_dual, problem.n_own),
+        ("network_dual", network_dual, problem.n_network),
+    ):
         if array.shape != (size,):
             return failed(f"its {name} has shape {array.shape}, not ({size},)")
-        if not np.all(np.isfinite(array)):
+        if not np.isfinite(array).all():
             return failed(f"its {name} has values that are not finite")
-        arrays.append(array)
-    v, row_dual, network_dual = arrays
     return Point(v, row_dual, network_dual, solver)
 
 

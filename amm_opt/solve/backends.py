@@ -10,7 +10,6 @@ import cvxpy as cp
 import numpy as np
 from numpy.typing import NDArray
 
-from amm_opt.output import native
 from amm_opt.solve.attempt import attempted, by_cvxpy, by_plugin
 from amm_opt.solve.dual_newton import SeparableQP
 from amm_opt.solve.interior_point import solve_separable
@@ -45,8 +44,7 @@ def solve_reduced(problem: Reduced, solver: Choice, start: FloatArray, kept: Kep
         solver = DUAL_NEWTON if problem.separable else "HIGHS" if problem.hessian is None else "CLARABEL"
     if not isinstance(solver, str):
         return by_plugin(problem, solver, label(solver), start)
-    with native:
-        point = attempted(problem, solver, partial(_solve, problem, solver, start, kept))
+    point = attempted(problem, solver, partial(_solve, problem, solver, start, kept))
     if point.problem:
         kept.forget()
     return point

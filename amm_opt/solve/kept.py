@@ -68,6 +68,7 @@ class KeptHighs:
         """Start the next solve from nothing."""
         self._highs = self._last = None
 
+    @native
     def solve(self, problem: Reduced) -> Point:
         """The solution, or why there is none."""
         if problem.hessian is not None and not isinstance(problem.hessian, np.ndarray):

@@ -25,10 +25,10 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     "ward": ("bus", "ps_mw", "qs_mvar", "pz_mw", "qz_mvar"),
 }
 """Tables that are read and the columns that they must have."""
+REFERENCES = ("bus", "from_bus", "to_bus", "hv_bus", "lv_bus", "element", "et")
 LEFT_OUT = ("storage", "controller")
 QUIET = {"std_types", "profiles", "trafo_characteristic_table", "bus_geodata", "line_geodata", "dtypes"}
 """Tables that are read elsewhere, or say nothing about the network."""
-ENDS = {"line": ("from_bus", "to_bus"), "trafo": ("hv_bus", "lv_bus"), "switch": ("bus",)}
 
 
 class NetTables:
@@ -74,15 +74,9 @@ class NetTables:
         if kind in self._known:
             return self._known[kind]
         table = self.raw(kind)
-        if len(table):
-            missing = [c for c in REQUIRED.get(kind, ()) if c not in table]
-            if missing:
-                self.problems.append(f"the {kind} table has no column {shorten(missing)}")
-                table = table.iloc[:0]
-            elif not table.index.is_unique:
-                repeated = table.index[table.index.duplicated()].unique()
-                self.problems.append(f"the {kind} table has the index {shorten(map(str, repeated))} more than once")
-                table = table.iloc[:0]
+        if len(table) and (said := _unreadable(table, kind)):
+            self.problems += said
+            table = pd.DataFrame()
         if len(table) and "in_service" in table:
             on = self.flags(table, kind, "in_service")
             if not on.all():
@@ -95,7 +89,7 @@ class NetTables:
         """Names, made from the index where there is none."""
         given = table["name"] if "name" in table else [None] * len(table)
         return [
-            f"{kind} {i}" if n is None or n != n or n is pd.NA or str(n).strip() == "" else str(n)
+            f"{kind} {i}" if _is_empty(n) or str(n).strip() == "" else str(n)
             for i, n in zip(table.index, given, strict=True)
         ]
 
@@ -133,9 +127,7 @@ class NetTables:
         """A column as texts, empty where it or a value is missing."""
         if column not in table:
             return pd.Series("", index=table.index, dtype=object)
-        return pd.Series(
-            ["" if v is None or v is pd.NA or v != v else str(v) for v in table[column]], index=table.index
-        )
+        return pd.Series(["" if _is_empty(v) else str(v) for v in table[column]], index=table.index, dtype=object)
 
     def at_buses(self, table: pd.DataFrame, kind: str, columns: Sequence[str] = ("bus",)) -> pd.DataFrame:
         """Elements whose buses are all in service; a bus that the net does not have is a problem."""
@@ -176,3 +168,25 @@ class NetTables:
         if len(table):
             power = self.numbers(table, kind, "p_mw", 0.0).sum() * 1e3 if "p_mw" in table else 0.0
             self.report.left_out.append(f"{len(table)} {kind} elements" + (f", {power:g} kW drawn" if power else ""))
+
+
+def _is_empty(value: object) -> bool:
+    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value)
+
+
+def _unreadable(table: pd.DataFrame, kind: str) -> list[str]:
+    """Why a table cannot be read at all."""
+    problems = []
+    if missing := [c for c in REQUIRED.get(kind, ()) if c not in table]:
+        problems.append(f"the {kind} table has no column {shorten(missing)}")
+    for what, names in (("index", table.index), ("column", table.columns)):
+        if repeated := sorted({str(n) for n in names[names.duplicated()]}):
+            problems.append(f"the {kind} table has the {what} {shorten(repeated)} more than once")
+    for column in REFERENCES if not problems else ():
+        cells = table.get(column, ())
+        problems += [
+            f"the {kind} table: {column} = {shown(cell)} must be an index or a letter"
+            for cell in cells
+            if not (isinstance(cell, str | int | float | np.number) or _is_empty(cell))
+        ][:20]
+    return problems

@@ -1,0 +1,307 @@
+"""Checks of a mechanism: what every one promises, on balanced feeders and on phases, whoever wrote it."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amm_opt.cases import Case, from_tables
+from amm_opt.errors import InputError
+from amm_opt.market import Mechanism
+from amm_opt.registry import as_mechanism, default_network, network_model
+from amm_opt.simulate import Run, driver, simulate
+from amm_opt.simulate.rolling import Roll
+from amm_opt.testing import cases
+from amm_opt.testing.checks import Check, claim, run_all
+
+FloatArray = NDArray[np.float64]
+
+TOLERANCE = 1e-3
+"""How far two allocations that should be equal may be apart, as a fraction of the request (of 1 kW where less)."""
+VOLTAGE_SLACK_PU, THERMAL_SLACK = 2e-5, 2e-4
+TINY_KW = 1e-10
+SPLIT = 8
+"""Intervals of the first part where a run is split: a day of the small case."""
+POWERS = ("import_kw", "export_kw")
+PRICES = ("import_price", "export_price")
+
+
+def check_mechanism(
+    mechanism: Mechanism[Any] | type[Mechanism[Any]] | str,
+    *,
+    network: Any = None,
+    solver: Any = None,
+    tolerance: float = TOLERANCE,
+) -> None:
+    """Hold a mechanism to what every one promises, on small scarce cases; some seconds.
+
+    Args:
+        mechanism: an instance, a class whose parameters have defaults, or a spec such as ``"amm:rho=0.1"``.
+        network: a network model (name, class); by the feeder's phases where None, then both feeders are tried.
+        solver: as for ``simulate``.
+        tolerance: how far allocations that should be equal may be apart, as a fraction of the request (of 1 kW where
+            less was requested); raise it for a solver that is not exact.
+
+    Raises:
+        CheckError: an AssertionError that names every promise which is broken.
+        InputError: where the network model takes neither feeder, or an argument is wrong.
+    """
+    subject = str(mechanism() if isinstance(mechanism, type) else mechanism)
+    run_all(subject, mechanism_checks(mechanism, network=network, solver=solver, tolerance=tolerance))
+
+
+def mechanism_checks(
+    mechanism: Mechanism[Any] | type[Mechanism[Any]] | str,
+    *,
+    network: Any = None,
+    solver: Any = None,
+    tolerance: float = TOLERANCE,
+) -> Iterator[Check]:
+    """The checks of :func:`check_mechanism` one by one, for ``pytest.mark.parametrize``."""
+    made = as_mechanism(mechanism() if isinstance(mechanism, type) else mechanism)
+    feeders = [balanced for balanced in (True, False) if network is None or _takes(network, balanced)]
+    if not feeders:
+        raise InputError(f"network model {network!r} takes neither a balanced feeder nor one on phases abc")
+    for balanced in feeders:
+        subject = _Subject(made, network, solver, tolerance, balanced)
+        where = "balanced" if balanced else "phases"
+        for name, check in _CHECKS.items():
+            if balanced and check is _phase_names:
+                continue
+            yield Check(f"{name} ({where})", partial(check, subject))
+
+
+def _takes(network: Any, balanced: bool) -> bool:
+    try:
+        _kind(network)(cases.small_case(balanced).feeder)
+    except InputError:
+        return False
+    return True
+
+
+def _kind(network: Any) -> Any:
+    return network_model(network) if isinstance(network, str) else network
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """A mechanism on one of the small cases."""
+
+    mechanism: Mechanism[Any]
+    network: Any
+    solver: Any
+    tolerance: float
+    balanced: bool
+
+    @property
+    def case(self) -> Case:
+        return cases.small_case(self.balanced)
+
+    @property
+    def tables(self) -> dict[str, Any]:
+        return cases.small_tables(self.balanced)
+
+    @cached_property
+    def run(self) -> Run:
+        return self.on(self.case)
+
+    def on(self, case: Case, mechanism: Mechanism[Any] | None = None, steps: slice | None = None) -> Run:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            return simulate(
+                case, mechanism or self.mechanism, network=self.network, solver=self.solver, steps=steps
+            )
+
+    def claim_same(self, other: Run, why: str, factor: float = 1.0) -> None:
+        """Both runs serve everybody alike, whatever the order of participants and in units ``factor`` apart."""
+        place = cases.position(other.case, self.case.participant_names)
+        at = slice(other.first - self.run.first, other.first - self.run.first + len(other.times))
+        window = self.run.window
+        for name, request in zip(POWERS, (window.import_request_kw, window.export_request_kw), strict=True):
+            one, two = getattr(self.run.allocation, name)[at], getattr(other.allocation, name)[:, place] / factor
+            gap = np.abs(one - two) / np.maximum(1.0, request[at])
+            k, i = np.unravel_index(int(np.argmax(gap)), gap.shape)
+            claim(
+                gap[k, i] <= self.tolerance,
+                f"{why} {self.case.participant_names[i]!r} has {one[k, i]:.6g} kW of {name.split('_')[0]} in interval"
+                f" {at.start + k}, and {two[k, i]:.6g} kW",
+            )
+
+    def claim_same_prices(self, other: Run, why: str) -> None:
+        for name in PRICES:
+            one, two = getattr(self.run.allocation, name), getattr(other.allocation, name)
+            claim((one is None) == (two is None), f"{why} prices are there in one run only")
+            if one is not None:
+                place = cases.position(other.case, self.case.participant_names)
+                gap = np.abs(one - two[:, place])
+                claim(float(np.nanmax(gap)) <= self.tolerance, f"{why} a price moves by {np.nanmax(gap):.3g}")
+
+
+def _within_requests(s: _Subject) -> None:
+    window, a = s.run.window, s.run.allocation
+    claim(not s.run.failed_steps, f"intervals failed: {dict(list(s.run.failed_steps.items())[:3])}")
+    for name, request in zip(POWERS, (window.import_request_kw, window.export_request_kw), strict=True):
+        power = getattr(a, name)
+        claim(power.shape == request.shape, f"{name} has shape {power.shape}, not {request.shape}")
+        claim(bool(np.all(np.isfinite(power))), f"{name} is not finite")
+        claim(float(power.min()) >= -1e-9, f"{name} goes down to {power.min():.3g} kW")
+        claim(float((power - request).max()) <= 1e-9, f"{name} is {(power - request).max():.3g} kW above a request")
+
+
+def _within_limits(s: _Subject) -> None:
+    if not s.mechanism.enforces_limits:
+        return
+    model = _kind(s.network or default_network(s.case))(s.case.feeder)
+    window, a = s.run.window, s.run.allocation
+    p, q = s.case.bus_injections(
+        window.inflexible_kw, a.drawn_kw, a.injected_kw, model.incidence(s.case.bus, s.case.phases)
+    )
+    state = model.state(p, q)
+    over = np.nanmax(state.v_pu - model.v_max_pu), np.nanmax(model.v_min_pu - state.v_pu)
+    claim(max(over) <= VOLTAGE_SLACK_PU, f"a voltage is {max(over):.3g} pu beyond its band")
+    loading = float(np.nanmax((state.s_flow_kva / model.rating_kva)[..., 1:]))
+    claim(loading <= 1.0 + THERMAL_SLACK, f"a branch carries {loading:.5f} of its rating")
+    claim(np.all(np.isfinite(state.v_pu)), "the network has no state under some allocation")
+
+
+def _served_at_all(s: _Subject) -> None:
+    r = s.run.summary
+    served = r["requested_import_mwh"] - r["unserved_mwh"], r["requested_export_mwh"] - r["curtailed_mwh"]
+    claim(min(served) > 0, "nobody is served in one of the directions, although the network hosts a good part")
+
+
+def _order(s: _Subject) -> None:
+    other = s.on(from_tables(**cases.in_other_order(s.tables)))
+    s.claim_same(other, "with participants, buses and branches in another order")
+
+
+def _units(s: _Subject) -> None:
+    for factor in (0.1, 16.0):
+        other = s.on(from_tables(**cases.in_other_units(s.tables, factor)))
+        s.claim_same(other, f"with every power times {factor:g} and every impedance divided by it", factor)
+        s.claim_same_prices(other, f"with every power times {factor:g} and every impedance divided by it")
+
+
+def _alike(s: _Subject) -> None:
+    one, two = cases.ALIKE
+    for name in (*POWERS, *PRICES):
+        values = getattr(s.run.allocation, name)
+        if values is not None and not _draws(s.mechanism):
+            gap = float(np.nanmax(np.abs(values[:, one] - values[:, two])))
+            claim(gap <= 10 * s.tolerance, f"two identical participants differ by {gap:.3g} in {name}")
+
+
+def _draws(mechanism: Mechanism[Any]) -> bool:
+    """Whether participants are told apart on purpose, by a seeded draw."""
+    return bool(getattr(mechanism, "spread", 0.0))
+
+
+def _phase_names(s: _Subject) -> None:
+    other = s.on(from_tables(**cases.with_phases_renamed(s.tables)))
+    s.claim_same(other, "with phases a, b, c called b, c, a")
+    s.claim_same_prices(other, "with phases a, b, c called b, c, a")
+
+
+def _blocks(s: _Subject) -> None:
+    with patch.multiple(driver, BLOCK_STEPS=3, CHUNK_STEPS=SPLIT):
+        other = s.on(s.case)
+    s.claim_same(other, "with blocks of 3 intervals instead of all at once")
+
+
+def _split(s: _Subject) -> None:
+    roll = Roll.of(s.mechanism, s.case.dt_h, 0, s.case.n_steps, None)
+    if roll.horizon > SPLIT or SPLIT % roll.commit:
+        return
+    first = s.on(s.case, steps=slice(0, SPLIT))
+    state = type(first.state).from_arrays(first.state.arrays())
+    resumed = _changed(s.mechanism, initial_state=lambda self, case: state)
+    second = s.on(s.case, resumed, steps=slice(SPLIT, None))
+    s.claim_same(second, f"resumed after {SPLIT} intervals from the stored state")
+
+
+def _changed(mechanism: Mechanism[Any], **members: Any) -> Mechanism[Any]:
+    """The same mechanism with some members of its class replaced."""
+    made = copy.copy(mechanism)
+    object.__setattr__(made, "__class__", type(type(mechanism).__name__, (type(mechanism),), members))
+    return made
+
+
+def _pure(s: _Subject) -> None:
+    before = s.mechanism.initial_state(s.case)
+    kept = {name: array.copy() for name, array in before.arrays().items()}
+    window = s.case.window(3, 4)
+    allocation = s.run.allocation.part(slice(3, 4))
+    if Roll.of(s.mechanism, s.case.dt_h, 0, s.case.n_steps, None).horizon == 1:
+        window, allocation = window.interval(0), s.run.allocation.part(3)
+    one, two = (s.mechanism.advance(before, allocation, window) for _ in range(2))
+    for name, array in kept.items():
+        claim(np.array_equal(before.arrays()[name], array), f"advance changes {name} of the state in place")
+        claim(
+            np.array_equal(one.arrays()[name], two.arrays()[name], equal_nan=True),
+            f"advance called twice gives different {name}",
+        )
+    again = type(one).from_arrays(one.arrays())
+    for name, array in one.arrays().items():
+        claim(np.array_equal(again.arrays()[name], array, equal_nan=True), f"{name} is lost when the state is stored")
+        claim(array.dtype == float, f"{name} of the state is no array of numbers")
+
+
+def _reproducible(s: _Subject) -> None:
+    other = s.on(s.case)
+    for name in (*POWERS, *PRICES):
+        one, two = getattr(s.run.allocation, name), getattr(other.allocation, name)
+        claim((one is None) == (two is None), f"{name} is there in one of two equal runs")
+        claim(one is None or np.array_equal(one, two, equal_nan=True), f"two equal runs differ in {name}")
+
+
+def _prices(s: _Subject) -> None:
+    scarce = s.on(s.case.with_scenario(import_scale=50.0, export_scale=50.0))
+    for run in (s.run, scarce):
+        for name in PRICES:
+            price = getattr(run.allocation, name)
+            if price is None:
+                continue
+            given = np.delete(price, list(run.failed_steps), axis=0)
+            claim(bool(np.all(np.isfinite(given))), f"{name} is not finite")
+            low, high = (getattr(s.mechanism, f"{name}_{end}", None) for end in ("min", "max"))
+            claim(low is None or float(given.min()) >= low - 1e-12, f"{name} is below {name}_min = {low}")
+            claim(high is None or float(given.max()) <= high + 1e-12, f"{name} is above {name}_max = {high}")
+
+
+def _tiny_requests(s: _Subject) -> None:
+    other = s.on(from_tables(**cases.with_tiny_requests(s.tables, TINY_KW)))
+    why = f"where everybody asks for {TINY_KW:g} kW more,"
+    s.claim_same(other, why)
+    s.claim_same_prices(other, why)
+
+
+def _full_service(s: _Subject) -> None:
+    if s.mechanism.full_service_optimal:
+        other = s.on(s.case, _changed(s.mechanism, full_service_optimal=False))
+        s.claim_same(other, "although full_service_optimal is true, solving every interval changes the outcome:")
+
+
+_CHECKS: dict[str, Callable[[_Subject], None]] = {
+    "service is within requests": _within_requests,
+    "limits are kept": _within_limits,
+    "somebody is served": _served_at_all,
+    "order does not matter": _order,
+    "units do not matter": _units,
+    "identical participants are served alike": _alike,
+    "names of phases do not matter": _phase_names,
+    "length of blocks does not matter": _blocks,
+    "a run can be resumed from its state": _split,
+    "the state is pure and can be stored": _pure,
+    "equal runs are equal to the bit": _reproducible,
+    "prices are finite and within their bounds": _prices,
+    "tiny requests do not matter": _tiny_requests,
+    "full service is optimal where that is said": _full_service,
+}

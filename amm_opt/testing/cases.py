@@ -1,4 +1,4 @@
-"""The small cases that checks run on: scarce in both directions, balanced or on phases, and changes that mean nothing."""
+"""The small cases that checks run on, scarce in both directions, balanced or on phases; changes that mean nothing."""
 
 from __future__ import annotations
 
@@ -160,3 +160,19 @@ def with_tiny_requests(tables: dict[str, Any], kw: float) -> dict[str, Any]:
 def position(case: Case, names: Sequence[str]) -> list[int]:
     """Where each of these participants stands in a case."""
     return [case.participant_names.index(name) for name in names]
+
+
+@lru_cache
+def rich_case(balanced: bool) -> Case:
+    """The same network with a tap, line charging, a capacitor, a loss at no load and (on phases) a delta winding."""
+    tables = small_tables(balanced)
+    branches = tables["branches"].set_index("name", drop=False)
+    branches["tap"], branches["charging_kvar"] = 1.0, 0.0
+    branches.loc["to-low-A", "tap"], branches.loc["to-mv", "charging_kvar"] = 0.975, 6.0
+    if not balanced:
+        branches["vector_group"] = "YNyn0"
+        branches.loc["to-low-B", "vector_group"] = "Dyn11"
+    buses = tables["buses"].assign(shunt_kvar=0.0, shunt_kw=0.0).set_index("name", drop=False)
+    buses.loc["b1", "shunt_kvar"], buses.loc["low-A", "shunt_kw"] = 5.0, 0.3
+    changed = {"buses": buses.reset_index(drop=True), "branches": branches.reset_index(drop=True)}
+    return from_tables(**{**tables, **changed})

@@ -21,9 +21,6 @@ class Check:
     def __str__(self) -> str:
         return self.name
 
-    def __call__(self) -> None:
-        self.run()
-
 
 class CheckError(AssertionError):
     """Some checks failed; ``failures`` holds the reason of each by its name."""
@@ -43,7 +40,7 @@ def run_all(subject: str, checks: Iterable[Check]) -> None:
     failures, passed = {}, 0
     for check in checks:
         try:
-            check()
+            check.run()
         except (AssertionError, AmmOptError) as error:
             failures[check.name] = str(error).strip() or type(error).__name__
         else:

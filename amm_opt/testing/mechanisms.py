@@ -116,9 +116,7 @@ class _Subject:
     def on(self, case: Case, mechanism: Mechanism[Any] | None = None, steps: slice | None = None) -> Run:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            return simulate(
-                case, mechanism or self.mechanism, network=self.network, solver=self.solver, steps=steps
-            )
+            return simulate(case, mechanism or self.mechanism, network=self.network, solver=self.solver, steps=steps)
 
     def claim_same(self, other: Run, why: str, factor: float = 1.0) -> None:
         """Both runs serve everybody alike, whatever the order of participants and in units ``factor`` apart."""

@@ -1,0 +1,234 @@
+"""Checks of a network model: its parts agree with each other, and it agrees with AC power flow where little flows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+from numpy.typing import NDArray
+
+from amm_opt.cases import Case
+from amm_opt.errors import InputError
+from amm_opt.network import ACNetwork
+from amm_opt.registry import network_model
+from amm_opt.testing import cases
+from amm_opt.testing.checks import Check, claim, run_all
+
+FloatArray = NDArray[np.float64]
+
+LIGHT, INTERVALS = 0.1, slice(0, cases.INTERVALS)
+"""Share of the requests at which a model is held against AC power flow, and the intervals of the small case."""
+VOLTAGE_ERROR_PU, FLOW_ERROR, SLOPE_ERROR = 2e-3, 0.02, 0.05
+"""At light load: voltages in pu, flows as a fraction of the rating, sensitivities as a fraction of the largest one."""
+
+
+def check_network_model(kind: Any) -> None:
+    """Hold a network model to its interface and to AC power flow, on the small feeders that it takes.
+
+    Args:
+        kind: the class (anything that makes a model of a ``Feeder``), or an installed name.
+
+    Raises:
+        CheckError: an AssertionError that names everything that does not hold.
+        InputError: where the model takes neither a balanced feeder nor one on phases, or the ``ac`` extra is missing.
+    """
+    run_all(_name(kind), network_model_checks(kind))
+
+
+def network_model_checks(kind: Any) -> Iterator[Check]:
+    """The checks of :func:`check_network_model` one by one, for ``pytest.mark.parametrize``."""
+    made = network_model(kind) if isinstance(kind, str) else kind
+    subjects, refusals = [], []
+    for balanced in (True, False):
+        try:
+            subjects.append(_Subject(made(cases.rich_case(balanced).feeder), balanced))
+        except InputError as error:
+            refusals.append(str(error))
+    if not subjects:
+        raise InputError([f"{_name(kind)} takes no feeder", *refusals])
+    for subject in subjects:
+        where = "balanced" if subject.balanced else "phases"
+        for name, check in {**_COMMON, **(_CONIC if subject.conic else _LINEAR)}.items():
+            yield Check(f"{name} ({where})", partial(check, subject))
+
+
+def _name(kind: Any) -> str:
+    return str(kind if isinstance(kind, str) else getattr(kind, "name", kind))
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """A model of one of the small feeders."""
+
+    model: Any
+    balanced: bool
+
+    @property
+    def conic(self) -> bool:
+        return hasattr(self.model, "relaxation")
+
+    @property
+    def case(self) -> Case:
+        return cases.rich_case(self.balanced)
+
+    @cached_property
+    def incidence(self) -> Any:
+        return self.model.incidence(self.case.bus, self.case.phases)
+
+    def injections(self, share: float) -> tuple[FloatArray, FloatArray]:
+        """(T, nodes) net injections with this share of load and requests."""
+        w = self.case.window(INTERVALS.start, INTERVALS.stop)
+        load, imports, exports = (share * x for x in (w.inflexible_kw, w.import_request_kw, w.export_request_kw))
+        return self.case.bus_injections(load, imports, exports, self.incidence)
+
+    def random(self, seed: int) -> tuple[FloatArray, FloatArray]:
+        """(3, nodes) net injections of a few kW."""
+        rng = np.random.default_rng(seed)
+        p = rng.uniform(-6.0, 6.0, (3, self.model.n_nodes))
+        q = rng.uniform(-2.0, 2.0, (3, self.model.n_nodes))
+        return p, q
+
+
+def _members(s: _Subject) -> None:
+    q, n = s.model.quantities, s.model.n_nodes
+    m = len(q.kind)
+    for name in ("element", "lower", "upper", "tolerance"):
+        claim(len(getattr(q, name)) == m, f"quantities.{name} has {len(getattr(q, name))} entries, kind has {m}")
+    claim(set(q.kind) <= {"voltage", "thermal"}, f"quantities.kind holds {sorted(set(q.kind))}")
+    claim(
+        np.all((q.element >= 1) & (q.element < s.case.feeder.n_buses)), "quantities.element is no bus below the source"
+    )
+    claim(np.all(q.lower < q.upper), "a lower limit is not below its upper one")
+    claim(np.all(q.tolerance > 0), "a tolerance is not positive")
+    for name in ("v_min_pu", "v_max_pu", "rating_kva"):
+        claim(
+            np.shape(getattr(s.model, name)) == (n,), f"{name} has shape {np.shape(getattr(s.model, name))}, not ({n},)"
+        )
+
+
+def _shares(s: _Subject) -> None:
+    shares = s.incidence
+    claim(shares.shape == (s.model.n_nodes, s.case.n_participants), f"incidence has shape {shares.shape}")
+    total = np.asarray(shares.sum(axis=0)).ravel()
+    claim(np.allclose(total, 1.0), f"the shares of a participant's power add up to {total.min():g} .. {total.max():g}")
+    claim(shares.min() >= 0, "a share is negative")
+
+
+def _batches(s: _Subject) -> None:
+    p, q = s.random(1)
+    together, state = s.model.evaluate(p, q), s.model.state(p, q)
+    for k in range(len(p)):
+        claim(
+            np.allclose(together[k], s.model.evaluate(p[k], q[k]), atol=1e-10), "evaluate differs on one interval alone"
+        )
+        alone = s.model.state(p[k], q[k])
+        for name in ("v_pu", "s_flow_kva"):
+            whole, part = getattr(state, name)[k], getattr(alone, name)
+            claim(np.shape(part) == (s.model.n_nodes,), f"state.{name} has shape {np.shape(part)}")
+            claim(np.allclose(whole, part, atol=1e-8), f"state.{name} differs on one interval alone")
+
+
+def _limits_are_those_of_the_state(s: _Subject) -> None:
+    """A quantity is beyond its limit exactly where the state is: voltages exactly, flows up to the polygon's 2 %."""
+    p, q = s.injections(1.0)
+    u, state, of = s.model.evaluate(p, q), s.model.state(p, q), s.model.quantities
+    voltage, thermal = of.kind == "voltage", of.kind == "thermal"
+    for k in range(len(p)):
+        v = ((state.v_pu > s.model.v_max_pu) | (state.v_pu < s.model.v_min_pu))[k].any()
+        seen = ((u[k] > of.upper) | (u[k] < of.lower))[voltage].any()
+        claim(
+            v == seen,
+            f"interval {k}: the state is {'' if v else 'not '}beyond a voltage band, the quantities say otherwise",
+        )
+        loading = np.max((state.s_flow_kva[k] / s.model.rating_kva)[np.isfinite(s.model.rating_kva)])
+        full = np.max(np.where(of.upper[thermal] != 0, u[k][thermal] / of.upper[thermal], 0.0))
+        full = max(full, np.max(u[k][thermal] / np.where(of.lower[thermal] != 0, of.lower[thermal], np.inf)))
+        claim(
+            0.98 * loading <= full <= 1.03 * loading,
+            f"interval {k}: a branch carries {loading:.4f}, its quantity {full:.4f}",
+        )
+
+
+def _rows(s: _Subject) -> None:
+    every = np.arange(len(s.model.quantities.kind))
+    a_p, a_q, constant = s.model.rows(every)
+    claim(a_p.shape == (len(every), s.model.n_nodes), f"rows have shape {a_p.shape}")
+    for seed in (2, 3):
+        p, q = s.random(seed)
+        gap = np.abs(p @ a_p.T + q @ a_q.T + constant - s.model.evaluate(p, q))
+        k = int(np.argmax(gap.max(axis=0)))
+        claim(gap.max() <= 1e-8, f"row {k} ({s.model.quantities.kind[k]}) is off evaluate by {gap.max():.2g}")
+    some = every[::3][::-1]
+    for part, whole in zip(s.model.rows(some), (a_p, a_q, constant), strict=True):
+        claim(np.array_equal(part, whole[some]), "rows of some quantities are not those among all of them")
+
+
+def _constraints(s: _Subject) -> None:
+    """The smallest widening of u - widening .. u + widening that the constraints allow is 0, or what is cut off."""
+    m, of = len(s.model.quantities.kind), s.model.quantities
+    rng = np.random.default_rng(4)
+    p, q = s.random(4)
+    for k, cut in ((0, None), (1, int(rng.integers(m))), (2, int(np.flatnonzero(of.kind == "thermal")[0]))):
+        u = s.model.evaluate(p[k], q[k])
+        widening = cp.Variable(nonneg=True)
+        less = np.zeros(m)
+        if cut is not None:
+            less[cut] = 0.125
+        given = (cp.Constant(p[k]), cp.Constant(q[k]), u - widening, u + widening - less)
+        problem = cp.Problem(cp.Minimize(widening), s.model.constraints(*given))
+        problem.solve(solver=cp.CLARABEL)
+        claim(problem.status == cp.OPTIMAL, f"constraints around evaluate's own values are {problem.status}")
+        off = abs(float(widening.value) - less.max())
+        claim(off <= 1e-5, f"constraints are off evaluate by {off:.2g}")
+
+
+def _relaxation(s: _Subject) -> None:
+    """Least losses under given injections: the power flow itself, since nothing is gained by losses."""
+    p, q = s.injections(0.5)
+    of, state = s.model.quantities, s.model.state(p, q)
+    for k in (0, 3, 6):
+        relaxed = s.model.relaxation(cp.Constant(p[k]), cp.Constant(q[k]), of.lower - 1.0, of.upper + 1.0)
+        problem = cp.Problem(cp.Minimize(relaxed.loss_kw), relaxed.constraints)
+        problem.solve(solver=cp.CLARABEL)
+        claim(problem.status in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE), f"the relaxation is {problem.status}")
+        w = relaxed.unknowns.value[s.model.form.voltage]
+        gap = float(np.abs(np.sqrt(w) - state.v_pu[k][1:]).max())
+        claim(gap <= 1e-4, f"at least losses the relaxation's voltages are off the power flow by {gap:.2g} pu")
+
+
+def _agrees_with_ac(s: _Subject) -> None:
+    p, q = s.injections(LIGHT)
+    ac, state = ACNetwork(s.case.feeder).flow(p, q), s.model.state(p, q)
+    error = float(np.abs(ac.v_pu - state.v_pu).max())
+    claim(error <= VOLTAGE_ERROR_PU, f"at light load voltages are off AC power flow by {error:.2g} pu")
+    rated = np.isfinite(s.model.rating_kva)
+    error = float((np.abs(ac.s_flow_kva - state.s_flow_kva) / s.model.rating_kva)[:, rated].max())
+    claim(error <= FLOW_ERROR, f"at light load flows are off AC power flow by {error:.2g} of the rating")
+
+
+def _slopes_agree_with_ac(s: _Subject) -> None:
+    network, step = ACNetwork(s.case.feeder), 1.0
+    p, q = (x[0] for x in s.injections(LIGHT))
+    nodes = range(1, s.model.n_nodes, 2)
+    for kind in ("active", "reactive"):
+        bumps = np.stack([np.zeros_like(p), *(step * (np.arange(len(p)) == j) for j in nodes)])
+        at = (p + bumps, q + 0 * bumps) if kind == "active" else (p + 0 * bumps, q + bumps)
+        mine, true = (v[1:] - v[0] for v in (np.asarray(s.model.state(*at).v_pu), network.flow(*at).v_pu))
+        error = float(np.abs(mine - true).max() / np.abs(true).max())
+        claim(error <= SLOPE_ERROR, f"change of voltage with {kind} power is off AC power flow by {error:.1%}")
+
+
+_COMMON: dict[str, Callable[[_Subject], None]] = {
+    "members have their shapes": _members,
+    "shares of participants add up": _shares,
+    "many intervals are as each alone": _batches,
+    "limited quantities are those of the state": _limits_are_those_of_the_state,
+    "the state is near AC power flow": _agrees_with_ac,
+    "sensitivities are near those of AC power flow": _slopes_agree_with_ac,
+}
+_LINEAR: dict[str, Callable[[_Subject], None]] = {"rows are evaluate": _rows, "constraints are evaluate": _constraints}
+_CONIC: dict[str, Callable[[_Subject], None]] = {"the relaxation is the power flow": _relaxation}

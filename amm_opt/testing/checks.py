@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from amm_opt.errors import AmmOptError
+from amm_opt.errors import SolveError
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,13 @@ def run_all(subject: str, checks: Iterable[Check]) -> None:
 
     Raises:
         CheckError: naming all that failed.
+        InputError: where the subject refuses what the checks ask of it.
     """
     failures, passed = {}, 0
     for check in checks:
         try:
             check.run()
-        except (AssertionError, AmmOptError) as error:
+        except (AssertionError, SolveError) as error:
             failures[check.name] = str(error).strip() or type(error).__name__
         else:
             passed += 1

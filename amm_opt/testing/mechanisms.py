@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 from unittest.mock import patch
@@ -52,7 +52,8 @@ def check_mechanism(
 
     Raises:
         CheckError: an AssertionError that names every promise which is broken.
-        InputError: where the network model takes neither feeder, or an argument is wrong.
+        InputError: where the network model takes neither feeder, the mechanism refuses the network model or the solver,
+            or an argument is wrong.
     """
     subject = str(mechanism() if isinstance(mechanism, type) else mechanism)
     run_all(subject, mechanism_checks(mechanism, network=network, solver=solver, tolerance=tolerance))
@@ -281,6 +282,12 @@ def _tiny_requests(s: _Subject) -> None:
     s.claim_same_prices(other, why)
 
 
+def _like_automatic(s: _Subject) -> None:
+    if s.solver is not None:
+        other = replace(s, solver=None).run
+        s.claim_same(other, "by the automatic choice of solver")
+
+
 def _full_service(s: _Subject) -> None:
     if s.mechanism.full_service_optimal:
         other = s.on(s.case, _changed(s.mechanism, full_service_optimal=False))
@@ -302,4 +309,5 @@ _CHECKS: dict[str, Callable[[_Subject], None]] = {
     "prices are finite and within their bounds": _prices,
     "tiny requests do not matter": _tiny_requests,
     "full service is optimal where that is said": _full_service,
+    "the solver is as good as the automatic choice": _like_automatic,
 }

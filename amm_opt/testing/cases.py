@@ -168,7 +168,7 @@ def rich_case(balanced: bool) -> Case:
     tables = small_tables(balanced)
     branches = tables["branches"].set_index("name", drop=False)
     branches["tap"], branches["charging_kvar"] = 1.0, 0.0
-    branches.loc["to-low-A", "tap"], branches.loc["to-mv", "charging_kvar"] = 0.975, 6.0
+    branches.loc["to-low-A", "tap"], branches.loc["to-mv", "charging_kvar"] = 0.975, 2.0
     if not balanced:
         branches["vector_group"] = "YNyn0"
         branches.loc["to-low-B", "vector_group"] = "Dyn11"

@@ -166,7 +166,7 @@ def _within_limits(s: _Subject) -> None:
     state = model.state(p, q)
     over = np.nanmax(state.v_pu - model.v_max_pu), np.nanmax(model.v_min_pu - state.v_pu)
     claim(max(over) <= VOLTAGE_SLACK_PU, f"a voltage is {max(over):.3g} pu beyond its band")
-    loading = float(np.nanmax((state.s_flow_kva / model.rating_kva)[..., 1:]))
+    loading = float(np.nanmax((state.loading_kva / model.rating_kva)[..., 1:]))
     claim(loading <= 1.0 + THERMAL_SLACK, f"a branch carries {loading:.5f} of its rating")
     claim(np.all(np.isfinite(state.v_pu)), "the network has no state under some allocation")
 

@@ -46,17 +46,14 @@ def test_every_mechanism_on_every_network_model(spec: str, network: str | None) 
 @pytest.mark.parametrize("solver", INSTALLED)
 @pytest.mark.parametrize("spec", MECHANISMS)
 def test_every_mechanism_by_every_solver(spec: str, solver: str) -> None:
-    if reason := refused(spec, solver):
-        with pytest.raises(ao.InputError, match=reason):
-            ao.simulate("synthetic:buses=20,days=1", spec, solver=solver, steps=1)
-        return
-    for check in mechanism_checks(spec, solver=solver):
-        if check.name.startswith(QUICK):
-            check.run()
-
-
-def refused(spec: str, solver: str) -> str:
-    return ""
+    info = solvers()[solver.upper()]
+    try:
+        for check in mechanism_checks(spec, solver=solver):
+            if check.name.startswith(QUICK):
+                check.run()
+    except ao.InputError as error:
+        if (info.lp and info.qp) or "cannot solve" not in str(error):
+            raise
 
 
 @pytest.mark.parametrize("name", network_models())

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from amm_opt.cases import Case, from_tables
 from amm_opt.errors import InputError
 from amm_opt.market import Mechanism
-from amm_opt.registry import as_mechanism, default_network, network_model
+from amm_opt.registry import as_mechanism, network_of
 from amm_opt.simulate import Run, driver, simulate
 from amm_opt.simulate.rolling import Roll
 from amm_opt.testing import cases
@@ -55,8 +55,8 @@ def check_mechanism(
         InputError: where the network model takes neither feeder, the mechanism refuses the network model or the solver,
             or an argument is wrong.
     """
-    subject = str(mechanism() if isinstance(mechanism, type) else mechanism)
-    run_all(subject, mechanism_checks(mechanism, network=network, solver=solver, tolerance=tolerance))
+    made = as_mechanism(mechanism)
+    run_all(str(made), mechanism_checks(made, network=network, solver=solver, tolerance=tolerance))
 
 
 def mechanism_checks(
@@ -67,7 +67,7 @@ def mechanism_checks(
     tolerance: float = TOLERANCE,
 ) -> Iterator[Check]:
     """The checks of :func:`check_mechanism` one by one, for ``pytest.mark.parametrize``."""
-    made = as_mechanism(mechanism() if isinstance(mechanism, type) else mechanism)
+    made = as_mechanism(mechanism)
     feeders = [balanced for balanced in (True, False) if network is None or _takes(network, balanced)]
     if not feeders:
         raise InputError(f"network model {network!r} takes neither a balanced feeder nor one on phases abc")
@@ -82,14 +82,10 @@ def mechanism_checks(
 
 def _takes(network: Any, balanced: bool) -> bool:
     try:
-        _kind(network)(cases.small_case(balanced).feeder)
+        network_of(cases.small_case(balanced), network)
     except InputError:
         return False
     return True
-
-
-def _kind(network: Any) -> Any:
-    return network_model(network) if isinstance(network, str) else network
 
 
 @dataclass(frozen=True)
@@ -158,7 +154,7 @@ def _within_requests(s: _Subject) -> None:
 def _within_limits(s: _Subject) -> None:
     if not s.mechanism.enforces_limits:
         return
-    model = _kind(s.network or default_network(s.case))(s.case.feeder)
+    model = network_of(s.case, s.network)
     window, a = s.run.window, s.run.allocation
     p, q = s.case.bus_injections(
         window.inflexible_kw, a.drawn_kw, a.injected_kw, model.incidence(s.case.bus, s.case.phases)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from amm_opt.cases import Case
 from amm_opt.errors import InputError
 from amm_opt.network import ACNetwork
-from amm_opt.registry import network_model
+from amm_opt.registry import network_of
 from amm_opt.testing import cases
 from amm_opt.testing.checks import Check, claim, run_all
 
@@ -41,11 +41,10 @@ def check_network_model(kind: Any) -> None:
 
 def network_model_checks(kind: Any) -> Iterator[Check]:
     """The checks of :func:`check_network_model` one by one, for ``pytest.mark.parametrize``."""
-    made = network_model(kind) if isinstance(kind, str) else kind
     subjects, refusals = [], []
     for balanced in (True, False):
         try:
-            subjects.append(_Subject(made(cases.rich_case(balanced).feeder), balanced))
+            subjects.append(_Subject(network_of(cases.rich_case(balanced), kind), balanced))
         except InputError as error:
             refusals.append(str(error))
     if not subjects:

@@ -16,6 +16,7 @@ from amm_opt.solve.reduced import FAILED, INFEASIBLE, UNBOUNDED, Point, Reduced,
 from amm_opt.solve.solvers import SETTINGS
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int32]
 
 HIGHS_QP_STEPS = 5000
 """HiGHS' active-set method for quadratic programs can cycle without end on degenerate ones."""
@@ -52,7 +53,7 @@ class Kept:
 
 
 class KeptHighs:
-    """HiGHS: simplex for linear, active set for separable quadratic problems.
+    """HiGHS: simplex for linear, active set for quadratic problems.
 
     While the rows of one linear problem only grow, as they do in the rounds of one interval, they are added to the
     model and dual simplex goes on from the last basis; should that come to no end, the problem is passed anew. Another
@@ -71,8 +72,6 @@ class KeptHighs:
     @native
     def solve(self, problem: Reduced) -> Point:
         """The solution, or why there is none."""
-        if problem.hessian is not None and not isinstance(problem.hessian, np.ndarray):
-            return failed("only separable quadratic objectives")
         added = self._last is not None and _grown(self._last, problem)
         if added:
             self._add(problem)
@@ -118,7 +117,7 @@ class KeptHighs:
 
     def _pass(self, problem: Reduced) -> None:
         n, rows = len(problem.free), problem.all_rows
-        curved = np.zeros(0) if problem.hessian is None else np.asarray(problem.hessian)
+        start, row, curved = _lower_triangle(problem)
         if self._highs is None:
             with silent():
                 self._highs = highspy.Highs()
@@ -127,15 +126,23 @@ class KeptHighs:
             self._highs.setOptionValue("qp_iteration_limit", HIGHS_QP_STEPS)
         quick = problem.n_own == 0 and problem.hessian is None
         self._highs.setOptionValue("presolve", "off" if quick else "choose")
-        diagonal = np.arange(n + 1, dtype=np.int32)
         self._highs.passModel(
             *(n, len(rows), len(rows.data), len(curved)),
             *(int(highspy.MatrixFormat.kRowwise), int(highspy.HessianFormat.kTriangular)),
             int(highspy.ObjSense.kMinimize),
             *(0.0, problem.q, problem.lower, problem.upper, problem.row_lower, problem.row_upper),
             *(rows.start.astype(np.int32), rows.col.astype(np.int32), rows.data),
-            *(diagonal[:-1], diagonal[:-1], curved, np.zeros(n, dtype=np.int32)),
+            *(start, row, curved, np.zeros(n, dtype=np.int32)),
         )
+
+
+def _lower_triangle(problem: Reduced) -> tuple[IntArray, IntArray, FloatArray]:
+    """Starts of columns, rows and values of the Hessian's, as HiGHS takes it; no values where the problem is linear."""
+    place, given = np.arange(len(problem.free), dtype=np.int32), problem.hessian
+    if given is None or isinstance(given, np.ndarray):
+        return place, place, np.zeros(0) if given is None else given
+    lower = sp.csc_array(sp.tril(given))
+    return lower.indptr[:-1].astype(np.int32), lower.indices.astype(np.int32), lower.data
 
 
 def _grown(last: Reduced, problem: Reduced) -> bool:

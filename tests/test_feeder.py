@@ -345,3 +345,7 @@ def test_ring_with_an_open_tie_is_accepted(no: object) -> None:
     feeder = Feeder.from_tables(**ring)
     assert feeder.branch_names == ("", "cable", "tr", "service")
     assert feeder.graph.number_of_edges() == 3
+
+
+def test_a_source_without_a_name_is_an_error() -> None:
+    assert_said(problems_of(changed({("buses", "sub", "name"): None})), "bus in row", "empty name")

@@ -312,7 +312,7 @@ def _topology_problems(buses: pd.DataFrame, branches: pd.DataFrame) -> Iterator[
     names = set(buses["name"].dropna())
     used = branches[branches["closed"] & branches["from_bus"].isin(names) & branches["to_bus"].isin(names)]
     used = used[used["from_bus"] != used["to_bus"]]
-    sources = buses["name"][buses["v_source_pu"].notna()]
+    sources = buses["name"][buses["v_source_pu"].notna()].dropna()
     if len(sources) == 1 and _is_tree(names, used):
         return
     graph: nx.Graph[str] = nx.Graph()

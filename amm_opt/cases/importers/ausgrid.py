@@ -12,6 +12,7 @@ import pandas as pd
 
 from amm_opt.cases.importers.report import ImportReport
 from amm_opt.errors import InputError, shorten, shown
+from amm_opt.tabular import as_table
 
 CATEGORIES = {"GC": "inflexible", "CL": "import", "GG": "export"}
 """General consumption, controlled load and gross generation, and what they are here."""
@@ -95,7 +96,7 @@ def _table(path: Path) -> pd.DataFrame:
     header = [name.strip(' "') for name in lines[at].split(",")]
     table.columns = [str(c).strip() for c in table.columns]
     problems = []
-    if missing := [c for c in (*KEYS, *HALF_HOURS) if c not in header]:
+    if missing := [c for c in (*KEYS, *HALF_HOURS) if c not in header or c not in table]:
         problems.append(f"missing columns {shorten(missing)}")
     if twice := sorted({c for c in header if c and header.count(c) > 1}):
         problems.append(f"columns that stand twice: {shorten(twice)}")
@@ -106,7 +107,7 @@ def _table(path: Path) -> pd.DataFrame:
         )
     if problems:
         raise InputError(problems, subject=str(path))
-    return table
+    return as_table(table, str(path))
 
 
 def _dates(column: pd.Series[object]) -> pd.Series[pd.Timestamp]:
@@ -121,7 +122,7 @@ def _dates(column: pd.Series[object]) -> pd.Series[pd.Timestamp]:
 def _numbers(column: pd.Series[object]) -> tuple[pd.Series[float], list[str]]:
     """Customers as whole numbers, and which are none."""
     values = pd.to_numeric(column, errors="coerce").astype(float)
-    bad = ~(np.isfinite(values) & (values == values.round()))
+    bad = ~((values.abs() < 1e15) & (values == values.round()))
     return values, [f"customer {shown(c)} is no whole number" for c in dict.fromkeys(column[bad])][:5]
 
 

@@ -24,6 +24,8 @@ CUT = 0.02
 SLACK = 0.01
 """How far beyond a limit the rules may be, as a fraction of the audit's tolerance."""
 SPACING, STATES_AT_ONCE = 16, 8
+NEAR, V_SLACK = 0.98, 1e-9
+"""A flow below this share of its rating is inside the polygon that stands for it; rounding of voltages, pu."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +64,18 @@ class Limits:
             return self.step.node_injections(inflexible, x, none)
         return self.step.node_injections(inflexible, none, x)
 
+    def near(self, x: FloatArray) -> NDArray[np.bool_]:
+        """(S,) which of these states (S, n) come so near to a limit that every quantity has to be looked at."""
+        network, (lowest, highest) = self.step.network, self.band
+        state = network.state(*self.injections(x))
+        beyond = ((state.v_pu > highest + V_SLACK) | (state.v_pu < lowest - V_SLACK)).any(axis=-1)
+        full = (state.loading_kva[..., self.rated] > NEAR * network.rating_kva[self.rated]).any(axis=-1)
+        return np.asarray(beyond | full)
+
+    @cached_property
+    def rated(self) -> NDArray[np.intp]:
+        return np.flatnonzero(np.isfinite(self.step.network.rating_kva))
+
     def excess(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(..., m) how far every quantity is beyond its limit with everyone at x (..., n), and on which side."""
         u = self.step.network.evaluate(*self.injections(x))
@@ -70,7 +84,7 @@ class Limits:
 
     def slopes(self, rows: NDArray[np.intp], side: FloatArray) -> FloatArray:
         """(K, n) how much more each of these limits is used when someone rises from 0 to ``most``."""
-        slope = self.step.slopes(rows)[DIRECTIONS.index(self.direction)]
+        slope = self.step.kept_slopes(rows)[DIRECTIONS.index(self.direction)]
         return np.asarray(side[:, None] * slope * self.most)
 
 
@@ -105,7 +119,11 @@ def largest_request_first(limits: Limits) -> FloatArray:
 def _broken(limits: Limits, path: FloatArray) -> tuple[FloatArray, FloatArray] | None:
     """Excess and side (m,) where one of these states (S, n) breaks a limit."""
     for start in range(0, len(path), STATES_AT_ONCE):
-        excess, side = limits.excess(path[start : start + STATES_AT_ONCE])
+        states = path[start : start + STATES_AT_ONCE]
+        near = limits.near(states)
+        if not near.any():
+            continue
+        excess, side = limits.excess(states[near])
         broken = np.flatnonzero((excess > limits.slack).any(axis=1))
         if len(broken):
             return excess[broken[0]], side[broken[0]]

@@ -184,6 +184,20 @@ class Step:
         at_p, at_q = self.at_participants(a_p), self.at_participants(a_q)
         return np.stack([-(at_p + at_q * k_import), at_p + at_q * k_export])
 
+    def kept_slopes(self, rows: NDArray[np.intp]) -> FloatArray:
+        """As :meth:`slopes`, and kept as long as there is room: the same limits are met in many intervals."""
+        known = self._slopes
+        if new := [k for k in rows.tolist() if k not in known]:
+            if 2 * self.n * (len(known) + len(new)) > KEPT_NUMBERS:
+                known.clear()
+                new = rows.tolist()
+            known.update(zip(new, np.swapaxes(self.slopes(np.array(new, dtype=np.intp)), 0, 1), strict=True))
+        return np.stack([known[k] for k in rows.tolist()], axis=1) if len(rows) else np.zeros((2, 0, self.n))
+
+    @cached_property
+    def _slopes(self) -> dict[int, FloatArray]:
+        return {}
+
     @cached_property
     def _pressures(self) -> dict[tuple[int, float], Pressure]:
         return {}

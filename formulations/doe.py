@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
@@ -26,6 +26,8 @@ from amm_opt.market import Allocation, Mechanism, NoState
 from amm_opt.market.mechanism import FloatArray, Solve
 from amm_opt.market.state import requested
 from amm_opt.solve import DIRECTIONS, Injection, Leximin, Program, Solution, Step
+from formulations.level_search import levels_by_sweeps
+from formulations.sequential import Limits
 
 ENROLLED = ("all", "requesting")
 PER = ("feeder", "system")
@@ -134,56 +136,36 @@ class EqualDOE(Envelope):
         """Newton's iteration on who is at 0 (floored), at the connection limit (capped), or moves with the level.
 
         With the capped set fixed, use is convex in the levels and Newton's method on the floored set ends; capping more
-        participants only ever raises levels, so the capped set grows. Should the sets come round again (on phases, use
-        on one relieves another, so it is not convex there), everybody who was ever floored stays so, until nobody is
-        below zero, which is hosted. So they do where no level of those who move is hosted, because one that relieves
-        another must not: then the lower half of each group is floored too. No level need exceed ``top``, where nobody
-        would be cut any more.
+        participants only ever raises levels, so the capped set grows. Where use of one relieves another, use is not
+        convex and limits are not monotone: should the sets come round again, or no level of those who move be hosted,
+        the levels are found by sweeps. No level need exceed ``top``, where nobody would be cut any more.
         """
         base, most = self._reach(step, direction, window)
-        group, _ = self._groups(step)
+        group, count = self._groups(step)
         opposite = "export" if direction == "import" else "import"
         wanted = np.minimum(window.request_kw(direction) - window.request_kw(opposite), most)
         asked = requested(window.request_kw(direction))
         top = float(np.max(wanted - base, where=asked, initial=0.0))
-        capped, floored, ever = np.zeros((3, step.n), dtype=bool)
+        capped, floored = np.zeros((2, step.n), dtype=bool)
         seen: set[bytes] = set()
-        stuck = False
-        for _ in range(MAX_NEWTON_STEPS):
-            sets = np.packbits([capped, floored]).tobytes()
-            stuck = stuck or sets in seen
-            if stuck:
-                floored = ever
+        while (sets := np.packbits([capped, floored]).tobytes()) not in seen and len(seen) < MAX_NEWTON_STEPS:
+            seen.add(sets)
             moving = ~capped & ~floored & (most > 0)
             offset = np.where(moving, base, np.where(capped, most, 0.0))
-            seen.add(sets)
             try:
                 solution = solve({"slope": moving.astype(float), "offset": offset, "top": top})
             except SolveError:
                 if not moving.any():
                     raise
-                stuck, ever = True, ever | _lower_half(base, group, moving)
-                continue
+                break
             x = solution["level"][group] + base
             below, above = ~capped & (x < -EDGE_KW), ~capped & (most > 0) & (x > most + EDGE_KW)
-            if stuck:
-                if not np.any(below & ~ever):
-                    return solution
-                ever = ever | below
-            elif not np.array_equal(below, floored):
-                floored, ever = below, ever | below
+            if not np.array_equal(below, floored):
+                floored = below
             elif above.any():
                 capped, floored = capped | above, floored & ~above
-                ever = floored
             else:
                 return solution
-        raise SolveError(f"{self.name}: the levels of {direction} did not settle")
-
-
-def _lower_half(base: FloatArray, group: NDArray[np.intp], moving: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Of those who move, the half of each group (rounded up) that reaches zero first as the level falls."""
-    lower = np.zeros(len(base), dtype=bool)
-    for g in np.unique(group[moving]):
-        mine = np.flatnonzero(moving & (group == g))
-        lower[mine[np.argsort(base[mine], kind="stable")[: (len(mine) + 1) // 2]]] = True
-    return lower
+        linear = replace(window, usage=None) if step.conic else window
+        level = levels_by_sweeps(Limits(step.linear, direction, linear, most), base, group, count, top)
+        return Solution({"envelope": np.clip(level[group] + base, 0.0, most), "level": level}, {}, float("nan"), "-")

@@ -76,6 +76,11 @@ class Limits:
     def rated(self) -> NDArray[np.intp]:
         return np.flatnonzero(np.isfinite(self.step.network.rating_kva))
 
+    def beyond(self, x: FloatArray) -> FloatArray:
+        """(2 m,) how far every quantity is above its upper and below its lower limit with everyone at x (n,)."""
+        u = self.step.network.evaluate(*self.injections(x))
+        return np.concatenate([u - self.bounds[1] - self.slack, self.bounds[0] - u - self.slack])
+
     def excess(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(..., m) how far every quantity is beyond its limit with everyone at x (..., n), and on which side."""
         u = self.step.network.evaluate(*self.injections(x))

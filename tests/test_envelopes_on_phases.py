@@ -247,3 +247,27 @@ def test_the_cut_does_not_depend_on_order() -> None:
     x, y = served(twins, EqualDOE())
     assert x[0] == pytest.approx(x[1], abs=1e-5)
     assert y[0] == pytest.approx(y[1], abs=1e-5)
+
+
+@pytest.mark.parametrize("seed", [*range(2000, 2010), 2123, 2132])
+def test_the_level_of_all_is_the_largest_that_is_hosted(seed: int) -> None:
+    """Heavy inflexible load leaves limits without room, which some press on and others relieve; the page's formula."""
+    case = random_street(seed, phases=True, factors=False).with_scenario(load_scale=4.0)
+    step, window, mechanism = step_of(case), case.window(0, 1).interval(0), EqualDOE(per="system")
+    lower, upper = step.limits(window)
+    job = Job(step, mechanism, programs_of(mechanism, step), (None, "CLARABEL"))
+    part = Part(mechanism.initial_state(case), Metrics.empty(step.n))
+    found = job.cleared(part, window, (lower, upper), [])
+    assert isinstance(found, dict)
+    for direction, sign in zip(DIRECTIONS, (-1.0, 1.0), strict=True):
+        if direction not in found:
+            continue
+        base = sign * window.inflexible_kw
+        most = np.maximum(case.connection_kw(direction) + base, 0.0)
+        x = np.clip(np.linspace(-8.0, 30.0, 1901)[:, None] + base, 0.0, most)
+        u = step.quantities(window, *((x, 0.0) if direction == "import" else (0.0, x)))
+        hosted = np.flatnonzero(np.all((u <= upper + 2e-8) & (u >= lower - 2e-8), axis=1))
+        other = DIRECTIONS[direction == "import"]
+        wanted = np.minimum(window.request_kw(direction) - window.request_kw(other), most)
+        given = np.minimum(found[direction]["envelope"], wanted)
+        assert np.all(given >= np.minimum(x[hosted[-1]], wanted) - 0.025)

@@ -128,7 +128,7 @@ def as_path(value: object, what: str) -> Path:
     if not isinstance(value, str | os.PathLike) or not str(value) or "\0" in str(value):
         raise InputError(f"{value!r} is not the path of a {what}")
     try:
-        path = Path(value)
+        path = Path(os.fsdecode(os.fsencode(value)))
         path.exists()
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{value!r} is not the path of a {what}: {error}") from error

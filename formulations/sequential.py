@@ -76,11 +76,6 @@ class Limits:
     def rated(self) -> NDArray[np.intp]:
         return np.flatnonzero(np.isfinite(self.step.network.rating_kva))
 
-    def beyond(self, x: FloatArray) -> FloatArray:
-        """(2 m,) how far every quantity is above its upper and below its lower limit with everyone at x (n,)."""
-        u = self.step.network.evaluate(*self.injections(x))
-        return np.concatenate([u - self.bounds[1] - self.slack, self.bounds[0] - u - self.slack])
-
     def excess(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(..., m) how far every quantity is beyond its limit with everyone at x (..., n), and on which side."""
         u = self.step.network.evaluate(*self.injections(x))
@@ -93,6 +88,31 @@ class Limits:
         return np.asarray(side[:, None] * slope * self.most)
 
 
+class Known:
+    """Limits that matter as exact rows: slopes (K, n) per share of ``most``, room (K,) beside inflexible load."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits, self._home = limits, groups(limits.step)
+        self._seen: set[tuple[int, ...]] = set()
+        self.slopes, self.room = np.zeros((0, len(limits.most))), np.zeros(0)
+
+    def add(self, excess: FloatArray, side: FloatArray) -> bool:
+        """The worst of each group of those that are broken, (m,) each, join; whether any of them is new."""
+        limits = self._limits
+        rows = np.flatnonzero(excess > limits.slack)
+        rows = rows[worst((excess / limits.step.network.quantities.tolerance)[rows], self._home[rows])]
+        new = np.column_stack([rows, side[rows].astype(np.intp)])
+        new = new[[tuple(pair) not in self._seen for pair in new.tolist()]]
+        if len(new) == 0:
+            return False
+        limit = np.where(new[:, 1] > 0, limits.bounds[1][new[:, 0]], limits.bounds[0][new[:, 0]])
+        alone = limits.step.network.evaluate(*limits.injections(0.0 * limits.most))[new[:, 0]]
+        self.room = np.append(self.room, np.maximum(new[:, 1] * (limit - alone), 0.0))
+        self.slopes = np.concatenate([self.slopes, limits.slopes(new[:, 0], new[:, 1].astype(float))])
+        self._seen.update(tuple(pair) for pair in new.tolist())
+        return True
+
+
 def largest_request_first(limits: Limits) -> FloatArray:
     """Sequential filling with those limits that matter: a limit that is broken on the way joins them, from anew."""
     request = limits.window.request_kw(limits.direction)
@@ -100,25 +120,12 @@ def largest_request_first(limits: Limits) -> FloatArray:
     order = ask[np.argsort(-request[ask], kind="stable")]
     same = np.diff(request[order]) > -1e-9 * max(float(request.max()), 1e-12)
     turns = np.split(order, np.flatnonzero(~same) + 1)
-    home, seen = groups(limits.step), set[tuple[int, ...]]()
-    slopes, room = np.zeros((0, len(request))), np.zeros(0)
+    known = Known(limits)
     while True:
-        path = limits.most * _in_turn(slopes, room, turns, limits.monotone)
+        path = limits.most * _in_turn(known.slopes, known.room, turns, limits.monotone)
         found = next(filter(None, (_broken(limits, path[::-apart]) for apart in (len(path), SPACING, 1))), None)
-        if found is None:
+        if found is None or not known.add(*found):
             return np.asarray(path[-1])
-        first, side = found
-        rows = np.flatnonzero(first > limits.slack)
-        rows = rows[worst((first / limits.step.network.quantities.tolerance)[rows], home[rows])]
-        new = np.column_stack([rows, side[rows].astype(np.intp)])
-        new = new[[tuple(pair) not in seen for pair in new.tolist()]]
-        if len(new) == 0:
-            return np.asarray(path[-1])
-        limit = np.where(new[:, 1] > 0, limits.bounds[1][new[:, 0]], limits.bounds[0][new[:, 0]])
-        alone = limits.step.network.evaluate(*limits.injections(0.0 * limits.most))[new[:, 0]]
-        room = np.append(room, np.maximum(new[:, 1] * (limit - alone), 0.0))
-        slopes = np.concatenate([slopes, limits.slopes(new[:, 0], new[:, 1].astype(float))])
-        seen.update(tuple(pair) for pair in new.tolist())
 
 
 def _broken(limits: Limits, path: FloatArray) -> tuple[FloatArray, FloatArray] | None:

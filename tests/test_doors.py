@@ -18,7 +18,9 @@ from tests.test_cases import good, problems_of, tiny
 TABLES = ("buses", "branches", "participants", "profiles", "series", "sessions")
 
 
-@pytest.mark.parametrize("value", [5, "x", [1], {"name": ["a"]}, pd.Series([1]), np.zeros((2, 2)), object()], ids=str)
+@pytest.mark.parametrize(
+    "value", [5, "x", [1], {"name": ["a"]}, pd.Series([1]), np.zeros((2, 2)), object()], ids=lambda v: type(v).__name__
+)
 @pytest.mark.parametrize("table", TABLES)
 def test_no_tables(table: str, value: Any) -> None:
     assert any(said.startswith(f"{table} must be a pandas DataFrame") for said in problems_of(**{table: value}))

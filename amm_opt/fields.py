@@ -87,7 +87,9 @@ def _fits(value: Any, wanted: Any, default: Any) -> str | None:
     kind = get_origin(wanted) or wanted
     check = _CHECKS.get(kind)
     if check is not None:
-        return "" if check(value) or (kind is float and _same(value, default)) else _WORDS[kind]
+        endless = kind is float and isinstance(value, float) and math.isinf(value)
+        fits = check(value) or (kind is float and _same(value, default))
+        return "" if fits else "a finite number" if endless else _WORDS[kind]
     if kind is Any or not isinstance(kind, type) or kind is object:
         return None
     try:

@@ -42,7 +42,7 @@ class AlphaFair(Mechanism[NoState]):
     """Maximises the alpha-fair utility of the served ratios of each interval.
 
     Args:
-        alpha: 0 throughput, 1 proportional fairness, larger values closer to ``leximin``; >= 0 and finite.
+        alpha: 0 throughput, 1 proportional fairness, larger values closer to ``leximin``, its limit; >= 0 and finite.
         weight: ``request`` (w_i = r_i: the same ratio for equals, however a request is split) or ``equal`` (w_i = 1).
     """
 
@@ -54,9 +54,8 @@ class AlphaFair(Mechanism[NoState]):
 
     def __post_init__(self) -> None:
         problems = []
-        if not 0 <= self.alpha < np.inf:
-            limit = " (the limit of alpha = inf is the mechanism leximin)" if self.alpha == np.inf else ""
-            problems.append(f"alpha = {self.alpha} must be finite and not negative{limit}")
+        if self.alpha < 0:
+            problems.append(f"alpha = {self.alpha} must not be negative")
         if self.weight not in WEIGHTS:
             problems.append(f"weight = {self.weight!r}; valid choices: {', '.join(WEIGHTS)}")
         if problems:

@@ -75,7 +75,7 @@ def test_what_fits_is_taken() -> None:
 
 def test_infinite_and_unknown_parameters() -> None:
     for name in ("kappa", "rho", "import_price_max"):
-        with pytest.raises(InputError, match=f"{name} = inf must be a number"):
+        with pytest.raises(InputError, match=f"{name} = inf must be a finite number"):
             AMM(**{name: np.inf})
     with pytest.raises(InputError) as caught:
         AMM(kapa=2, rho="x")  # type: ignore[call-arg,arg-type]

@@ -324,7 +324,7 @@ ROUND_TRIPS: dict[str, Any] = {
 def test_folder_round_trip(kind: str, tmp_path: Path) -> None:
     case = ROUND_TRIPS[kind]()
     same_case(case, load_case(save_case(case, tmp_path / "case")))
-    with pytest.raises(InputError, match="not empty"):
+    with pytest.raises(InputError, match="not an empty folder"):
         save_case(case, tmp_path / "case")
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from amm_opt.cases.importers.opendss.elements import Elements
 from amm_opt.cases.importers.opendss.lines import Line, charging_kvar, reduced_neutral, split_conductors
 from amm_opt.cases.importers.opendss.loads import Capacitor, Load, between_phases
-from amm_opt.cases.importers.opendss.neutral import star_resistances
+from amm_opt.cases.importers.opendss.neutral import idle_neutrals, star_resistances, unfit_neutrals
 from amm_opt.cases.importers.opendss.parallel import Conductor, listed, side_by_side, triangles
 from amm_opt.cases.importers.opendss.parts import PHASE_NAMES
 from amm_opt.cases.importers.opendss.report import describe
@@ -110,6 +110,8 @@ class _Importer:
         self.used_ratings: dict[str, list[tuple[str, float, float]]] = {}
         self.reductions: Counter[str] = Counter()
         self.stars: dict[str, float] = {}
+        self.idle_neutrals: set[str] = set()
+        self.returning: set[str] = set()
 
     def _voltage_bases(self) -> list[float]:
         try:
@@ -131,6 +133,7 @@ class _Importer:
         self.topology = topology = Topology([*e.lines, *e.transformers], e.sources[0], sorted(self.nominal))
         if self.neutral != "kron":
             self.stars = star_resistances(e.transformers, e.lines, e.loads, e.grounding)
+        self.idle_neutrals = idle_neutrals(e.lines, e.loads, e.grounding)
         lines = self._lines()
         transformers = [(x, b) for x in e.transformers if (b := self._transformer(x))]
         loads = [row for x in e.loads for row in self._customers(x)]
@@ -140,6 +143,7 @@ class _Importer:
         self.problems += topology.problems
         self.problems += topology.fed_phases({id(x): b["phases"] for x, b in (*lines, *transformers)})
         self.problems += [said for load in e.loads for said in topology.check_phases(load)]
+        self.problems += unfit_neutrals(e.loads, e.lines, e.transformers, e.grounding, self.returning)
         self.problems += [said for capacitor in e.capacitors for said in topology.check_phases(capacitor)]
         self.problems += topology.meshes()
         if not e.broken:
@@ -208,7 +212,11 @@ class _Importer:
         if how == "auto":
             ends = zip(x.buses, x.nodes, strict=True)
             how = "kron" if all(self._solid(b, n[neutrals[0]]) for b, n in ends) else "return"
+        if how == "return" and x.buses[0].lower() in self.idle_neutrals:
+            how = "idle"
         self.reductions[how] += 1
+        if how == "return":
+            self.returning.update(b.lower() for b in x.buses)
         z = reduced_neutral(x.z_ohm, phases, neutrals, how)
         order = np.argsort(named)
         base = self.topology.vn_kv.get(x.buses[0].lower(), 0.4)
@@ -258,6 +266,10 @@ class _Importer:
                 f"{x.element}: unsupported element: connection {'-'.join(x.conns)} on nodes {x.nodes[0]} and"
                 f" {x.nodes[1]}; supported are wye-wye on the same phases and three-phase delta-wye"
             )
+            return None
+        delta, wye = (self.topology.depth.get(b.lower(), 0) for b in x.buses)
+        if group != "YNyn0" and delta > wye:
+            self.problems.append(f"{x.element}: unsupported element: connection wye-delta, fed from its wye side")
             return None
         reactance = x.xhl * (100.0 if self.xhl == "per_unit" else 1.0)
         one = 3.0 / x.phases if x.phases < 3 else 1.0
@@ -333,8 +345,8 @@ class _Importer:
                     key = (x.bus.lower(), PHASE_NAMES[node])
                     shunts[key] = shunts.get(key, 0.0) + 1j * x.kvar * ratio**2 / x.phases
         for t, branch in transformers:
-            bus = t.buses[1].lower()
-            rated = t.kv[1] * t.taps[1] * (math.sqrt(3) if t.phases == 1 else 1.0)
+            bus = t.buses[t.idle_end].lower()
+            rated = t.kv[t.idle_end] * t.taps[t.idle_end] * (math.sqrt(3) if t.phases == 1 else 1.0)
             power = complex(t.no_load_loss, -t.magnetising) / 100.0 * t.kva * (self.topology.vn_kv[bus] / rated) ** 2
             for phase in branch["phases"] if power else "":
                 shunts[bus, phase] = shunts.get((bus, phase), 0.0) + power / t.phases

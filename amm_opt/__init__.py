@@ -20,7 +20,15 @@ from amm_opt.cases import (
     save_case,
     year_case,
 )
-from amm_opt.errors import AmmOptError, InexactWarning, InputError, SolveError, UnavoidableWarning
+from amm_opt.errors import (
+    AmmOptError,
+    InexactWarning,
+    InputError,
+    OutputError,
+    SolveError,
+    UnavoidableWarning,
+    UnsavedWarning,
+)
 from amm_opt.market import Allocation, FairnessState, Mechanism, PriceCurve, State, deficits
 from amm_opt.network import ACNetwork, BranchFlowSOCP, Feeder, LinDist3Flow, LinDistFlow
 from amm_opt.simulate import FourWireNetwork, Run, load_run, simulate, verify
@@ -53,6 +61,7 @@ __all__ = [
     "LinDist3Flow",
     "LinDistFlow",
     "Mechanism",
+    "OutputError",
     "PriceCurve",
     "Program",
     "Run",
@@ -62,6 +71,7 @@ __all__ = [
     "State",
     "Step",
     "UnavoidableWarning",
+    "UnsavedWarning",
     "Window",
     "YearScenario",
     "compare",

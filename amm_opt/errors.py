@@ -116,11 +116,14 @@ def shorten(names: Iterable[object], limit: int = 8) -> str:
 
 def shown(value: object) -> str:
     """A table cell for a message: plain Python notation, whatever scalar type it has."""
-    return repr(value.item() if hasattr(value, "item") else value)
+    try:
+        return repr(value.item() if hasattr(value, "item") else value)
+    except Exception:  # such as numbers with too many digits to be written, or arrays
+        return f"<{type(value).__name__}>"
 
 
 def as_path(value: object, what: str) -> Path:
-    """A path from what a user gave.
+    """A path from what a user gave; ``~`` is the home folder, and ``./~`` a folder of this name.
 
     Raises:
         InputError: where it is no text or path, or can be none.
@@ -128,11 +131,11 @@ def as_path(value: object, what: str) -> Path:
     if not isinstance(value, str | os.PathLike) or not str(value) or "\0" in str(value):
         raise InputError(f"{value!r} is not the path of a {what}")
     try:
-        path = Path(os.fsdecode(os.fsencode(value)))
+        path = Path(os.path.expanduser(os.fsdecode(os.fsencode(value))))
         path.exists()
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{value!r} is not the path of a {what}: {error}") from error
-    return path
+    return Path.cwd() / path if path.parts[:1] and path.parts[0].startswith("~") else path
 
 
 def reason(error: Exception) -> str:

@@ -69,8 +69,31 @@ def _problems(kind: type, args: tuple[Any, ...], given: Mapping[str, Any]) -> li
 
 def shortened(value: object) -> str:
     """A value in a message; arrays and tables do not fill the screen."""
-    text = " ".join(repr(value).split())
+    text = " ".join(_shown_whole(value).split())
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _shown_whole(value: object) -> str:
+    """``repr``, or the kind of a value whose own fails, such as a number with too many digits to be written."""
+    try:
+        return repr(value)
+    except Exception:
+        return f"<{type(value).__name__}>"
+
+
+def checked_kind(value: object, kind: type, what: str) -> None:
+    """See that an argument is of a class.
+
+    Raises:
+        InputError: where it is not.
+    """
+    if not isinstance(value, kind):
+        raise InputError(f"{what} = {shortened(value)} must be a {kind.__name__}")
+
+
+def not_callable(value: object, what: str) -> str:
+    """A sentence where an optional function is none; empty where it is one, or None."""
+    return "" if value is None or callable(value) else f"{what} = {shortened(value)} must be a function"
 
 
 def _unfit(value: Any, wanted: Any, default: Any) -> str:

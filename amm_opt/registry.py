@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 from dataclasses import MISSING, fields
+from functools import partial
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
@@ -12,7 +13,7 @@ from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type
 import numpy as np
 
 from amm_opt.cases import Case
-from amm_opt.errors import InputError, one_line, unknown
+from amm_opt.errors import InputError, Problems, one_line, unknown
 from amm_opt.market import Mechanism
 from amm_opt.network import Feeder
 from amm_opt.output import foreign
@@ -210,12 +211,20 @@ def parameters_of(kind: type[Mechanism[Any]]) -> dict[str, tuple[Any, Any]]:
 
 def _options(kind: type[Mechanism[Any]], text: str) -> dict[str, Any]:
     known = parameters_of(kind)
+    what = kind.name or kind.__name__
     options: dict[str, Any] = {}
+    said = Problems()
     for part in filter(None, text.split(",")):
         name, equals, value = part.partition("=")
         if name not in known:
-            raise unknown(f"parameter of {kind.name or kind.__name__}", name, list(known) or ["none"])
-        options[name] = _converted(kind, name, known[name][0], value if equals else "")
+            said.say(str(unknown(f"parameter of {what}", name, list(known) or ["none"])))
+        elif name in options:
+            said.say(f"{what}: {name} is given twice")
+        else:
+            options[name] = said.of(partial(_converted, kind, name, known[name][0], value if equals else ""))
+    if said:
+        said.of(lambda: _made(what, kind, {name: value for name, value in options.items() if value is not None}))
+    said.report()
     return options
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 import amm_opt as ao
+from amm_opt.simulate.forecast import Noisy
 from tests.test_cases import good, problems_of, tiny
 
 TABLES = ("buses", "branches", "participants", "profiles", "series", "sessions")
@@ -199,3 +200,82 @@ def test_no_networks_for_a_year() -> None:
             ao.year_case(network)  # type: ignore[arg-type]
     with pytest.raises(ao.InputError, match="is not a case"):
         ao.save_case("x", "nowhere")  # type: ignore[arg-type]
+
+
+ODD = [
+    None,
+    5,
+    1.5,
+    float("nan"),
+    True,
+    "x",
+    "\ud800",
+    b"x",
+    [1],
+    {"a": 1},
+    object(),
+    pd.DataFrame({"a": [1]}),
+    np.ones(2),
+]
+
+
+@pytest.mark.parametrize("value", ODD, ids=lambda v: type(v).__name__ + (str(v) if isinstance(v, str | float) else ""))
+def test_public_functions_have_one_kind_of_error(value: Any, tmp_path: Path) -> None:
+    case = ao.load_case("synthetic:buses=20,days=1,seed=1")
+    calls = {
+        "done": lambda: ao.compare(case, ["equal_doe"], steps=1, done=value),
+        "progress": lambda: ao.simulate(case, "equal_doe", steps=1, progress=value),
+        "forecast": lambda: ao.simulate(case, "equal_doe", steps=1, forecast=value),
+        "run": lambda: ao.verify(value),
+        "opendss path": lambda: ao.from_opendss(value),
+        "ratings": lambda: ao.from_opendss(tmp_path, ratings=value),
+        "nominal_kv": lambda: ao.from_opendss(tmp_path, nominal_kv=value),
+        "lv_band_pu": lambda: ao.from_opendss(tmp_path, lv_band_pu=value),
+        "ausgrid": lambda: ao.read_ausgrid(value),
+        "direction": lambda: case.connection_kw(value),
+        "start": lambda: case.window(value, 3),
+        "balanced model": lambda: ao.LinDistFlow(value),
+        "phase model": lambda: ao.LinDist3Flow(value),
+        "conic model": lambda: ao.BranchFlowSOCP(value),
+        "four wires": lambda: ao.FourWireNetwork(value, "x"),
+        "case": lambda: ao.save_case(value, tmp_path / "case"),
+    }
+    optional = {"done", "progress", "forecast"} if value is None else set()
+    for name, call in calls.items():
+        if name not in optional and not (name == "start" and value is True):
+            with pytest.raises(ao.InputError):
+                call()
+
+
+def test_a_forecast_is_a_kind_or_a_function_of_three() -> None:
+    case = ao.load_case("synthetic:buses=20,days=1,seed=1")
+    assert ao.simulate(case, "equal_doe", steps=1, forecast=Noisy).failed_steps == {}  # type: ignore[arg-type]
+    for bad in (lambda: 1, object, "noisy:sigma=0.1,sigma=0.2"):
+        with pytest.raises(ao.InputError, match="forecast"):
+            ao.simulate(case, "equal_doe", steps=1, forecast=bad)  # type: ignore[arg-type]
+
+
+def test_errors_that_users_meet_are_exported() -> None:
+    assert issubclass(ao.OutputError, ao.AmmOptError)
+    assert issubclass(ao.UnsavedWarning, UserWarning)
+
+
+def test_everything_that_is_wrong_with_a_call_at_once() -> None:
+    with pytest.raises(ao.InputError) as caught:
+        ao.compare(
+            "synthetic:buses=20,days=1,seed=1",
+            ["amm:foo=2,bar=3,kappa=nan,rho=1,rho=2", "dnp:seed=x"],
+            solver="nope",
+            time_limit_s=float("nan"),
+            network="none",
+            forecast="crystal",
+            steps=0,
+            workers=0,
+            tiers="three",
+            ac="maybe",
+        )
+    said = "\n".join(caught.value.problems)
+    for part in ("'foo'", "'bar'", "kappa = nan", "rho is given twice", "seed = 'x'", "'nope'", "time_limit_s = nan"):
+        assert part in said
+    for part in ("'none'", "'crystal'", "steps = 0", "workers = 0", "'three'", "'maybe'"):
+        assert part in said

@@ -298,7 +298,7 @@ def test_ausgrid_files_and_arguments(tmp_path: Path) -> None:
         (tmp_path / "ragged.csv", None, "Expected 51 fields"),
         (tmp_path / "empty.csv", None, "no header"),
         (tmp_path, None, "not a file"),
-        (None, None, "path = None is no path"),
+        (None, None, "None is not the path of a file"),
         (good, 3, "customers = 3; whole numbers are needed"),
         (good, ["1"], "whole numbers are needed"),
     ):

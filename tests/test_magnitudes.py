@@ -10,6 +10,7 @@ import pytest
 
 import amm_opt as ao
 from amm_opt.cases import Case
+from amm_opt.network import Feeder
 from tests.test_cases import good, problems_of, tiny
 
 
@@ -33,6 +34,8 @@ BUSES: list[tuple[dict[str, Any], str]] = [
     ({"vn_kv": 0.0004}, "is it in MV"),
     ({"v_source_pu": [230.0, np.nan]}, "v_source_pu = 230 must be in pu"),
     ({"v_source_pu": [0.4, np.nan]}, "v_source_pu = 0.4 must be in pu"),
+    ({"shunt_kw": [0.0, 6000.0]}, "shunt_kw = 6000 must be in kW, at low voltage: is it in W?"),
+    ({"shunt_kvar": [0.0, -50_000.0]}, "shunt_kvar = -50000 must be in kvar, at low voltage: is it in var?"),
 ]
 
 
@@ -47,6 +50,15 @@ BRANCHES: list[tuple[dict[str, Any], str]] = [
     ({"rating_kva": 0.4, "kind": "transformer"}, "is it in MVA"),
     ({"tap": 5.0}, "must be a ratio near 1"),
     ({"tap": 102.5}, "must be a ratio near 1"),
+    ({"rating_kva": 630_000.0, "r_ohm": 0.0032, "x_ohm": 0.01, "kind": "transformer"}, "or is the rating in VA?"),
+    ({"rating_kva": 0.63, "r_ohm": 0.0032, "x_ohm": 0.01, "kind": "transformer"}, "is it in MVA?"),
+    ({"rating_kva": 1.6, "r_ohm": 0.001, "x_ohm": 0.006, "kind": "transformer"}, "is it in MVA?"),
+    (
+        {"rating_kva": 630.0, "r_ohm": 3.2, "x_ohm": 10.0, "kind": "transformer"},
+        "in mohm, or referred to the other side",
+    ),
+    ({"rating_kva": 100.0, "r_ohm": 20.0, "x_ohm": 10.0}, "are r_ohm and x_ohm in mohm, or is the rating in VA?"),
+    ({"charging_kvar": 5000.0}, "charging_kvar = 5000 must be in kvar, at low voltage: is it in var?"),
 ]
 
 
@@ -58,6 +70,12 @@ def test_branches(change: dict[str, Any], said: str) -> None:
 PEOPLE: list[tuple[dict[str, Any], str]] = [
     ({"connection_import_kw": 10_000.0}, "connection_import_kw = 10000 must be in kW, and its bus is at low voltage"),
     ({"connection_export_kw": 18_400.0}, "is it in W?"),
+    ({"connection_export_kw": 5_000.0}, "connection_export_kw = 5000 must be in kW"),
+    ({"battery_kwh": 13.5, "battery_kw": 5_000.0}, "battery_kw = 5000 must be in kW"),
+    (
+        {"inflexible_kvar": -5_000.0},
+        "inflexible_kvar = -5000 must be in kvar, and its bus is at low voltage: is it in var",
+    ),
     ({"battery_kwh": 13_500.0, "battery_kw": 5.0}, "battery_kwh = 13500 must be in kWh"),
     ({"battery_kwh": 13.5, "battery_kw": 5_100.0}, "is it in W?"),
     ({"battery_kwh": 13.5, "battery_kw": 5.0, "battery_efficiency": 95}, "must be within 0.001..1: is it in %?"),
@@ -91,6 +109,29 @@ def test_honest_extremes_pass() -> None:
             == limit
         )
     assert tiny(branches=good()["branches"].assign(r_ohm=5.0, rating_kva=1e6)).feeder.rating_kva[1] == 1e6
+
+
+HONEST: list[tuple[str, float, float, float, float]] = [
+    ("transformer", 132.0, 33.0, 100_000.0, 1.3),
+    ("transformer", 33.0, 11.0, 100_000.0, 0.145),
+    ("transformer", 11.0, 0.4, 4_000.0, 0.0024),
+    ("transformer", 11.0, 0.4, 5.0, 1.0),
+    ("transformer", 7.2, 0.12, 10.0, 0.04),
+    ("transformer", 20.0, 0.4, 1e7, 0.01),
+    ("transformer", 20.0, 0.4, 630.0, 1e-6),
+    ("line", 33.0, 33.0, 20_000.0, 10.0),
+    ("line", 0.4, 0.4, 3.0, 0.001),
+    ("line", 0.4, 0.4, 1e5, 0.05),
+    ("switch", 0.4, 0.4, 3.0, 0.001),
+    ("switch", 11.0, 11.0, 100_000.0, 0.0),
+]
+
+
+@pytest.mark.parametrize(("kind", "above", "kv", "rating", "x"), HONEST, ids=str)
+def test_honest_branches_pass(kind: str, above: float, kv: float, rating: float, x: float) -> None:
+    buses = good()["buses"].assign(vn_kv=[above, kv], v_min_pu=0.965, v_max_pu=1.055, shunt_kvar=200.0)
+    branches = good()["branches"].assign(kind=kind, rating_kva=rating, r_ohm=0.1 * x, x_ohm=x)
+    assert Feeder.from_tables(buses, branches).rating_kva[1] == rating
 
 
 def _three_phase(phases: str, own: str | None, rating: float) -> Case:

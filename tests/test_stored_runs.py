@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 
 import amm_opt as ao
+from amm_opt.simulate.digest import sealed
+from tests.test_cases import good
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +119,54 @@ def test_paths_that_are_none(path: object) -> None:
     for read in (ao.load_run, ao.load_comparison):
         with pytest.raises(ao.InputError):
             read(path)  # type: ignore[operator]
+
+
+FORGED: dict[str, tuple[str, float, str]] = {
+    "missing": ("served_import_kw", float("nan"), "nan of"),
+    "negative": ("accepted_export_kw", -5.0, "must be within 0 and"),
+    "endless": ("served_import_kw", float("inf"), "inf of"),
+    "huge price": ("import_price", 1e300, "must be within +-"),
+}
+
+
+@pytest.mark.parametrize("what", FORGED)
+def test_numbers_that_no_run_has_whatever_the_digest(copy: Path, what: str) -> None:
+    table, cell, said = FORGED[what]
+    path = copy / "amm" / f"{table}.parquet"
+    cells = pd.read_parquet(path)
+    cells.iloc[2, 3] = cell
+    cells.to_parquet(path, index=False)
+    _sealed_again(copy / "amm")
+    _refused(copy / "amm", f"{table}.parquet", said)
+
+
+def test_rows_in_another_order_whatever_the_digest(copy: Path) -> None:
+    path = copy / "amm" / "served_import_kw.parquet"
+    pd.read_parquet(path).iloc[::-1].to_parquet(path, index=False)
+    _sealed_again(copy / "amm")
+    _refused(copy / "amm", "served_import_kw.parquet has other times than the run")
+
+
+def _sealed_again(folder: Path) -> None:
+    path = folder / "run.json"
+    document = json.loads(path.read_text())
+    kept = {key: value for key, value in document.items() if key not in ("digest", "tables", "format")}
+    path.write_text(json.dumps(sealed(kept, folder, document["tables"])))
+
+
+@pytest.mark.parametrize("name", ["~", "~nobody", "\udcff\udcfe", "s3:", "new\nline"])
+def test_folders_with_odd_names(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    case = ao.from_tables(**good())
+    place = f"./{name}/deep"
+    ao.compare(case, ["equal_doe"], steps=2, out=place)
+    assert not list(Path.home().glob("deep"))
+    assert (tmp_path / name / "deep" / "equal_doe" / "run.json").is_file()
+    assert ao.load_comparison(place).runs["equal_doe"].case.fingerprint == case.fingerprint
+
+
+def test_home_is_where_users_expect_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    ao.compare("synthetic:buses=20,days=1,seed=1", ["equal_doe"], steps=2, out="~/results")
+    assert (tmp_path / "results" / "comparison.json").is_file()
+    assert list(ao.load_comparison(Path("~/results")).runs) == ["equal_doe"]

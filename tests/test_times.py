@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import amm_opt as ao
+from amm_opt.cases.times import checked_times, not_a_time
 from amm_opt.simulate.forecast import intervals
 from tests.test_cases import good, problems_of, tiny
 
@@ -181,3 +182,42 @@ def test_lengths_of_time() -> None:
         ("1.5h", 3),
     ]
     assert [intervals(value, 0.5, 96, "x") for value, _ in given] == [count for _, count in given]
+
+
+YEARS = {
+    "30/06/02": "can be 2030-06-02 or 2002-06-30",
+    "05-06-07": "can be 2007-06-05 or 2007-05-06 or 2005-06-07",
+    "13/06/30": "can be 2030-06-13 or 2013-06-30",
+    "2030/06/02": "write 2030-06-02",
+    "2030.6.2 10:00": "write 2030-06-02 10:00",
+}
+
+
+@pytest.mark.parametrize(("text", "means"), YEARS.items(), ids=str)
+def test_every_reading_of_a_date_is_shown(text: str, means: str) -> None:
+    assert means in not_a_time(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["31/02/2030", "2030-W23", "2030Q2", "2030-153", "20300602", "2030-13-45", "1/2/3456789"]
+)
+def test_what_is_no_date_has_no_reading(text: str) -> None:
+    assert "is not a time such as" in not_a_time(text)
+
+
+def test_clocks_that_were_changed_then() -> None:
+    dates = pd.date_range("2016-10-12", periods=8, freq="D")
+    assert "changed its clock between 2016-10-12" in _with_times(dates, timezone="America/Sao_Paulo")
+    assert _naive(dates, "Australia/Brisbane")
+    assert _naive(dates + pd.DateOffset(years=14), "America/Sao_Paulo")
+
+
+def _naive(dates: pd.DatetimeIndex, zone: str) -> bool:
+    """Whether these times are taken for standard times of a zone."""
+    return not checked_times(pd.Series(dates, name="time"), None, zone, None)[1]
+
+
+@pytest.mark.parametrize("value", [np.datetime64("NaT"), pd.NaT, 10**5000], ids=["numpy", "pandas", "long"])
+def test_values_that_are_hard_to_print(value: object) -> None:
+    with pytest.raises(ao.InputError, match=r"is not a date such as|must be a count|are not inside"):
+        ao.load_case("synthetic:buses=20,days=1,seed=1").span(value)  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from amm_opt.cases.batteries import Batteries
 from amm_opt.cases.profiles import Profiles, requested
 from amm_opt.cases.times import span
 from amm_opt.errors import InputError, unknown
-from amm_opt.fields import Checked, is_number
+from amm_opt.fields import Checked, is_number, is_whole, shortened
 from amm_opt.network import Feeder
 
 if TYPE_CHECKING:
@@ -247,7 +247,12 @@ class Case:
         """(n,) connection limit in ``"import"`` or ``"export"`` direction.
 
         A scenario that scales requests or load up scales the connections with them.
+
+        Raises:
+            InputError: for another direction.
         """
+        if not isinstance(direction, str) or direction not in ("import", "export"):
+            raise InputError(f"direction = {shortened(direction)}; valid choices: import, export")
         s = self.scenario
         scale = max(1.0, s.load_scale, s.import_scale if direction == "import" else s.export_scale)
         return np.asarray(self.participants[f"connection_{direction}_kw"], dtype=float) * scale
@@ -292,6 +297,8 @@ class Case:
         Raises:
             InputError: where net load or generation with everything requested exceeds a connection limit.
         """
+        if not (is_whole(start) and is_whole(stop)):
+            raise InputError(f"start = {shortened(start)} and stop = {shortened(stop)} must be whole numbers")
         if not 0 <= start < stop <= self.n_steps:
             raise InputError(f"intervals {start} to {stop} are outside case {self.name!r}: {self.n_steps} intervals")
         load, imports, exports = self.profiles.block(start, stop, self.n_participants)

@@ -25,6 +25,7 @@ from amm_opt.cases.tables import (
 from amm_opt.cases.times import UNITS, checked_times, time_column
 from amm_opt.errors import InputError, Problems, as_path, unknown
 from amm_opt.fields import is_text, shortened
+from amm_opt.files import whole_folder
 from amm_opt.network import Feeder
 from amm_opt.tabular import as_table
 
@@ -125,7 +126,8 @@ def _read_table(folder: Path, name: str) -> pd.DataFrame:
     }
     try:
         if path.suffix == ".parquet":
-            return pd.read_parquet(path)
+            with path.open("rb") as file:
+                return pd.read_parquet(file)
         header = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0]
         table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""], low_memory=False)
     except Exception as error:  # whatever the readers of pandas and pyarrow raise on a file that is none
@@ -166,7 +168,7 @@ def from_tables(
     said = Problems()
     texts = {"name": name, "title": title, "licence": licence, "attribution": attribution}
     wrong = [f"{key} = {shortened(value)} must be text" for key, value in texts.items() if not is_text(value)]
-    said.say(*wrong, "" if name or wrong else "name must not be empty")
+    said.say(*wrong, "" if wrong or name else "name must not be empty")
     said.say("" if isinstance(scenario, Scenario | None) else f"scenario = {shortened(scenario)} must be a Scenario")
     made = said.of(lambda: Feeder.from_tables(buses, branches))
     given = {"participants": participants, "profiles": profiles, "series": series}
@@ -235,17 +237,22 @@ def save_case(case: Case, folder: str | Path) -> Path:
     """Write a case as a folder that :func:`load_case` reads back.
 
     Raises:
-        InputError: where the folder exists and is not empty.
+        InputError: where the folder exists and is not empty, or cannot be written.
+        OutputError: where it takes nothing any more; nothing is left behind then.
     """
     path = as_path(folder, "folder")
     if not isinstance(case, Case):
         raise InputError(f"{shortened(case)} is not a case")
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InputError(f"{path} exists and is not an empty folder")
-    path.mkdir(parents=True, exist_ok=True)
+    with whole_folder(path):
+        _write_case(case, path)
+    return path
+
+
+def _write_case(case: Case, path: Path) -> None:
     for name, table in case_tables(case).items():
         if name in ("profiles", "sessions"):
-            table.to_parquet(path / f"{name}.parquet", index=False)
+            with (path / f"{name}.parquet").open("wb") as file:
+                table.to_parquet(file, index=False)
         else:
             table.to_csv(path / f"{name}.csv", index=False)
     lines = [
@@ -261,7 +268,6 @@ def save_case(case: Case, folder: str | Path) -> Path:
     ]
     lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in asdict(case.scenario).items()]
     (path / "case.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
 
 
 def case_tables(case: Case) -> dict[str, pd.DataFrame]:

@@ -25,13 +25,13 @@ def _at_low_voltage(table: pd.DataFrame, feeder: Feeder) -> NDArray[np.bool_]:
 def odd_participants(table: pd.DataFrame, feeder: Feeder) -> Iterator[str]:
     """One sentence per power of a participant that seems to be in W; columns as they were given."""
     low = _at_low_voltage(table, feeder)
-    for column in ("connection_import_kw", "connection_export_kw", "battery_kw", "battery_kwh"):
+    for column in ("connection_import_kw", "connection_export_kw", "battery_kw", "battery_kwh", "inflexible_kvar"):
         if column not in table:
             continue
         value = table[column].to_numpy(float)
         unit = column.rpartition("_")[2].replace("kw", "kW")
         hint = " (leave it empty for no limit)" if "connection" in column else ""
-        for i in np.flatnonzero(low & (value > SUSPECT_KW[0]) & (value < SUSPECT_KW[1])):
+        for i in np.flatnonzero(low & (np.abs(value) >= SUSPECT_KW[0]) & (np.abs(value) < SUSPECT_KW[1])):
             yield (
                 f"participant {table['name'].iloc[i]!r}: {column} = {value[i]:g} must be in {unit}, and its bus is at"
                 f" low voltage: is it in {unit[1:]}?{hint}"
@@ -50,7 +50,7 @@ def odd_terms(
     with np.errstate(over="ignore"):
         peak = np.abs(values).max(axis=0, initial=0.0).astype(float)[coded["profile"].to_numpy()]
         peak = peak * np.abs(coded["scale_kw"].to_numpy())
-    for i in np.flatnonzero((low & (peak > SUSPECT_KW[0])) | (peak > LARGEST))[:20]:
+    for i in np.flatnonzero((low & (peak >= SUSPECT_KW[0])) | (peak > LARGEST))[:20]:
         who = people["name"].iloc[int(coded["participant"].iloc[i])]
         profile = columns[int(coded["profile"].iloc[i])]
         yield (

@@ -21,24 +21,34 @@ UNITS = {"time_s": "s", "time_min": "min", "time_h": "h"}
 SHORTEST, LONGEST = pd.Timedelta(seconds=1), pd.Timedelta(days=31)
 ISO = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,9})?)?( ?(Z|[+-]\d\d:?\d\d))?)?")
 PERIOD = re.compile(r"(\d{4})(-\d\d)?(-\d\d)?([ T]\d\d)?(:\d\d)?(:\d\d(\.\d{1,9})?)?")
-_ORDERED = re.compile(r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{4}|\d\d)\b(.*)")
+_ORDERED = re.compile(r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{4}|\d\d)(?!\d)(.*)")
+_YEAR_FIRST = re.compile(r"(\d{4})[/.-](\d{1,2})[/.-](\d{1,2})(?!\d)(.*)")
 _PARTS = {1: "Y", 2: "M", 3: "D", 4: "h", 5: "m", 6: "s"}
 _SHOWN = 20
 
 
 def as_iso(text: str) -> str:
     """What a text that is no ISO date could mean, for a message; empty where that is unclear."""
-    given = _ORDERED.match(text.strip())
+    given = _ORDERED.fullmatch(text.strip()) or _YEAR_FIRST.fullmatch(text.strip())
     if given is None:
         return ""
-    first, second, year = (int(part) for part in given.groups()[:3])
-    year += 2000 if year < 100 else 0
+    a, b, c = (int(part) for part in given.groups()[:3])
+    orders = [(c, b, a), (c, a, b)] if given.re is _ORDERED else []
+    orders += [(a, b, c)] if len(given[1]) == 4 or len(given[3]) == 2 else []
+    dates = {(y + 2000 if y < 100 else y, month, day) for y, month, day in orders}
     found = [
-        f"{year:04d}-{month:02d}-{day:02d}{given[4]}"
-        for day, month in dict.fromkeys([(first, second), (second, first)])
-        if month <= 12 and day <= 31
+        f"{y:04d}-{month:02d}-{day:02d}{given[4]}"
+        for y, month, day in sorted(dates, reverse=True)
+        if _is_day(y, month, day)
     ]
     return " or ".join(found)
+
+
+def _is_day(year: int, month: int, day: int) -> bool:
+    try:
+        return bool(dt.date(year, month, day))
+    except ValueError:
+        return False
 
 
 def not_a_time(value: object) -> str:
@@ -216,9 +226,16 @@ def _unknown_zone(timezone: str | None) -> str:
 
 
 def _zone_problems(times: pd.DatetimeIndex, timezone: str | None) -> list[str]:
-    """What is wrong with the time zone of times that have one."""
+    """What is wrong with the zone of times: another one, or a clock that was changed meanwhile."""
     if times.tz is None:
-        return []
+        if timezone is None or len(times) < 2:
+            return []
+        zone = ZoneInfo(timezone)
+        days = pd.date_range(times.min().normalize(), times.max().normalize() + pd.Timedelta(days=1), freq="D")
+        offsets = {day.to_pydatetime().replace(tzinfo=zone).utcoffset() for day in days[:4000]}
+        if len(offsets) == 1:
+            return []
+        return [f"timezone {timezone!r} changed its clock between {times.min()} and {times.max()}: give one without"]
     if timezone is None:
         return ["profiles: column 'time' row 1 has a time zone but the case gives none (timezone in case.toml)"]
     given, asked = (
@@ -244,15 +261,15 @@ def span(times: pd.DatetimeIndex, steps: object, case: str) -> tuple[int, int]:
         steps = slice(steps, steps)
     elif not isinstance(steps, slice):
         if not is_whole(steps) or steps < 1:  # type: ignore[operator]
-            raise InputError(f"steps = {steps!r} must be a count of at least 1, a date or a slice; {inside}")
+            raise InputError(f"steps = {shortened(steps)} must be a count of at least 1, a date or a slice; {inside}")
         steps = slice(0, steps)
     if steps.step is not None and not (is_whole(steps.step) and steps.step == 1):
-        raise InputError(f"steps must be consecutive, not every {steps.step}")
+        raise InputError(f"steps must be consecutive, not every {shortened(steps.step)}")
     first, stop = _position(times, steps.start, 0, inside, last=False), len(times)
     if steps.stop is not None:
         stop = _position(times, steps.stop, stop, inside, last=True)
     if not 0 <= first <= len(times) or not 0 <= stop <= len(times):
-        raise InputError(f"steps from {first} to {stop} are not inside the case; {inside}")
+        raise InputError(f"steps from {shortened(first)} to {shortened(stop)} are not inside the case; {inside}")
     if first >= stop:
         given = f"steps from {steps.start if steps.start is not None else 'the first'} to {steps.stop or 'the end'}"
         raise InputError(f"{given} select no interval: the end is not after the start; {inside}")
@@ -267,13 +284,14 @@ def _position(times: pd.DatetimeIndex, at: object, default: int, inside: str, *,
     start, stop = _period(at)
     end = times[-1] + (times[1] - times[0])
     if stop <= times[0] or start >= end:
+        at = at.strip() if isinstance(at, str) else at
         raise InputError(f"{at} is {'before' if stop <= times[0] else 'after'} the case; {inside}")
     return int(times.searchsorted(stop if last else start))
 
 
 def _period(at: object) -> tuple[pd.Timestamp, pd.Timestamp]:
     """What a date such as ``2016``, ``2016-05`` or ``2016-05-23 14:30`` covers: from its start to the next one's."""
-    if isinstance(at, dt.date | np.datetime64) and at is not pd.NaT:
+    if isinstance(at, dt.date | np.datetime64) and not pd.isna(at):
         at = str(at).replace("T", " ")
     if not isinstance(at, str):
         raise InputError(f"{at!r} is not a date such as 2016-01-04")

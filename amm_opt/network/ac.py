@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from amm_opt.errors import InputError
+from amm_opt.fields import checked_kind, is_whole, shortened
 from amm_opt.network.ac_input import PHASES, balanced_input, three_phase_input
 from amm_opt.network.feeder import Feeder
 from amm_opt.network.ratings import RatedEnds, upstream_nodes
@@ -110,6 +111,9 @@ class ACNetwork:
             from power_grid_model.errors import PowerGridError
         except ImportError as error:
             raise InputError("an AC power flow needs power-grid-model: pip install 'amm-opt[ac]'") from error
+        checked_kind(feeder, Feeder, "feeder")
+        if not is_whole(threads) or not -1 <= threads <= 1024:
+            raise InputError(f"threads = {shortened(threads)} must be a whole number; 0 is one per processor")
         self._pgm, self._error = pgm, PowerGridError
         self.feeder = feeder
         self._threads = threads

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from amm_opt.errors import InputError, SolveError
+from amm_opt.fields import checked_kind
 from amm_opt.network.feeder import Feeder
 from amm_opt.network.limits import Limits, NetworkState
 from amm_opt.network.sweeps import Forest
@@ -327,6 +328,7 @@ class LinDist3Flow:
 
 
 def _check(feeder: Feeder) -> None:
+    checked_kind(feeder, Feeder, "feeder")
     balanced = [b for b, p in zip(feeder.bus_names, feeder.branch_phases, strict=True) if p == ("pos",)]
     if balanced:
         raise InputError(

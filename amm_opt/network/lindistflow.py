@@ -8,6 +8,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from amm_opt.errors import InputError
+from amm_opt.fields import checked_kind
 from amm_opt.network.feeder import Feeder
 from amm_opt.network.limits import Limits, NetworkState
 from amm_opt.network.sweeps import Forest
@@ -40,6 +41,7 @@ class LinDistFlow:
     name = "lindistflow"
 
     def __init__(self, feeder: Feeder) -> None:
+        checked_kind(feeder, Feeder, "feeder")
         for name, phases in zip(feeder.branch_names[1:], feeder.branch_phases[1:], strict=True):
             if len(phases) != 1:
                 raise InputError(

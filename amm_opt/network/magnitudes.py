@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 HIGHEST_KV, LOWEST_KV = 1500.0, 0.02
 """Highest and lowest nominal voltage anywhere."""
@@ -16,6 +17,14 @@ TAPS = (0.4, 2.5)
 LEAST_KVA = {"transformer": 0.5, "line": 0.05, "switch": 0.05}
 WEAKEST_KVA = 0.1
 """Short-circuit power through one branch alone; a house needs some 1000 times as much."""
+LARGEST_DROP, LEAST_DROP = 10.0, 2e-4
+"""Voltage drop at a branch's rating, in pu: a transformer has 0.01 to 0.2, the longest line less than 5."""
+HIGHEST_KVA = {"transformer": 5e6, "line": 5e3, "switch": 5e3}
+"""A rating from here on says that there is no limit: it is compared with nothing."""
+MVA_TRANSFORMERS = (0.5, 2.5)
+"""Ratings of low-voltage transformers in MVA."""
+SUSPECT_KVA = 5_000.0
+"""From here on a shunt or charging at low voltage is taken for W or var."""
 
 
 def odd_buses(buses: pd.DataFrame, tier: pd.Series[object]) -> Iterator[str]:
@@ -37,6 +46,19 @@ def odd_buses(buses: pd.DataFrame, tier: pd.Series[object]) -> Iterator[str]:
             yield f"bus {name!r}: v_source_pu = {held:g} must be in pu of vn_kv, such as 1.02"
 
 
+def odd_shunts(
+    table: pd.DataFrame, vn_kv: NDArray[np.float64], column: str, total: NDArray[np.float64]
+) -> Iterator[str]:
+    """One sentence per shunt or charging at low voltage that seems to be in W or var; ``total`` of its phases."""
+    what, unit = ("branch", "kvar") if column == "charging_kvar" else ("bus", column.rpartition("_")[2])
+    for i in np.flatnonzero((vn_kv < 1.0) & (np.abs(total) >= SUSPECT_KVA)):
+        unit = unit.replace("kw", "kW")
+        yield (
+            f"{what} {table['name'].iloc[i]!r}: {column} = {total[i]:g} must be in {unit}, at low voltage: is it in"
+            f" {unit[1:]}?"
+        )
+
+
 def odd_branches(branches: pd.DataFrame, buses: pd.DataFrame) -> Iterator[str]:
     """One sentence per number of a branch that seems to have another unit."""
     vn_kv = buses.drop_duplicates("name").set_index("name")["vn_kv"].to_dict()
@@ -53,3 +75,26 @@ def odd_branches(branches: pd.DataFrame, buses: pd.DataFrame) -> Iterator[str]:
                 f"branch {name!r}: an impedance of {worst:g} ohm at {volts:g} V lets {volts**2 / worst / 1000:.2g} kVA"
                 " through: r_ohm and x_ohm must be in ohm: are they in mohm?"
             )
+        elif worst > 0 and volts > 0 and np.isfinite(rating):
+            yield from _unfit(name, kind, worst, volts, rating)
+
+
+def _unfit(name: object, kind: str, ohm: float, volts: float, rating: float) -> Iterator[str]:
+    """A sentence where rating and impedance of a branch do not fit each other."""
+    drop = ohm * 1000.0 * rating / volts**2
+    if drop > LARGEST_DROP and rating < HIGHEST_KVA.get(kind, 0.0):
+        side = ", or referred to the other side" if kind == "transformer" else ""
+        yield (
+            f"branch {name!r}: rating_kva = {rating:g} through {ohm:g} ohm at {volts:g} V drops {drop:g} times the"
+            f" voltage: are r_ohm and x_ohm in mohm{side}, or is the rating in VA? (leave it empty for no limit)"
+        )
+    if (
+        kind == "transformer"
+        and volts < 1000.0
+        and drop < LEAST_DROP
+        and MVA_TRANSFORMERS[0] <= rating <= MVA_TRANSFORMERS[1]
+    ):
+        yield (
+            f"branch {name!r}: rating_kva = {rating:g} must be in kVA: with {ohm:g} ohm at {volts:g} V its"
+            f" short-circuit voltage would be {100.0 * drop:.2g} %: is it in MVA?"
+        )

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
 from amm_opt.errors import InputError, Problems, shorten, shown
-from amm_opt.network.magnitudes import odd_branches, odd_buses
+from amm_opt.network.magnitudes import odd_branches, odd_buses, odd_shunts
 from amm_opt.network.shunts import BRANCH_SHUNTS, BUS_SHUNTS, per_phase
 from amm_opt.tabular import as_table
 
@@ -184,7 +184,9 @@ def _checked_buses(buses: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     buses["phases"] = pd.Series([_phases(p, POSITIVE_SEQUENCE) for p in raw], index=buses.index, dtype=object)
     for name, given in zip(buses["name"][buses["phases"].isna()], raw[buses["phases"].isna()], strict=True):
         problems.append(f"bus {name!r}: phases = {given!r}; valid choices: {', '.join(_PHASE_NAMES)}")
-    problems += [said for column in BUS_SHUNTS for said in per_phase(buses, column, "bus")[1]]
+    for column in BUS_SHUNTS:
+        shunts, said = per_phase(buses, column, "bus")
+        problems += [*said, *odd_shunts(buses, buses["vn_kv"].to_numpy(float), column, shunts.sum(axis=1))]
     source = buses[buses["v_source_pu"].notna()]
     if len(source) == 0:
         problems.append("no source: fill v_source_pu at exactly one bus")
@@ -297,7 +299,10 @@ def _checked_impedances(
     branches["phases"] = pd.Series(phases, index=branches.index, dtype=object)
     branches["z_ohm"] = pd.Series(matrices, index=branches.index, dtype=object)
     problems += odd_branches(branches, buses)
-    problems += [said for column in BRANCH_SHUNTS for said in per_phase(branches, column, "branch")[1]]
+    at_kv = branches["to_bus"].map(vn_of).astype(float).to_numpy()
+    for column in BRANCH_SHUNTS:
+        charging, said = per_phase(branches, column, "branch")
+        problems += [*said, *odd_shunts(branches, at_kv, column, charging.sum(axis=1))]
     return branches, problems
 
 

@@ -13,7 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from amm_opt.cases import Window
-from amm_opt.errors import InputError
+from amm_opt.errors import InputError, as_path
+from amm_opt.fields import checked_kind, not_callable
 from amm_opt.network import ACNetwork, ACState
 from amm_opt.network.excess import FlowState
 from amm_opt.registry import network_models, network_name, network_of
@@ -112,9 +113,13 @@ def verify(
     Raises:
         InputError: where the power flow (the ``ac`` or ``opendss`` extra) is not installed or cannot model the feeder.
     """
+    checked_kind(run, Run, "run")
+    if problem := not_callable(progress, "progress"):
+        raise InputError(problem)
+    master = None if opendss is None else as_path(opendss, "file")
     case = run.case
     step = Step(case, _model(run, network))
-    wires = FourWireNetwork(case.feeder, opendss) if opendss else ACNetwork(case.feeder, threads)
+    wires = FourWireNetwork(case.feeder, master) if master is not None else ACNetwork(case.feeder, threads)
     model = step.network
     rated = np.flatnonzero(np.isfinite(model.rating_kva))
     length = max(1, min(BLOCK_STEPS, BLOCK_NUMBERS // model.n_nodes))
@@ -127,7 +132,7 @@ def verify(
         ac = wires.flow(p, q)
         totals.add(ac, model.state(p, q), rated, model.rating_kva, case.dt_h)
         totals.violations.add(model, ac, partial(_alone, wires, step, window))
-        if progress:
+        if progress is not None:
             progress(stop, len(run.times))
     return replace(run, summary=_filled(run.summary, totals.columns()))
 

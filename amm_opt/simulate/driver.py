@@ -199,7 +199,7 @@ class _Collector:
     def __call__(self, block: Block) -> None:
         self._store.write(block)
         self._done += len(block.inflexible_kw)
-        if self._progress:
+        if self._progress is not None:
             self._progress(self._done, self._total)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -90,15 +91,32 @@ def as_forecast(item: Forecast | str | None) -> Forecast | None:
             known = {"sigma": float, "seed": int} if name == "noisy" else {}
             if key not in known:
                 raise unknown(f"parameter of forecast {name}", key, list(known) or ["none"])
+            if key in options:
+                raise InputError(f"forecast {name}: {key} is given twice")
             try:
                 options[key] = known[key](value)
             except ValueError:
                 what = "whole number" if known[key] is int else "number"
                 raise InputError(f"forecast {name}: {key} = {value!r} is not a {what}") from None
         item = _KINDS[name](**options)
-    if item is not None and not callable(item):
+    if isinstance(item, type) and item in _KINDS.values():
+        return as_forecast(item())
+    if item is not None and not _takes_three(item):
         raise InputError(f"{item!r} is not a forecast; give one of {', '.join(_KINDS)} or a function (case, now, stop)")
     return None if isinstance(item, Perfect) else item
+
+
+def _takes_three(item: object) -> bool:
+    """Whether something can be called as ``item(case, now, stop)``; a class makes objects and is no forecast."""
+    if not callable(item) or isinstance(item, type):
+        return False
+    try:
+        inspect.signature(item).bind(None, 0, 1)
+    except TypeError:
+        return False
+    except ValueError:  # it does not say what it takes
+        return True
+    return True
 
 
 def believed(forecast: Forecast, case: Case, now: int, stop: int) -> Window:

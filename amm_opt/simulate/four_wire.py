@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from amm_opt.cases.importers.opendss.elements import Elements
 from amm_opt.cases.importers.opendss.script import CLOSE, OPEN, Edit, Script, read_script
-from amm_opt.errors import InputError, shorten
+from amm_opt.errors import InputError, as_path, shorten
+from amm_opt.fields import checked_kind
 from amm_opt.network import ACState, Feeder
 from amm_opt.network.ac_input import PHASES
 from amm_opt.network.ratings import RatedEnds
@@ -51,9 +52,10 @@ class FourWireNetwork:
             import opendssdirect
         except ImportError as error:
             raise InputError("four wires need OpenDSSDirect: pip install 'amm-opt[opendss]'") from error
+        checked_kind(feeder, Feeder, "feeder")
         if feeder.balanced:
             raise InputError("four wires need a feeder on named phases, not a balanced one")
-        path = Path(path)
+        path = as_path(path, "file")
         script = read_script(path / "Master.dss" if path.is_dir() else path)
         if script.problems:
             raise InputError(script.problems, subject=str(path))

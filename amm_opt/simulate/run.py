@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from amm_opt.cases import Case, Window, load_case, save_case
+from amm_opt.cases.magnitudes import LARGEST
 from amm_opt.errors import InputError, as_path
 from amm_opt.fields import is_whole
 from amm_opt.market import Allocation, Mechanism, State
@@ -141,12 +142,13 @@ class Run:
             columns["battery_kw"] = self.allocation.battery_kw.sum(axis=1)
         return pd.DataFrame(columns, index=pd.Index(self.times, name="time"))
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write the run into ``folder``, which is created; ``load_run`` reads it back.
 
         ``run.json`` holds the settings, the summary and which case it was, ``intervals.csv`` totals, and one Parquet
         table each (T, n) array. A case that was made in memory is stored along, in ``case``.
         """
+        folder = as_path(folder, "folder")
         folder.mkdir(parents=True, exist_ok=True)
         self.intervals().to_csv(folder / "intervals.csv", float_format="%.6g")
         names = list(self.case.participant_names)
@@ -159,8 +161,8 @@ class Run:
                     columns = map(pa.array, np.ascontiguousarray(values[part].T))
                     table = pa.table([pa.array(self.times[part]), *columns], ["time", *names])
                     if name not in writers:
-                        path = folder / f"{_TABLES[name]}.parquet"
-                        writers[name] = stack.enter_context(pq.ParquetWriter(path, table.schema))
+                        file = stack.enter_context((folder / f"{_TABLES[name]}.parquet").open("wb"))
+                        writers[name] = stack.enter_context(pq.ParquetWriter(file, table.schema))
                     writers[name].write_table(table)
         if not self.case.source:
             save_case(self.case, folder / STORED_CASE)
@@ -276,19 +278,35 @@ def _read_store(folder: Path, case: Case, first: int, steps: int, *, waits: bool
         for name, table in _TABLES.items():
             path = folder / f"{table}.parquet"
             if path.is_file():
-                files[name] = stack.enter_context(pq.ParquetFile(path))
+                files[name] = stack.enter_context(pq.ParquetFile(stack.enter_context(path.open("rb"))))
                 _check_table(files[name], path, case, steps)
             elif name in ("import_kw", "export_kw"):
                 raise InputError(f"{path} not found")
         at = first
         for group in range(files["import_kw"].num_row_groups):
-            given = {n: np.column_stack(f.read_row_group(group).columns[1:]) for n, f in files.items()}
+            tables = {n: f.read_row_group(group) for n, f in files.items()}
+            given = {n: np.column_stack(table.columns[1:]) for n, table in tables.items()}
+            for name, table in tables.items():
+                _check_values(folder / f"{_TABLES[name]}.parquet", name, table, given[name], case.times[at:])
             block = Allocation(**{n: a for n, a in given.items() if n in FIELDS})
             planned = Allocation(*(given[n] for n in PLANNED)) if PLANNED[0] in given else None
             window = case.window(at, at + len(block.import_kw), waits=waits)
             store.write(Block.of(case, window, block, planned))
             at += window.n_steps
     return store
+
+
+def _check_values(path: Path, name: str, table: Any, values: FloatArray, times: pd.DatetimeIndex) -> None:
+    """Raise InputError where a stored table has other times, or numbers that no run has."""
+    if not np.array_equal(table.columns[0].to_numpy(), times[: len(values)].to_numpy()):
+        raise InputError(f"{path} has other times than the run")
+    power = name in ("import_kw", "export_kw")
+    bad = ~((values >= -1e-6) & (values <= LARGEST)) if power else np.abs(values) > LARGEST
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        allowed = f"must be within 0 and {LARGEST:g}" if power else f"must be within +-{LARGEST:g}"
+        who = table.column_names[1 + int(column)]
+        raise InputError(f"{path}: {values[row, column]} of {who!r} at {times[row]} {allowed}")
 
 
 def _check_table(file: pq.ParquetFile, path: Path, case: Case, steps: int) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from amm_opt.cases import Case, as_case
 from amm_opt.errors import Problems, unknown
+from amm_opt.fields import not_callable
 from amm_opt.market import Mechanism
 from amm_opt.market.storage import STORE
 from amm_opt.registry import as_mechanism, default_network, network_model, network_of
@@ -93,7 +94,7 @@ def settled(
         said.of(lambda: refuse("choice of tiers", tiers, TIERS))
     said.say(
         "" if is_flag(defer) else f"defer = {defer!r} must be True or False",
-        "" if progress is None or callable(progress) else f"progress = {progress!r} must be a function",
+        not_callable(progress, "progress"),
     )
     waits = is_flag(defer) and bool(defer)
     _check_workers(said, workers, item, (solver, forecast, network))

@@ -12,7 +12,8 @@ from cvxpy.constraints import SOC, ExpCone
 from cvxpy.reductions.solvers.defines import SOLVER_MAP_CONIC, SOLVER_MAP_QP
 from numpy.typing import NDArray
 
-from amm_opt.errors import InputError, one_line, unknown
+from amm_opt.errors import InputError, Problems, one_line, unknown
+from amm_opt.fields import shortened
 from amm_opt.plugins import entries, load, loaded
 
 FALLBACKS = ("CLARABEL", "HIGHS", "PIQP", "QOCO", "SCS")
@@ -231,21 +232,27 @@ def solver_order(solver: Any, time_limit_s: float | None = None) -> SolverOrder:
         InputError: an unknown or not installed solver, an object that is none, or a time limit that is no number of
             seconds.
     """
+    said = Problems()
     if time_limit_s is not None and not (_is_number(time_limit_s) and 0 < time_limit_s < np.inf):
-        raise InputError(f"time_limit_s = {time_limit_s!r} must be a number of seconds above 0")
+        said.say(f"time_limit_s = {shortened(time_limit_s)} must be a number of seconds above 0")
     known = _known()
     ready = [s for s in FALLBACKS if known[s].installed]
-    if solver is None:
-        return SolverOrder((None, *ready), time_limit_s)
+    first = None if solver is None else said.of(lambda: _wanted(solver, known))
+    said.report()
+    return SolverOrder((first, *(s for s in ready if s != first)), time_limit_s)
+
+
+def _wanted(solver: Any, known: Mapping[str, Any]) -> Any:
+    """The solver of a name, or a solver itself."""
     if not isinstance(solver, str):
-        return SolverOrder((as_backend(solver), *ready), time_limit_s)
+        return as_backend(solver)
     wanted = solver.upper()
     own = _by_plugin(wanted)
     if own is None and wanted not in known:
         raise unknown("solver", solver, [s.lower() for s, info in solvers().items() if info.installed])
     if own is None and not known[wanted].installed:
         raise InputError(f"solver {solver!r} is not installed: {known[wanted].how_to_install}")
-    return SolverOrder((own or wanted, *(s for s in ready if s != wanted)), time_limit_s)
+    return own or wanted
 
 
 def _is_number(value: object) -> bool:

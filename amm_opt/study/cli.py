@@ -13,7 +13,7 @@ import click
 
 import amm_opt
 from amm_opt.cases import Case, load_case, shipped_cases
-from amm_opt.errors import InputError, OutputError, Problems, reason
+from amm_opt.errors import InputError, OutputError, Problems, as_path, reason
 from amm_opt.files import check_writable, claimed, released
 from amm_opt.registry import default_network, parameters_of
 from amm_opt.registry import mechanisms as known_mechanisms
@@ -26,7 +26,7 @@ from amm_opt.study.compare import BOTH, Comparison, compare, labelled, load_comp
 from amm_opt.study.plots import save_picture
 from amm_opt.study.results import PICTURE, stored_folders
 from amm_opt.study.show import document, json_option, print_ac, print_json, print_table, show
-from amm_opt.study.terminal import Group, complain, progress, say
+from amm_opt.study.terminal import Group, complain, folder_given, progress, say
 
 DEFAULT_MECHANISMS = "no_control,equal_doe,equal_doe:enrolled=requesting,greedy_doe,amm"
 
@@ -77,7 +77,7 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
             help="two: LV feeders against each other, then inside each; both: joint too, and what two tiers cost.",
         ),
         click.option("--time-limit", "time_limit_s", type=float, metavar="SECONDS", help="For every call of a solver."),
-        click.option("--out", type=click.Path(path_type=Path), help="New folder for summary.csv and results."),
+        click.option("--out", type=click.Path(), help="New folder for summary.csv and results."),
         json_option,
     )
     for option in reversed(options):
@@ -176,8 +176,10 @@ def compare_command(case: str, specs: str, **options: Any) -> None:
 
 
 @main.command(name="verify")
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--opendss", type=click.Path(path_type=Path), help="Replay by OpenDSS on all wires of this master file.")
+@click.argument("run", callback=folder_given)
+@click.option(
+    "--opendss", callback=folder_given, metavar="PATH", help="Replay by OpenDSS on all wires of this master file."
+)
 @json_option
 def verify_command(run: Path, opendss: Path | None, as_json: bool) -> None:
     """Replay RUN, a folder that run or compare wrote, by AC power flow and fill its AC columns.
@@ -241,12 +243,13 @@ def _compare(
     defer: bool,
     tiers: str,
     time_limit_s: float | None,
-    out: Path | None,
+    out: str | None,
     as_json: bool,
 ) -> None:
     said = Problems()
-    if out is not None:
-        said.of(lambda: released(claimed(out)))
+    folder = None if out is None else said.of(lambda: as_path(out, "folder"))
+    if folder is not None:
+        said.of(lambda: released(claimed(folder)))
     case = said.of(lambda: load_case(name))
     span = None if case is None else said.of(lambda: _span(case, start, steps))
     options: dict[str, Any] = {"network": network, "solver": solver, "ac": ac, "forecast": forecast, "defer": defer}
@@ -262,18 +265,18 @@ def _compare(
     try:
         with progress(as_json, chosen) as report:
             result = compare(
-                case, list(chosen.values()), out=out, progress=report, done=finished.__setitem__, **options
+                case, list(chosen.values()), out=folder, progress=report, done=finished.__setitem__, **options
             )
     except BaseException:
         if finished:
             _print(Comparison(case, finished), span, network, ac, as_json)
-            kept = f", kept in {out}" if out is not None else ""
+            kept = f", kept in {folder}" if folder is not None else ""
             complain(f"Not everything was run. Finished{kept}: {', '.join(finished)}.")
         raise
-    problem = "" if out is None else _picture(result, out)
+    problem = "" if folder is None else _picture(result, folder)
     _print(result, span, network, ac, as_json)
-    if out is not None and not as_json and not result.unsaved:
-        say(f"Written to {out}")
+    if folder is not None and not as_json and not result.unsaved:
+        say(f"Written to {folder}")
     unsaved = "not everything was saved, see the warnings" if result.unsaved else ""
     if unsaved or problem:
         raise OutputError("; ".join(filter(None, (unsaved, problem))))

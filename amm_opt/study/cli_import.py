@@ -8,9 +8,10 @@ import click
 
 from amm_opt.cases import save_case
 from amm_opt.cases.importers import YearScenario, csiro_case, csiro_network
+from amm_opt.errors import Problems
 from amm_opt.files import whole_folder
 from amm_opt.output import emit
-from amm_opt.study.terminal import say
+from amm_opt.study.terminal import folder_given, say
 from amm_opt.study.text import plain
 
 
@@ -24,7 +25,7 @@ def import_group() -> None:
 
 
 @import_group.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", callback=folder_given)
 @click.option(
     "--scenario", default="", metavar="NAME=VALUE,...", help="ev, timer, pv, load_kw, tap_steps, days, year, seed."
 )
@@ -36,7 +37,7 @@ def import_group() -> None:
     help="How transformer reactances are read.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="New folder for the case; without it only the report is shown."
+    "--out", callback=folder_given, metavar="PATH", help="New folder for the case; without it only the report is shown."
 )
 def csiro(path: Path, scenario: str, xhl: str, out: Path | None) -> None:
     """The Australian MV and LV feeders of CSIRO's data set, from the folder with Master.dss.
@@ -44,7 +45,11 @@ def csiro(path: Path, scenario: str, xhl: str, out: Path | None) -> None:
     \b
     Example:  amm-opt import csiro ../csiro_mv_lv --scenario ev=0.6,pv=0.5,seed=1 --out csiro
     """
-    chosen = YearScenario.from_spec(scenario)
+    said = Problems()
+    chosen = said.of(lambda: YearScenario.from_spec(scenario)) or YearScenario()
+    if said:
+        said.of(lambda: csiro_network(path, xhl=xhl))
+    said.report()
     if out is None:
         network = csiro_network(path, xhl=xhl)
     else:

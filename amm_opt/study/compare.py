@@ -14,6 +14,7 @@ import pandas as pd
 
 from amm_opt.cases import Case, as_case
 from amm_opt.errors import InputError, OutputError, Problems, UnsavedWarning, as_path
+from amm_opt.fields import not_callable
 from amm_opt.market import Mechanism
 from amm_opt.registry import as_mechanism
 from amm_opt.simulate import Run, load_run, simulate
@@ -148,6 +149,8 @@ def compare(
         "defer": defer,
         "time_limit_s": time_limit_s,
     }
+    if problem := not_callable(done, "done"):
+        raise InputError(problem)
     case, _, plan = planned(case, mechanisms, tiers=tiers, workers=workers, progress=progress, **options)
     folder = None if out is None else ResultFolder(as_path(out, "folder"), plan)
     runs: dict[str, Run] = {}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from amm_opt.errors import InputError, reason
+from amm_opt.errors import InputError, OutputError, reason
 from amm_opt.files import claimed, folder_names, released, remove, replace_file
 from amm_opt.simulate import Run
 from amm_opt.simulate.run import DOCUMENT
@@ -49,7 +49,7 @@ class ResultFolder:
         place = self.path / self._names[label]
         try:
             run.save(place)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, OutputError) as error:
             remove(place)
             self.problems.append(self._elsewhere(label, run, f"{label} cannot be written to {place}: {reason(error)}"))
 
@@ -60,7 +60,7 @@ class ResultFolder:
             return f"{problem}. It is nowhere: {reason(error)}"
         try:
             run.save(place / self._names[label])
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, OutputError) as error:
             remove(place)
             return f"{problem}. It is not in {tempfile.gettempdir()} either: {reason(error)}"
         return f"{problem}. It is in {place / self._names[label]} instead"

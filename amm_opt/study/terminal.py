@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -16,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column
 
-from amm_opt.errors import AmmOptError, InputError, UnsavedWarning, reason
+from amm_opt.errors import AmmOptError, InputError, UnsavedWarning, as_path, reason
 from amm_opt.output import discard_output, emit
 from amm_opt.study.text import fold, plain
 
@@ -60,6 +61,11 @@ class Group(click.Group):
     def _end(ctx: click.Context, sentence: str, code: int) -> NoReturn:
         complain(sentence)
         ctx.exit(code)
+
+
+def folder_given(_: click.Context, __: click.Parameter, value: str | None) -> Path | None:
+    """A path on the command line, as everywhere: see ``as_path``."""
+    return None if value is None else as_path(value, "file or folder")
 
 
 def complain(sentence: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.cases.importers.report import ImportReport
-from amm_opt.errors import InputError, shorten, shown
+from amm_opt.errors import InputError, as_path, shorten, shown
 from amm_opt.tabular import as_table
 
 CATEGORIES = {"GC": "inflexible", "CL": "import", "GG": "export"}
@@ -73,9 +73,7 @@ def read_ausgrid(path: str | Path, customers: Sequence[int] | None = None) -> Ho
         InputError: missing columns, unknown categories, customers or dates, values that are no numbers or negative, or
             customers without every day of the file; all at once.
     """
-    if not isinstance(path, str | Path):
-        raise InputError(f"path = {path!r} is no path")
-    path = Path(path)
+    path = as_path(path, "file")
     if not path.is_file():
         raise InputError(f"{path} not found, or not a file")
     return _households(_table(path), customers, str(path))
@@ -147,7 +145,7 @@ def _households(table: pd.DataFrame, customers: Sequence[int] | None, subject: s
     wrong = sorted(set(table["date"][day.isna()].astype(str)))[:5]
     problems += [f"{d!r} is no date such as 1/07/2012, 1-Jul-12 or 2012-07-01 (day first)" for d in wrong]
     kwh = table[HALF_HOURS].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
-    if bad := int(np.isnan(kwh).sum()):
+    if bad := int((~np.isfinite(kwh)).sum()):
         problems.append(f"{bad} half-hours are empty or no numbers")
     if negative := int((kwh < 0).sum()):
         problems.append(f"{negative} half-hours are negative")
@@ -177,6 +175,9 @@ def _households(table: pd.DataFrame, customers: Sequence[int] | None, subject: s
     if unread := [c for c in table if c not in (*KEYS, *HALF_HOURS, "Row Quality") and table[c].notna().any()]:
         report.left_out.append(f"columns that are not read: {shorten(unread)}")
     report.assumed.append("values are kWh in half an hour")
+    report.assumed.append(
+        f"dates that are not ISO are day first: the first day is {first:%Y-%m-%d}, the last {day.max():%Y-%m-%d}"
+    )
     report.assumed.append("a column's time is the end of its half-hour; every day has 48, in standard time")
     report.assumed.append("controlled load is flexible; days without a row of it have none")
     if "Row Quality" in table and table["Row Quality"].notna().any():

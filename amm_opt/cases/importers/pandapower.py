@@ -16,6 +16,7 @@ from amm_opt.cases.importers.pandapower_net import NetTables
 from amm_opt.cases.importers.pandapower_profiles import read_profiles
 from amm_opt.cases.importers.people import unique_names
 from amm_opt.errors import InputError, shorten
+from amm_opt.fields import shortened
 
 CHARGE_POINTS = ("APLS", "HLS")
 """SimBench profiles of charge points, public and at home."""
@@ -38,6 +39,8 @@ def from_pandapower(net: Any, *, name: str = "", open_branches: Sequence[str] = 
         InputError: elements that cannot be modelled, no or several external grids, or a meshed network, with the open
             points it could use; all at once.
     """
+    if not isinstance(name, str | None):
+        raise InputError(f"name = {shortened(name)} must be text")
     tables = NetTables(net, name or str(getattr(net, "name", "") or "pandapower"))
     return _Reader(tables).draft().case(open_branches)
 
@@ -123,15 +126,10 @@ class _Reader:
             self._problems.append("no loads and no generators: nobody takes part")
         return joined
 
-    def _stated(self, table: pd.DataFrame, kind: str, column: str, without: float) -> pd.Series[float]:
-        """A column that a net may lack, but that has no empty places: ``runpp`` knows no power there either."""
-        lacking = column not in table
-        return self._tables.numbers(table, kind, column, without if lacking else None)
-
     def _powers(self, table: pd.DataFrame, kind: str) -> pd.DataFrame:
         t = self._tables
         p_column, q_column = ("ps_mw", "qs_mvar") if kind == "ward" else ("p_mw", "q_mvar")
-        scaling = 1e3 * self._stated(table, kind, "scaling", 1.0)
+        scaling = 1e3 * t.numbers(table, kind, "scaling", 1.0)
         profile = t.texts(table, "profile")
         quantity = pd.Series("inflexible" if kind == "ward" else "export", index=table.index)
         if kind == "load":
@@ -148,7 +146,7 @@ class _Reader:
                 )
             profile = profile.where(profile == "", profile + "_pload")
         p = t.numbers(table, kind, p_column) * scaling
-        q = self._stated(table, kind, q_column, 0.0) * scaling
+        q = t.numbers(table, kind, q_column, 0.0) * scaling
         if kind == "gen" and len(table):
             self._report.assumed.append(f"{len(table)} generators export at unity power factor; they hold no voltage")
             q *= 0.0

@@ -9,7 +9,6 @@ from amm_opt.cases.importers.opendss.parts import Part, UnsupportedError, bus_an
 from amm_opt.cases.importers.opendss.text import array, number, numbers, whole
 
 HOURS_PER_DAY = 24.0
-MODELS = tuple("12345678")
 
 
 @dataclass
@@ -86,7 +85,7 @@ class Load(Part):
 
     def _by_factor(self, kw: float) -> float:
         if not 0 < abs(self.pf) <= 1:
-            raise UnsupportedError(f"pf = {self.pf + 0.0:g} must be within 0..1 (or -1..0) and not 0")
+            raise UnsupportedError(f"pf = {self.pf:g} must be within 0..1 (or -1..0) and not 0")
         return kw * math.sqrt(max(1.0 / self.pf**2 - 1.0, 0.0)) * (-1.0 if self.pf < 0 else 1.0)
 
     def end_of_statement(self) -> None:
@@ -104,10 +103,6 @@ class Load(Part):
 
     def finish(self) -> None:
         """Bus and nodes."""
-        if self.phases < 1:
-            raise UnsupportedError(f"phases = {self.phases} must be positive")
-        if self.model not in MODELS:
-            raise UnsupportedError(f"model = {self.model}; valid choices: {', '.join(MODELS)}")
         self.bus, self.nodes = bus_and_nodes(self.bus1, self.phases, wye=not self.delta or self.phases == 1)
         if not self.bus:
             raise UnsupportedError("bus1 must be given")
@@ -152,7 +147,8 @@ class Capacitor(Part):
     kv: float = 12.47
     conn: str = "wye"
     steps: list[float] = field(default_factory=lambda: [1200.0])
-    states: list[int] = field(default_factory=lambda: [1])
+    n_steps: int = 1
+    states: list[int] | None = None
     bus: str = ""
     nodes: tuple[int, ...] = ()
 
@@ -167,40 +163,27 @@ class Capacitor(Part):
         elif name == "conn":
             self.conn = value
         elif name == "kvar":
-            self._kvar(numbers(value))
+            self.steps = numbers(value)
         elif name == "numsteps":
-            self._split(whole(value))
+            self.n_steps = whole(value)
         elif name == "states":
-            self._states([whole(x) for x in array(value)])
+            self.states = [whole(x) for x in array(value)]
         elif name in ("cmatrix", "cuf", "r", "xl", "harm"):
             raise UnsupportedError(f"{name} is not supported: give kvar and kv")
         else:
             return False
         return True
 
-    def _split(self, n: int) -> None:
-        """The first ``numsteps`` divides what was given before, later ones only drop steps; all steps are on."""
-        if n < 1 or n > len(self.steps) > 1:
-            raise UnsupportedError(f"numsteps = {n} after {len(self.steps)} steps")
-        self.steps = [self.steps[0] / n] * n if len(self.steps) == 1 else self.steps[:n]
-        self.states = [1] * n
-
-    def _kvar(self, given: list[float]) -> None:
-        if len(given) != len(self.steps):
-            raise UnsupportedError(f"{len(given)} values of kvar for numsteps = {len(self.steps)} so far; give each")
-        if len(set(given)) > 1:
-            raise UnsupportedError(f"steps of different kvar {given}: OpenDSS gives every step the first value")
-        self.steps = given
-
-    def _states(self, given: list[int]) -> None:
-        if len(given) != len(self.steps):
-            raise UnsupportedError(f"{len(given)} states for numsteps = {len(self.steps)} so far; give each")
-        self.states = given
-
     @property
     def kvar(self) -> float:
         """Reactive power at rated voltage of the steps that are on."""
-        return sum(kvar for kvar, on in zip(self.steps, self.states, strict=True) if on)
+        if len(self.steps) != self.n_steps and len(self.steps) > 1:
+            raise UnsupportedError(f"{len(self.steps)} values of kvar for numsteps = {self.n_steps}")
+        states = self.states if self.states is not None else [1] * self.n_steps
+        if len(states) != self.n_steps:
+            raise UnsupportedError(f"{len(states)} states for numsteps = {self.n_steps}")
+        steps = self.steps if len(self.steps) == self.n_steps else [self.steps[0] / self.n_steps] * self.n_steps
+        return sum(kvar for kvar, on in zip(steps, states, strict=True) if on)
 
     def finish(self) -> None:
         """Check what the script leaves."""
@@ -218,3 +201,4 @@ class Capacitor(Part):
                 )
         if not set(self.nodes) <= {1, 2, 3} or len(set(self.nodes)) != self.phases or (delta and self.phases != 3):
             raise UnsupportedError(f"a {'delta ' if delta else ''}capacitor on nodes {self.nodes}")
+        _ = self.kvar

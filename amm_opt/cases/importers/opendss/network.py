@@ -14,7 +14,7 @@ import pandas as pd
 from amm_opt.cases.importers.opendss.elements import Elements
 from amm_opt.cases.importers.opendss.lines import Line, charging_kvar, reduced_neutral, split_conductors
 from amm_opt.cases.importers.opendss.loads import Capacitor, Load, between_phases
-from amm_opt.cases.importers.opendss.neutral import idle_neutrals, star_resistances, unfit_neutrals
+from amm_opt.cases.importers.opendss.neutral import star_resistances
 from amm_opt.cases.importers.opendss.parallel import Conductor, listed, side_by_side, triangles
 from amm_opt.cases.importers.opendss.parts import PHASE_NAMES
 from amm_opt.cases.importers.opendss.report import describe
@@ -25,7 +25,8 @@ from amm_opt.cases.importers.opendss.transformers import Transformer
 from amm_opt.cases.importers.people import LEAST_POWER_FACTOR
 from amm_opt.cases.importers.ratings import assumed_rating
 from amm_opt.cases.importers.report import ImportedNetwork, ImportReport
-from amm_opt.errors import InputError
+from amm_opt.errors import InputError, as_path
+from amm_opt.fields import shortened
 
 LINK_METRES = 2.0
 """Lines up to this length are busbar links: they get no assumed rating."""
@@ -72,22 +73,41 @@ def from_opendss(
             ("xhl", xhl, ("percent", "per_unit")),
             ("neutral", neutral, ("auto", "kron", "return")),
         )
-        if value not in valid
+        if not isinstance(value, str) or value not in valid
     ]
+    path = as_path(path, "file")
+    if not _is_mapping(ratings):
+        problems.append(f"ratings = {shortened(ratings)} must be a dictionary of A by name")
+        ratings = None
+    if not _is_list(nominal_kv):
+        problems.append(f"nominal_kv = {shortened(nominal_kv)} must be a list of kV")
+        nominal_kv = None
+    for name, band in (("lv_band_pu", lv_band_pu), ("mv_band_pu", mv_band_pu)):
+        if not (isinstance(band, tuple | list) and len(band) == 2 and all(map(_positive, band)) and band[0] < band[1]):
+            problems.append(f"{name} = {shortened(band)} must be two numbers in pu, the lower first")
     own = {str(name).lower(): amps for name, amps in (ratings or {}).items()}
     problems += [f"ratings[{k!r}] = {v!r} must be a positive number of A" for k, v in own.items() if not _positive(v)]
     given = list(nominal_kv) if nominal_kv is not None else None
     problems += [f"nominal_kv: {v!r} must be a positive number of kV" for v in given or [] if not _positive(v)]
     if problems:
         raise InputError(problems)
-    path = Path(path)
     script = read_script(path / "Master.dss" if path.is_dir() else path)
     bands = {"LV": lv_band_pu, "MV": mv_band_pu}
     return _Importer(script, path, xhl, neutral, own, given, bands).network()
 
 
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, Mapping | None)
+
+
+def _is_list(value: object) -> bool:
+    if isinstance(value, np.ndarray):
+        return value.ndim == 1
+    return isinstance(value, Sequence | None) and not isinstance(value, str | bytes)
+
+
 def _positive(value: object) -> bool:
-    return isinstance(value, int | float) and value > 0
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool | complex) and bool(value > 0)
 
 
 class _Importer:
@@ -110,8 +130,6 @@ class _Importer:
         self.used_ratings: dict[str, list[tuple[str, float, float]]] = {}
         self.reductions: Counter[str] = Counter()
         self.stars: dict[str, float] = {}
-        self.idle_neutrals: set[str] = set()
-        self.returning: set[str] = set()
 
     def _voltage_bases(self) -> list[float]:
         try:
@@ -133,7 +151,6 @@ class _Importer:
         self.topology = topology = Topology([*e.lines, *e.transformers], e.sources[0], sorted(self.nominal))
         if self.neutral != "kron":
             self.stars = star_resistances(e.transformers, e.lines, e.loads, e.grounding)
-        self.idle_neutrals = idle_neutrals(e.lines, e.loads, e.grounding)
         lines = self._lines()
         transformers = [(x, b) for x in e.transformers if (b := self._transformer(x))]
         loads = [row for x in e.loads for row in self._customers(x)]
@@ -143,7 +160,6 @@ class _Importer:
         self.problems += topology.problems
         self.problems += topology.fed_phases({id(x): b["phases"] for x, b in (*lines, *transformers)})
         self.problems += [said for load in e.loads for said in topology.check_phases(load)]
-        self.problems += unfit_neutrals(e.loads, e.lines, e.transformers, e.grounding, self.returning)
         self.problems += [said for capacitor in e.capacitors for said in topology.check_phases(capacitor)]
         self.problems += topology.meshes()
         if not e.broken:
@@ -212,11 +228,7 @@ class _Importer:
         if how == "auto":
             ends = zip(x.buses, x.nodes, strict=True)
             how = "kron" if all(self._solid(b, n[neutrals[0]]) for b, n in ends) else "return"
-        if how == "return" and x.buses[0].lower() in self.idle_neutrals:
-            how = "idle"
         self.reductions[how] += 1
-        if how == "return":
-            self.returning.update(b.lower() for b in x.buses)
         z = reduced_neutral(x.z_ohm, phases, neutrals, how)
         order = np.argsort(named)
         base = self.topology.vn_kv.get(x.buses[0].lower(), 0.4)
@@ -266,10 +278,6 @@ class _Importer:
                 f"{x.element}: unsupported element: connection {'-'.join(x.conns)} on nodes {x.nodes[0]} and"
                 f" {x.nodes[1]}; supported are wye-wye on the same phases and three-phase delta-wye"
             )
-            return None
-        delta, wye = (self.topology.depth.get(b.lower(), 0) for b in x.buses)
-        if group != "YNyn0" and delta > wye:
-            self.problems.append(f"{x.element}: unsupported element: connection wye-delta, fed from its wye side")
             return None
         reactance = x.xhl * (100.0 if self.xhl == "per_unit" else 1.0)
         one = 3.0 / x.phases if x.phases < 3 else 1.0
@@ -345,8 +353,8 @@ class _Importer:
                     key = (x.bus.lower(), PHASE_NAMES[node])
                     shunts[key] = shunts.get(key, 0.0) + 1j * x.kvar * ratio**2 / x.phases
         for t, branch in transformers:
-            bus = t.buses[t.idle_end].lower()
-            rated = t.kv[t.idle_end] * t.taps[t.idle_end] * (math.sqrt(3) if t.phases == 1 else 1.0)
+            bus = t.buses[1].lower()
+            rated = t.kv[1] * t.taps[1] * (math.sqrt(3) if t.phases == 1 else 1.0)
             power = complex(t.no_load_loss, -t.magnetising) / 100.0 * t.kva * (self.topology.vn_kv[bus] / rated) ** 2
             for phase in branch["phases"] if power else "":
                 shunts[bus, phase] = shunts.get((bus, phase), 0.0) + power / t.phases

@@ -107,5 +107,5 @@ def test_envelopes_without_memory_and_with_limits_only() -> None:
         AMM(envelope=AMM())
     with pytest.raises(ao.InputError, match="envelope = no_control does not enforce limits"):
         AMM(envelope=NoControl())
-    with pytest.raises(ao.InputError, match="envelope = 'equal_doe' is not a mechanism"):
+    with pytest.raises(ao.InputError, match="envelope = 'equal_doe' must be a Mechanism or None"):
         AMM(envelope="equal_doe")  # type: ignore[arg-type]

@@ -26,7 +26,7 @@ def known() -> dict[str, Callable[[Random], None]]:
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_mutations(name: str, known: dict[str, Callable[[Random], None]]) -> None:
-    tried, began = 0, time.monotonic()
+    tried, began, failed = 0, time.monotonic(), set[int]()
 
     @settings(
         max_examples=2000, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
@@ -34,9 +34,11 @@ def test_mutations(name: str, known: dict[str, Callable[[Random], None]]) -> Non
     @given(st.integers(0, 2**32 - 1))
     def run(seed: int) -> None:
         nonlocal tried
-        if time.monotonic() - began < SECONDS:
+        if time.monotonic() - began < SECONDS or seed in failed:
             tried += 1
+            failed.add(seed)
             attempt(known[name], seed)
+            failed.discard(seed)
 
     run()
     assert tried >= 10

@@ -448,7 +448,7 @@ def test_command_line(tmp_path: Path) -> None:
     spec = ["run", "synthetic:buses=60,days=2,seed=5", "--mechanism", "amm", "--defer", "--out", str(tmp_path / "o")]
     result = CliRunner().invoke(main, spec)
     assert result.exit_code == 0, result.output
-    assert "still waiting at the end, MWh: amm" in result.output
+    assert "still waiting at the end, kWh: amm" in result.output
     loaded = ao.load_run(tmp_path / "o" / "amm")
     assert loaded.summary["waiting_mwh"] >= 0
 

@@ -53,12 +53,18 @@ class Part:
         """
 
 
+MOST_PHASES = 99
+
+
 def bus_and_nodes(text: str, n: int, *, wye: bool = False) -> tuple[str, tuple[int, ...]]:
     """Name and nodes of ``bus.1.2.3``; surplus nodes do not count, missing ones are 1 .. n, neutral to 0.
 
     Raises:
         ValueError: where a node is no whole number.
+        UnsupportedError: where the number of phases is none that an element can have.
     """
+    if not 1 <= n <= MOST_PHASES:
+        raise UnsupportedError(f"phases = {n} must be between 1 and {MOST_PHASES}")
     name, *nodes = text.strip().split(".")
     given = [whole(x) for x in nodes if x]
     wanted = n + 1 if wye else n

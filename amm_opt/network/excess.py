@@ -79,7 +79,7 @@ def broken_without_injection(model: Any) -> list[str]:
             lambda i: (
                 f"{names.bus(i)} is at {state.v_pu[i]:.4f} pu with nobody connected, {names.band(i, state.v_pu[i])}"
             ),
-            "buses are outside their voltage band with nobody connected",
+            names.many("buses are outside their voltage band with nobody connected"),
         ),
         *_worst(
             np.where(thermal > THERMAL_TOLERANCE, thermal, 0.0),
@@ -87,7 +87,7 @@ def broken_without_injection(model: Any) -> list[str]:
                 f"{names.branch(i)} carries {state.loading_kva[i]:.4g} kVA of shunts and line charging with nobody"
                 f" connected, above its rating_kva = {model.rating_kva[i]:g}"
             ),
-            "branches are above their rating with nobody connected",
+            names.many("branches are above their rating with nobody connected"),
         ),
     ]
 
@@ -121,7 +121,7 @@ class Unavoidable:
                     f"{names.bus(i)} is outside its band of {model.v_min_pu[i]:g} to {model.v_max_pu[i]:g} pu in"
                     f" {self.times[1, i]} {alone} {self.worst[1, i]:.4f} pu"
                 ),
-                "buses are outside their voltage band in some intervals",
+                names.many("buses are outside their voltage band in some intervals"),
             ),
             *_worst(
                 self.times[0] + self.worst[0] / (1.0 + self.worst[0].max()),
@@ -129,7 +129,7 @@ class Unavoidable:
                     f"{names.branch(i)} is above its rating_kva = {model.rating_kva[i]:g} in {self.times[0, i]} {alone}"
                     f" {100 * self.worst[0, i]:.1f} %"
                 ),
-                "branches are above their rating in some intervals",
+                names.many("branches are above their rating in some intervals"),
             ),
         ]
 
@@ -159,6 +159,10 @@ class _Names:
         if v_pu > self._model.v_max_pu[node]:
             return f"above its v_max_pu = {self._model.v_max_pu[node]:g}"
         return f"below its v_min_pu = {self._model.v_min_pu[node]:g}"
+
+    def many(self, what: str) -> str:
+        """What is said of several elements: each phase counts."""
+        return what if self._phase is None else f"phases of {what}"
 
     def _on(self, node: int) -> str:
         return "" if self._phase is None else f", phase {'abc'[self._phase[node]]},"

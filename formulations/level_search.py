@@ -15,34 +15,50 @@ from formulations.sequential import Known, Limits
 
 HAIR_KW = 1e-4
 """A level that cannot rise alone by this much is held."""
+PASSES, GAIN_KW = 10, 1e-3
+SAME = 1e-11
+"""Use of a limit that differs by less is the same."""
 
 
 def levels_by_sweeps(limits: Limits, base: FloatArray, group: NDArray[np.intp], count: int, top: float) -> FloatArray:
-    """(count,) levels: all rise together as far as is hosted, those that cannot rise alone are held, others go on."""
-    most, known = limits.most, Known(limits)
-    level, rising = np.full(count, -np.inf), np.isin(np.arange(count), group[most > 0])
-    level[~rising] = top
+    """(count,) levels: all rise together as far as is hosted, those that cannot rise alone are held, others go on.
+
+    At last each in turn, the lowest first, rises as far as those of the others allow, which may relieve it by now.
+    """
+    most, known, single = limits.most, Known(limits), np.eye(count, dtype=bool)
+    present = np.isin(np.arange(count), group[most > 0])
+    level, rising = np.where(present, -np.inf, top), present
 
     def use(levels: FloatArray) -> FloatArray:
         return np.clip(levels[..., group] + base, 0.0, most)
 
-    while rising.any():
+    def risen(level: FloatArray, rising: NDArray[np.bool_], least: float) -> FloatArray:
+        """Those of the rising ones as large as is hosted, from ``least`` on, while the others stay."""
         turns = np.concatenate([-base, most - base])[np.tile(rising[group] & (most > 0), 2)]
-        reached = float(np.max(level[~rising & (level < top)], initial=-np.inf))
-        first = max(float(turns.min()), reached)
+        first = max(float(turns.min()), least)
         points = np.unique(np.append(turns[(turns > first) & (turns < top)], [min(first, top), top]))
         share = use(np.where(rising, points[:, None], level)) / np.where(most > 0, most, 1.0)
         while True:
-            now = _largest(known.slopes @ share.T - known.room[:, None], points)
-            together = np.where(rising, now, level)
+            used = known.slopes @ (use(level) / np.where(most > 0, most, 1.0))
+            room = np.maximum(known.room, used) + SAME  # a limit that those who stay use up is not broken by them
+            together = np.where(rising, _largest(known.slopes @ share.T - room[:, None], points), level)
             excess, side = limits.excess(use(together))
             if not (np.any(excess > limits.slack) and known.add(excess, side)):
-                break
-        level = together
-        alone = use(level + HAIR_KW * np.eye(count))
+                return together
+
+    while rising.any():
+        level = risen(level, rising, float(np.max(level[~rising & (level < top)], initial=-np.inf)))
+        alone = use(level + HAIR_KW * single)
         free = np.array([bool(np.all(limits.excess(x)[0] <= limits.slack)) for x in alone])
         held = rising & ~(free & (level < top))
-        rising &= ~(held if held.any() else rising)
+        rising = rising & ~(held if held.any() else rising)
+    for _ in range(PASSES if present.sum() > 1 else 0):
+        before = level
+        for g in np.argsort(level, kind="stable"):
+            if present[g] and level[g] < top:
+                level = risen(level, single[g], level[g])
+        if np.all(level - before < GAIN_KW):
+            break
     return level
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
@@ -318,3 +320,22 @@ def test_a_slow_solver_of_ones_own_is_told_and_noted(caplog: pytest.LogCaptureFi
     for bad in (0, -1, np.nan, np.inf, "1", True):
         with pytest.raises(ao.InputError, match=r"time_limit_s = .* must be a number of seconds above 0"):
             ao.simulate(scarce(), "amm", steps=SPAN, time_limit_s=bad)  # type: ignore[arg-type]
+
+
+class Disturbing(Mine):
+    """Solves, and leaves the process changed."""
+
+    def solve(self, problem: Any, start: Any) -> Any:
+        np.seterr(all="raise")
+        warnings.simplefilter("error")
+        os.chdir("/")
+        return super().solve(problem, start)
+
+
+def test_a_solver_leaves_the_process_as_it_was() -> None:
+    """Else a relative ``out`` would end up elsewhere, and 0/0 in a later figure would raise."""
+    before = np.geterr(), list(warnings.filters), os.getcwd()
+    run = ao.simulate(scarce(), "amm", steps=SPAN, solver=Disturbing())
+    assert run.solver == "mine"
+    assert not run.failed_steps
+    assert (np.geterr(), list(warnings.filters), os.getcwd()) == before

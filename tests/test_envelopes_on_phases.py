@@ -271,3 +271,28 @@ def test_the_level_of_all_is_the_largest_that_is_hosted(seed: int) -> None:
         wanted = np.minimum(window.request_kw(direction) - window.request_kw(other), most)
         given = np.minimum(found[direction]["envelope"], wanted)
         assert np.all(given >= np.minimum(x[hosted[-1]], wanted) - 0.025)
+
+
+@pytest.mark.parametrize("seed", [37, 63])
+def test_a_feeder_that_was_held_rises_when_the_other_relieves_it(seed: int) -> None:
+    """No feeder's level could be larger at the other's: a grid over all larger ones is tried."""
+    case = random_street(seed, True).with_scenario(load_scale=10.0)
+    step, window = step_of(case), case.window(0, 1).interval(0)
+    (lower, upper), mechanism = step.limits(window), EqualDOE()
+    job = Job(step, mechanism, programs_of(mechanism, step), (None, "CLARABEL"))
+    found = job.cleared(Part(NoState(), Metrics.empty(step.n)), window, (lower, upper), [])["import"]
+    base, most = -window.inflexible_kw, np.maximum(20.0 - window.inflexible_kw, 0.0)
+    asks = window.import_request_kw > 1e-6
+    wanted = np.minimum(window.import_request_kw - window.export_request_kw, most) - base
+    top = float(np.max(wanted, where=asks, initial=0.0))
+
+    def hosted(*levels: float) -> bool:
+        x = np.clip(np.array(levels)[group] + base, 0.0, most)
+        u = step.quantities(window, x, 0.0)
+        return bool(np.all((u <= upper + 1e-9) & (u >= lower - 1e-9)))
+
+    names, group = np.unique(case.lv_feeder, return_inverse=True)
+    a, b = found["level"][names]
+    for one, other, pair in ((a, b, lambda t: (t, b)), (b, a, lambda t: (a, t))):
+        assert one <= top + 1e-9
+        assert not any(hosted(*pair(t)) for t in np.linspace(one + 0.1, top, 200) if one + 0.1 < top), other

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -102,13 +103,25 @@ def _complete(problem: Reduced, point: Point, solver: str) -> Point:
     return Point(v, row_dual, network_dual, solver)
 
 
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Numpy's error handling, the filters of warnings and the working directory are afterwards as they were before."""
+    here = os.getcwd()
+    try:
+        with np.errstate(), warnings.catch_warnings():
+            yield
+    finally:
+        if os.getcwd() != here:
+            os.chdir(here)
+
+
 def by_plugin(problem: Reduced, solver: Any, label: str, start: FloatArray) -> Point:
     """The answer of a user's own solver, which gets a copy of the problem.
 
     It cannot be stopped from outside: that it took longer than it may is only noted.
     """
     began = time.perf_counter()
-    with native:
+    with native, undisturbed():
         point = attempted(problem, label, lambda: solver.solve(problem.sealed(), start.copy()))
     if (took := time.perf_counter() - began) > problem.time_limit_s:
         logger.warning("solver %s took %.1f s for one solve, its limit is %g s", label, took, problem.time_limit_s)

@@ -120,6 +120,7 @@ def test_matpower_follows_the_units_of_distribution_cases() -> None:
     [
         ("12.66 1 1.1 0.9;\n    3", "0 1 1.1 0.9;\n    3", "bus 2: baseKV = 0 must be positive"),
         ("2 3 0.3076", "2 9 0.3076", "branch 2: no bus 9"),
+        ("2 3 0.3076", "2 2 0.3076", "branch 'branch 2': both ends are at bus 'bus 2'"),
         ("    1 3 0 ", "    1 1 0 ", "one reference bus (type 3) is needed, this case has 0"),
         ("mpc.gen = [", "mpc.other = [", "mpc.gen is missing"),
         ("0.0575 0.0293", "0.0575 x", "line 16: cannot be followed: 1 2 0.0575 x"),
@@ -130,6 +131,10 @@ def test_matpower_problems_are_named(old: str, new: str, said: str) -> None:
     with pytest.raises(ao.InputError) as caught:
         ao.from_matpower(MATPOWER.replace(old, new))
     assert said in str(caught.value)
+
+
+def test_endfunction_ends_a_case() -> None:
+    assert ao.from_matpower(f"{MATPOWER}\nendfunction\n").fingerprint == ao.from_matpower(MATPOWER).fingerprint
 
 
 def value(expression: str, before: str = "") -> Any:

@@ -150,8 +150,11 @@ def _check_radial(branches: pd.DataFrame, case: str) -> None:
     kind = dict(zip(branches["name"], branches["kind"], strict=True))
     tree: nx.Graph[str] = nx.Graph()
     closing: list[tuple[str, str, str]] = []
+    rings = [f"branch {name!r}: both ends are at bus {at!r}" for at, stop, name in graph.edges(keys=True) if at == stop]
+    if rings:
+        raise InputError(rings, subject=case)
     for start, stop, name in graph.edges(keys=True):
-        if start == stop or (start in tree and stop in tree and nx.has_path(tree, start, stop)):
+        if start in tree and stop in tree and nx.has_path(tree, start, stop):
             closing.append((start, stop, name))
         else:
             tree.add_edge(start, stop, name=name)

@@ -70,7 +70,7 @@ class _Run:
                 return False
             self._header(tokens[1:])
             return True
-        if first == "return" or (first == "end" and len(tokens) == 1 and self._functions):
+        if first == "return" or (first in ("end", "endfunction") and len(tokens) == 1 and self._functions):
             return False
         if first in _KEYWORDS:
             self.problems.append(f"line {where}: {first!r} cannot be followed: {text}")

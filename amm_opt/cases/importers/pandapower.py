@@ -126,10 +126,15 @@ class _Reader:
             self._problems.append("no loads and no generators: nobody takes part")
         return joined
 
+    def _stated(self, table: pd.DataFrame, kind: str, column: str, without: float) -> pd.Series[float]:
+        """A column that a net may lack, but that has no empty places: ``runpp`` knows no power there either."""
+        lacking = column not in table
+        return self._tables.numbers(table, kind, column, without if lacking else None)
+
     def _powers(self, table: pd.DataFrame, kind: str) -> pd.DataFrame:
         t = self._tables
         p_column, q_column = ("ps_mw", "qs_mvar") if kind == "ward" else ("p_mw", "q_mvar")
-        scaling = 1e3 * t.numbers(table, kind, "scaling", 1.0)
+        scaling = 1e3 * self._stated(table, kind, "scaling", 1.0)
         profile = t.texts(table, "profile")
         quantity = pd.Series("inflexible" if kind == "ward" else "export", index=table.index)
         if kind == "load":
@@ -146,7 +151,7 @@ class _Reader:
                 )
             profile = profile.where(profile == "", profile + "_pload")
         p = t.numbers(table, kind, p_column) * scaling
-        q = t.numbers(table, kind, q_column, 0.0) * scaling
+        q = self._stated(table, kind, q_column, 0.0) * scaling
         if kind == "gen" and len(table):
             self._report.assumed.append(f"{len(table)} generators export at unity power factor; they hold no voltage")
             q *= 0.0

@@ -28,6 +28,7 @@ class Control(Part):
     locked: bool = False
     terminal_names: ClassVar[tuple[str, ...]] = ("switchedterm",)
     target_names: ClassVar[tuple[str, ...]] = ("switchedobj",)
+    state_words: ClassVar[dict[str, str]] = {"o": "open", "c": "close, closed"}
 
     def set(self, name: str, value: str) -> bool:
         """Take a property; whether it was read."""
@@ -51,8 +52,8 @@ class Control(Part):
 
     def _opens(self, name: str, value: str) -> bool:
         words = [word.lower()[:1] for word in array(value)]
-        if not words or not set(words) <= set("oct"):
-            raise UnsupportedError(f"{name} = {value!r}; valid choices: open, close, closed, trip")
+        if not words or not set(words) <= set(self.state_words):
+            raise UnsupportedError(f"{name} = {value!r}; valid choices: {', '.join(self.state_words.values())}")
         opens = {word != "c" for word in words}
         if len(opens) > 1:
             raise UnsupportedError(f"{name} = [{value}]: opening single phases is not supported")
@@ -102,18 +103,18 @@ class Control(Part):
 
 @dataclass
 class Protection(Control):
-    """Fuse, Recloser or Relay: every statement about it puts its element into its state."""
+    """Fuse, Recloser or Relay: every statement about it puts its element into its state.
 
-    monitored: bool = True
+    As in OpenDSS, what is monitored is what is switched, unless ``switchedobj`` follows.
+    """
+
+    stated: bool = False
     terminal_names: ClassVar[tuple[str, ...]] = ("switchedterm", "monitoredterm")
     target_names: ClassVar[tuple[str, ...]] = ("switchedobj", "monitoredobj")
+    state_words: ClassVar[dict[str, str]] = {**Control.state_words, "t": "trip"}
 
     def set(self, name: str, value: str) -> bool:
         """Take a property; whether it was read."""
-        if name in ("monitoredobj", "monitoredterm") and not self.monitored:
-            return True
-        if name in ("switchedobj", "switchedterm"):
-            self.monitored = False
         if name == "state" and self.element.kind == "fuse" and len(array(value)) == 1 and self._opens(name, value):
             raise UnsupportedError(
                 "state = open opens one phase only, as it has a value for each: state=[open open open]"
@@ -123,6 +124,7 @@ class Protection(Control):
     def switched(self, name: str, opens: bool) -> None:
         """Only what is not the normal state acts, and at once."""
         if name != "normal":
+            self.stated = True
             self.present = self.wanted = opens
             if self.normal is None:
                 self.normal = opens
@@ -136,3 +138,9 @@ class Protection(Control):
 
     def act(self) -> None:
         """Solving changes nothing."""
+
+    def finish(self) -> None:
+        """OpenDSS opens or closes what is normally open by how statements are split, or by protection."""
+        super().finish()
+        if self.normal and not self.present and (self.element.kind == "recloser" or not self.stated):
+            raise UnsupportedError("it is normally open, but closed: say which by state, and no other normal state")

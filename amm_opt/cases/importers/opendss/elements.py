@@ -148,7 +148,7 @@ class Elements:
             else:
                 part.take(value, code)
         elif name == "basefreq" and not isinstance(part, Line | LineCode):
-            if abs(number(value) - self.frequency) > 1e-6 and isinstance(part, Transformer):
+            if abs(number(value) - self.frequency) > 1e-6 and isinstance(part, Transformer | Source):
                 raise UnsupportedError(f"basefreq = {value}, but the circuit is at {self.frequency:g} Hz")
         elif not part.set(name, value):
             self.unread[part.element.kind, name] += 1
@@ -186,15 +186,26 @@ class Elements:
         return self._script.option("controlmode").lower() not in ("off", "of", "-1")
 
     def _frequency(self) -> float:
-        text = self._script.option("frequency", "basefrequency", "defaultbasefrequency")
-        try:
-            value = number(text) if text else DEFAULT_FREQUENCY
-        except ValueError as error:
-            self.problems.append(f"set defaultbasefrequency: {error}")
-            return DEFAULT_FREQUENCY
-        if not value > 0:
-            self.problems.append(f"set defaultbasefrequency={value:g} must be positive")
-        return value if value > 0 else DEFAULT_FREQUENCY
+        """That of the circuit when it was made; what is said later must not differ."""
+        values = {"defaultbasefrequency": self._script.base_frequency or f"{DEFAULT_FREQUENCY:g}"}
+        later = ("defaultbasefrequency", "basefrequency", "frequency")
+        values |= {f"{name} (later)": v for name in later if (v := self._script.options.get(name))}
+        read = []
+        for name, text in values.items():
+            try:
+                read.append(number(text))
+            except ValueError as error:
+                self.problems.append(f"set {name.split()[0]}: {error}")
+                return DEFAULT_FREQUENCY
+            if not read[-1] > 0:
+                self.problems.append(f"set {name.split()[0]}={read[-1]:g} must be positive")
+                return DEFAULT_FREQUENCY
+            if abs(read[-1] - read[0]) > 1e-6:
+                self.problems.append(
+                    f"set {name.split()[0]}={text}, but the circuit was made at {read[0]:g} Hz: set"
+                    " defaultbasefrequency before it"
+                )
+        return read[0]
 
     def _set_option(self, command: Command, name: str, value: str) -> None:
         """An option that changes loads."""

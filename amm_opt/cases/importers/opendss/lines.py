@@ -334,8 +334,9 @@ def reduced_neutral(z: ComplexArray, phases: list[int], neutrals: list[int], how
     ``"kron"``: the neutral is grounded at both ends, so its voltage drop is zero: Z_pp - Z_pn Z_nn^-1 Z_np (W. H.
     Kersting, "Distribution System Modeling and Analysis", section 4.1). ``"return"``: the neutral is not grounded, so
     it carries the whole return current, and voltages are between phase and neutral: Z_ij - Z_in - Z_nj + Z_nn.
+    ``"idle"``: it carries no current.
     """
-    if not neutrals:
+    if not neutrals or how == "idle":
         return z if len(phases) == len(z) else z[np.ix_(phases, phases)]
     order = phases + neutrals
     z, k = z[np.ix_(order, order)], len(phases)

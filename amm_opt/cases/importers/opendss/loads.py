@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 from amm_opt.cases.importers.opendss.parts import Part, UnsupportedError, bus_and_nodes, is_delta
 from amm_opt.cases.importers.opendss.text import array, number, numbers, whole
+from amm_opt.cases.importers.people import LEAST_POWER_FACTOR
 
 HOURS_PER_DAY = 24.0
+MODELS = tuple("12345678")
 
 
 @dataclass
@@ -85,7 +87,7 @@ class Load(Part):
 
     def _by_factor(self, kw: float) -> float:
         if not 0 < abs(self.pf) <= 1:
-            raise UnsupportedError(f"pf = {self.pf:g} must be within 0..1 (or -1..0) and not 0")
+            raise UnsupportedError(f"pf = {self.pf + 0.0:g} must be within 0..1 (or -1..0) and not 0")
         return kw * math.sqrt(max(1.0 / self.pf**2 - 1.0, 0.0)) * (-1.0 if self.pf < 0 else 1.0)
 
     def end_of_statement(self) -> None:
@@ -103,6 +105,10 @@ class Load(Part):
 
     def finish(self) -> None:
         """Bus and nodes."""
+        if self.phases < 1:
+            raise UnsupportedError(f"phases = {self.phases} must be positive")
+        if self.model not in MODELS:
+            raise UnsupportedError(f"model = {self.model}; valid choices: {', '.join(MODELS)}")
         self.bus, self.nodes = bus_and_nodes(self.bus1, self.phases, wye=not self.delta or self.phases == 1)
         if not self.bus:
             raise UnsupportedError("bus1 must be given")
@@ -138,6 +144,16 @@ def between_phases(first: str, second: str) -> tuple[complex, complex]:
     return share, 1 - share
 
 
+def power_factor_and_rest(kw: float, kvar: float) -> tuple[float, float]:
+    """Power factor of a load, and the kvar that it cannot carry: all of it where there is (almost) no active power."""
+    size = math.hypot(kw, kvar)
+    if size == 0:
+        return 1.0, 0.0
+    if abs(kw) < LEAST_POWER_FACTOR * size:
+        return 1.0, kvar
+    return abs(kw) / size * (-1.0 if kvar * kw < 0 else 1.0), 0.0
+
+
 @dataclass
 class Capacitor(Part):
     """A capacitor to ground: fixed reactive power at nominal voltage."""
@@ -147,8 +163,7 @@ class Capacitor(Part):
     kv: float = 12.47
     conn: str = "wye"
     steps: list[float] = field(default_factory=lambda: [1200.0])
-    n_steps: int = 1
-    states: list[int] | None = None
+    states: list[int] = field(default_factory=lambda: [1])
     bus: str = ""
     nodes: tuple[int, ...] = ()
 
@@ -163,27 +178,40 @@ class Capacitor(Part):
         elif name == "conn":
             self.conn = value
         elif name == "kvar":
-            self.steps = numbers(value)
+            self._kvar(numbers(value))
         elif name == "numsteps":
-            self.n_steps = whole(value)
+            self._split(whole(value))
         elif name == "states":
-            self.states = [whole(x) for x in array(value)]
+            self._states([whole(x) for x in array(value)])
         elif name in ("cmatrix", "cuf", "r", "xl", "harm"):
             raise UnsupportedError(f"{name} is not supported: give kvar and kv")
         else:
             return False
         return True
 
+    def _split(self, n: int) -> None:
+        """The first ``numsteps`` divides what was given before, later ones only drop steps; all steps are on."""
+        if n < 1 or n > len(self.steps) > 1:
+            raise UnsupportedError(f"numsteps = {n} after {len(self.steps)} steps")
+        self.steps = [self.steps[0] / n] * n if len(self.steps) == 1 else self.steps[:n]
+        self.states = [1] * n
+
+    def _kvar(self, given: list[float]) -> None:
+        if len(given) != len(self.steps):
+            raise UnsupportedError(f"{len(given)} values of kvar for numsteps = {len(self.steps)} so far; give each")
+        if len(set(given)) > 1:
+            raise UnsupportedError(f"steps of different kvar {given}: OpenDSS gives every step the first value")
+        self.steps = given
+
+    def _states(self, given: list[int]) -> None:
+        if len(given) != len(self.steps):
+            raise UnsupportedError(f"{len(given)} states for numsteps = {len(self.steps)} so far; give each")
+        self.states = given
+
     @property
     def kvar(self) -> float:
         """Reactive power at rated voltage of the steps that are on."""
-        if len(self.steps) != self.n_steps and len(self.steps) > 1:
-            raise UnsupportedError(f"{len(self.steps)} values of kvar for numsteps = {self.n_steps}")
-        states = self.states if self.states is not None else [1] * self.n_steps
-        if len(states) != self.n_steps:
-            raise UnsupportedError(f"{len(states)} states for numsteps = {self.n_steps}")
-        steps = self.steps if len(self.steps) == self.n_steps else [self.steps[0] / self.n_steps] * self.n_steps
-        return sum(kvar for kvar, on in zip(steps, states, strict=True) if on)
+        return sum(kvar for kvar, on in zip(self.steps, self.states, strict=True) if on)
 
     def finish(self) -> None:
         """Check what the script leaves."""
@@ -201,4 +229,3 @@ class Capacitor(Part):
                 )
         if not set(self.nodes) <= {1, 2, 3} or len(set(self.nodes)) != self.phases or (delta and self.phases != 3):
             raise UnsupportedError(f"a {'delta ' if delta else ''}capacitor on nodes {self.nodes}")
-        _ = self.kvar

@@ -13,8 +13,8 @@ import pandas as pd
 
 from amm_opt.cases.importers.opendss.elements import Elements
 from amm_opt.cases.importers.opendss.lines import Line, charging_kvar, reduced_neutral, split_conductors
-from amm_opt.cases.importers.opendss.loads import Capacitor, Load, between_phases
-from amm_opt.cases.importers.opendss.neutral import star_resistances
+from amm_opt.cases.importers.opendss.loads import Capacitor, Load, between_phases, power_factor_and_rest
+from amm_opt.cases.importers.opendss.neutral import idle_neutrals, star_resistances, unfit_neutrals
 from amm_opt.cases.importers.opendss.parallel import Conductor, listed, side_by_side, triangles
 from amm_opt.cases.importers.opendss.parts import PHASE_NAMES
 from amm_opt.cases.importers.opendss.report import describe
@@ -22,7 +22,6 @@ from amm_opt.cases.importers.opendss.script import Script, read_script
 from amm_opt.cases.importers.opendss.text import numbers
 from amm_opt.cases.importers.opendss.topology import LV_KV, Topology
 from amm_opt.cases.importers.opendss.transformers import Transformer
-from amm_opt.cases.importers.people import LEAST_POWER_FACTOR
 from amm_opt.cases.importers.ratings import assumed_rating
 from amm_opt.cases.importers.report import ImportedNetwork, ImportReport
 from amm_opt.errors import InputError, as_path
@@ -130,6 +129,8 @@ class _Importer:
         self.used_ratings: dict[str, list[tuple[str, float, float]]] = {}
         self.reductions: Counter[str] = Counter()
         self.stars: dict[str, float] = {}
+        self.idle_neutrals: set[str] = set()
+        self.returning: set[str] = set()
 
     def _voltage_bases(self) -> list[float]:
         try:
@@ -151,6 +152,7 @@ class _Importer:
         self.topology = topology = Topology([*e.lines, *e.transformers], e.sources[0], sorted(self.nominal))
         if self.neutral != "kron":
             self.stars = star_resistances(e.transformers, e.lines, e.loads, e.grounding)
+        self.idle_neutrals = idle_neutrals(e.lines, e.loads, e.grounding)
         lines = self._lines()
         transformers = [(x, b) for x in e.transformers if (b := self._transformer(x))]
         loads = [row for x in e.loads for row in self._customers(x)]
@@ -160,6 +162,7 @@ class _Importer:
         self.problems += topology.problems
         self.problems += topology.fed_phases({id(x): b["phases"] for x, b in (*lines, *transformers)})
         self.problems += [said for load in e.loads for said in topology.check_phases(load)]
+        self.problems += unfit_neutrals(e.loads, e.lines, e.transformers, e.grounding, self.returning)
         self.problems += [said for capacitor in e.capacitors for said in topology.check_phases(capacitor)]
         self.problems += topology.meshes()
         if not e.broken:
@@ -228,7 +231,11 @@ class _Importer:
         if how == "auto":
             ends = zip(x.buses, x.nodes, strict=True)
             how = "kron" if all(self._solid(b, n[neutrals[0]]) for b, n in ends) else "return"
+        if how == "return" and x.buses[0].lower() in self.idle_neutrals:
+            how = "idle"
         self.reductions[how] += 1
+        if how == "return":
+            self.returning.update(b.lower() for b in x.buses)
         z = reduced_neutral(x.z_ohm, phases, neutrals, how)
         order = np.argsort(named)
         base = self.topology.vn_kv.get(x.buses[0].lower(), 0.4)
@@ -279,6 +286,10 @@ class _Importer:
                 f" {x.nodes[1]}; supported are wye-wye on the same phases and three-phase delta-wye"
             )
             return None
+        delta, wye = (self.topology.depth.get(b.lower(), 0) for b in x.buses)
+        if group != "YNyn0" and delta > wye:
+            self.problems.append(f"{x.element}: unsupported element: connection wye-delta, fed from its wye side")
+            return None
         reactance = x.xhl * (100.0 if self.xhl == "per_unit" else 1.0)
         one = 3.0 / x.phases if x.phases < 3 else 1.0
         kv = x.kv[1] * x.taps[1] * (math.sqrt(3) if x.phases == 1 else 1.0)
@@ -321,7 +332,7 @@ class _Importer:
         return [self._row(x, f"{x.element.name}.{p}", p, power * s) for p, s in zip(names, shares, strict=True)]
 
     def _row(self, x: Load, name: str, phases: str, power: complex) -> dict[str, Any]:
-        factor, rest = _power_factor(power.real, power.imag)
+        factor, rest = power_factor_and_rest(power.real, power.imag)
         return {
             "name": name,
             "bus": self.topology.names[x.bus.lower()],
@@ -353,8 +364,8 @@ class _Importer:
                     key = (x.bus.lower(), PHASE_NAMES[node])
                     shunts[key] = shunts.get(key, 0.0) + 1j * x.kvar * ratio**2 / x.phases
         for t, branch in transformers:
-            bus = t.buses[1].lower()
-            rated = t.kv[1] * t.taps[1] * (math.sqrt(3) if t.phases == 1 else 1.0)
+            bus = t.buses[t.idle_end].lower()
+            rated = t.kv[t.idle_end] * t.taps[t.idle_end] * (math.sqrt(3) if t.phases == 1 else 1.0)
             power = complex(t.no_load_loss, -t.magnetising) / 100.0 * t.kva * (self.topology.vn_kv[bus] / rated) ** 2
             for phase in branch["phases"] if power else "":
                 shunts[bus, phase] = shunts.get((bus, phase), 0.0) + power / t.phases
@@ -383,13 +394,3 @@ class _Importer:
                 for bus, own in zip(top.names, table["phases"], strict=True)
             ]
         return table
-
-
-def _power_factor(kw: float, kvar: float) -> tuple[float, float]:
-    """Power factor of a load, and the kvar that it cannot carry: all of it where there is (almost) no active power."""
-    size = math.hypot(kw, kvar)
-    if size == 0:
-        return 1.0, 0.0
-    if abs(kw) < LEAST_POWER_FACTOR * size:
-        return 1.0, kvar
-    return abs(kw) / size * (-1.0 if kvar * kw < 0 else 1.0), 0.0

@@ -1,8 +1,8 @@
-"""Star points that reach the neutral only through ground, as a series resistance of the transformer."""
+"""Neutrals: which carry the return current, and star points that reach them only through ground."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import networkx as nx
 import numpy as np
@@ -86,3 +86,57 @@ def _star(graph: nx.Graph[str], head: str, drawn: Mapping[str, float], grounding
         current[i] -= induced
         below[k] += below[i]
     return float(np.linalg.solve(admittance, current)[0].real / below[0])
+
+
+def idle_neutrals(lines: Iterable[Line], loads: Iterable[Load], grounding: Mapping[str, float]) -> set[str]:
+    """Buses, in lower case, whose lines have a neutral that no load ends at and that less than two points ground."""
+    graph: nx.Graph[str] = nx.Graph()
+    grounded = dict.fromkeys(grounding, 1)
+    for line in lines:
+        phases, neutrals = split_conductors(line.nodes[0])
+        if phases and len(neutrals) == 1 and line.closed:
+            ends = [bus.lower() for bus in line.buses]
+            graph.add_edge(*ends)
+            for bus, nodes in zip(ends, line.nodes, strict=True):
+                grounded[bus] = max(grounded.get(bus, 0), int(nodes[neutrals[0]] == 0))
+    used = {x.bus.lower() for x in loads if any(n > 3 for n in x.nodes)}
+    return {
+        bus
+        for part in nx.connected_components(graph)
+        if not part & used and sum(grounded.get(b, 0) for b in part) < 2
+        for bus in part
+    }
+
+
+def unfit_neutrals(
+    loads: Iterable[Load],
+    lines: Collection[Line],
+    transformers: Collection[Transformer],
+    grounding: Mapping[str, float],
+    returning: Collection[str],
+) -> Iterator[str]:
+    """Problems with star points that float, and with loads on one phase whose current has another way back.
+
+    Args:
+        returning: buses, in lower case, of lines whose neutral carries the whole return current.
+    """
+    joining: list[Line | Transformer] = [*lines, *transformers]
+    ends = [(b.lower(), nodes) for x in joining for b, nodes in zip(x.buses, x.nodes, strict=True)]
+    known = set(grounding) | {bus for bus, nodes in ends if max(nodes) > 3}
+    solid = set(grounding) | {bus for bus, nodes in ends if 0 in nodes}
+    joined = set(grounding) | {b.lower() for x in lines for b, n in zip(x.buses, x.nodes, strict=True) if max(n) > 3}
+    for t in transformers:
+        for bus, conn, nodes in zip(t.buses, t.conns, t.nodes, strict=True):
+            if conn == "wye" and nodes[-1] > 3 and bus.lower() not in joined:
+                yield f"{t.element}: node {nodes[-1]} of bus {bus!r}, its star point, is joined to nothing"
+    for load in loads:
+        bus = load.bus.lower()
+        if load.phases != 1 or load.between_phases or len(load.nodes) < 2:
+            continue
+        if load.nodes[1] > 3 and bus not in known:
+            yield f"{load.element}: node {load.nodes[1]} of bus {load.bus!r}, its neutral, is joined to nothing"
+        elif load.nodes[1] == 0 and bus in returning and bus not in solid:
+            yield (
+                f"{load.element}: unsupported: its current returns through ground, but the neutral of bus {load.bus!r}"
+                " is not grounded; end it at the neutral's node, or pass neutral='kron'"
+            )

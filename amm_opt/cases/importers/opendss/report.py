@@ -18,6 +18,7 @@ Used = Mapping[str, list[tuple[str, float, float]]]
 _NEUTRAL = {
     "none": "without neutral",
     "kron": "by Kron reduction: neutral grounded at both ends",
+    "idle": "by leaving out the neutral: no load ends there, and at most one point grounds it",
     "return": "by neutral return: the neutral carries the whole return current",
 }
 

@@ -9,19 +9,16 @@ matches in the class's order counts; a value without a name belongs to the prope
 from __future__ import annotations
 
 import re
-import stat
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
 from amm_opt.cases.importers.opendss.classes import CHANGING, COMMANDS, HARMLESS, OPTIONS, PLACES, PROPERTIES
-from amm_opt.cases.importers.opendss.text import array, is_yes, statements, tokens
+from amm_opt.cases.importers.opendss.paths import found, no_file
+from amm_opt.cases.importers.opendss.text import array, commented_out, is_yes, statements, tokens
 from amm_opt.errors import InputError
 
-MAX_BYTES = 200_000_000
-MAX_DEPTH = 50
-"""Size of a file, and how deep redirects may be nested."""
+MAX_DEPTH = 50  # of redirects
 OPEN, CLOSE = "#open", "#close"
 """Properties that stand for the commands; the value is the terminal."""
 
@@ -81,6 +78,7 @@ class Script:
         commented: names of commented-out elements, by class.
         files: every file read.
         circuit: the circuit's name.
+        base_frequency: ``set defaultbasefrequency`` when the circuit was made, as text.
         unknown_buses: buses of elements of unsupported classes, in lower case.
         actual_shapes: load shapes in kW and kvar, which set the power of their loads.
     """
@@ -94,6 +92,7 @@ class Script:
     commented: dict[str, list[str]] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
     circuit: str = ""
+    base_frequency: str = ""
     unknown_buses: set[str] = field(default_factory=set)
     actual_shapes: set[str] = field(default_factory=set)
 
@@ -112,22 +111,11 @@ def read_script(path: Path) -> Script:
     Raises:
         InputError: where the file does not exist or is no regular file. What is wrong inside is in ``problems``.
     """
-    if said := _no_file(path):
+    if said := no_file(path):
         raise InputError(said)
     reader = _Reader(path.resolve().parent)
     reader.file(path.resolve(), None)
     return reader.script
-
-
-def _no_file(path: Path) -> str:
-    """Why a path cannot be read as a file; empty where it can."""
-    try:
-        found = path.stat()
-    except (OSError, ValueError):
-        return f"{str(path)!r} not found"
-    if not stat.S_ISREG(found.st_mode):
-        return f"{str(path)!r} is not a regular file"
-    return f"{str(path)!r} is larger than {MAX_BYTES:,} bytes" if found.st_size > MAX_BYTES else ""
 
 
 class _Reader:
@@ -137,15 +125,17 @@ class _Reader:
         self._active: Element | None = None
         self._shape = ""
         self._open_files: list[Path] = []
+        self._folder = root
 
     def file(self, path: Path, where: Where | None) -> None:
+        """Read a file; paths inside are relative to its folder."""
         if path in self._open_files:
             self._problem(where, f"{path.name} redirects to itself")
             return
         if len(self._open_files) >= MAX_DEPTH:
             self._problem(where, f"redirects are nested more than {MAX_DEPTH} deep")
             return
-        if said := _no_file(path):
+        if said := no_file(path):
             self._problem(where, f"file {said}")
             return
         try:
@@ -156,26 +146,25 @@ class _Reader:
         shown = str(path.relative_to(self._root)) if path.is_relative_to(self._root) else str(path)
         self.script.files.append(shown)
         self._open_files.append(path)
-        self._comments(text)
+        for kind, name in commented_out(text):
+            self.script.commented.setdefault(kind, []).append(name)
+        before, self._folder = self._folder, path.parent
         for number, code in statements(text):
             at = Where(shown, number)
             try:
-                self._statement(code, at, path.parent)
+                self._statement(code, at)
             except ValueError as error:
                 self._problem(at, f"cannot read {str(error)!r}")
         self._open_files.pop()
+        self._folder = before
 
     def _problem(self, where: Where | None, text: str) -> None:
         self.script.problems.append(f"{where}: {text}" if where else text)
 
-    def _comments(self, text: str) -> None:
-        for kind, name in re.findall(r"^\s*!\s*new\s+([a-z]+)\.(\S+)", text, flags=re.IGNORECASE | re.MULTILINE):
-            self.script.commented.setdefault(kind.lower(), []).append(name)
-
     def _leave_out(self, what: str) -> None:
         self.script.left_out[what] = self.script.left_out.get(what, 0) + 1
 
-    def _statement(self, code: str, where: Where, folder: Path) -> None:
+    def _statement(self, code: str, where: Where) -> None:
         if code[0] == "~":
             self._assign(self._active, tokens(code[1:]), where)
             return
@@ -183,15 +172,22 @@ class _Reader:
         low = word.lower()
         verb = low if low in COMMANDS else next((c for c in COMMANDS if word and c.startswith(low)), "")
         if verb in ("redirect", "compile"):
-            self._redirect(rest, where, folder)
+            if (path := self._path(rest, where)) is not None:
+                self.file(path, where)
+                if verb == "compile" and path.is_file():
+                    self._folder = path.parent
+        elif verb == "cd":
+            self._change_folder(rest, where)
         elif verb in ("new", "edit"):
             self._element(verb, rest, where)
         elif verb in ("more", "m"):
             self._assign(self._active, tokens(rest), where)
         elif verb == "select":
+            if rest.split() and "." not in rest.split()[0]:
+                self._problem(where, f"select needs class.name, not {rest.split()[0]!r}")
             self._select(rest, where)
         elif verb in ("enable", "disable"):
-            for element in self._matching(rest.strip(), where):
+            for element in self._matching(rest.strip(), where, every=True):
                 element.enabled = verb == "enable"
         elif verb in ("open", "close"):
             self._switch(verb, tokens(rest), where)
@@ -218,17 +214,19 @@ class _Reader:
         self.script.commented = old.commented
         self._active = None
 
-    def _redirect(self, rest: str, where: Where, folder: Path) -> None:
-        name = rest.strip().strip("\"'()[]{}").replace("\\", "/")
-        if not name:
-            self._problem(where, "redirect without a file")
-            return
+    def _path(self, rest: str, where: Where) -> Path | None:
         try:
-            path = (folder / name).resolve()
-        except (OSError, RuntimeError, ValueError):
-            self._problem(where, f"file {name!r} not found")
-            return
-        self.file(path, where)
+            return found(self._folder, rest)
+        except ValueError as error:
+            self._problem(where, str(error))
+            return None
+
+    def _change_folder(self, rest: str, where: Where) -> None:
+        path = self._path(rest, where)
+        if path is not None and path.is_dir():
+            self._folder = path
+        elif path is not None:
+            self._problem(where, f"{str(path)!r} is not a folder")
 
     def _set_options(self, verb: str, parts: list[tuple[str, str]], where: Where) -> None:
         known = []
@@ -238,6 +236,8 @@ class _Reader:
             known.append((full, value))
             if full in ("class", "type", "element", "object") and verb == "set":
                 self._select(f"{value}", where)
+            elif full == "datapath":
+                self._change_folder(value, where)
             elif full:
                 self.script.options[full] = value
         self.script.events.append(Command(verb, known, where))
@@ -263,7 +263,12 @@ class _Reader:
             if self.script.circuit and verb == "new":
                 self._problem(where, f"only one circuit is supported: circuit {name!r} follows {self.script.circuit!r}")
                 return
-            self.script.circuit = self.script.circuit or full.partition(".")[2] or "circuit"
+            if verb == "edit":
+                self._leave_out("edit circuit, which has no effect in OpenDSS (edit vsource.source has)")
+                return
+            self.script.circuit = full.partition(".")[2] or "circuit"
+            self.script.base_frequency = self.script.option("defaultbasefrequency", "basefrequency")
+            self.script.options.pop("frequency", None)
             kind, name = "vsource", "source"
         if kind not in PROPERTIES:
             self._other_class(kind, full, parts, where)
@@ -340,11 +345,14 @@ class _Reader:
             self._problem(where, f"unknown element {full!r}")
         return element
 
-    def _matching(self, full: str, where: Where) -> list[Element]:
-        kind, _, pattern = full.lower().strip("\"'").partition(".")
+    def _matching(self, full: str, where: Where, every: bool = False) -> list[Element]:
+        """The element of this name, or all of the class by ``*`` where that may stand."""
+        kind, _, name = full.lower().strip("\"'").partition(".")
         if kind not in PROPERTIES:
             return []
-        found = [e for (k, n), e in self.script.elements.items() if k == kind and fnmatchcase(n, pattern)]
+        found = [
+            e for (k, n), e in self.script.elements.items() if k == kind and (n == name or (every and name == "*"))
+        ]
         if not found:
             self._problem(where, f"no element matches {full!r}")
         return found

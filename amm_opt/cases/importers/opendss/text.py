@@ -49,6 +49,12 @@ def statements(text: str) -> Iterator[tuple[int, str]]:
             yield number, code
 
 
+def commented_out(text: str) -> list[tuple[str, str]]:
+    """Class, in lower case, and name of every element that a comment hides."""
+    found = re.findall(r"^\s*!\s*new\s+([a-z]+)\.(\S+)", text, flags=re.IGNORECASE | re.MULTILINE)
+    return [(kind.lower(), name) for kind, name in found]
+
+
 def _without_comment(line: str) -> str:
     if "!" not in line and "//" not in line:
         return line

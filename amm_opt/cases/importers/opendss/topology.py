@@ -33,6 +33,7 @@ class Topology:
     Attributes:
         names: every bus as its first mention spells it, by lower case.
         vn_kv: nominal voltage by bus, in lower case.
+        depth: of the buses that are fed, how many branches from the source.
         problems: what is wrong with the edges.
         arriving: phases by bus, in lower case, once ``fed_phases`` has found them.
     """
@@ -53,7 +54,8 @@ class Topology:
                 self.problems.append(f"{edge.element}: both ends are at bus {edge.buses[0]!r}")
             elif edge.closed:
                 self.graph.add_edge(a, b, edge=edge)
-        self.fed = set(nx.node_connected_component(self.graph, self.start))
+        self.depth: dict[str, int] = dict(nx.single_source_shortest_path_length(self.graph, self.start))
+        self.fed = set(self.depth)
         self.vn_kv = self._base_voltages()
 
     def _base_voltages(self) -> dict[str, float]:
@@ -181,8 +183,8 @@ class Topology:
     def lv_feeders(self, circuit: str, names: Mapping[int, str]) -> dict[str, str]:
         """LV feeder of every LV bus that is fed, by lower case.
 
-        It is named after the folder of its transformer's file where that folder has no other, else after the
-        transformer; the circuit's name where the source itself is LV.
+        It is named after the folder of its transformer's file where that folder has no other and no transformer has
+        its name, else after the transformer; the circuit's name where the source itself is LV.
 
         Args:
             names: of the transformers' branches, by ``id``.
@@ -197,8 +199,9 @@ class Topology:
                 heads[below] = edge
         folders = [Path(x.element.where.file).parent.name for x in heads.values()]
         label = {self.start: circuit}
+        taken = {circuit, *(names.get(id(x), x.element.name) for x in heads.values())}
         for (bus, x), folder in zip(heads.items(), folders, strict=True):
-            alone = folder and folders.count(folder) == 1 and folder != circuit
+            alone = folder and folders.count(folder) == 1 and folder not in taken
             label[bus] = folder if alone else names.get(id(x), x.element.name)
         return {b: label[head] for b, head in head_of.items() if self.vn_kv[b] < LV_KV}
 

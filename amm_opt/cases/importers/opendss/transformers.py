@@ -30,7 +30,15 @@ class Winding:
 
 @dataclass
 class Transformer(Part):
-    """A transformer of two windings; resistance and reactance in percent of the first winding's rating."""
+    """A transformer of two windings; resistance and reactance in percent of the first winding's rating.
+
+    After ``finish``, of a wye and a delta winding the delta comes first.
+
+    Attributes:
+        lead: whether the high voltage leads; after ``finish`` whether the delta winding's does not (Dyn11).
+        kva: base of the percentages.
+        idle_end: the winding at whose bus no-load losses and magnetising current are.
+    """
 
     windings: list[Winding] = field(default_factory=lambda: [Winding(), Winding()])
     phases: int = 3
@@ -41,6 +49,8 @@ class Transformer(Part):
     normal_kva: float | None = None
     count: int = 2
     active: int = 0
+    kva: float = 1000.0
+    idle_end: int = 1
     buses: tuple[str, str] = ("", "")
     nodes: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
     conns: tuple[str, str] = ("wye", "wye")
@@ -126,8 +136,16 @@ class Transformer(Part):
                     raise UnsupportedError(f"{what} = {given:g} must be positive")
         if not (self.xhl >= 0 and self.r_percent >= 0 and self.xhl + self.r_percent > 0):
             raise UnsupportedError(f"xhl = {self.xhl:g} %, %r = {self.r_percent:g} % must not be negative, nor both 0")
-        first, second = self.windings
-        self.conns = ("delta" if is_delta(first.conn) else "wye", "delta" if is_delta(second.conn) else "wye")
+        self.kva = self.windings[0].kva
+        conns = ["delta" if is_delta(w.conn) else "wye" for w in self.windings]
+        if conns[0] != conns[1]:
+            high = 0 if self.windings[0].kv >= self.windings[1].kv else 1
+            self.lead = self.lead == (conns[high] == "delta")
+        if conns == ["wye", "delta"]:
+            conns.reverse()
+            self.windings.reverse()
+            self.idle_end = 0
+        self.conns = (conns[0], conns[1])
         read = [
             bus_and_nodes(w.bus, self.phases, wye=c == "wye") for w, c in zip(self.windings, self.conns, strict=True)
         ]
@@ -142,11 +160,6 @@ class Transformer(Part):
     def taps(self) -> tuple[float, float]:
         """Taps of both windings."""
         return self.windings[0].tap, self.windings[1].tap
-
-    @property
-    def kva(self) -> float:
-        """Base of the percentages."""
-        return self.windings[0].kva
 
     @property
     def rating_kva(self) -> float:

@@ -258,6 +258,23 @@ def ausgrid_text(path: Path, header: list[str] | None = None, **cells: str) -> P
     return path
 
 
+@pytest.mark.parametrize(
+    "date", ["7/13/2012", "2012-W27", "20120701", "NaT", "", "2012-07-01T00:00Z", "31/02/2012", "2012Q3", "41091"]
+)
+def test_ausgrid_dates_that_are_none(tmp_path: Path, date: str) -> None:
+    path = ausgrid_text(tmp_path / "a.csv", date=date)
+    path.write_text(path.read_text() + "1,GC,never" + ",0.1" * 48 + "\n2,,1/07/2012" + ",0.1" * 48 + "\n")
+    with pytest.raises(ao.InputError, match="is no date such as") as caught:
+        ao.read_ausgrid(path)
+    assert "unknown category 'nan'" in str(caught.value)
+
+
+@pytest.mark.parametrize("cell", ["inf", "1e999", "", "0.1 kWh"])
+def test_ausgrid_energies_that_are_none(tmp_path: Path, cell: str) -> None:
+    with pytest.raises(ao.InputError, match="1 half-hours are empty or no numbers"):
+        ao.read_ausgrid(ausgrid_text(tmp_path / "a.csv", **{HALF_HOURS[0]: cell}, header=HALF_HOURS[1:]))
+
+
 @pytest.mark.parametrize("date", ["1/07/2012", "1-Jul-12", "01-Jul-2012", "1/07/12", "2012-07-01"])
 def test_ausgrid_dates_are_day_first(tmp_path: Path, date: str) -> None:
     h = ao.read_ausgrid(ausgrid_text(tmp_path / "a.csv", date=date, Postcode="2000"))

@@ -173,6 +173,8 @@ def test_text() -> None:
     assert plain("a\x1b[2J\tb\u202e\u200d\ud800") == r"a\x1b[2J\tb\u202e\u200d\ud800"
     assert plain("größe 日本 $x$ [/]") == "größe 日本 $x$ [/]"
     assert number(float("nan"), ".2f") == number(None, ".2f") == number(float("inf"), ".0f") == "-"
+    assert number(-1e-7, ".2f") == "0.00"
+    assert number(-0.006, ".2f") == "-0.01"
     assert fold("at 12:30 it was 1,000 kW", 12) == ["at 12:30 it", " was 1,000", " kW"]
     assert fold("equal_doe:enrolled=requesting", 14) == ["equal_doe:", " enrolled=", " requesting"]
     assert fold("日本日本", 5) == ["日本", " 日本"]

@@ -32,8 +32,11 @@ def energy_unit(values: Iterable[float]) -> tuple[float, str]:
 
 
 def number(value: Any, form: str) -> str:
-    """A number in a format such as ``.2f``, a dash where there is none."""
-    return "-" if value is None or not np.isfinite(float(value)) else format(float(value), form)
+    """A number in a format such as ``.2f``, without the sign of a zero; a dash where there is none."""
+    if value is None or not np.isfinite(float(value)):
+        return "-"
+    text = format(float(value), form)
+    return text.removeprefix("-") if float(text) == 0 else text
 
 
 @dataclass(frozen=True)

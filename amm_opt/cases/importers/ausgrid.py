@@ -140,9 +140,9 @@ def _households(table: pd.DataFrame, customers: Sequence[int] | None, subject: s
         problems += _wanted(customers, set(table["Customer"]))
         table = table[table["Customer"].isin(list(customers))] if isinstance(customers, Collection) else table
     known = table["Consumption Category"].isin(list(CATEGORIES))
-    problems += [f"unknown category {c!r}" for c in sorted(set(table["Consumption Category"][~known].astype(str)))]
+    problems += [f"unknown category {c!r}" for c in sorted(set(map(str, table["Consumption Category"][~known])))]
     day = _dates(table["date"])
-    wrong = sorted(set(table["date"][day.isna()].astype(str)))[:5]
+    wrong = sorted(set(map(str, table["date"][day.isna()])))[:5]
     problems += [f"{d!r} is no date such as 1/07/2012, 1-Jul-12 or 2012-07-01 (day first)" for d in wrong]
     kwh = table[HALF_HOURS].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
     if bad := int((~np.isfinite(kwh)).sum()):

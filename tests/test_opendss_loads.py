@@ -77,6 +77,15 @@ def test_any_order_of_properties(tmp_path_factory: pytest.TempPathFactory, many:
         assert ours[name] == pytest.approx(power, abs=1e-6), (name, text)
 
 
+def test_a_power_factor_of_zero_may_be_replaced(tmp_path: Path) -> None:
+    """2 kvar alone make it 0; billed kWh then need one, and get it in the same statement or never."""
+    first = ["cfactor=2", "kvar=2"]
+    text = load("x", [first, ["cfactor=2", "pf=0.9"]])
+    assert customers(tmp_path, text) == by_opendss(text) == {"x": (0.0, 0.0)}
+    with pytest.raises(InputError, match="load 'x': pf = 0 must be within"):
+        customers(tmp_path, load("x", [first, ["kwh=720"]]))
+
+
 def test_every_pair_of_specifications(tmp_path: Path) -> None:
     """Both orders of every two, in one statement and in two."""
     given = ["kw=5", "kvar=2", "pf=-0.9", "kva=8", "xfkva=20", "allocationfactor=0.7", "kwh=900", "cfactor=3"]

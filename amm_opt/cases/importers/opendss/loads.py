@@ -11,6 +11,7 @@ from amm_opt.cases.importers.people import LEAST_POWER_FACTOR
 
 HOURS_PER_DAY = 24.0
 MODELS = tuple("12345678")
+_PF_RANGE = "must be within 0..1 (or -1..0) and not 0"
 
 
 @dataclass
@@ -86,8 +87,11 @@ class Load(Part):
         self.kvar = self._by_factor(self.kw)
 
     def _by_factor(self, kw: float) -> float:
-        if not 0 < abs(self.pf) <= 1:
-            raise UnsupportedError(f"pf = {self.pf + 0.0:g} must be within 0..1 (or -1..0) and not 0")
+        """NaN for a power factor of 0, which a later one may still replace."""
+        if not abs(self.pf) <= 1:
+            raise UnsupportedError(f"pf = {self.pf:g} {_PF_RANGE}")
+        if self.pf == 0:
+            return math.nan
         return kw * math.sqrt(max(1.0 / self.pf**2 - 1.0, 0.0)) * (-1.0 if self.pf < 0 else 1.0)
 
     def end_of_statement(self) -> None:
@@ -105,6 +109,8 @@ class Load(Part):
 
     def finish(self) -> None:
         """Bus and nodes."""
+        if math.isnan(self.kvar):
+            raise UnsupportedError(f"pf = 0 {_PF_RANGE}")
         if self.phases < 1:
             raise UnsupportedError(f"phases = {self.phases} must be positive")
         if self.model not in MODELS:

@@ -170,3 +170,16 @@ def test_home_is_where_users_expect_it(tmp_path: Path, monkeypatch: pytest.Monke
     ao.compare("synthetic:buses=20,days=1,seed=1", ["equal_doe"], steps=2, out="~/results")
     assert (tmp_path / "results" / "comparison.json").is_file()
     assert list(ao.load_comparison(Path("~/results")).runs) == ["equal_doe"]
+
+
+def test_added_tables_are_refused(copy: Path) -> None:
+    shutil.copy(copy / "amm" / "served_import_kw.parquet", copy / "amm" / "battery_kw.parquet")
+    _refused(copy / "amm", "battery_kw.parquet was added after the run was stored")
+
+
+def test_folders_that_changed_places_are_refused(copy: Path) -> None:
+    (copy / "amm").rename(copy / "x")
+    (copy / "no_control").rename(copy / "amm")
+    (copy / "x").rename(copy / "no_control")
+    with pytest.raises(ao.InputError, match="the run in the folder of 'amm' is one of 'no_control'"):
+        ao.load_comparison(copy)

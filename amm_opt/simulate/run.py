@@ -234,6 +234,8 @@ def load_run(folder: str | Path) -> Run:
         first, steps, audit = document["first"], document["steps"], document["audit"]
         if not (is_whole(first) and is_whole(steps) and 0 <= first < first + steps <= case.n_steps):
             raise InputError(f"{path / DOCUMENT}: {steps!r} intervals from {first!r} are not inside the case")
+        if added := [t for t in _TABLES.values() if f"{t}.parquet" not in document["tables"] and _is_there(path, t)]:
+            raise InputError([f"{path / t}.parquet was added after the run was stored" for t in added])
         store = _read_store(path, case, first, steps, waits=WAITING in document["summary"])
         return Run(
             case=case,
@@ -269,6 +271,10 @@ def _stored_case(folder: Path, stored: dict[str, Any]) -> Case:
     if case.fingerprint != stored["fingerprint"]:
         raise InputError(f"{folder}: case {stored['name']!r} from {source} is not the one that was run any more")
     return case
+
+
+def _is_there(folder: Path, table: str) -> bool:
+    return (folder / f"{table}.parquet").exists()
 
 
 def _read_store(folder: Path, case: Case, first: int, steps: int, *, waits: bool) -> RunStore:

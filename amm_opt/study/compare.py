@@ -102,6 +102,9 @@ def load_comparison(folder: str | Path) -> Comparison:
     runs = {
         label: load_run(place) for label, place in stored_folders(as_path(folder, "folder of a comparison")).items()
     }
+    held = {label: str(run.mechanism) for label, run in runs.items()}
+    if moved := [label for label, name in held.items() if name != label and held.get(name, name) != name]:
+        raise InputError([f"{folder}: the run in the folder of {label!r} is one of {held[label]!r}" for label in moved])
     return Comparison(next(iter(runs.values())).case, runs)
 
 

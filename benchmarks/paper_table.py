@@ -4,7 +4,7 @@
     python benchmarks/paper_table.py CASE --start DATE --steps N  # anything else
     python benchmarks/paper_table.py CASE --keep FOLDER           # runs of hours: goes on where it was stopped
 
-Writes ``benchmarks/results/paper_table_<case>.json``, ``.md`` and ``.png``. Nothing is tuned to the paper: another
+Writes ``benchmarks/results/paper_table_<case>.json``, ``.md`` and ``.png``, for a part of the profiles with its start and length. Nothing is tuned to the paper: another
 network, other requests, and our readings where the paper has no equations.
 """
 
@@ -198,7 +198,8 @@ def main(
         options["ac"] = "verify"
     months: dict[str, pd.DataFrame] = {}
     runs: dict[str, ao.Run] = {}
-    (name,) = folder_names([f"paper_table_{loaded.name}"]).values()
+    part = "" if stop - first == loaded.n_steps else f"_{loaded.times[first]:%Y-%m-%d}_{stop - first}"
+    (name,) = folder_names([f"paper_table_{loaded.name}{part}"]).values()
     out.mkdir(parents=True, exist_ok=True)
     check_writable(out)
     chosen = labelled(split_specs(mechanisms))
@@ -218,6 +219,7 @@ def main(
     table = ao.Comparison(loaded, runs).table
     command = "python benchmarks/paper_table.py"
     command += "" if case == "mv33lv" else f" {Path(case).name}"
+    command += "" if mechanisms == ",".join(MECHANISMS) else f" --mechanisms {mechanisms}"
     command += (f" --start {start}" if start else "") + (f" --steps {steps}" if steps else "") + (" --ac" if ac else "")
     page, data, drawing = (out / f"{name}.{kind}" for kind in ("md", "json", "png"))
     page.write_text(markdown(table, months, command, loaded), encoding="utf-8")

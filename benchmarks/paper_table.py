@@ -4,8 +4,9 @@
     python benchmarks/paper_table.py CASE --start DATE --steps N  # anything else
     python benchmarks/paper_table.py CASE --keep FOLDER           # runs of hours: goes on where it was stopped
 
-Writes ``benchmarks/results/paper_table_<case>.json``, ``.md`` and ``.png``, for a part of the profiles with its start and length. Nothing is tuned to the paper: another
-network, other requests, and our readings where the paper has no equations.
+Writes ``benchmarks/results/paper_table_<case>.json``, ``.md`` and ``.png``, for part of the profiles with its start and
+length in the name. Nothing is tuned to the paper: another network, other requests, and our readings where the paper has
+no equations.
 """
 
 from __future__ import annotations

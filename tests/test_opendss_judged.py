@@ -30,7 +30,7 @@ FILES = {"loads.dss": "new load.d bus1=e phases=3 kv=11 kw=700\n", "sub/loads.ds
 
 def written(folder: Path, text: str) -> Path:
     for name, content in FILES.items():
-        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content)
     (folder / "Master.dss").write_text(text)
     return folder / "Master.dss"
@@ -148,6 +148,18 @@ def test_the_frequency_is_that_of_the_circuit_when_it_is_made(tmp_path: Path, ol
         assert said in refused(master)
     else:
         assert_same(master)
+
+
+def test_a_default_frequency_after_the_circuit_is_that_of_an_engine_that_starts_with_it(tmp_path: Path) -> None:
+    before = HEAD + SUPPLY + FEEDER + BASES
+    said = "set defaultbasefrequency=50\n"
+    after = before.replace(said, "", 1).replace(BASES, f"{said}{BASES}")
+    one, other = (from_opendss(written(tmp_path / name, text)) for name, text in (("a", before), ("b", after)))
+    for a, b in zip(one.feeder.z_ohm, other.feeder.z_ohm, strict=True):
+        np.testing.assert_allclose(a, b)
+    assert any("at 50 Hz, although" in line for line in other.report.assumed)
+    twice = after.replace(BASES, f"set basefrequency=60\n{BASES}")
+    assert "but the circuit was made at 50 Hz" in refused(written(tmp_path / "c", twice))
 
 
 @pytest.mark.parametrize(

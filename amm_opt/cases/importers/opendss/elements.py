@@ -186,10 +186,20 @@ class Elements:
         return self._script.option("controlmode").lower() not in ("off", "of", "-1")
 
     def _frequency(self) -> float:
-        """That of the circuit when it was made; what is said later must not differ."""
+        """That of the circuit when it was made; what is said later must not differ.
+
+        A file that sets the default only after it has made its circuit counts on an engine that starts with that
+        default: it is followed.
+        """
+        options = self._script.options
+        later = [n for n in ("defaultbasefrequency", "basefrequency", "frequency") if options.get(n)]
         values = {"defaultbasefrequency": self._script.base_frequency or f"{DEFAULT_FREQUENCY:g}"}
-        later = ("defaultbasefrequency", "basefrequency", "frequency")
-        values |= {f"{name} (later)": v for name in later if (v := self._script.options.get(name))}
+        if not self._script.base_frequency and later and later[0] != "frequency":
+            values = {later[0]: options[later[0]]}
+            self.assumed.append(
+                f"the circuit is at {values[later[0]]} Hz, although the file says so only after making it"
+            )
+        values |= {f"{name} (later)": options[name] for name in later}
         read = []
         for name, text in values.items():
             try:

@@ -57,7 +57,7 @@ BRANCHES: list[tuple[dict[str, Any], str]] = [
         {"rating_kva": 630.0, "r_ohm": 3.2, "x_ohm": 10.0, "kind": "transformer"},
         "in mohm, or referred to the other side",
     ),
-    ({"rating_kva": 100.0, "r_ohm": 20.0, "x_ohm": 10.0}, "are r_ohm and x_ohm in mohm, or is the rating in VA?"),
+    ({"rating_kva": 100.0, "r_ohm": 90.0, "x_ohm": 10.0}, "are r_ohm and x_ohm in mohm, or is the rating in VA?"),
     ({"charging_kvar": 5000.0}, "charging_kvar = 5000 must be in kvar, at low voltage: is it in var?"),
 ]
 

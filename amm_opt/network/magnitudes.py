@@ -17,8 +17,9 @@ TAPS = (0.4, 2.5)
 LEAST_KVA = {"transformer": 0.5, "line": 0.05, "switch": 0.05}
 WEAKEST_KVA = 0.1
 """Short-circuit power through one branch alone; a house needs some 1000 times as much."""
-LARGEST_DROP, LEAST_DROP = 10.0, 2e-4
-"""Voltage drop at a branch's rating, in pu: a transformer has 0.01 to 0.2, the longest line less than 5."""
+LARGEST_DROP, LEAST_DROP = 40.0, 2e-4
+"""Voltage drop at a branch's rating, in pu: a transformer has 0.01 to 0.2, the longest line less than 5, and a
+rating of 1,000 kVA that stands for none on a thin line 20."""
 HIGHEST_KVA = {"transformer": 5e6, "line": 5e3, "switch": 5e3}
 """A rating from here on says that there is no limit: it is compared with nothing."""
 MVA_TRANSFORMERS = (0.5, 2.5)

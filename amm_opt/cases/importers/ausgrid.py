@@ -111,9 +111,9 @@ def _table(path: Path) -> pd.DataFrame:
 def _dates(column: pd.Series[object]) -> pd.Series[pd.Timestamp]:
     """Days as the layout writes them: day, month, year; or ISO. NaT for anything else."""
     text = column.astype(str).str.strip()
-    days = pd.Series(pd.NaT, index=column.index, dtype="datetime64[ns]")
+    days = pd.Series(pd.NaT, index=column.index, dtype="datetime64[s]")
     for form in DATE_FORMS:
-        days = days.fillna(pd.to_datetime(text, format=form, errors="coerce"))
+        days = days.where(days.notna(), pd.to_datetime(text, format=form, errors="coerce").astype("datetime64[s]"))
     return days
 
 

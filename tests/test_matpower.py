@@ -435,3 +435,16 @@ def test_the_report_names_what_is_not_read() -> None:
     without = street(gen=[])
     assert without.feeder.v_source_pu == 1.0
     assert "held at its Vm of 1 pu: no generator is in service" in said(without)
+
+
+@pytest.mark.parametrize("kv", [138, 230, 400, 765])
+def test_transmission_voltages_are_no_volts(kv: int) -> None:
+    text = f"""function mpc = high
+mpc.version = '2'; mpc.baseMVA = 100;
+mpc.bus = [1 3 0 0 0 0 1 1 0 {kv} 1 1.1 0.9; 2 1 300 98 0 0 1 1 0 {kv} 1 1.1 0.9];
+mpc.gen = [1 0 0 100 -100 1 100 1 900 0];
+mpc.branch = [1 2 0.00281 0.0281 0.00712 400 400 400 0 0 1 -360 360];
+"""
+    case = ao.from_matpower(text)
+    assert set(case.feeder.vn_kv) == {kv}
+    assert case.window(0, 1).inflexible_kw.max() == pytest.approx(300_000)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import networkx as nx
+import numpy as np
 import pandas as pd
 
 from amm_opt.cases.case import Case
@@ -51,7 +52,8 @@ class Draft:
         buses, branches, elements = self._supplied(branches)
         _check_radial(branches, self.name)
         buses, branches = _with_shunts(self._with_source_band(buses), branches)
-        buses = buses.assign(feeder=_lv_feeders(buses, branches, self.name))
+        tier = np.where(buses["vn_kv"] < 1.0, "LV", "MV")  # the formats give kV, so 230 is none of V
+        buses = buses.assign(feeder=_lv_feeders(buses, branches, self.name), tier=tier)
         profiles = self._profiles()
         if elements.empty:
             raise InputError("no load or plant has a supply: nobody takes part", subject=self.name)

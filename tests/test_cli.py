@@ -126,10 +126,15 @@ def test_json_of_a_comparison() -> None:
 
 
 def test_table_on_the_terminal() -> None:
-    text = call("compare", CASE, "--mechanisms", "no_control,amm", "--steps", "30").stdout
-    assert "30 intervals" in text
-    assert "no_control" in text
-    assert "No room for" in text or "dual_newton" in text
+    command = ["compare", CASE, "--mechanisms", "no_control,amm", "--steps", "30"]
+    wide, narrow = (CliRunner().invoke(main, command, env={"COLUMNS": columns}).stdout for columns in ("160", "80"))
+    for text in (wide, narrow):
+        assert "30 intervals" in text
+        assert "no_control" in text
+    assert "dual_newton" in wide
+    assert "No room for" not in wide
+    assert "dual_newton" not in narrow
+    assert "solver" in narrow.partition("No room for")[2]
 
 
 def test_start_and_steps_pick_the_window() -> None:

@@ -9,7 +9,6 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from amm_opt.cases.profiles import REQUEST_TOLERANCE_KW as REQUEST_TOLERANCE_KW
 from amm_opt.cases.profiles import requested as requested
 
 FloatArray = NDArray[np.float64]

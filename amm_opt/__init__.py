@@ -2,24 +2,7 @@
 
 import logging
 
-from amm_opt.cases import (
-    Case,
-    Households,
-    ImportedNetwork,
-    ImportReport,
-    Scenario,
-    Window,
-    YearScenario,
-    from_matpower,
-    from_opendss,
-    from_pandapower,
-    from_simbench,
-    from_tables,
-    load_case,
-    read_ausgrid,
-    save_case,
-    year_case,
-)
+from amm_opt.cases import Case, Scenario, Window, from_tables, load_case, save_case
 from amm_opt.errors import (
     AmmOptError,
     InexactWarning,
@@ -28,6 +11,18 @@ from amm_opt.errors import (
     SolveError,
     UnavoidableWarning,
     UnsavedWarning,
+)
+from amm_opt.importers import (
+    Households,
+    ImportedNetwork,
+    ImportReport,
+    YearScenario,
+    from_matpower,
+    from_opendss,
+    from_pandapower,
+    from_simbench,
+    read_ausgrid,
+    year_case,
 )
 from amm_opt.market import Allocation, FairnessState, Mechanism, PriceCurve, State, deficits
 from amm_opt.network import ACNetwork, BranchFlowSOCP, Feeder, LinDist3Flow, LinDistFlow

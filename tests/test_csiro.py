@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from amm_opt.cases.importers import ImportedNetwork, csiro_case, csiro_network
 from amm_opt.errors import InputError
+from amm_opt.importers import ImportedNetwork, csiro_case, csiro_network
 from amm_opt.network import LinDist3Flow
 from amm_opt.simulate import simulate
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import amm_opt as ao
-from amm_opt.cases.importers import ImportedNetwork, from_opendss
-from amm_opt.cases.importers.csiro import csiro_case, csiro_network
-from amm_opt.cases.importers.opendss.neutral import star_resistances
 from amm_opt.errors import InputError
+from amm_opt.importers import ImportedNetwork, from_opendss
+from amm_opt.importers.csiro import csiro_case, csiro_network
+from amm_opt.importers.opendss.neutral import star_resistances
 from amm_opt.network import ACNetwork
 
 pytest.importorskip("opendssdirect", reason="pip install 'amm-opt[opendss]'")

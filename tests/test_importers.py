@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import amm_opt as ao
-from amm_opt.cases.importers.ausgrid import HALF_HOURS
+from amm_opt.importers.ausgrid import HALF_HOURS
 from amm_opt.network import ACNetwork
 
 NAN = float("nan")

@@ -10,8 +10,8 @@ import pytest
 
 import amm_opt as ao
 from amm_opt.cases.folder import case_tables
-from amm_opt.cases.importers.report import ImportedNetwork, ImportReport
 from amm_opt.cases.tiers import split
+from amm_opt.importers.report import ImportedNetwork, ImportReport
 from tests.small import TRACE, small_case
 
 DRAWN = 1000.0 * 2.0 / 400.0**2

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from amm_opt.cases.importers import ImportedNetwork, from_opendss
-from amm_opt.cases.importers.opendss.lines import reduced_neutral
-from amm_opt.cases.importers.opendss.script import read_script
-from amm_opt.cases.importers.opendss.text import tokens
 from amm_opt.errors import InputError
+from amm_opt.importers import ImportedNetwork, from_opendss
+from amm_opt.importers.opendss.lines import reduced_neutral
+from amm_opt.importers.opendss.script import read_script
+from amm_opt.importers.opendss.text import tokens
 from amm_opt.network import LinDist3Flow
 
 HEAD = "new circuit.small basekv=0.4 pu=1.05 bus1=src model=ideal\n"

@@ -10,8 +10,8 @@ import pytest
 
 engine = pytest.importorskip("opendssdirect", reason="pip install 'amm-opt[opendss]'")
 
-from amm_opt.cases.importers import from_opendss  # noqa: E402
 from amm_opt.errors import InputError  # noqa: E402
+from amm_opt.importers import from_opendss  # noqa: E402
 from amm_opt.network import LinDist3Flow  # noqa: E402
 
 HEAD = """clear

@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amm_opt.cases import YearScenario, year_case
-from amm_opt.cases.importers import from_opendss
 from amm_opt.errors import InputError
+from amm_opt.importers import YearScenario, from_opendss, year_case
 
 HEAD = """clear
 new circuit.t basekv=0.4 bus1=lv pu=1.0 model=ideal

@@ -12,8 +12,8 @@ import pytest
 pytest.importorskip("opendssdirect", reason="pip install 'amm-opt[opendss]'")
 from opendss_truth import Truth, solve
 
-from amm_opt.cases.importers import ImportedNetwork, from_opendss
 from amm_opt.errors import InputError
+from amm_opt.importers import ImportedNetwork, from_opendss
 from amm_opt.network import LinDist3Flow
 
 FEEDERS = 64

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from test_opendss import CODE, HEAD, problems, written
 
-from amm_opt.cases.importers import from_opendss
+from amm_opt.importers import from_opendss
 
 
 def test_what_is_not_used_is_reported(tmp_path: Path) -> None:

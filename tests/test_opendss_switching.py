@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from amm_opt.cases.importers import from_opendss
-from amm_opt.cases.importers.opendss.elements import Elements
-from amm_opt.cases.importers.opendss.script import read_script
 from amm_opt.errors import InputError
+from amm_opt.importers import from_opendss
+from amm_opt.importers.opendss.elements import Elements
+from amm_opt.importers.opendss.script import read_script
 
 HEAD = """clear
 new circuit.t basekv=0.4 bus1=s model=ideal

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -19,9 +19,6 @@ from amm_opt.errors import InputError, unknown
 from amm_opt.fields import Checked, is_number, is_whole, shortened
 from amm_opt.network import Feeder
 
-if TYPE_CHECKING:
-    from amm_opt.cases.importers.report import ImportReport
-
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 
@@ -32,6 +29,14 @@ _SCALES = {
     "export_scale": "non-negative",
     "capacity_scale": "positive",
 }
+
+
+class Report(Protocol):
+    """What is said of how a case was made: lists of sentences, and as text all of them."""
+
+    read: list[str]
+    assumed: list[str]
+    left_out: list[str]
 
 
 @dataclass(frozen=True)
@@ -145,7 +150,7 @@ class Case:
     attribution: str = ""
     timezone: str = ""
     source: str = ""
-    report: ImportReport | None = None
+    report: Report | None = None
 
     @property
     def n_participants(self) -> int:

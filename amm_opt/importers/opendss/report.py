@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from amm_opt.cases.importers.opendss.classes import FOLLOWED_OPTIONS
-from amm_opt.cases.importers.opendss.elements import Elements
-from amm_opt.cases.importers.opendss.script import Script
-from amm_opt.cases.importers.report import ImportReport
 from amm_opt.errors import shorten
+from amm_opt.importers.opendss.classes import FOLLOWED_OPTIONS
+from amm_opt.importers.opendss.elements import Elements
+from amm_opt.importers.opendss.script import Script
+from amm_opt.importers.report import ImportReport
 
 Used = Mapping[str, list[tuple[str, float, float]]]
 _NEUTRAL = {

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.cases.case import Case
-from amm_opt.cases.importers.draft import ELEMENT_COLUMNS, V_MAX_PU, V_MIN_PU, Draft
-from amm_opt.cases.importers.pandapower_branches import BranchReader
-from amm_opt.cases.importers.pandapower_net import NetTables
-from amm_opt.cases.importers.pandapower_profiles import read_profiles
-from amm_opt.cases.importers.people import unique_names
 from amm_opt.errors import InputError, shorten
 from amm_opt.fields import shortened
+from amm_opt.importers.draft import ELEMENT_COLUMNS, V_MAX_PU, V_MIN_PU, Draft
+from amm_opt.importers.pandapower_branches import BranchReader
+from amm_opt.importers.pandapower_net import NetTables
+from amm_opt.importers.pandapower_profiles import read_profiles
+from amm_opt.importers.people import unique_names
 
 CHARGE_POINTS = ("APLS", "HLS")
 """SimBench profiles of charge points, public and at home."""

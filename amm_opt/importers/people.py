@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable
 import numpy as np
 import pandas as pd
 
-from amm_opt.cases.importers.report import ImportReport
 from amm_opt.errors import shorten
+from amm_opt.importers.report import ImportReport
 
 LEAST_POWER_FACTOR = 0.1
 SAME_RATIO = 1e-6

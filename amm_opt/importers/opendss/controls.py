@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from amm_opt.cases.importers.opendss.parts import Part, UnsupportedError
-from amm_opt.cases.importers.opendss.text import array, is_yes, whole
+from amm_opt.importers.opendss.parts import Part, UnsupportedError
+from amm_opt.importers.opendss.text import array, is_yes, whole
 
 Find = Callable[[str], Part]
 

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from amm_opt.cases.importers.draft import Draft
-from amm_opt.cases.importers.report import ImportReport
 from amm_opt.errors import InputError, shorten
+from amm_opt.importers.draft import Draft
+from amm_opt.importers.report import ImportReport
 
 FloatArray = NDArray[np.float64]
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from amm_opt.cases.importers.report import ImportReport
 from amm_opt.errors import InputError, as_path, shorten, shown
+from amm_opt.importers.report import ImportReport
 from amm_opt.tabular import as_table
 
 CATEGORIES = {"GC": "inflexible", "CL": "import", "GG": "export"}

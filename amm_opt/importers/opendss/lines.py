@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from amm_opt.cases.importers.opendss.parts import PHASE_NAMES, Part, UnsupportedError, bus_and_nodes
-from amm_opt.cases.importers.opendss.text import array, is_yes, number, whole
+from amm_opt.importers.opendss.parts import PHASE_NAMES, Part, UnsupportedError, bus_and_nodes
+from amm_opt.importers.opendss.text import array, is_yes, number, whole
 
 ComplexArray = NDArray[np.complex128]
 FloatArray = NDArray[np.float64]

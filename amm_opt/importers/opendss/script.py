@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from amm_opt.cases.importers.opendss.classes import CHANGING, COMMANDS, HARMLESS, OPTIONS, PLACES, PROPERTIES
-from amm_opt.cases.importers.opendss.paths import found, no_file
-from amm_opt.cases.importers.opendss.text import array, commented_out, is_yes, statements, tokens
 from amm_opt.errors import InputError
+from amm_opt.importers.opendss.classes import CHANGING, COMMANDS, HARMLESS, OPTIONS, PLACES, PROPERTIES
+from amm_opt.importers.opendss.paths import found, no_file
+from amm_opt.importers.opendss.text import array, commented_out, is_yes, statements, tokens
 
 MAX_DEPTH = 50  # of redirects
 OPEN, CLOSE = "#open", "#close"

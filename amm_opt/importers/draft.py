@@ -12,9 +12,9 @@ import pandas as pd
 
 from amm_opt.cases.case import Case
 from amm_opt.cases.folder import from_tables
-from amm_opt.cases.importers.people import CONSTANT, participants
-from amm_opt.cases.importers.report import ImportReport
 from amm_opt.errors import InputError, shorten
+from amm_opt.importers.people import CONSTANT, participants
+from amm_opt.importers.report import ImportReport
 
 ELEMENT_COLUMNS = ["name", "bus", "quantity", "p_kw", "q_kvar", "profile"]
 ENDS = [f"{end}_shunt_{unit}" for end in ("from", "to") for unit in ("kw", "kvar")]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from amm_opt.cases.case import Case
-from amm_opt.cases.importers.opendss import from_opendss
-from amm_opt.cases.importers.report import ImportedNetwork
-from amm_opt.cases.importers.year import YearScenario, year_case
+from amm_opt.importers.opendss import from_opendss
+from amm_opt.importers.report import ImportedNetwork
+from amm_opt.importers.year import YearScenario, year_case
 
 LICENCE = "CC-BY-NC-SA-4.0"
 ATTRIBUTION = (

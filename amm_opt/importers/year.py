@@ -10,10 +10,10 @@ import pandas as pd
 
 from amm_opt.cases.case import Case, Scenario
 from amm_opt.cases.folder import from_tables
-from amm_opt.cases.importers.report import ImportedNetwork
 from amm_opt.cases.scenario import WEEK, charging_sessions, household_series, roof_series, year_profiles
 from amm_opt.errors import InputError
 from amm_opt.fields import Checked, is_number, shortened
+from amm_opt.importers.report import ImportedNetwork
 
 HOUSEHOLD_SHAPES = 40
 TAP_STEP = 0.025

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amm_opt.cases.case import Case
-from amm_opt.cases.importers.matpower_tables import COLUMNS, draft
-from amm_opt.cases.importers.matpower_text import evaluated
-from amm_opt.cases.importers.report import ImportReport
 from amm_opt.errors import InputError, shorten
+from amm_opt.importers.matpower_tables import COLUMNS, draft
+from amm_opt.importers.matpower_text import evaluated
+from amm_opt.importers.report import ImportReport
 
 FloatArray = NDArray[np.float64]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from amm_opt.cases.importers.opendss.parts import Part, UnsupportedError, bus_and_nodes
-from amm_opt.cases.importers.opendss.text import number, whole
+from amm_opt.importers.opendss.parts import Part, UnsupportedError, bus_and_nodes
+from amm_opt.importers.opendss.text import number, whole
 
 
 @dataclass

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from amm_opt.cases.importers.matpower_tokens import CLOSING, OPENING, Token
-from amm_opt.cases.importers.matpower_values import (
+from amm_opt.errors import InputError
+from amm_opt.importers.matpower_tokens import CLOSING, OPENING, Token
+from amm_opt.importers.matpower_values import (
     CONSTANTS,
     FUNCTIONS,
     Cell,
@@ -17,7 +18,6 @@ from amm_opt.cases.importers.matpower_values import (
     stacked,
     taken,
 )
-from amm_opt.errors import InputError
 
 DEEPEST = 40
 _LEVELS = (

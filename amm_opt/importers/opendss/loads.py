@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from amm_opt.cases.importers.opendss.parts import Part, UnsupportedError, bus_and_nodes, is_delta
-from amm_opt.cases.importers.opendss.text import array, number, numbers, whole
-from amm_opt.cases.importers.people import LEAST_POWER_FACTOR
+from amm_opt.importers.opendss.parts import Part, UnsupportedError, bus_and_nodes, is_delta
+from amm_opt.importers.opendss.text import array, number, numbers, whole
+from amm_opt.importers.people import LEAST_POWER_FACTOR
 
 HOURS_PER_DAY = 24.0
 MODELS = tuple("12345678")

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import amm_opt as ao
-from amm_opt.importers.matpower_text import evaluated
+from amm_opt.importers.matpower.text import evaluated
 from amm_opt.network import ACNetwork
 
 MATPOWER = """function mpc = tiny

@@ -9,9 +9,9 @@ import pytest
 
 from amm_opt.errors import InputError
 from amm_opt.importers import ImportedNetwork, from_opendss
-from amm_opt.importers.opendss.lines import reduced_neutral
-from amm_opt.importers.opendss.script import read_script
-from amm_opt.importers.opendss.text import tokens
+from amm_opt.importers.opendss.dialect.reader import read_script
+from amm_opt.importers.opendss.dialect.text import tokens
+from amm_opt.importers.opendss.elements.lines import reduced_neutral
 from amm_opt.network import LinDist3Flow
 
 HEAD = "new circuit.small basekv=0.4 pu=1.05 bus1=src model=ideal\n"

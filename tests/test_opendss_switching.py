@@ -13,8 +13,8 @@ import pytest
 
 from amm_opt.errors import InputError
 from amm_opt.importers import from_opendss
-from amm_opt.importers.opendss.elements import Elements
-from amm_opt.importers.opendss.script import read_script
+from amm_opt.importers.opendss.circuit import Elements
+from amm_opt.importers.opendss.dialect.reader import read_script
 
 HEAD = """clear
 new circuit.t basekv=0.4 bus1=s model=ideal

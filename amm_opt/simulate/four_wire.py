@@ -10,8 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from amm_opt.errors import InputError, as_path, shorten
 from amm_opt.fields import checked_kind
-from amm_opt.importers.opendss.elements import Elements
-from amm_opt.importers.opendss.script import CLOSE, OPEN, Edit, Script, read_script
+from amm_opt.importers.opendss import CLOSE, OPEN, Edit, Elements, Script, read_script
 from amm_opt.network import ACState, Feeder
 from amm_opt.network.ac_input import PHASES
 from amm_opt.network.ratings import RatedEnds

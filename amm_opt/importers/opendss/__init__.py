@@ -1,5 +1,8 @@
-"""OpenDSS files as networks: reading (``text``, ``script``), meaning (``elements`` and its parts), network, report."""
+"""OpenDSS files as networks: reading (``dialect``), meaning (``elements``, ``circuit``), network, report."""
 
-from amm_opt.importers.opendss.network import LV_BAND_PU, MV_BAND_PU, from_opendss
+from amm_opt.importers.opendss.circuit import Elements
+from amm_opt.importers.opendss.dialect.reader import read_script
+from amm_opt.importers.opendss.dialect.script import CLOSE, OPEN, Edit, Script
+from amm_opt.importers.opendss.network import from_opendss
 
-__all__ = ["LV_BAND_PU", "MV_BAND_PU", "from_opendss"]
+__all__ = ["CLOSE", "OPEN", "Edit", "Elements", "Script", "from_opendss", "read_script"]

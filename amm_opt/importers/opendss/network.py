@@ -13,18 +13,19 @@ import pandas as pd
 
 from amm_opt.errors import InputError, as_path
 from amm_opt.fields import shortened
-from amm_opt.importers.opendss.elements import Elements
-from amm_opt.importers.opendss.lines import Line, charging_kvar, reduced_neutral, split_conductors
-from amm_opt.importers.opendss.loads import Capacitor, Load, between_phases, power_factor_and_rest
+from amm_opt.importers.opendss.circuit import Elements
+from amm_opt.importers.opendss.dialect.reader import read_script
+from amm_opt.importers.opendss.dialect.script import Script
+from amm_opt.importers.opendss.dialect.text import numbers
+from amm_opt.importers.opendss.elements.lines import Line, charging_kvar, reduced_neutral, split_conductors
+from amm_opt.importers.opendss.elements.loads import Capacitor, Load, between_phases, power_factor_and_rest
+from amm_opt.importers.opendss.elements.part import PHASE_NAMES
+from amm_opt.importers.opendss.elements.transformers import Transformer
 from amm_opt.importers.opendss.neutral import idle_neutrals, star_resistances, unfit_neutrals
 from amm_opt.importers.opendss.parallel import Conductor, listed, side_by_side, triangles
-from amm_opt.importers.opendss.parts import PHASE_NAMES
+from amm_opt.importers.opendss.ratings import assumed_rating
 from amm_opt.importers.opendss.report import describe
-from amm_opt.importers.opendss.script import Script, read_script
-from amm_opt.importers.opendss.text import numbers
 from amm_opt.importers.opendss.topology import LV_KV, Topology
-from amm_opt.importers.opendss.transformers import Transformer
-from amm_opt.importers.ratings import assumed_rating
 from amm_opt.importers.report import ImportedNetwork, ImportReport
 
 LINK_METRES = 2.0

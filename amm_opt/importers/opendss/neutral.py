@@ -8,9 +8,9 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from amm_opt.importers.opendss.lines import Line, split_conductors
-from amm_opt.importers.opendss.loads import Load
-from amm_opt.importers.opendss.transformers import Transformer
+from amm_opt.importers.opendss.elements.lines import Line, split_conductors
+from amm_opt.importers.opendss.elements.loads import Load
+from amm_opt.importers.opendss.elements.transformers import Transformer
 
 SOLID_SIEMENS = 1e9
 """Of a neutral that is ground itself."""

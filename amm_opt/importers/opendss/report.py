@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.errors import shorten
-from amm_opt.importers.opendss.classes import FOLLOWED_OPTIONS
-from amm_opt.importers.opendss.elements import Elements
-from amm_opt.importers.opendss.script import Script
+from amm_opt.importers.opendss.circuit import Elements
+from amm_opt.importers.opendss.dialect.classes import FOLLOWED_OPTIONS
+from amm_opt.importers.opendss.dialect.script import Script
 from amm_opt.importers.report import ImportReport
 
 Used = Mapping[str, list[tuple[str, float, float]]]

@@ -9,11 +9,11 @@ from pathlib import Path
 import networkx as nx
 
 from amm_opt.errors import shorten
-from amm_opt.importers.opendss.lines import Line
-from amm_opt.importers.opendss.loads import Capacitor, Load
-from amm_opt.importers.opendss.parts import PHASE_NAMES
-from amm_opt.importers.opendss.sources import Source
-from amm_opt.importers.opendss.transformers import Transformer
+from amm_opt.importers.opendss.elements.lines import Line
+from amm_opt.importers.opendss.elements.loads import Capacitor, Load
+from amm_opt.importers.opendss.elements.part import PHASE_NAMES
+from amm_opt.importers.opendss.elements.sources import Source
+from amm_opt.importers.opendss.elements.transformers import Transformer
 
 LV_KV = 1.0
 """Buses below are LV."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from amm_opt.errors import InputError
-from amm_opt.importers.matpower_expressions import Expression, FollowsError, Unknown
-from amm_opt.importers.matpower_tokens import CLOSING, OPENING, Statement, Token, statements
-from amm_opt.importers.matpower_values import INDEX_FUNCTIONS, matrix, places, put, scalar, stacked
+from amm_opt.importers.matpower.expressions import Expression, FollowsError, Unknown
+from amm_opt.importers.matpower.tokens import CLOSING, OPENING, Statement, Token, statements
+from amm_opt.importers.matpower.values import INDEX_FUNCTIONS, matrix, places, put, scalar, stacked
 
 MOST_PROBLEMS = 50
 _KEYWORDS = {"if", "else", "elseif", "for", "while", "switch", "case", "try", "catch", "parfor", "do", "until", "end"}

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from amm_opt.importers.pandapower_net import NetTables
+from amm_opt.importers.pandapower.net import NetTables
 
 SWITCH_RX_RATIO = 2.0
 """R/X of switches with an impedance, pandapower's default."""

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from amm_opt.cases.case import Case
 from amm_opt.errors import InputError, shorten
-from amm_opt.importers.matpower_tables import COLUMNS, draft
-from amm_opt.importers.matpower_text import evaluated
+from amm_opt.importers.matpower.tables import COLUMNS, draft
+from amm_opt.importers.matpower.text import evaluated
 from amm_opt.importers.report import ImportReport
 
 FloatArray = NDArray[np.float64]

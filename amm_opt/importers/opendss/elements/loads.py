@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from amm_opt.importers.opendss.parts import Part, UnsupportedError, bus_and_nodes, is_delta
-from amm_opt.importers.opendss.text import array, number, numbers, whole
+from amm_opt.importers.opendss.dialect.text import array, number, numbers, whole
+from amm_opt.importers.opendss.elements.part import Part, UnsupportedError, bus_and_nodes, is_delta
 from amm_opt.importers.people import LEAST_POWER_FACTOR
 
 HOURS_PER_DAY = 24.0

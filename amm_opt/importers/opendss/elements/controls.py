@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from amm_opt.importers.opendss.parts import Part, UnsupportedError
-from amm_opt.importers.opendss.text import array, is_yes, whole
+from amm_opt.importers.opendss.dialect.text import array, is_yes, whole
+from amm_opt.importers.opendss.elements.part import Part, UnsupportedError
 
 Find = Callable[[str], Part]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from amm_opt.importers.opendss.parts import Part, UnsupportedError, bus_and_nodes, is_delta
-from amm_opt.importers.opendss.text import array, is_yes, number, whole
+from amm_opt.importers.opendss.dialect.text import array, is_yes, number, whole
+from amm_opt.importers.opendss.elements.part import Part, UnsupportedError, bus_and_nodes, is_delta
 
 _LISTS = {"buses": "bus", "conns": "conn", "kvs": "kv", "kvas": "kva", "taps": "tap", "%rs": "%r"}
 _REFUSED = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from amm_opt.importers.opendss.parts import Part, UnsupportedError, bus_and_nodes
-from amm_opt.importers.opendss.text import number, whole
+from amm_opt.importers.opendss.dialect.text import number, whole
+from amm_opt.importers.opendss.elements.part import Part, UnsupportedError, bus_and_nodes
 
 
 @dataclass

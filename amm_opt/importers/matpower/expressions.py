@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from amm_opt.errors import InputError
-from amm_opt.importers.matpower_tokens import CLOSING, OPENING, Token
-from amm_opt.importers.matpower_values import (
+from amm_opt.importers.matpower.tokens import CLOSING, OPENING, Token
+from amm_opt.importers.matpower.values import (
     CONSTANTS,
     FUNCTIONS,
     Cell,

@@ -13,9 +13,9 @@ from amm_opt.cases.case import Case
 from amm_opt.errors import InputError, shorten
 from amm_opt.fields import shortened
 from amm_opt.importers.draft import ELEMENT_COLUMNS, V_MAX_PU, V_MIN_PU, Draft
-from amm_opt.importers.pandapower_branches import BranchReader
-from amm_opt.importers.pandapower_net import NetTables
-from amm_opt.importers.pandapower_profiles import read_profiles
+from amm_opt.importers.pandapower.branches import BranchReader
+from amm_opt.importers.pandapower.net import NetTables
+from amm_opt.importers.pandapower.profiles import read_profiles
 from amm_opt.importers.people import unique_names
 
 CHARGE_POINTS = ("APLS", "HLS")

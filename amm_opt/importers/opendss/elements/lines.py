@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from amm_opt.importers.opendss.parts import PHASE_NAMES, Part, UnsupportedError, bus_and_nodes
-from amm_opt.importers.opendss.text import array, is_yes, number, whole
+from amm_opt.importers.opendss.dialect.text import array, is_yes, number, whole
+from amm_opt.importers.opendss.elements.part import PHASE_NAMES, Part, UnsupportedError, bus_and_nodes
 
 ComplexArray = NDArray[np.complex128]
 FloatArray = NDArray[np.float64]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from amm_opt.cases.times import read_times
 from amm_opt.errors import shorten, shown
-from amm_opt.importers.pandapower_net import NetTables
+from amm_opt.importers.pandapower.net import NetTables
 
 TABLES = ("load", "renewables", "powerplants")
 _DAY_FIRST = re.compile(r"(\d\d)\.(\d\d)\.(\d{4}) (\d\d:\d\d(?::\d\d)?)")

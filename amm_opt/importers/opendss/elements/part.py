@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from amm_opt.importers.opendss.script import Element
-from amm_opt.importers.opendss.text import whole
+from amm_opt.importers.opendss.dialect.script import Element
+from amm_opt.importers.opendss.dialect.text import whole
 
 PHASE_NAMES = {1: "a", 2: "b", 3: "c"}
 

@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from amm_opt.importers.opendss.controls import Control, Protection
-from amm_opt.importers.opendss.lines import Line, LineCode
-from amm_opt.importers.opendss.loads import Capacitor, Load
-from amm_opt.importers.opendss.parts import Part, UnsupportedError
-from amm_opt.importers.opendss.script import CLOSE, OPEN, Command, Edit, Element, Script, Where
-from amm_opt.importers.opendss.sources import Reactor, Source
-from amm_opt.importers.opendss.text import number, whole
-from amm_opt.importers.opendss.transformers import Transformer
+from amm_opt.importers.opendss.dialect.script import CLOSE, OPEN, Command, Edit, Element, Script, Where
+from amm_opt.importers.opendss.dialect.text import number, whole
+from amm_opt.importers.opendss.elements.controls import Control, Protection
+from amm_opt.importers.opendss.elements.lines import Line, LineCode
+from amm_opt.importers.opendss.elements.loads import Capacitor, Load
+from amm_opt.importers.opendss.elements.part import Part, UnsupportedError
+from amm_opt.importers.opendss.elements.sources import Reactor, Source
+from amm_opt.importers.opendss.elements.transformers import Transformer
 
 KINDS: dict[str, type[Part]] = {
     "vsource": Source,

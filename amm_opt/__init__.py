@@ -2,7 +2,8 @@
 
 import logging
 
-from amm_opt.cases import Case, Scenario, Window, from_tables, load_case, save_case
+from amm_opt.arrays import DIRECTIONS
+from amm_opt.cases import Case, Requests, Scenario, from_tables, load_case, save_case
 from amm_opt.errors import (
     AmmOptError,
     InexactWarning,
@@ -12,6 +13,7 @@ from amm_opt.errors import (
     UnavoidableWarning,
     UnsavedWarning,
 )
+from amm_opt.grid import Grid
 from amm_opt.importers import (
     Households,
     ImportedNetwork,
@@ -26,8 +28,8 @@ from amm_opt.importers import (
 )
 from amm_opt.market import Allocation, FairnessState, Mechanism, PriceCurve, State, deficits
 from amm_opt.network import ACNetwork, BranchFlowSOCP, Feeder, LinDist3Flow, LinDistFlow
-from amm_opt.simulate import FourWireNetwork, Run, load_run, simulate, verify
-from amm_opt.solve import DIRECTIONS, HorizonProgram, Injection, Leximin, Program, Solution, Step
+from amm_opt.program import HorizonProgram, Injection, Leximin, Program, Solution
+from amm_opt.simulation import FourWireNetwork, Run, load_run, simulate, verify
 from amm_opt.study import Comparison, compare, load_comparison
 
 logging.getLogger("amm_opt").addHandler(logging.NullHandler())
@@ -45,6 +47,7 @@ __all__ = [
     "FairnessState",
     "Feeder",
     "FourWireNetwork",
+    "Grid",
     "HorizonProgram",
     "Households",
     "ImportReport",
@@ -59,15 +62,14 @@ __all__ = [
     "OutputError",
     "PriceCurve",
     "Program",
+    "Requests",
     "Run",
     "Scenario",
     "Solution",
     "SolveError",
     "State",
-    "Step",
     "UnavoidableWarning",
     "UnsavedWarning",
-    "Window",
     "YearScenario",
     "compare",
     "deficits",

@@ -8,7 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from amm_opt.errors import InputError, one_line
-from amm_opt.output import foreign
+from amm_opt.io.output import foreign
 
 logger = logging.getLogger("amm_opt")
 

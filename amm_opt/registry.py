@@ -14,9 +14,9 @@ import numpy as np
 
 from amm_opt.cases import Case
 from amm_opt.errors import InputError, Problems, one_line, unknown
+from amm_opt.io.output import foreign
 from amm_opt.market import Mechanism
 from amm_opt.network import Feeder
-from amm_opt.output import foreign
 from amm_opt.plugins import entries, load, loaded
 
 MECHANISMS = "amm_opt.mechanisms"

@@ -19,13 +19,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from amm_opt.cases import Window
+from amm_opt.cases import Requests
 from amm_opt.errors import InputError, SolveError
+from amm_opt.grid import Grid
 from amm_opt.market import Mechanism, NoState
 from amm_opt.market.mechanism import Solve
 from amm_opt.market.state import requested
-from amm_opt.solve import Program, Solution, Step
-from formulations.matching import TIE, matching, matching_values
+from amm_opt.program import Program, Solution
+from formulations.parts.matching import TIE, matching, matching_values
 
 WEIGHTS = ("request", "equal")
 STEEPEST = 1e6
@@ -66,10 +67,10 @@ class AlphaFair(Mechanism[NoState]):
         """At alpha = 0 a kW is worth the same whoever uses it."""
         return self.alpha == 0 and self.weight == "request"
 
-    def program(self, step: Step) -> Program:
+    def program(self, step: Grid) -> Program:
         return matching(step)
 
-    def clear(self, step: Step, solve: Solve, state: NoState, window: Window) -> Solution:
+    def clear(self, step: Grid, solve: Solve, state: NoState, window: Requests) -> Solution:
         request = np.stack([window.import_request_kw, window.export_request_kw])
         asked = requested(request)
         r = np.where(asked, request, 1.0)

@@ -26,14 +26,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from amm_opt.cases import Case, Window
+from amm_opt.arrays import FloatArray
+from amm_opt.cases import Case, Requests
 from amm_opt.errors import InputError
+from amm_opt.grid import Grid
 from amm_opt.market import Allocation, FairnessState, Mechanism, PriceCurve, deficits
-from amm_opt.market.mechanism import FloatArray, Solve, Values
+from amm_opt.market.cut import cut_program, cut_values
+from amm_opt.market.mechanism import Solve, Values
 from amm_opt.market.state import requested
-from amm_opt.solve import Program, Solution, Step
-from amm_opt.solve.cut import cut_program, cut_values
-from formulations.matching import TIE, matching, matching_values
+from amm_opt.program import Program, Solution
+from formulations.parts.matching import TIE, matching, matching_values
 
 PRIORITIES = ("shortage", "inverse_ratio", "deficit")
 MAX_INVERSE_RATIO = 999.0
@@ -119,7 +121,7 @@ class AMM(Mechanism[FairnessState]):
             w = 1.0 + self.kappa * state.shortage
         return np.round(w / TIE) * TIE if self.rho == 0 else w
 
-    def program(self, step: Step) -> Program | Mapping[str, Program]:
+    def program(self, step: Grid) -> Program | Mapping[str, Program]:
         if self.envelope is None:
             return matching(step)
         declared: Any = self.envelope.program(step)
@@ -127,7 +129,7 @@ class AMM(Mechanism[FairnessState]):
         own = {"": matching(step, floored=True), CUT: cut_program(step)}
         return {**own, **{f"{ENVELOPE}{name}": p for name, p in named.items()}}
 
-    def parameters(self, step: Step, state: FairnessState, window: Window, floor: FloatArray | None = None) -> Values:
+    def parameters(self, step: Grid, state: FairnessState, window: Requests, floor: FloatArray | None = None) -> Values:
         """Expanding the square: w x - rho w (r - x)^2 / (2 r) = (1 + rho) w x - (rho w / r) x^2 / 2 + constant."""
         rho, w = max(self.rho, TIE), self.weights(state)
         request = np.stack([window.import_request_kw, window.export_request_kw])
@@ -135,11 +137,11 @@ class AMM(Mechanism[FairnessState]):
         curvature = np.where(asked, rho * w / np.where(asked, request, 1.0), 0.0)
         return matching_values((1.0 + rho) * w, curvature, floor)
 
-    def clear(self, step: Step, solve: Solve, state: FairnessState, window: Window) -> Solution:
+    def clear(self, step: Grid, solve: Solve, state: FairnessState, window: Requests) -> Solution:
         floor = None if self.envelope is None else self._floor(self.envelope, step, solve, window)
         return solve(self.parameters(step, state, window, floor))
 
-    def _floor(self, envelope: Mechanism[Any], step: Step, solve: Solve, window: Window) -> FloatArray:
+    def _floor(self, envelope: Mechanism[Any], step: Grid, solve: Solve, window: Requests) -> FloatArray:
         """What everyone has under the envelope, (2, n), cut back where it presses on limits that it breaks."""
         memory = envelope.initial_state(step.case)
         cleared = envelope.clear(step, lambda values, name="": solve(values, f"{ENVELOPE}{name}"), memory, window)
@@ -150,12 +152,12 @@ class AMM(Mechanism[FairnessState]):
             floor = np.clip([cut["import"], cut["export"]], 0.0, floor)
         return np.asarray((1.0 - HAIR) * floor)
 
-    def settle(self, step: Step, solution: Solution | None, window: Window) -> Allocation:  # type: ignore[override]
+    def settle(self, step: Grid, solution: Solution | None, window: Requests) -> Allocation:  # type: ignore[override]
         served = super().settle(step, solution, window)
         scarcity = np.zeros((2, step.n)) if solution is None else deficits(step, window)
         return Allocation(served.import_kw, served.export_kw, *self.prices.prices(scarcity))
 
-    def advance(self, state: FairnessState, allocation: Allocation, window: Window) -> FairnessState:
+    def advance(self, state: FairnessState, allocation: Allocation, window: Requests) -> FairnessState:
         served = np.stack([allocation.import_kw, allocation.export_kw])
         requested = np.stack([window.import_request_kw, window.export_request_kw])
         return state.advanced(served, requested, window.dt_h, self.beta, self.idle)

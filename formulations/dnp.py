@@ -27,13 +27,14 @@ from typing import ClassVar
 
 import cvxpy as cp
 import numpy as np
-from numpy.typing import NDArray
 
-from amm_opt.cases import Window
+from amm_opt.arrays import FloatArray, IntArray
+from amm_opt.cases import Requests
 from amm_opt.errors import InputError
+from amm_opt.grid import Grid
 from amm_opt.market import Allocation, Mechanism, NoState
-from amm_opt.market.mechanism import FloatArray, Solve
-from amm_opt.solve import Leximin, Program, Solution, Step
+from amm_opt.market.mechanism import Solve
+from amm_opt.program import Leximin, Program, Solution
 
 PER = ("system", "feeder")
 
@@ -86,7 +87,7 @@ class DNP(Mechanism[NoState]):
         if problems:
             raise InputError(problems, subject=self.name)
 
-    def program(self, step: Step) -> Program:
+    def program(self, step: Grid) -> Program:
         """The largest shares, import and export of every group, whose expected answer is hosted."""
         group, count = self._groups(step)
         share = cp.Variable(2 * count, name="share")
@@ -95,14 +96,14 @@ class DNP(Mechanism[NoState]):
         limits = [share >= 0, share <= 1]
         return Program(Leximin(share), limits, [step.injection(import_kw=x, export_kw=y)], {"share": share})
 
-    def _groups(self, step: Step) -> tuple[NDArray[np.intp], int]:
+    def _groups(self, step: Grid) -> tuple[IntArray, int]:
         """Everyone's group, and how many there are; the last one is the upper tier."""
         if self.per == "system":
             return np.zeros(step.n, dtype=np.intp), 1
         count = len(step.case.feeder.lv_feeders) + 1
         return step.case.lv_feeder % count, count
 
-    def clear(self, step: Step, solve: Solve, state: NoState, window: Window) -> Solution:
+    def clear(self, step: Grid, solve: Solve, state: NoState, window: Requests) -> Solution:
         group, count = self._groups(step)
         hosted = solve({})
         share = np.clip(hosted["share"], 0.0, 1.0).reshape(2, count)
@@ -115,13 +116,13 @@ class DNP(Mechanism[NoState]):
         values = {"import": answer[0], "export": answer[1], "import_price": prices[0], "export_price": prices[1]}
         return replace(hosted, values=values)
 
-    def settle(self, step: Step, solution: Solution | None, window: Window) -> Allocation:  # type: ignore[override]
+    def settle(self, step: Grid, solution: Solution | None, window: Requests) -> Allocation:  # type: ignore[override]
         if solution is None:
             reference = np.full((2, step.n), [[self.import_price_min], [self.export_price_max]])
             return Allocation(window.import_request_kw, window.export_request_kw, *reference)
         return Allocation(*(solution[v] for v in ("import", "export", "import_price", "export_price")))
 
-    def carry_out(self, step: Step, plan: Allocation, window: Window) -> Allocation:
+    def carry_out(self, step: Grid, plan: Allocation, window: Requests) -> Allocation:
         """Participants answer to the posted prices with what they really want."""
         assert plan.import_price is not None
         assert plan.export_price is not None
@@ -129,14 +130,14 @@ class DNP(Mechanism[NoState]):
         return Allocation(*self._answer(step, prices, window), *prices)
 
     def _answer(
-        self, step: Step, prices: tuple[FloatArray, FloatArray], window: Window
+        self, step: Grid, prices: tuple[FloatArray, FloatArray], window: Requests
     ) -> tuple[FloatArray, FloatArray]:
         elasticity = self._realised(step, window)
         less = prices[0] / self.import_price_min - 1.0, 1.0 - prices[1] / self.export_price_max
         shares = [np.clip(1.0 - elasticity * change, 0.0, 1.0) for change in less]
         return shares[0] * window.import_request_kw, shares[1] * window.export_request_kw
 
-    def _realised(self, step: Step, window: Window) -> FloatArray:
+    def _realised(self, step: Grid, window: Requests) -> FloatArray:
         """(n,) today's elasticities, the same whatever the order of participants."""
         draw = np.random.default_rng([self.seed, window.times[0].toordinal()]).uniform(-1.0, 1.0, step.n)
         return np.asarray(self.elasticity * (1.0 + self.spread * draw[_rank(step.case.participant_names)]))

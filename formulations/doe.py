@@ -18,16 +18,17 @@ from typing import ClassVar
 
 import cvxpy as cp
 import numpy as np
-from numpy.typing import NDArray
 
-from amm_opt.cases import Window
+from amm_opt.arrays import DIRECTIONS, FloatArray, IntArray
+from amm_opt.cases import Requests
 from amm_opt.errors import InputError, SolveError
+from amm_opt.grid import Grid
 from amm_opt.market import Allocation, Mechanism, NoState
-from amm_opt.market.mechanism import FloatArray, Solve
+from amm_opt.market.mechanism import Solve
 from amm_opt.market.state import requested
-from amm_opt.solve import DIRECTIONS, Injection, Leximin, Program, Solution, Step
-from formulations.level_search import levels_by_sweeps
-from formulations.sequential import Limits
+from amm_opt.program import Injection, Leximin, Program, Solution
+from formulations.parts.level_search import levels_by_sweeps
+from formulations.parts.sequential import Limits
 
 ENROLLED = ("all", "requesting")
 PER = ("feeder", "system")
@@ -47,18 +48,18 @@ class Envelope(Mechanism[NoState], ABC):
 
     hosted_at_limits_only: ClassVar[bool] = True
 
-    def program(self, step: Step) -> Mapping[str, Program] | None:
+    def program(self, step: Grid) -> Mapping[str, Program] | None:
         return {direction: self._program(step, direction) for direction in DIRECTIONS}
 
     @abstractmethod
-    def _program(self, step: Step, direction: str) -> Program:
+    def _program(self, step: Grid, direction: str) -> Program:
         """The program of one direction's envelopes."""
 
     @abstractmethod
-    def _envelope(self, step: Step, solve: Solve, direction: str, window: Window) -> Solution:
+    def _envelope(self, step: Grid, solve: Solve, direction: str, window: Requests) -> Solution:
         """The envelopes of one direction, as the program's value ``envelope``."""
 
-    def clear(self, step: Step, solve: Solve, state: NoState, window: Window) -> Mapping[str, Solution]:
+    def clear(self, step: Grid, solve: Solve, state: NoState, window: Requests) -> Mapping[str, Solution]:
         """Both envelopes; a direction in which nobody asks for anything needs none."""
         return {
             direction: self._envelope(step, partial(solve, name=direction), direction, window)
@@ -67,7 +68,7 @@ class Envelope(Mechanism[NoState], ABC):
         }
 
     def settle(  # type: ignore[override]
-        self, step: Step, solution: Mapping[str, Solution], window: Window
+        self, step: Grid, solution: Mapping[str, Solution], window: Requests
     ) -> Allocation:
         headroom = {d: s["envelope"] for d, s in solution.items()}
         x, y = window.import_request_kw, window.export_request_kw
@@ -76,7 +77,7 @@ class Envelope(Mechanism[NoState], ABC):
             np.minimum(y, headroom["export"] + x) if "export" in headroom else y,
         )
 
-    def _reach(self, step: Step, direction: str, window: Window) -> tuple[FloatArray, FloatArray]:
+    def _reach(self, step: Grid, direction: str, window: Requests) -> tuple[FloatArray, FloatArray]:
         """(base, most): x = limit + base reaches a limit, and ``most`` the connection limit (0 if not enrolled)."""
         base = window.inflexible_kw if direction == "export" else -window.inflexible_kw
         connection = step.case.connection_kw(direction)
@@ -90,7 +91,7 @@ class Envelope(Mechanism[NoState], ABC):
         return base, most
 
 
-def hosted_at(step: Step, direction: str, x: cp.Expression) -> Injection:
+def hosted_at(step: Grid, direction: str, x: cp.Expression) -> Injection:
     """Everyone at its limit in one direction."""
     return step.injection(import_kw=x) if direction == "import" else step.injection(export_kw=x)
 
@@ -117,13 +118,13 @@ class EqualDOE(Envelope):
         if self.per not in PER:
             raise InputError(f"{self.name}: per = {self.per!r}; valid choices: {', '.join(PER)}")
 
-    def _groups(self, step: Step) -> tuple[NDArray[np.intp], int]:
+    def _groups(self, step: Grid) -> tuple[IntArray, int]:
         if self.per == "system":
             return np.zeros(step.n, dtype=np.intp), 1
         count = len(step.case.feeder.lv_feeders) + 1
         return np.where(step.case.lv_feeder >= 0, step.case.lv_feeder, count - 1), count
 
-    def _program(self, step: Step, direction: str) -> Program:
+    def _program(self, step: Grid, direction: str) -> Program:
         """Leximin of the levels L, with x = offset + slope * L of one's group hosted."""
         group, count = self._groups(step)
         level = cp.Variable(count, name="level")
@@ -132,7 +133,7 @@ class EqualDOE(Envelope):
         limits = [level <= cp.Parameter(name="top")]
         return Program(Leximin(level), limits, [hosted_at(step, direction, x)], {"envelope": x, "level": level})
 
-    def _envelope(self, step: Step, solve: Solve, direction: str, window: Window) -> Solution:
+    def _envelope(self, step: Grid, solve: Solve, direction: str, window: Requests) -> Solution:
         """Newton's iteration on who is at 0 (floored), at the connection limit (capped), or moves with the level.
 
         With the capped set fixed, use is convex in the levels and Newton's method on the floored set ends; capping more

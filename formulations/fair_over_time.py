@@ -32,12 +32,14 @@ import cvxpy as cp
 import numpy as np
 import scipy.sparse as sp
 
-from amm_opt.cases import Case, Window
+from amm_opt.arrays import DIRECTIONS, FloatArray
+from amm_opt.cases import Case, Requests
 from amm_opt.cases.times import is_length
 from amm_opt.errors import InputError
+from amm_opt.grid import Grid
 from amm_opt.market import Allocation, Mechanism, ServedState
-from amm_opt.market.mechanism import FloatArray, Solve
-from amm_opt.solve import DIRECTIONS, HorizonProgram, Leximin, Program, Solution, Step
+from amm_opt.market.mechanism import Solve
+from amm_opt.program import HorizonProgram, Leximin, Program, Solution
 
 PER = ("feeder", "participant")
 SLACK = 1e-6
@@ -65,7 +67,7 @@ class _MaxMin(Mechanism[ServedState]):
     def initial_state(self, case: Case) -> ServedState:
         return ServedState.fresh(case.n_participants)
 
-    def program(self, step: Step) -> Mapping[str, HorizonProgram]:
+    def program(self, step: Grid) -> Mapping[str, HorizonProgram]:
         members = self._members(step.case)
         count = members.shape[0]
         share = {d: cp.Variable(count, name=f"share_{d}") for d in DIRECTIONS}
@@ -96,7 +98,7 @@ class _MaxMin(Mechanism[ServedState]):
             "throughput": HorizonProgram(replace(interval, objective=cp.Maximize(tie)), most, total, held),
         }
 
-    def clear(self, step: Step, solve: Solve, state: ServedState, window: Window) -> Solution:
+    def clear(self, step: Grid, solve: Solve, state: ServedState, window: Requests) -> Solution:
         """Both stages, on the intervals that are not served in full anyway."""
         members = self._members(step.case)
         scarce = window.part(window.scarce)
@@ -110,7 +112,7 @@ class _MaxMin(Mechanism[ServedState]):
         roots = {f"root_{d}": np.sqrt(TIE * window.dt_h * scarce.request_kw(d) @ members.T) for d in DIRECTIONS}
         return solve({**values, **roots, "reached": reached}, "throughput", scarce)
 
-    def settle(self, step: Step, solution: Solution | None, window: Window) -> Allocation:  # type: ignore[override]
+    def settle(self, step: Grid, solution: Solution | None, window: Requests) -> Allocation:  # type: ignore[override]
         served = Allocation(window.import_request_kw.copy(), window.export_request_kw.copy())
         if solution is not None:
             served.import_kw[window.scarce], served.export_kw[window.scarce] = solution["import"], solution["export"]
@@ -164,7 +166,7 @@ class FairUsingHistory(FairOverTime):
 
     name: ClassVar[str] = "fuh"
 
-    def advance(self, state: ServedState, allocation: Allocation, window: Window) -> ServedState:
+    def advance(self, state: ServedState, allocation: Allocation, window: Requests) -> ServedState:
         served = np.array([allocation.import_kw, allocation.export_kw]) * window.dt_h
         requested = np.array([window.import_request_kw, window.export_request_kw]) * window.dt_h
         return ServedState(state.served_kwh + served, state.requested_kwh + requested)

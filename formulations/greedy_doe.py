@@ -13,12 +13,13 @@ from typing import ClassVar
 import cvxpy as cp
 import numpy as np
 
-from amm_opt.cases import Window
+from amm_opt.cases import Requests
 from amm_opt.errors import InputError
+from amm_opt.grid import Grid
 from amm_opt.market.mechanism import Solve
-from amm_opt.solve import Program, Solution, Step
+from amm_opt.program import Program, Solution
 from formulations.doe import Envelope, hosted_at
-from formulations.sequential import Limits, largest_request_first, worst_bus_first
+from formulations.parts.sequential import Limits, largest_request_first, worst_bus_first
 
 RULES = ("throughput", "largest_request_first", "worst_bus_first")
 TIE = 1e-3
@@ -53,17 +54,17 @@ class GreedyDOE(Envelope):
         if self.rule not in RULES:
             raise InputError(f"{self.name}: rule = {self.rule!r}; valid choices: {', '.join(RULES)}")
 
-    def program(self, step: Step) -> Mapping[str, Program] | None:
+    def program(self, step: Grid) -> Mapping[str, Program] | None:
         return super().program(step) if self.rule == "throughput" else None
 
-    def _program(self, step: Step, direction: str) -> Program:
+    def _program(self, step: Grid, direction: str) -> Program:
         x = cp.Variable(step.n, name="envelope_kw")
         gain, most = cp.Parameter(step.n, name="gain"), cp.Parameter(step.n, nonneg=True, name="most")
         root = cp.Parameter(nonneg=True, name="root_curvature")
         objective = gain @ x - 0.5 * cp.sum_squares(root * x)
         return Program(cp.Maximize(objective), [x >= 0, x <= most], [hosted_at(step, direction, x)], {"envelope": x})
 
-    def _envelope(self, step: Step, solve: Solve, direction: str, window: Window) -> Solution:
+    def _envelope(self, step: Grid, solve: Solve, direction: str, window: Requests) -> Solution:
         """The square of x - base expanded: (1 + c base) x - c x^2 / 2 + constant."""
         base, most = self._reach(step, direction, window)
         if self.rule == "throughput":

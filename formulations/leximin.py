@@ -19,14 +19,15 @@ import cvxpy as cp
 import numpy as np
 import scipy.sparse as sp
 
-from amm_opt.cases import Window
+from amm_opt.cases import Requests
 from amm_opt.errors import InputError
+from amm_opt.grid import Grid
 from amm_opt.market import Mechanism, NoState
 from amm_opt.market.mechanism import Solve
 from amm_opt.market.state import requested
-from amm_opt.solve import Leximin as LeximinObjective
-from amm_opt.solve import Program, Solution, Step
-from formulations.matching import TIE, matching, matching_values
+from amm_opt.program import Leximin as LeximinObjective
+from amm_opt.program import Program, Solution
+from formulations.parts.matching import TIE, matching, matching_values
 
 PER = ("participant", "feeder")
 GIVE = 1e-6
@@ -50,7 +51,7 @@ class Leximin(Mechanism[NoState]):
         if self.per not in PER:
             raise InputError(f"{self.name}: per = {self.per!r}; valid choices: {', '.join(PER)}")
 
-    def program(self, step: Step) -> Program | Mapping[str, Program]:
+    def program(self, step: Grid) -> Program | Mapping[str, Program]:
         n, requests = step.n, (step.import_request_kw, step.export_request_kw)
         if self.per == "participant":
             level = cp.Variable(2 * n, name="level")
@@ -74,7 +75,7 @@ class Leximin(Mechanism[NoState]):
             "share": replace(share, constraints=[*share.constraints, *enough]),
         }
 
-    def clear(self, step: Step, solve: Solve, state: NoState, window: Window) -> Solution:
+    def clear(self, step: Grid, solve: Solve, state: NoState, window: Requests) -> Solution:
         if self.per == "participant":
             return solve({})
         request = np.stack([window.import_request_kw, window.export_request_kw])
@@ -85,7 +86,7 @@ class Leximin(Mechanism[NoState]):
         return solve({**matching_values(gain, curvature), "least_kw": least}, "share")
 
 
-def _members(step: Step) -> sp.csr_array:
+def _members(step: Grid) -> sp.csr_array:
     """(groups, n) who belongs to which LV feeder; the last group is the upper tier."""
     feeder, count = step.case.lv_feeder, len(step.case.feeder.lv_feeders) + 1
     group = np.where(feeder >= 0, feeder, count - 1)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from amm_opt.cases import Window
+from amm_opt.cases import Requests
+from amm_opt.grid import Grid
 from amm_opt.market import Allocation, Mechanism, NoState
-from amm_opt.solve import Step
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,10 @@ class NoControl(Mechanism[NoState]):
     name: ClassVar[str] = "no_control"
     enforces_limits: ClassVar[bool] = False
 
-    def program(self, step: Step) -> None:
+    def program(self, step: Grid) -> None:
         """Nothing to solve."""
         return None
 
-    def carry_out(self, step: Step, plan: Allocation, window: Window) -> Allocation:
+    def carry_out(self, step: Grid, plan: Allocation, window: Requests) -> Allocation:
         """Requests are served, whatever was expected."""
         return self.settle(step, None, window)

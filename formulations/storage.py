@@ -20,10 +20,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from amm_opt.cases import Case, Window
+from amm_opt.arrays import FloatArray
+from amm_opt.cases import Case, Requests
+from amm_opt.grid import Grid
 from amm_opt.market import Allocation, ServedState, battery_kw, stored_after, with_batteries, without_burning
-from amm_opt.market.mechanism import FloatArray, Solve, Values
-from amm_opt.solve import HorizonProgram, Solution, Step
+from amm_opt.market.mechanism import Solve, Values
+from amm_opt.program import HorizonProgram, Solution
 from formulations.fair_over_time import FairOverTime
 
 
@@ -52,11 +54,11 @@ class FairOverTimeStorage(FairOverTime):
         efficiency[:] = case.participants["battery_efficiency"]
         return StorageState(served, served, stored, efficiency)
 
-    def program(self, step: Step) -> Mapping[str, HorizonProgram]:
+    def program(self, step: Grid) -> Mapping[str, HorizonProgram]:
         programs = super().program(step)
         return with_batteries(programs, step) if len(step.case.batteries) else programs
 
-    def clear(self, step: Step, solve: Solve, state: ServedState, window: Window) -> Solution:
+    def clear(self, step: Grid, solve: Solve, state: ServedState, window: Requests) -> Solution:
         batteries = step.case.batteries
         if not len(batteries):
             return super().clear(step, solve, state, window)
@@ -75,13 +77,13 @@ class FairOverTimeStorage(FairOverTime):
 
         return without_burning(stages, batteries, state.stored_kwh[batteries.participant], window.n_steps)
 
-    def settle(self, step: Step, solution: Solution | None, window: Window) -> Allocation:  # type: ignore[override]
+    def settle(self, step: Grid, solution: Solution | None, window: Requests) -> Allocation:  # type: ignore[override]
         if solution is None or not len(step.case.batteries):
             return super().settle(step, solution, window)
         served = super().settle(step, solution, replace(window, hosted=None))
         return replace(served, battery_kw=battery_kw(solution, step.case.batteries, step.n))
 
-    def advance(self, state: ServedState, allocation: Allocation, window: Window) -> StorageState:
+    def advance(self, state: ServedState, allocation: Allocation, window: Requests) -> StorageState:
         assert isinstance(state, StorageState)
         if allocation.battery_kw is None:
             return state

@@ -1,14 +1,15 @@
 """Cases: a feeder with participants, profiles and a scenario."""
 
 from amm_opt.cases.batteries import Batteries
-from amm_opt.cases.case import Case, Scenario, Window
-from amm_opt.cases.folder import as_case, from_tables, load_case, save_case, shipped_cases
+from amm_opt.cases.case import Case, Scenario
+from amm_opt.cases.folder.folder import as_case, from_tables, load_case, save_case, shipped_cases
+from amm_opt.cases.requests import Requests
 
 __all__ = [
     "Batteries",
     "Case",
+    "Requests",
     "Scenario",
-    "Window",
     "as_case",
     "from_tables",
     "load_case",

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.intp]
+from amm_opt.arrays import FloatArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)

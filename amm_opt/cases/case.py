@@ -10,17 +10,16 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
+from amm_opt.arrays import BoolArray, FloatArray, IntArray
 from amm_opt.cases.batteries import Batteries
 from amm_opt.cases.profiles import Profiles, requested
+from amm_opt.cases.requests import Requests
 from amm_opt.cases.times import span
 from amm_opt.errors import InputError, unknown
 from amm_opt.fields import Checked, is_number, is_whole, shortened
 from amm_opt.network import Feeder
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.intp]
 
 MOST_SCALE = 1e6
 _SCALES = {
@@ -69,67 +68,6 @@ class Scenario(Checked):
 
 def _scale_ok(value: object, *, positive: bool) -> bool:
     return is_number(value) and bool((value > 0 if positive else value >= 0) and value <= MOST_SCALE)  # type: ignore[operator]
-
-
-@dataclass(frozen=True, eq=False)
-class Window:
-    """What T consecutive intervals ask for; each array is (T, n participants), or (n,) for one interval, in kW.
-
-    Attributes:
-        inflexible_kw: inflexible net load d (negative where must-run generation exceeds load).
-        import_request_kw: flexible import request r >= 0; one of at most ``REQUEST_TOLERANCE_KW`` is made 0.
-        export_request_kw: generation available to export g >= 0, likewise.
-        start: number of the first interval within the case.
-        dt_h: length of an interval in hours.
-        usage: every limited network quantity with inflexible load alone and with every request served, (T, m) each,
-            where somebody has worked it out already (see ``Step.usage``).
-        hosted: (T,) whether a sweep has proved that the network hosts every request; None where nobody looked.
-    """
-
-    inflexible_kw: FloatArray
-    import_request_kw: FloatArray
-    export_request_kw: FloatArray
-    start: int
-    dt_h: float
-    times: pd.DatetimeIndex
-    usage: tuple[FloatArray, FloatArray] | None = None
-    hosted: NDArray[np.bool_] | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("import_request_kw", "export_request_kw"):
-            power = np.asarray(getattr(self, name))
-            counts = requested(power)
-            if np.any(~counts & (power > 0)):
-                object.__setattr__(self, name, np.where(counts, power, 0.0))
-                object.__setattr__(self, "usage", None)
-
-    @property
-    def n_steps(self) -> int:
-        """Number of intervals T."""
-        return len(self.times)
-
-    @property
-    def scarce(self) -> NDArray[np.bool_]:
-        """(T,) where nobody has proved that every request is hosted."""
-        return np.ones(self.n_steps, dtype=bool) if self.hosted is None else ~self.hosted
-
-    def request_kw(self, direction: str) -> FloatArray:
-        """Requests in ``"import"`` or ``"export"`` direction."""
-        return self.import_request_kw if direction == "import" else self.export_request_kw
-
-    def part(self, which: Any) -> Window:
-        """The intervals that a slice or a mask selects; ``start`` is that of the first."""
-        usage = None if self.usage is None else (self.usage[0][which], self.usage[1][which])
-        hosted = None if self.hosted is None else self.hosted[which]
-        first = self.start + int(np.arange(self.n_steps)[which][:1].sum())
-        arrays = (self.inflexible_kw[which], self.import_request_kw[which], self.export_request_kw[which])
-        return Window(*arrays, first, self.dt_h, self.times[which], usage, hosted)
-
-    def interval(self, k: int) -> Window:
-        """Interval k of this window alone, with arrays of shape (n,)."""
-        arrays = (self.inflexible_kw[k], self.import_request_kw[k], self.export_request_kw[k])
-        usage = None if self.usage is None else (self.usage[0][k], self.usage[1][k])
-        return Window(*arrays, self.start + k, self.dt_h, self.times[k : k + 1], usage)
 
 
 @dataclass(frozen=True, eq=False)
@@ -293,7 +231,7 @@ class Case:
         feeder = self.feeder if change == 1.0 else self.feeder.with_limits(capacity_scale=change)
         return replace(self, scenario=scenario, feeder=feeder)
 
-    def window(self, start: int, stop: int, *, waits: bool = False) -> Window:
+    def window(self, start: int, stop: int, *, waits: bool = False) -> Requests:
         """Requests of intervals ``start`` to ``stop - 1``.
 
         Args:
@@ -308,7 +246,7 @@ class Case:
             raise InputError(f"intervals {start} to {stop} are outside case {self.name!r}: {self.n_steps} intervals")
         load, imports, exports = self.profiles.block(start, stop, self.n_participants)
         s = self.scenario
-        window = Window(
+        window = Requests(
             load * s.load_scale,
             imports * s.import_scale,
             exports * s.export_scale,
@@ -324,7 +262,7 @@ class Case:
         """The same case without its charging sessions."""
         return replace(self, profiles=replace(self.profiles, sessions=self.profiles.sessions.iloc[:0]))
 
-    def _check_connections(self, w: Window) -> None:
+    def _check_connections(self, w: Requests) -> None:
         problems = []
         for direction, power in (
             ("import", w.inflexible_kw + w.import_request_kw),

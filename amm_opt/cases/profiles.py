@@ -10,15 +10,14 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.intp]
+from amm_opt.arrays import BoolArray, FloatArray, IntArray
 
 QUANTITIES = ("inflexible", "import", "export")
 REQUEST_TOLERANCE_KW = 1e-6
 """A request of at most this many kW, a milliwatt, is none: it is 0 in every window."""
 
 
-def requested(power_kw: FloatArray) -> NDArray[np.bool_]:
+def requested(power_kw: FloatArray) -> BoolArray:
     """Where a power is large enough to count as a request."""
     return np.asarray(power_kw > REQUEST_TOLERANCE_KW)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from amm_opt.cases.scenario import DAY, Names, charging_sessions, household_series, roof_series
+from amm_opt.cases.generators import DAY, Names, charging_sessions, household_series, roof_series
 from amm_opt.errors import InputError
 from amm_opt.fields import is_whole, shortened
 

@@ -9,14 +9,10 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
-from amm_opt.cases.case import Case, Window
+from amm_opt.arrays import BoolArray, FloatArray, IntArray
+from amm_opt.cases.case import Case, Requests
 from amm_opt.errors import InputError
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.intp]
-
 
 _FACTORS = ["power_factor", "power_factor_import", "power_factor_export"]
 UPPER = "upper tier"
@@ -54,11 +50,11 @@ class Tier:
         """(..., n of the whole) powers added up to (..., n of the part)."""
         return np.asarray((self.member @ power_kw.T).T) if self.upper else power_kw[..., self.who]
 
-    def window(self, window: Window) -> Window:
+    def window(self, window: Requests) -> Requests:
         """What the part asks for."""
         load, imports, exports = window.inflexible_kw, window.import_request_kw, window.export_request_kw
         powers = self.added(load), self.added(imports), self.added(exports)
-        return Window(*powers, start=window.start, dt_h=window.dt_h, times=window.times)
+        return Requests(*powers, start=window.start, dt_h=window.dt_h, times=window.times)
 
 
 def split(case: Case) -> tuple[Tier, list[Tier]]:
@@ -129,7 +125,7 @@ def _lower(case: Case, f: int, above: int) -> Tier:
     return _tier(case, name, keep, case.participants[inside].reset_index(drop=True), to)
 
 
-def _tier(case: Case, name: str, keep: NDArray[np.bool_], participants: pd.DataFrame, to: IntArray) -> Tier:
+def _tier(case: Case, name: str, keep: BoolArray, participants: pd.DataFrame, to: IntArray) -> Tier:
     part = replace(
         case,
         name=name,

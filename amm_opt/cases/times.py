@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from amm_opt.arrays import BoolArray
 from amm_opt.errors import InputError, shown
 from amm_opt.fields import is_number, is_whole, shortened
 
@@ -113,7 +113,7 @@ def _nanoseconds(times: pd.DatetimeIndex) -> pd.DatetimeIndex:
     return times.where(inside).as_unit("ns")
 
 
-def _refused(values: pd.Series[object], bad: NDArray[np.bool_], what: str) -> Iterator[str]:
+def _refused(values: pd.Series[object], bad: BoolArray, what: str) -> Iterator[str]:
     at = np.flatnonzero(bad)
     cells = [values.iloc[i] for i in at]
     if cells and all(map(_is_number_like, cells)):

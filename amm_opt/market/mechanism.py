@@ -7,15 +7,15 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-from amm_opt.cases import Case, Window
+from amm_opt.arrays import FloatArray
+from amm_opt.cases import Case, Requests
 from amm_opt.errors import InputError
 from amm_opt.fields import Checked
+from amm_opt.grid import Grid
 from amm_opt.market.state import State
-from amm_opt.solve.program import HorizonProgram, Program, Solution, Step
+from amm_opt.program import HorizonProgram, Program, Solution
 
-FloatArray = NDArray[np.float64]
 StateT = TypeVar("StateT", bound=State)
 Values = dict[str, FloatArray | float]
 Solve = Callable[..., Solution]
@@ -98,7 +98,7 @@ class Mechanism(Checked, Generic[StateT]):
             smaller use is: on phases use on one relieves another (B. Liu and J. H. Braslavsky, "Robust dynamic
             operating envelopes for DER integration in unbalanced distribution networks", IEEE Trans. Power Systems
             39(2), 2024), and import and export of different power factors leave reactive power behind. What then
-            breaks a limit is cut back where it presses on it (``amm_opt.solve.cut``) and marked; of other mechanisms
+            breaks a limit is cut back where it presses on it (``amm_opt.market.cut``) and marked; of other mechanisms
             it is refused.
         full_service_optimal: whether serving every request is the outcome wherever the network hosts it; the driver
             then proves that by a sweep and skips the solve.
@@ -128,22 +128,22 @@ class Mechanism(Checked, Generic[StateT]):
         """The state before the first interval; by default there is none."""
         return cast(StateT, NoState())
 
-    def program(self, step: Step) -> Programs:
+    def program(self, step: Grid) -> Programs:
         """The program, declared once with cvxpy Parameters (DPP); several by name; or None if none is needed.
 
         A mechanism with a ``HorizonProgram`` gets windows of (H, n) arrays, others one interval at a time.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define program(step)")
 
-    def parameters(self, step: Step, state: StateT, window: Window) -> Values:
+    def parameters(self, step: Grid, state: StateT, window: Requests) -> Values:
         """Numbers for the mechanism's own parameters in this interval, by parameter name."""
         return {}
 
-    def clear(self, step: Step, solve: Solve, state: StateT, window: Window) -> Solution | Mapping[str, Solution]:
+    def clear(self, step: Grid, solve: Solve, state: StateT, window: Requests) -> Solution | Mapping[str, Solution]:
         """Solve one interval; mechanisms of several stages override this and call ``solve`` as often as they need."""
         return solve(self.parameters(step, state, window))
 
-    def settle(self, step: Step, solution: Solution | Mapping[str, Solution] | None, window: Window) -> Allocation:
+    def settle(self, step: Grid, solution: Solution | Mapping[str, Solution] | None, window: Requests) -> Allocation:
         """The allocation; ``solution`` is None where nothing had to be solved, which means full service.
 
         By default the program's values named ``import`` and ``export``.
@@ -158,7 +158,7 @@ class Mechanism(Checked, Generic[StateT]):
                 raise InputError(f"{self}: the program has no value named {name!r} (it has {given}); define settle")
         return Allocation(solution["import"], solution["export"])
 
-    def carry_out(self, step: Step, plan: Allocation, window: Window) -> Allocation:
+    def carry_out(self, step: Grid, plan: Allocation, window: Requests) -> Allocation:
         """What happens in an interval that was planned on a forecast; ``window`` is what it really asks for.
 
         By default a plan is a cap: everyone gets the smaller of plan and request. Where limits are enforced and the
@@ -168,7 +168,7 @@ class Mechanism(Checked, Generic[StateT]):
         accepted = np.minimum(plan.export_kw, window.export_request_kw)
         return Allocation(served, accepted, plan.import_price, plan.export_price)
 
-    def advance(self, state: StateT, allocation: Allocation, window: Window) -> StateT:
+    def advance(self, state: StateT, allocation: Allocation, window: Requests) -> StateT:
         """The state after the interval; pure, never in place."""
         return state
 

@@ -5,20 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from amm_opt.cases import Window
+from amm_opt.arrays import FloatArray
+from amm_opt.cases import Requests
 from amm_opt.errors import InputError
 from amm_opt.fields import Checked, is_number
-from amm_opt.solve.lazy import ROW_TOLERANCE
-from amm_opt.solve.program import Step
-
-FloatArray = NDArray[np.float64]
+from amm_opt.grid import Grid
+from amm_opt.solve.routes.lazy import ROW_TOLERANCE
 
 SHAPES = ("linear", "power", "logistic")
 
 
-def deficits(step: Step, window: Window) -> FloatArray:
+def deficits(step: Grid, window: Requests) -> FloatArray:
     """Deficit that each participant inherits in one interval: (2, n), row 0 import, row 1 export, in [0, 1].
 
     For a limited quantity c, headroom H is its limit minus what inflexible load uses and U what the net of all

@@ -7,11 +7,9 @@ from typing import ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
+from amm_opt.arrays import FloatArray, IntArray
 from amm_opt.cases.profiles import requested as requested
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +32,7 @@ class State:
         """Field names and arrays: all there is to store."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
-    def part(self, who: NDArray[np.intp]) -> Self:
+    def part(self, who: IntArray) -> Self:
         """The state of some participants alone; the last axis of every array but single numbers is the participant."""
         return self.from_arrays({name: a[..., who] if a.ndim else a for name, a in self.arrays().items()})
 

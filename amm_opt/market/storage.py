@@ -17,14 +17,13 @@ from dataclasses import dataclass, replace
 import cvxpy as cp
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
+from amm_opt.arrays import BoolArray, FloatArray
 from amm_opt.cases import Batteries
 from amm_opt.errors import SolveError
+from amm_opt.grid import Grid
 from amm_opt.market.mechanism import Values
-from amm_opt.solve.program import HorizonProgram, Injection, Leximin, Program, Solution, Step
-
-FloatArray = NDArray[np.float64]
+from amm_opt.program import HorizonProgram, Injection, Leximin, Program, Solution
 
 STORE = "stored"
 """Name of the store that holds what is in batteries."""
@@ -41,7 +40,7 @@ SAME = 2e-6
 Worth = tuple[float, ...]
 
 
-def with_batteries(programs: Mapping[str, HorizonProgram], step: Step) -> dict[str, HorizonProgram]:
+def with_batteries(programs: Mapping[str, HorizonProgram], step: Grid) -> dict[str, HorizonProgram]:
     """The same programs with the case's batteries (at least one) as further variables of every interval.
 
     Intervals get the values ``charge``, ``discharge`` and ``stored_kw``, (H, B) each, and the store ``stored`` (kWh);
@@ -85,7 +84,7 @@ def with_batteries(programs: Mapping[str, HorizonProgram], step: Step) -> dict[s
     }
 
 
-def _connections(injection: Injection, spread: sp.csr_array, step: Step) -> list[cp.Constraint]:
+def _connections(injection: Injection, spread: sp.csr_array, step: Grid) -> list[cp.Constraint]:
     at, limits = step.case.batteries.participant, []
     for direction, sign in (("import", 1.0), ("export", -1.0)):
         most = step.case.connection_kw(direction)[at]
@@ -111,7 +110,7 @@ class _Node:
         both = np.minimum(self.solution["charge"], self.solution["discharge"])
         return np.where(both > BOTH_KW, both, 0.0)
 
-    def without(self, **forbidden: NDArray[np.bool_]) -> dict[str, FloatArray]:
+    def without(self, **forbidden: BoolArray) -> dict[str, FloatArray]:
         """The same powers but for those of a direction."""
         return {name: np.where(forbidden.get(name, False), 0.0, power) for name, power in self.most.items()}
 

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from amm_opt.arrays import FloatArray, IntArray
 from amm_opt.errors import InputError
-from amm_opt.network.feeder import Feeder
-from amm_opt.network.lindist3flow import LinDist3Flow
-from amm_opt.network.lindistflow import LinDistFlow
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.intp]
+from amm_opt.network.feeder.feeder import Feeder
+from amm_opt.network.models.lindist3flow import LinDist3Flow
+from amm_opt.network.models.lindistflow import LinDistFlow
 
 THERMAL_TOLERANCE = 1e-4
 """A branch is in violation beyond its rating by more than this fraction of it."""

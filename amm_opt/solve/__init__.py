@@ -1,6 +1,7 @@
 """The program contract and the ways to solve it."""
 
-from amm_opt.solve.audit import Audit
-from amm_opt.solve.program import DIRECTIONS, HorizonProgram, Injection, Leximin, Program, Solution, Step
+from amm_opt.arrays import DIRECTIONS
+from amm_opt.grid import Grid
+from amm_opt.program import Audit, HorizonProgram, Injection, Leximin, Program, Solution
 
-__all__ = ["DIRECTIONS", "Audit", "HorizonProgram", "Injection", "Leximin", "Program", "Solution", "Step"]
+__all__ = ["DIRECTIONS", "Audit", "Grid", "HorizonProgram", "Injection", "Leximin", "Program", "Solution"]

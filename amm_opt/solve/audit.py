@@ -2,47 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import NDArray
 
+from amm_opt.arrays import FloatArray
+from amm_opt.program import AUDIT_TOLERANCE, Audit
 from amm_opt.solve.numbers import Numbers
 from amm_opt.solve.rows import Rows
-
-FloatArray = NDArray[np.float64]
-
-TOLERANCE = 1e-6
-
-
-@dataclass(frozen=True)
-class Audit:
-    """Optimality conditions of one solve; each number is relative and 0 for an exact optimum.
-
-    Attributes:
-        primal: worst violation of a bound or row, over the size of its limit.
-        dual: worst violation of stationarity or of a multiplier's sign, over the size of the cost; without what the
-            rounding of a sum of large multipliers that cancel can amount to.
-        gap: duality gap, the sum of all complementarity products, over the size of the objective.
-    """
-
-    primal: float
-    dual: float
-    gap: float
-
-    @property
-    def passed(self) -> bool:
-        """Whether every number is within the tolerance."""
-        return all(number <= TOLERANCE for number in (self.primal, self.dual, self.gap))
-
-    def worst(self, other: Audit | None) -> Audit:
-        """Number by number the worse of two audits."""
-        if other is None:
-            return self
-        return Audit(max(self.primal, other.primal), max(self.dual, other.dual), max(self.gap, other.gap))
-
-    def __str__(self) -> str:
-        return f"primal residual {self.primal:.1e}, dual residual {self.dual:.1e}, gap {self.gap:.1e}"
 
 
 def audit(
@@ -72,7 +37,7 @@ def audit(
         _conditions(v, numbers.lower, numbers.upper, slope),
     ]
     cost = 1.0 + float(np.max(np.abs(numbers.q), initial=0.0))
-    if parts[-1][1] > TOLERANCE * cost:
+    if parts[-1][1] > AUDIT_TOLERANCE * cost:
         rounding = np.finfo(float).eps * (_size(row_dual, numbers.rows) + _size(network_dual, network))
         slope = np.sign(slope) * np.maximum(np.abs(slope) - rounding, 0.0)
         parts[-1] = _conditions(v, numbers.lower, numbers.upper, slope)

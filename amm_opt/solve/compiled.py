@@ -18,10 +18,11 @@ from cvxpy.atoms.affine.add_expr import AddExpression
 from cvxpy.constraints import SOC, ExpCone, NonNeg, Zero
 from numpy.typing import NDArray
 
-from amm_opt.cases import Window
+from amm_opt.cases import Requests
+from amm_opt.grid import Grid
+from amm_opt.program import Program
 from amm_opt.solve.affine import AffineMap, AffineMatrix
 from amm_opt.solve.numbers import Numbers
-from amm_opt.solve.program import Program, Step
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
@@ -89,7 +90,7 @@ class CompiledProgram:
             compiled form cannot give.
     """
 
-    def __init__(self, program: Program, step: Step) -> None:
+    def __init__(self, program: Program, step: Grid) -> None:
         self.program = program
         powers = [e for injection in program.injections for e in (injection.import_kw, injection.export_kw)]
         wanted = [cp.vec(e, order="F") for e in (*powers, *program.values.values())]
@@ -261,7 +262,7 @@ class CompiledProgram:
         partner[rows.row[others]] = others
         return _Lifted(rows.col[entry], row, entry, partner[row]) if len(entry) else None
 
-    def theta(self, step: Step, own: Mapping[str, Any], values: Mapping[str, Any], window: Window) -> FloatArray:
+    def theta(self, step: Grid, own: Mapping[str, Any], values: Mapping[str, Any], window: Requests) -> FloatArray:
         """The parameter vector: the mechanism's values and the interval's requests."""
         given = {
             step.inflexible_kw.id: window.inflexible_kw,

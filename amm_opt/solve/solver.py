@@ -7,22 +7,21 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from amm_opt.cases import Window
+from amm_opt.arrays import FloatArray
+from amm_opt.cases import Requests
 from amm_opt.errors import SolveError
-from amm_opt.solve.backends import WATER_FILLING
+from amm_opt.grid import Grid
+from amm_opt.program import HorizonProgram, Leximin, Program, Solution
+from amm_opt.solve.backends.dispatch import WATER_FILLING
+from amm_opt.solve.backends.known import HORIZON_TIME_LIMIT_S, TIME_LIMIT_S, Choice, SolverOrder, label, require
+from amm_opt.solve.backends.reduced import FAILED, INFEASIBLE, UNBOUNDED
 from amm_opt.solve.compiled import NotCompilableError
-from amm_opt.solve.conic import ConicProgram
-from amm_opt.solve.declared import DeclaredProgram, check_program, check_values
-from amm_opt.solve.horizon import HorizonForm
-from amm_opt.solve.lazy import LazyProgram
-from amm_opt.solve.leximin import numeric_program, only_levels, solve_stages, stage_program
-from amm_opt.solve.program import HorizonProgram, Leximin, Program, Solution, Step
-from amm_opt.solve.reduced import FAILED, INFEASIBLE, UNBOUNDED
-from amm_opt.solve.solvers import HORIZON_TIME_LIMIT_S, TIME_LIMIT_S, Choice, SolverOrder, label, require
-
-FloatArray = NDArray[np.float64]
+from amm_opt.solve.routes.conic import ConicProgram
+from amm_opt.solve.routes.declared import DeclaredProgram, check_program, check_values
+from amm_opt.solve.routes.horizon import HorizonForm
+from amm_opt.solve.routes.lazy import LazyProgram
+from amm_opt.solve.routes.leximin import numeric_program, only_levels, solve_stages, stage_program
 
 Interval = tuple[Any, Any, Any, float]
 DECLARED_DEFAULT = "CLARABEL"
@@ -48,7 +47,7 @@ class ProgramSolver:
         InputError: where the program is not DPP, or the first solver lacks what it needs.
     """
 
-    def __init__(self, program: Program | HorizonProgram, step: Step, solvers: SolverOrder | Sequence[Choice]) -> None:
+    def __init__(self, program: Program | HorizonProgram, step: Grid, solvers: SolverOrder | Sequence[Choice]) -> None:
         order = SolverOrder.of(solvers)
         self._solvers = order.choices
         usual = HORIZON_TIME_LIMIT_S if isinstance(program, HorizonProgram) else TIME_LIMIT_S
@@ -77,7 +76,7 @@ class ProgramSolver:
                 form.reset()
 
     def solve(
-        self, values: Mapping[str, Any], window: Window, lower: FloatArray | None, upper: FloatArray | None
+        self, values: Mapping[str, Any], window: Requests, lower: FloatArray | None, upper: FloatArray | None
     ) -> Solution:
         """Solve one interval, or one window of a horizon program.
 
@@ -150,7 +149,7 @@ class _Form:
     A stage of a leximin program (``staged``) has no weight on losses, whose price would be taken for a level's limit.
     """
 
-    def __init__(self, program: Program, step: Step, staged: bool = False) -> None:
+    def __init__(self, program: Program, step: Grid, staged: bool = False) -> None:
         self._loss_weight = step.network.loss_weight if step.conic and not staged else 0.0
         self._program, self._step = program, step
         self._own = check_program(program, step)
@@ -180,7 +179,7 @@ class _Form:
         self,
         solver: Choice,
         values: Mapping[str, Any],
-        window: Window,
+        window: Requests,
         lower: FloatArray,
         upper: FloatArray,
         time_limit_s: float,

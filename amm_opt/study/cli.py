@@ -14,13 +14,13 @@ import click
 import amm_opt
 from amm_opt.cases import Case, load_case, shipped_cases
 from amm_opt.errors import InputError, OutputError, Problems, as_path, reason
-from amm_opt.files import check_writable, claimed, released
+from amm_opt.io.files import check_writable, claimed, released
 from amm_opt.registry import default_network, parameters_of
 from amm_opt.registry import mechanisms as known_mechanisms
-from amm_opt.simulate import Run, load_run, verify
-from amm_opt.simulate.run import DOCUMENT
-from amm_opt.simulate.settings import JOINT, SECURE, TIERS, VERIFY
-from amm_opt.solve.solvers import solvers as known_solvers
+from amm_opt.simulation import Run, load_run, verify
+from amm_opt.simulation.options import JOINT, SECURE, TIERS, VERIFY
+from amm_opt.simulation.results.run import DOCUMENT
+from amm_opt.solve.backends.known import solvers as known_solvers
 from amm_opt.study.cli_import import import_group
 from amm_opt.study.compare import BOTH, Comparison, compare, labelled, load_comparison, planned
 from amm_opt.study.plots import save_picture

@@ -17,12 +17,12 @@ from amm_opt.errors import InputError, OutputError, Problems, UnsavedWarning, as
 from amm_opt.fields import not_callable
 from amm_opt.market import Mechanism
 from amm_opt.registry import as_mechanism
-from amm_opt.simulate import Run, load_run, simulate
-from amm_opt.simulate.forecast import Forecast
-from amm_opt.simulate.job import programs_of
-from amm_opt.simulate.settings import JOINT, TIERS, TWO, alone, refuse, settled, step_of
-from amm_opt.simulate.tiers import why_not_two_tiers
-from amm_opt.solve.solvers import Choice
+from amm_opt.simulation import Run, load_run, simulate
+from amm_opt.simulation.forecast import Forecast
+from amm_opt.simulation.loop.job import programs_of
+from amm_opt.simulation.loop.tiers import why_not_two_tiers
+from amm_opt.simulation.options import JOINT, TIERS, TWO, alone, refuse, settled, step_of
+from amm_opt.solve.backends.known import Choice
 from amm_opt.study.results import ResultFolder, replace_summary, stored_folders
 
 BOTH = "both"

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from amm_opt.arrays import FloatArray
 from amm_opt.market.state import served_ratio
-from amm_opt.simulate import Run
-from amm_opt.simulate.metrics import jain
+from amm_opt.simulation import Run
+from amm_opt.simulation.results.metrics import jain
 from amm_opt.study.compare import Comparison
 from amm_opt.study.text import fold, number, plain
 
@@ -127,7 +128,7 @@ def _day(
     axes.xaxis.set_major_formatter(DateFormatter("%H:%M", tz=x.tz))
 
 
-def held(values: ArrayLike) -> NDArray[np.float64]:
+def held(values: ArrayLike) -> FloatArray:
     """Values at the starts of intervals, and the last one again at its end."""
     array = np.asarray(values, dtype=float)
     return np.append(array, array[-1:])
@@ -153,7 +154,7 @@ def lines(
         axes.text(*note, text, transform=axes.transAxes, fontsize=7, in_layout=False, bbox=box, **place)
 
 
-def _coinciding(curves: Mapping[str, NDArray[np.float64]]) -> list[list[str]]:
+def _coinciding(curves: Mapping[str, FloatArray]) -> list[list[str]]:
     """Groups of two or more curves that lie on each other."""
     known = [y[~np.isnan(y)] for y in curves.values()]
     drawn = np.concatenate(known) if known else np.zeros(0)
@@ -221,7 +222,7 @@ def _fairness(axes: Axes, comparison: Comparison, drawn: dict[str, dict[str, Any
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=times.tz))
 
 
-def _jain_so_far(run: Run) -> NDArray[np.float64]:
+def _jain_so_far(run: Run) -> FloatArray:
     """(T,) the summary's ``jain_feeder`` as it develops; NaN while fewer than two feeders have asked."""
     index = []
     for requested, served in zip(*run.feeder_energy(), strict=True):

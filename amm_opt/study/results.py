@@ -10,9 +10,9 @@ from pathlib import Path
 import pandas as pd
 
 from amm_opt.errors import InputError, OutputError, reason
-from amm_opt.files import claimed, folder_names, released, remove, replace_file
-from amm_opt.simulate import Run
-from amm_opt.simulate.run import DOCUMENT
+from amm_opt.io.files import claimed, folder_names, released, remove, replace_file
+from amm_opt.simulation import Run
+from amm_opt.simulation.results.run import DOCUMENT
 
 SUMMARY, PICTURE = "summary.csv", "comparison.png"
 LIST = "comparison.json"

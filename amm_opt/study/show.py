@@ -13,8 +13,8 @@ import click
 import numpy as np
 import pandas as pd
 
-from amm_opt.output import emit, reserved
-from amm_opt.simulate.reasons import summarised
+from amm_opt.io.output import emit, reserved
+from amm_opt.simulation.results.reasons import summarised
 from amm_opt.study.compare import Comparison
 from amm_opt.study.terminal import printable, say, width
 from amm_opt.study.text import Column, energy_unit, number, table

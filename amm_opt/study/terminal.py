@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column
 
 from amm_opt.errors import AmmOptError, InputError, UnsavedWarning, as_path, reason
-from amm_opt.output import discard_output, emit
+from amm_opt.io.output import discard_output, emit
 from amm_opt.study.text import fold, plain
 
 NARROWEST = 20

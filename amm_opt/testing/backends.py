@@ -9,19 +9,18 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from amm_opt.arrays import FloatArray
 from amm_opt.errors import InputError
 from amm_opt.solve.audit import audit
-from amm_opt.solve.backends import solve_reduced
-from amm_opt.solve.kept import Kept
+from amm_opt.solve.backends.dispatch import solve_reduced
+from amm_opt.solve.backends.kept import Kept
+from amm_opt.solve.backends.known import label, solver_order, solvers
+from amm_opt.solve.backends.reduced import FAILED, INFEASIBLE, UNBOUNDED, reduced
 from amm_opt.solve.numbers import Numbers
-from amm_opt.solve.reduced import FAILED, INFEASIBLE, UNBOUNDED, reduced
 from amm_opt.solve.rows import Rows
-from amm_opt.solve.solvers import label, solver_order, solvers
 from amm_opt.testing.checks import Check, claim, run_all
-
-FloatArray = NDArray[np.float64]
 
 ACCURACY = 1e-4
 """How far an answer may be from the one worked out by hand, relative to its size or 1."""
@@ -189,7 +188,7 @@ def check_backend(backend: Any) -> None:
     """Hold a solver to a fixed set of small programs: primal, multipliers, signs, gap, infeasible, unbounded.
 
     Args:
-        backend: an object or class with ``name``, ``lp``, ``qp`` and ``solve`` (``amm_opt.solve.solvers.Backend``), or
+        backend: an object or class with ``name``, ``lp``, ``qp`` and ``solve`` (``amm_opt.solve.backends.known.Backend``), or
             the name of an installed solver.
 
     Raises:

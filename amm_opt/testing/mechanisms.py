@@ -11,18 +11,15 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from numpy.typing import NDArray
 
 from amm_opt.cases import Case, from_tables
 from amm_opt.errors import InputError
 from amm_opt.market import Mechanism
 from amm_opt.registry import as_mechanism, network_of
-from amm_opt.simulate import Run, driver, simulate
-from amm_opt.simulate.rolling import Roll
+from amm_opt.simulation import Run, driver, simulate
+from amm_opt.simulation.loop.rolling import Roll
 from amm_opt.testing import cases
 from amm_opt.testing.checks import Check, claim, run_all
-
-FloatArray = NDArray[np.float64]
 
 TOLERANCE = 1e-3
 """How far two allocations that should be equal may be apart, as a fraction of the request (of 1 kW where less)."""

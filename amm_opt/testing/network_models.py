@@ -9,16 +9,14 @@ from typing import Any
 
 import cvxpy as cp
 import numpy as np
-from numpy.typing import NDArray
 
+from amm_opt.arrays import FloatArray
 from amm_opt.cases import Case
 from amm_opt.errors import InputError
 from amm_opt.network import ACNetwork
 from amm_opt.registry import network_of
 from amm_opt.testing import cases
 from amm_opt.testing.checks import Check, claim, run_all
-
-FloatArray = NDArray[np.float64]
 
 LIGHT, INTERVALS = 0.1, slice(0, cases.INTERVALS)
 """Share of the requests at which a model is held against AC power flow, and the intervals of the small case."""

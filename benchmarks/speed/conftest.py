@@ -9,8 +9,8 @@ from subjects import Interval, congested
 from threadpoolctl import threadpool_limits
 
 import amm_opt as ao
+from amm_opt.grid import Grid
 from amm_opt.network import LinDistFlow
-from amm_opt.solve import Step
 
 CASE = "mv33lv"
 SAMPLE, DAYS = 24, 26
@@ -43,4 +43,4 @@ def network(case: ao.Case) -> LinDistFlow:
 @pytest.fixture(scope="session")
 def sample(case: ao.Case, network: LinDistFlow) -> list[Interval]:
     """The congested intervals that everything per interval is timed on."""
-    return congested(Step(case, network), SAMPLE, days=DAYS)
+    return congested(Grid(case, network), SAMPLE, days=DAYS)

@@ -10,10 +10,11 @@ import cvxpy as cp
 import numpy as np
 from numpy.typing import NDArray
 
-from amm_opt.cases import Case, Window
+from amm_opt.cases import Case, Requests
+from amm_opt.grid import Grid
 from amm_opt.market import FairnessState, Mechanism, NoState
 from amm_opt.network import LinDistFlow
-from amm_opt.solve import Program, Solution, Step
+from amm_opt.program import Program, Solution
 from amm_opt.solve.solver import ProgramSolver
 from formulations import AMM, EqualDOE, GreedyDOE
 
@@ -27,7 +28,7 @@ class Throughput(Mechanism[NoState]):
 
     name: ClassVar[str] = "throughput"
 
-    def program(self, step: Step) -> Program:
+    def program(self, step: Grid) -> Program:
         """Max weighted service within requests."""
         imports, exports = cp.Variable(step.n), cp.Variable(step.n)
         weight = 1.0 + 0.6 * np.random.default_rng(SEED).random((2, step.n))
@@ -50,12 +51,12 @@ RACED = ("lp", "qp")
 class Interval:
     """One congested interval as the driver hands it to the engine."""
 
-    window: Window
+    window: Requests
     lower: FloatArray
     upper: FloatArray
 
 
-def congested(step: Step, count: int, *, days: int | None = None) -> list[Interval]:
+def congested(step: Grid, count: int, *, days: int | None = None) -> list[Interval]:
     """``count`` congested intervals, evenly spread over those of ``days`` days that are spread over the case.
 
     Congested: serving every request would break a limit.
@@ -78,9 +79,9 @@ def congested(step: Step, count: int, *, days: int | None = None) -> list[Interv
     return [found[i] for i in np.unique(np.linspace(0, len(found) - 1, count).astype(int))]
 
 
-def fresh_step(case: Case, network: LinDistFlow) -> Step:
+def fresh_step(case: Case, network: LinDistFlow) -> Grid:
     """A step with parameters of its own."""
-    return Step(case, network)
+    return Grid(case, network)
 
 
 def state_of(mechanism: Mechanism[Any], case: Case) -> Any:
@@ -94,7 +95,7 @@ def state_of(mechanism: Mechanism[Any], case: Case) -> Any:
 class Clearing:
     """A mechanism on a network with its programs compiled: clears one interval at a time, as the driver does."""
 
-    def __init__(self, mechanism: Mechanism[Any], step: Step) -> None:
+    def __init__(self, mechanism: Mechanism[Any], step: Grid) -> None:
         self.mechanism, self.step = mechanism, step
         self.state = state_of(mechanism, step.case)
         declared = mechanism.program(step)

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import amm_opt as ao
+from amm_opt.grid import Grid
 from amm_opt.network import BranchFlowSOCP, LinDistFlow
-from amm_opt.simulate.job import Job, Part, programs_of
-from amm_opt.simulate.metrics import Metrics
-from amm_opt.solve import Step
+from amm_opt.simulation.loop.job import Job, Part, programs_of
+from amm_opt.simulation.results.metrics import Metrics
 from formulations import AMM
 
 WAYS = {"linear": (LinDistFlow, False), "secure": (LinDistFlow, True), "socp": (BranchFlowSOCP, False)}
@@ -29,7 +29,7 @@ def test_interval(benchmark: Any, way: str, case: ao.Case) -> None:
     With ``secure`` that includes the power flows at the allocations, but not the screening of the block.
     """
     model, secure = WAYS[way]
-    step = Step(case, model(case.feeder))
+    step = Grid(case, model(case.feeder))
     job = Job(step, AMM(), programs_of(AMM(), step), (None,), secure)
     part = Part(job.mechanism.initial_state(case), Metrics.empty(case.n_participants))
     window = case.window(*case.span(SCARCE))

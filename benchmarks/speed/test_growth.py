@@ -12,8 +12,8 @@ from subjects import RACED, SUBJECTS, Clearing, Interval, congested
 
 from amm_opt.cases import Case, from_tables
 from amm_opt.cases.synthetic import synthetic_tables
+from amm_opt.grid import Grid
 from amm_opt.network import Feeder, LinDistFlow
-from amm_opt.solve import Step
 
 BUSES = (500, 2000, 8000, 32000)
 SAMPLE = 8
@@ -32,7 +32,7 @@ def _case(buses: int) -> Case:
 @functools.cache
 def _sample(buses: int) -> list[Interval]:
     case = _case(buses)
-    return congested(Step(case, LinDistFlow(case.feeder)), SAMPLE)
+    return congested(Grid(case, LinDistFlow(case.feeder)), SAMPLE)
 
 
 def _copies(buses: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -58,7 +58,7 @@ def test_hot_solve(benchmark: Any, subject: str, buses: int) -> None:
     benchmark.group = f"growth: hot solve {subject}"
     case = _case(buses)
     try:
-        clearing = Clearing(SUBJECTS[subject](), Step(case, LinDistFlow(case.feeder)))
+        clearing = Clearing(SUBJECTS[subject](), Grid(case, LinDistFlow(case.feeder)))
     except MemoryError as error:
         pytest.skip(f"cannot be compiled: {error}")
     sample = _sample(buses)

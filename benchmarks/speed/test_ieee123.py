@@ -12,9 +12,10 @@ import pytest
 from ieee123 import S_BASE_KW, OnePhase, one_phase, our_case
 from subjects import Clearing, Interval, congested
 
+from amm_opt.grid import Grid
 from amm_opt.market import Mechanism, NoState
 from amm_opt.network import LinDistFlow
-from amm_opt.solve import Program, Step
+from amm_opt.program import Program
 
 SAMPLE, SAME = 24, 1e-6
 
@@ -27,7 +28,7 @@ class LeastCurtailment(Mechanism[NoState]):
 
     name: ClassVar[str] = "least_curtailment"
 
-    def program(self, step: Step) -> Program:
+    def program(self, step: Grid) -> Program:
         """Every generator at most at what is available."""
         exports = cp.Variable(step.n)
         limits = [exports >= 0, exports <= step.export_request_kw]
@@ -41,20 +42,20 @@ def tables() -> OnePhase:
 
 
 @pytest.fixture(scope="module")
-def step(tables: OnePhase) -> Step:
+def step(tables: OnePhase) -> Grid:
     """The same for us."""
     case = our_case(tables)
-    return Step(case, LinDistFlow(case.feeder))
+    return Grid(case, LinDistFlow(case.feeder))
 
 
 @pytest.fixture(scope="module")
-def intervals(step: Step) -> list[Interval]:
+def intervals(step: Grid) -> list[Interval]:
     """Congested intervals."""
     return congested(step, SAMPLE)
 
 
 @pytest.fixture(scope="module")
-def optimum(step: Step, intervals: list[Interval]) -> list[float]:
+def optimum(step: Grid, intervals: list[Interval]) -> list[float]:
     """Our objective, kW of export."""
     clearing = Clearing(LeastCurtailment(), step)
     return [clearing.clear(interval).objective for interval in intervals]
@@ -96,9 +97,9 @@ def _race(benchmark: Any, solve: Any, optimum: list[float], rounds: int) -> None
     assert worst <= SAME
 
 
-def test_engine(benchmark: Any, step: Step, intervals: list[Interval], optimum: list[float]) -> None:
+def test_engine(benchmark: Any, step: Grid, intervals: list[Interval], optimum: list[float]) -> None:
     """Hot."""
-    clearing = Clearing(LeastCurtailment(), Step(step.case, step.network))
+    clearing = Clearing(LeastCurtailment(), Grid(step.case, step.network))
     for interval in intervals:
         clearing.clear(interval)
     _race(benchmark, lambda k: clearing.clear(intervals[k]).objective, optimum, 5 * SAMPLE)
@@ -128,7 +129,7 @@ def test_expert_path(benchmark: Any, tables: OnePhase, intervals: list[Interval]
     _race(benchmark, solve, optimum, 3 * SAMPLE)
 
 
-def test_same_model(tables: OnePhase, step: Step, intervals: list[Interval]) -> None:
+def test_same_model(tables: OnePhase, step: Grid, intervals: list[Interval]) -> None:
     """Not timed: with the same generation, DistOPF's voltages are ours."""
     k = intervals[0].window.start
     one = DistOPF(tables, k)

@@ -15,11 +15,11 @@ import pytest
 from subjects import SUBJECTS, Clearing, Interval
 
 import amm_opt as ao
+from amm_opt.grid import Grid
 from amm_opt.market import Mechanism
 from amm_opt.network import LinDistFlow
-from amm_opt.simulate.job import Job, programs_of
-from amm_opt.simulate.settings import alone
-from amm_opt.solve import Step
+from amm_opt.simulation.loop.job import Job, programs_of
+from amm_opt.simulation.options import alone
 from amm_opt.solve.solver import ProgramSolver
 from formulations import AMM, EqualDOE, GreedyDOE, NoControl
 
@@ -34,7 +34,7 @@ YEAR: dict[str, Callable[[], Mechanism[Any]]] = {
 @pytest.mark.parametrize("subject", SUBJECTS)
 @pytest.mark.benchmark(group="build")
 def test_build(benchmark: Any, subject: str, case: ao.Case, network: LinDistFlow) -> None:
-    benchmark.pedantic(lambda: Clearing(SUBJECTS[subject](), Step(case, network)), rounds=5, warmup_rounds=1)
+    benchmark.pedantic(lambda: Clearing(SUBJECTS[subject](), Grid(case, network)), rounds=5, warmup_rounds=1)
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)
@@ -43,7 +43,7 @@ def test_first_solve(benchmark: Any, subject: str, case: ao.Case, network: LinDi
     turn = itertools.cycle(sample)
 
     def fresh() -> tuple[tuple[Clearing, Interval], dict[str, Any]]:
-        return (Clearing(SUBJECTS[subject](), Step(case, network)), next(turn)), {}
+        return (Clearing(SUBJECTS[subject](), Grid(case, network)), next(turn)), {}
 
     benchmark.pedantic(lambda clearing, interval: clearing.clear(interval), setup=fresh, rounds=5)
 
@@ -52,7 +52,7 @@ def test_first_solve(benchmark: Any, subject: str, case: ao.Case, network: LinDi
 @pytest.mark.benchmark(group="hot solve")
 def test_hot_solve(benchmark: Any, subject: str, case: ao.Case, network: LinDistFlow, sample: list[Interval]) -> None:
     """Once through the sample to warm up, then three times; a round is one interval."""
-    clearing, turn = Clearing(SUBJECTS[subject](), Step(case, network)), itertools.cycle(sample)
+    clearing, turn = Clearing(SUBJECTS[subject](), Grid(case, network)), itertools.cycle(sample)
     for interval in sample:
         clearing.clear(interval)
     benchmark.pedantic(clearing.clear, setup=lambda: ((next(turn),), {}), rounds=3 * len(sample))
@@ -108,7 +108,7 @@ def test_driver_overhead(benchmark: Any, subject: str, case: ao.Case, monkeypatc
     """
     first, stop = _congested_run(case)
     mechanism = SUBJECTS[subject]()
-    step = Step(case, LinDistFlow(case.feeder))
+    step = Grid(case, LinDistFlow(case.feeder))
     job = Job(step, mechanism, programs_of(mechanism, step), (None,))
     ratios = []
 
@@ -125,7 +125,7 @@ def test_driver_overhead(benchmark: Any, subject: str, case: ao.Case, monkeypatc
 
 def _congested_run(case: ao.Case) -> tuple[int, int]:
     """The longest stretch of congested intervals in four months of summer, at least three."""
-    step, per_day = Step(case, LinDistFlow(case.feeder)), round(24 / case.dt_h)
+    step, per_day = Grid(case, LinDistFlow(case.feeder)), round(24 / case.dt_h)
     best = (0, 0)
     for start in range(120 * per_day, min(240 * per_day, case.n_steps), 2 * per_day):
         window = case.window(start, start + 2 * per_day)

@@ -13,8 +13,8 @@ from subjects import RACED, SUBJECTS, Clearing, Interval
 from ways import Floor, PlainCvxpy, matrices
 
 import amm_opt as ao
+from amm_opt.grid import Grid
 from amm_opt.network import LinDistFlow
-from amm_opt.solve import Step
 
 SAME = 1e-6
 SLOW_ROUNDS = 24
@@ -28,7 +28,7 @@ def optimum(case: ao.Case, network: LinDistFlow, sample: list[Interval]) -> dict
     """The engine's objective of every interval of the sample; the races assert that the others agree."""
     found = {}
     for subject in RACED:
-        clearing = Clearing(SUBJECTS[subject](), Step(case, network))
+        clearing = Clearing(SUBJECTS[subject](), Grid(case, network))
         found[subject] = [clearing.clear(interval).objective for interval in sample]
     return found
 
@@ -57,7 +57,7 @@ def test_engine(
     benchmark: Any, subject: str, case: ao.Case, network: LinDistFlow, sample: list[Interval], optimum: Any
 ) -> None:
     benchmark.group = f"race {subject}"
-    clearing = Clearing(SUBJECTS[subject](), Step(case, network))
+    clearing = Clearing(SUBJECTS[subject](), Grid(case, network))
     for interval in sample:
         clearing.clear(interval)
     _race(benchmark, lambda k: clearing.clear(sample[k]).objective, optimum[subject], rounds=3 * len(sample))
@@ -71,7 +71,7 @@ def test_rebuilt(
     benchmark.group = f"race {subject}"
 
     def solve(k: int) -> float:
-        return PlainCvxpy(SUBJECTS[subject](), Step(case, network)).solve(sample[k], cp.CLARABEL, rebuilt=True)
+        return PlainCvxpy(SUBJECTS[subject](), Grid(case, network)).solve(sample[k], cp.CLARABEL, rebuilt=True)
 
     _race(benchmark, solve, optimum[subject], rounds=SLOW_ROUNDS // 2)
 
@@ -92,7 +92,7 @@ def test_dpp(
     name = None if solver == "default" else solver
     if name is not None and name not in cp.installed_solvers():
         pytest.skip(f"{name} is not installed")
-    plain = PlainCvxpy(SUBJECTS[subject](), Step(case, network))
+    plain = PlainCvxpy(SUBJECTS[subject](), Grid(case, network))
     plain.solve(sample[0], name)
     exact = (subject, solver) not in TOO_LOOSE
     rounds = SLOW_ROUNDS if exact or solver == "default" else 3
@@ -103,7 +103,7 @@ def test_dpp(
 def test_floor(benchmark: Any, case: ao.Case, network: LinDistFlow, sample: list[Interval], optimum: Any) -> None:
     """The matrices that cvxpy hands to HiGHS, one model kept and changed in place; making them is not timed."""
     benchmark.group = "race lp"
-    plain = PlainCvxpy(SUBJECTS["lp"](), Step(case, network))
+    plain = PlainCvxpy(SUBJECTS["lp"](), Grid(case, network))
     prepared = [matrices(plain, interval) for interval in sample]
     a = prepared[0][0]
     assert all((abs(a - other)).max() == 0.0 for other, _ in prepared)

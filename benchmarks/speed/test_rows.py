@@ -13,8 +13,9 @@ import pytest
 from subjects import SUBJECTS, Clearing, congested
 
 import amm_opt as ao
+from amm_opt.grid import Grid
 from amm_opt.network import LinDistFlow
-from amm_opt.solve import Step, lazy
+from amm_opt.solve import lazy
 
 SIZES = (12, 25, 50, 100, 200)
 
@@ -35,7 +36,7 @@ class AllRows(lazy.LazyProgram):
 def test_rows(benchmark: Any, monkeypatch: pytest.MonkeyPatch, rows: str, subject: str, buses: int) -> None:
     """Hot solves, after going through the sample once."""
     case = ao.load_case(f"synthetic:buses={buses},days=60,seed=1")
-    step = Step(case, LinDistFlow(case.feeder))
+    step = Grid(case, LinDistFlow(case.feeder))
     sample = congested(step, 12)
     if rows == "all":
         monkeypatch.setattr(lazy, "STALE_AFTER", np.inf)

@@ -13,8 +13,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from subjects import Interval, state_of
 
+from amm_opt.grid import Grid
 from amm_opt.market import Mechanism
-from amm_opt.solve import Program, Step
+from amm_opt.program import Program
 
 FloatArray = NDArray[np.float64]
 
@@ -29,7 +30,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 class PlainCvxpy:
     """The program and every network row as one cvxpy problem with parameters (DPP)."""
 
-    def __init__(self, mechanism: Mechanism[Any], step: Step) -> None:
+    def __init__(self, mechanism: Mechanism[Any], step: Grid) -> None:
         self.mechanism, self.step = mechanism, step
         self._state = state_of(mechanism, step.case)
         program = mechanism.program(step)

@@ -1,0 +1,1 @@
+"""Case folders: reading, checking and writing."""

@@ -1,0 +1,314 @@
+"""Cases as folders of tables: reading, writing, and building from tables in memory."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from amm_opt.cases.case import Case, Scenario
+from amm_opt.cases.folder.magnitudes import odd_terms
+from amm_opt.cases.folder.tables import (
+    checked_participants,
+    checked_profiles,
+    checked_series,
+    checked_sessions,
+)
+from amm_opt.cases.profiles import QUANTITIES, Profiles
+from amm_opt.cases.synthetic import synthetic_from_spec
+from amm_opt.cases.times import UNITS, checked_times, time_column
+from amm_opt.errors import InputError, Problems, as_path, unknown
+from amm_opt.fields import is_text, shortened
+from amm_opt.io.files import whole_folder
+from amm_opt.io.tables import as_table
+from amm_opt.network import Feeder
+
+REQUIRED_TABLES = ("buses", "branches", "participants", "profiles", "series")
+_TOML_KEYS = ("name", "title", "licence", "attribution", "step_minutes", "steps", "timezone", "scenario")
+
+
+def _shipped_root() -> Path:
+    packaged = Path(__file__).parents[1] / "data"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "data"
+
+
+def shipped_cases() -> dict[str, Path]:
+    """Names and folders of the cases that come with the toolkit."""
+    return {p.parent.name: p.parent for p in sorted(_shipped_root().glob("*/case.toml"))}
+
+
+def load_case(case: str | Path) -> Case:
+    """Load a case by name, from a folder, or as ``synthetic:buses=500,seed=1``.
+
+    A folder holds ``case.toml`` and the tables ``buses, branches, participants, profiles, series`` and, where there
+    are charging sessions, ``sessions``, each as ``.csv``, ``.csv.gz`` or ``.parquet``; docs/case-folder.md describes
+    their columns.
+
+    Raises:
+        InputError: unknown case, or every problem found in the folder.
+    """
+    folder, text = as_path(case, "case"), str(case)
+    if text.partition(":")[0] == "synthetic" and not folder.is_dir():
+        return replace(from_tables(**synthetic_from_spec(text.partition(":")[2])), source=text)
+    source = str(folder.resolve())
+    if not folder.is_dir():
+        shipped = shipped_cases()
+        if text not in shipped:
+            raise unknown("case", text, [*shipped, "synthetic:buses=...", "the path of a case folder"])
+        folder, source = shipped[text], text
+    said = Problems()
+    settings = said.of(lambda: _read_toml(folder / "case.toml")) or {}
+    scenario = said.of(lambda: _scenario(settings.pop("scenario", {}), folder))
+    present = [*REQUIRED_TABLES, *(["sessions"] if _table_paths(folder, "sessions") else [])]
+    tables = {name: said.of(partial(_read_table, folder, name)) for name in present}
+    said.report()
+    given: dict[str, Any] = {**tables, **settings, "name": settings.get("name", folder.resolve().name)}
+    try:
+        return replace(from_tables(scenario=scenario, **given), source=source)
+    except InputError as error:
+        raise InputError(error.problems, subject=error.subject or str(folder)) from None
+
+
+def as_case(case: Case | str | Path) -> Case:
+    """A case, loaded where a name or folder is given."""
+    return case if isinstance(case, Case) else load_case(case)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(f"{path} not found: a case folder needs a case.toml")
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError, OSError) as error:
+        raise InputError(f"{path}: {error}") from error
+    if unknown_keys := [key for key in settings if key not in _TOML_KEYS]:
+        valid = ", ".join(_TOML_KEYS)
+        raise InputError([f"{path}: unknown key {key!r}; valid keys: {valid}" for key in unknown_keys])
+    return settings
+
+
+def _scenario(settings: Any, folder: Path) -> Scenario:
+    known = Scenario.__dataclass_fields__
+    if not isinstance(settings, dict):
+        raise InputError(f"{folder / 'case.toml'}: scenario must be a table")
+    for key in settings:
+        if key not in known:
+            raise InputError(f"{folder / 'case.toml'}: unknown scenario key {key!r}; valid keys: {', '.join(known)}")
+    return Scenario(**settings)
+
+
+def _table_paths(folder: Path, name: str) -> list[Path]:
+    return [p for suffix in (".parquet", ".csv", ".csv.gz") if (p := folder / f"{name}{suffix}").is_file()]
+
+
+def _read_table(folder: Path, name: str) -> pd.DataFrame:
+    found = _table_paths(folder, name)
+    if len(found) > 1:
+        raise InputError(f"{folder}: table {name!r} stands twice: {', '.join(p.name for p in found)}")
+    if not found:
+        raise InputError(f"{folder}: table {name!r} not found ({name}.parquet, {name}.csv or {name}.csv.gz)")
+    path = found[0]
+    text = {
+        "name": str,
+        "bus": str,
+        "from_bus": str,
+        "to_bus": str,
+        "feeder": str,
+        "participant": str,
+        "phases": str,
+        "profile": str,
+    }
+    try:
+        if path.suffix == ".parquet":
+            with path.open("rb") as file:
+                return pd.read_parquet(file)
+        header = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0]
+        table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""], low_memory=False)
+    except Exception as error:  # whatever the readers of pandas and pyarrow raise on a file that is none
+        raise InputError(f"{path} is no readable table: {type(error).__name__}: {error}") from error
+    if not isinstance(table.index, pd.RangeIndex):
+        raise InputError(f"{path}: rows have more cells than the header has names")
+    if header.duplicated().any():
+        raise InputError([f"{path}: repeated column {c!r}" for c in header[header.duplicated()].unique()])
+    return table
+
+
+def from_tables(
+    *,
+    name: str,
+    buses: pd.DataFrame,
+    branches: pd.DataFrame,
+    participants: pd.DataFrame,
+    profiles: pd.DataFrame,
+    series: pd.DataFrame,
+    sessions: pd.DataFrame | None = None,
+    scenario: Scenario | None = None,
+    step_minutes: float | None = None,
+    steps: int | None = None,
+    timezone: str | None = None,
+    title: str = "",
+    licence: str = "",
+    attribution: str = "",
+) -> Case:
+    """Build a case from tables in memory (columns as in the case folder, docs/case-folder.md).
+
+    Args:
+        profiles: a ``time`` column and one numeric column per profile; regular, in the case's standard time.
+        step_minutes, steps, timezone: what the profiles must agree with, where given.
+
+    Raises:
+        InputError: every problem of the feeder, or every problem of the other tables, at once.
+    """
+    said = Problems()
+    texts = {"name": name, "title": title, "licence": licence, "attribution": attribution}
+    wrong = [f"{key} = {shortened(value)} must be text" for key, value in texts.items() if not is_text(value)]
+    said.say(*wrong, "" if wrong or name else "name must not be empty")
+    said.say("" if isinstance(scenario, Scenario | None) else f"scenario = {shortened(scenario)} must be a Scenario")
+    made = said.of(lambda: Feeder.from_tables(buses, branches))
+    given = {"participants": participants, "profiles": profiles, "series": series}
+    given |= {} if sessions is None else {"sessions": sessions}
+    tables = {key: said.of(partial(as_table, table, key)) for key, table in given.items()}
+    said.report()
+    assert made is not None
+    return _from_plain(
+        made,
+        {key: table for key, table in tables.items() if table is not None},
+        scenario or Scenario(),
+        (step_minutes, timezone, steps),
+        texts,
+    )
+
+
+def _from_plain(
+    feeder: Feeder,
+    tables: dict[str, pd.DataFrame],
+    scenario: Scenario,
+    expected: tuple[float | None, str | None, int | None],
+    texts: dict[str, str],
+) -> Case:
+    """A case from a feeder and tables of plain cells; ``expected``: length of an interval, time zone, intervals."""
+    name, profiles, series, sessions = texts["name"], tables["profiles"], tables["series"], tables.get("sessions")
+    participants, timezone = tables["participants"], expected[1]
+    people, problems = checked_participants(participants, feeder)
+    if scenario.capacity_scale != 1.0:
+        feeder = feeder.with_limits(capacity_scale=scenario.capacity_scale)
+    when = time_column(profiles)
+    if when is None:
+        given = [c for c in ("time", *UNITS) if c in profiles.columns]
+        wrong = f"give one of the columns {', '.join(given)}" if given else "missing column 'time'"
+        raise InputError([*problems, f"profiles: {wrong}"], subject=f"case {name}")
+    times, said = checked_times(profiles[when], *expected)
+    problems += said
+    columns = tuple(str(c) for c in profiles.columns if c != when)
+    values, said = checked_profiles(profiles)
+    problems += said
+    who = list(people["name"]) if "name" in people else []
+    terms, said = checked_series(series, who, columns, values)
+    problems += said
+    if not problems:
+        problems += odd_terms(terms, people, columns, values, feeder)
+    charging = pd.DataFrame(columns=["participant", "first", "last", "late", "early", "power_kw", "energy_kwh"])
+    if sessions is not None and len(times) > 1:
+        charging, said = checked_sessions(sessions, who, times)
+        problems += said
+    if problems:
+        raise InputError(problems, subject=f"case {name}")
+    profile = Profiles(times, columns, values, terms, charging)
+    return Case(
+        name,
+        feeder,
+        people,
+        profile,
+        scenario,
+        texts["title"],
+        texts["licence"],
+        texts["attribution"],
+        timezone or "",
+    )
+
+
+def save_case(case: Case, folder: str | Path) -> Path:
+    """Write a case as a folder that :func:`load_case` reads back.
+
+    Raises:
+        InputError: where the folder exists and is not empty, or cannot be written.
+        OutputError: where it takes nothing any more; nothing is left behind then.
+    """
+    path = as_path(folder, "folder")
+    if not isinstance(case, Case):
+        raise InputError(f"{shortened(case)} is not a case")
+    with whole_folder(path):
+        _write_case(case, path)
+    return path
+
+
+def _write_case(case: Case, path: Path) -> None:
+    for name, table in case_tables(case).items():
+        if name in ("profiles", "sessions"):
+            with (path / f"{name}.parquet").open("wb") as file:
+                table.to_parquet(file, index=False)
+        else:
+            table.to_csv(path / f"{name}.csv", index=False)
+    lines = [
+        f"{key} = {json.dumps(getattr(case, key), ensure_ascii=False)}"
+        for key in ("name", "title", "licence", "attribution", "timezone")
+        if getattr(case, key)
+    ]
+    lines += [
+        f"step_minutes = {(case.times[1] - case.times[0]) / pd.Timedelta(minutes=1)!r}",
+        f"steps = {case.n_steps}",
+        "",
+        "[scenario]",
+    ]
+    lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in asdict(case.scenario).items()]
+    (path / "case.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def case_tables(case: Case) -> dict[str, pd.DataFrame]:
+    """The tables of a case, as its folder stores them."""
+    feeder, p = case.feeder.tables, case.profiles
+    buses = feeder.buses.assign(phases=["".join(x) for x in feeder.buses["phases"]])
+    branches = feeder.branches.assign(phases=["".join(x) for x in feeder.branches["phases"]])
+    branches["rating_kva"] = branches["rating_kva"] / case.scenario.capacity_scale
+    names = pd.Series(case.participant_names)
+    series = pd.DataFrame(
+        {
+            "participant": names.to_numpy()[p.series["participant"]],
+            "quantity": [QUANTITIES[q] for q in p.series["quantity"]],
+            "profile": [p.columns[j] for j in p.series["profile"]],
+            "scale_kw": p.series["scale_kw"].to_numpy(),
+            "shift_steps": p.series["shift_steps"].to_numpy(),
+        }
+    )
+    profiles = pd.DataFrame(p.values, columns=list(p.columns))
+    profiles.insert(0, "time", p.times)
+    tables = {
+        "buses": buses,
+        "branches": branches.drop(columns="z_ohm"),
+        "participants": case.participants,
+        "profiles": profiles,
+        "series": series,
+    }
+    if len(p.sessions):
+        step, s = p.times[1] - p.times[0], p.sessions
+        tables["sessions"] = pd.DataFrame(
+            {
+                "participant": names.to_numpy()[s["participant"]],
+                "arrival": p.times[0] + s["first"].to_numpy() * step + _rounded(s["late"], step),
+                "departure": p.times[0] + (s["last"].to_numpy() + 1) * step - _rounded(s["early"], step),
+                "power_kw": s["power_kw"].to_numpy(),
+                "energy_kwh": s["energy_kwh"].to_numpy(),
+            }
+        )
+    return tables
+
+
+def _rounded(shares: pd.Series[float], step: pd.Timedelta) -> pd.TimedeltaIndex:
+    """Parts of an interval as times, to the nanosecond."""
+    return pd.to_timedelta(np.round(shares.to_numpy(float) * (step / pd.Timedelta("1ns"))).astype(np.int64), unit="ns")

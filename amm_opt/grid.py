@@ -1,0 +1,194 @@
+"""A case on a network model: what is limited, how participants use it, and what keeps every limit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+import scipy.sparse as sp
+
+from amm_opt.arrays import FloatArray, IntArray
+from amm_opt.cases import Case, Requests
+from amm_opt.network import LinDistFlow
+from amm_opt.program import Injection
+
+Pressure = tuple[IntArray | slice, FloatArray]
+
+KEPT_NUMBERS = 40_000_000
+"""At most so many numbers are kept of who presses on which limit."""
+ROWS_AT_ONCE = 256
+ROUNDING = 1e-9
+"""Use of a limit below this is rounding."""
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """What a program is built from: the case, the network model and the parameters of one interval.
+
+    Attributes:
+        inflexible_kw, import_request_kw, export_request_kw: cvxpy Parameters of shape (n,), set for each interval.
+    """
+
+    case: Case
+    network: Any
+
+    @property
+    def conic(self) -> bool:
+        """Whether the network model is a conic relaxation instead of linear rows."""
+        return hasattr(self.network, "relaxation")
+
+    @cached_property
+    def linear(self) -> Grid:
+        """The same step on linear rows, from which sensitivities are read: LinDistFlow's for a conic network model."""
+        return Grid(self.case, LinDistFlow(self.case.feeder)) if self.conic else self
+
+    @property
+    def n(self) -> int:
+        """Number of participants."""
+        return self.case.n_participants
+
+    @cached_property
+    def inflexible_kw(self) -> cp.Parameter:
+        """Inflexible net load d."""
+        return cp.Parameter(self.n, name="inflexible_kw")
+
+    @cached_property
+    def import_request_kw(self) -> cp.Parameter:
+        """Flexible import requests r."""
+        return cp.Parameter(self.n, nonneg=True, name="import_request_kw")
+
+    @cached_property
+    def export_request_kw(self) -> cp.Parameter:
+        """Export requests g."""
+        return cp.Parameter(self.n, nonneg=True, name="export_request_kw")
+
+    def injection(self, *, import_kw: cp.Expression | None = None, export_kw: cp.Expression | None = None) -> Injection:
+        """An injection with flexible import and export (kW per participant; none where not given)."""
+        zero = cp.Constant(np.zeros(self.n))
+        return Injection(zero if import_kw is None else import_kw, zero if export_kw is None else export_kw)
+
+    @cached_property
+    def incidence(self) -> sp.csr_array:
+        """(nodes, n) share of each participant's power at every node of the network model."""
+        return self.network.incidence(self.case.bus, self.case.phases)
+
+    @cached_property
+    def _node(self) -> IntArray | None:
+        """(n,) the node of each participant; None where somebody has several."""
+        entries = self.incidence.tocsc()
+        one_each = bool(np.all(np.diff(entries.indptr) == 1) and np.all(entries.data == 1.0))
+        return entries.indices.astype(np.intp) if one_each else None
+
+    def slopes(self, rows: IntArray) -> FloatArray:
+        """Change of each limited quantity in ``rows`` per kW of everyone's flexible import and export: (2, K, n)."""
+        _, k_import, k_export = self.case.kvar_per_kw
+        a_p, a_q, _ = self.network.rows(rows)
+        at_p, at_q = self.at_participants(a_p), self.at_participants(a_q)
+        return np.stack([-(at_p + at_q * k_import), at_p + at_q * k_export])
+
+    def kept_slopes(self, rows: IntArray) -> FloatArray:
+        """As :meth:`slopes`, and kept as long as there is room: the same limits are met in many intervals."""
+        known = self._slopes
+        if new := [k for k in rows.tolist() if k not in known]:
+            if 2 * self.n * (len(known) + len(new)) > KEPT_NUMBERS:
+                known.clear()
+                new = rows.tolist()
+            known.update(zip(new, np.swapaxes(self.slopes(np.array(new, dtype=np.intp)), 0, 1), strict=True))
+        return np.stack([known[k] for k in rows.tolist()], axis=1) if len(rows) else np.zeros((2, 0, self.n))
+
+    @cached_property
+    def _slopes(self) -> dict[int, FloatArray]:
+        return {}
+
+    @cached_property
+    def _pressures(self) -> dict[tuple[int, float], Pressure]:
+        return {}
+
+    def pressures(self, rows: IntArray, side: float) -> Iterator[Pressure]:
+        """How hard everyone's import and export presses on each limit, relative to who presses hardest, one by one.
+
+        They are kept as long as there is room: the same limits are tight in many intervals.
+
+        Args:
+            side: 1 for upper limits, -1 for lower ones.
+
+        Returns:
+            Places among (2 n), imports first, that press at all, and their shares in (0, 1].
+        """
+        known = self._pressures
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            keys = [(k, side) for k in rows[start : start + ROWS_AT_ONCE].tolist()]
+            new = [key for key in keys if key not in known]
+            if new:
+                if sum(len(share) for _, share in known.values()) + 2 * len(new) * self.n > KEPT_NUMBERS:
+                    known.clear()
+                    new = keys
+                known.update(zip(new, self._relative(np.array([k for k, _ in new]), side), strict=True))
+            yield from (known[key] for key in keys)
+
+    def _relative(self, rows: IntArray, side: float) -> Iterator[Pressure]:
+        pressing = np.maximum(side * self.slopes(rows), 0.0)
+        most = pressing.max(axis=2, keepdims=True, initial=0.0)
+        shares = pressing / np.where(most > 0, most, 1.0)
+        for share in np.concatenate(list(shares), axis=1):
+            who = np.flatnonzero(share)
+            yield (slice(None), share.copy()) if 2 * len(who) > len(share) else (who, share[who])
+
+    def at_participants(self, slopes: FloatArray) -> FloatArray:
+        """Slopes (..., nodes) in injections of nodes as slopes (..., n) in injections of participants."""
+        return slopes[..., self._node] if self._node is not None else np.asarray(slopes @ self.incidence)
+
+    def bus_power(self, injection: Injection) -> tuple[cp.Expression, cp.Expression]:
+        """Net active (kW) and reactive (kvar) injection of every node under ``injection``."""
+        load, imports, exports = self.case.kvar_per_kw
+        x, y, d = injection.import_kw, injection.export_kw, self.inflexible_kw
+        reactive = cp.multiply(exports, y) - cp.multiply(imports, x) - cp.multiply(load, d)
+        reactive -= self.case.inflexible_kvar
+        return self.incidence @ (y - x - d), self.incidence @ reactive
+
+    def usage(self, window: Requests) -> tuple[FloatArray, FloatArray]:
+        """Every limited quantity with inflexible load alone, and with every request served, (..., m) each."""
+        if window.usage is not None:
+            return window.usage
+        asked = self.quantities(window, window.import_request_kw, window.export_request_kw)
+        return self.quantities(window, 0.0, 0.0), asked
+
+    def limits(self, window: Requests) -> tuple[FloatArray, FloatArray]:
+        """Lower and upper limit of every limited quantity, (..., m).
+
+        Inflexible load comes first: a limit that it breaks by itself is relaxed to what it uses and no further.
+        """
+        alone, _ = self.usage(window)
+        q = self.network.quantities
+        return np.minimum(q.lower, alone), np.maximum(q.upper, alone)
+
+    def hosted_share(self, window: Requests, import_kw: FloatArray, export_kw: FloatArray) -> float:
+        """The largest t at which t times the given flexible powers is hosted; infinite where nothing limits it.
+
+        Exact, because limited quantities are affine: the ray meets the first limit at t. The limits are those of
+        :meth:`limits`, so t >= 0.
+
+        Args:
+            window: one interval, arrays of shape (n,).
+            import_kw, export_kw: (n,) flexible powers on top of inflexible load.
+        """
+        lower, upper = self.limits(window)
+        alone, _ = self.usage(window)
+        use = self.quantities(window, import_kw, export_kw) - alone
+        moving = np.abs(use) > ROUNDING
+        room = np.where(use > 0, upper - alone, alone - lower)[moving]
+        return float(np.min(np.maximum(room, 0.0) / np.abs(use[moving]), initial=np.inf))
+
+    def quantities(self, window: Requests, import_kw: FloatArray | float, export_kw: FloatArray | float) -> FloatArray:
+        """Every limited quantity with the given flexible powers on top of inflexible load, (..., m)."""
+        return np.asarray(self.network.evaluate(*self.node_injections(window.inflexible_kw, import_kw, export_kw)))
+
+    def node_injections(
+        self, inflexible_kw: FloatArray, import_kw: FloatArray | float, export_kw: FloatArray | float
+    ) -> tuple[FloatArray, FloatArray]:
+        """Net injections (kW, kvar) of the network model's nodes for (..., n) participant powers."""
+        return self.case.bus_injections(inflexible_kw, import_kw, export_kw, self.incidence)

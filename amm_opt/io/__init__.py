@@ -1,0 +1,1 @@
+"""Reading files and tables, and the guard of standard output."""

@@ -1,0 +1,1 @@
+"""The feeder: a validated tree of buses and branches, and the tables it is read from."""

@@ -1,0 +1,297 @@
+"""The feeder: an immutable, validated, rooted radial network.
+
+Buses and branches are given as tables (one row each). Everything inside is ordered by a depth-first walk from
+the source, so that the buses below any branch are one contiguous range: sums over subtrees and along paths become
+differences of cumulative sums, which is what makes the linear models fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from amm_opt.arrays import BoolArray, FloatArray, IntArray
+from amm_opt.errors import InputError
+from amm_opt.network.feeder.shunts import at_buses, per_phase, unfed
+from amm_opt.network.feeder.tables import (
+    BRANCH_KINDS,
+    POSITIVE_SEQUENCE,
+    TIERS,
+    VECTOR_GROUPS,
+    FeederTables,
+    checked_tables,
+)
+
+__all__ = ["BRANCH_KINDS", "POSITIVE_SEQUENCE", "TIERS", "Feeder"]
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    array.setflags(write=False)
+    return array
+
+
+@dataclass(frozen=True, eq=False)
+class Feeder:
+    """A radial feeder, rooted at its one source bus.
+
+    Build one with :meth:`from_tables`; the constructor does not validate. All arrays are read-only and ordered by
+    the depth-first walk: bus 0 is the source, and branch ``b`` (``b >= 1``) is the one that feeds bus ``b``, so bus
+    and branch arrays share one index and entry 0 of a branch array stands for the source (rating ``inf``).
+
+    Attributes:
+        bus_names: n bus names.
+        parent: (n,) index of the bus upstream, -1 at the source.
+        subtree_end: (n,) the buses at and below bus i are ``i .. subtree_end[i] - 1``.
+        vn_kv: (n,) nominal line-to-line voltage.
+        v_min_pu, v_max_pu: (n,) voltage band.
+        tier: (n,) ``"MV"`` or ``"LV"``.
+        lv_feeder: (n,) index into ``lv_feeders`` or -1 on the upper tier.
+        lv_feeders: names of the LV feeders (one distribution transformer and what hangs below).
+        phases: n tuples of phase names; ``("pos",)`` is the balanced, positive-sequence case.
+        v_source_pu: voltage magnitude held at the source.
+        shunt_kva: (n, 3) complex power that each bus's shunt injects at nominal voltage, on phases a, b, c (-kW
+            drawn + j kvar injected); that of a ``pos`` bus, its three-phase total, stands first.
+        branch_names, branch_kind: n names and kinds (``line``, ``transformer``, ``switch``; entry 0 is ``""``).
+        rating_kva: (n,) apparent-power rating, three-phase total on ``pos`` branches, per phase otherwise.
+        tap: (n,) off-nominal turns ratio on the upstream side (no-load: v_down = v_up / tap, in per unit).
+        vector_group: n names; ``Dyn1`` and ``Dyn11`` have their delta upstream, ``reversed`` ones downstream.
+        z_ohm: n square complex impedance matrices on the branch's phases, referred to the downstream voltage.
+        charging_kvar: (n, 3) reactive power that a branch's capacitance injects at nominal voltage, half at each end;
+            phases as for ``shunt_kva``.
+    """
+
+    bus_names: tuple[str, ...]
+    parent: IntArray
+    subtree_end: IntArray
+    vn_kv: FloatArray
+    v_min_pu: FloatArray
+    v_max_pu: FloatArray
+    tier: tuple[str, ...]
+    lv_feeder: IntArray
+    lv_feeders: tuple[str, ...]
+    phases: tuple[tuple[str, ...], ...]
+    v_source_pu: float
+    shunt_kva: NDArray[np.complex128]
+    branch_names: tuple[str, ...]
+    branch_kind: tuple[str, ...]
+    branch_phases: tuple[tuple[str, ...], ...]
+    rating_kva: FloatArray
+    tap: FloatArray
+    vector_group: tuple[str, ...]
+    z_ohm: tuple[NDArray[np.complex128], ...]
+    charging_kvar: FloatArray
+    tables: FeederTables
+
+    @classmethod
+    def from_tables(cls, buses: pd.DataFrame, branches: pd.DataFrame) -> Feeder:
+        """Validate two tables and build the rooted feeder.
+
+        Args:
+            buses: columns ``name, vn_kv, v_min_pu, v_max_pu``; optional ``tier`` (MV or LV; default by vn_kv, LV
+                below 1 kV), ``feeder`` (LV feeder name), ``phases`` (default ``pos``), ``shunt_kw`` and ``shunt_kvar``
+                (drawn, and injected, by a shunt at nominal voltage; default 0) and ``v_source_pu``, which is filled at
+                exactly one bus, the source.
+            branches: columns ``name, from_bus, to_bus, r_ohm, x_ohm``; optional ``kind`` (default line),
+                ``rating_kva`` (default unlimited), ``tap`` (default 1, on the ``from_bus`` side), ``closed``
+                (default true), ``phases``, ``charging_kvar`` (default 0) and ``vector_group`` (default YNyn0, or Dyn1
+                or Dyn11 with the delta on the ``from_bus`` side). Impedance is referred to the voltage of ``to_bus``;
+                on several phases it is a lower triangle such as ``"0.3 | 0.1 0.3"``. Shunts are a total, or a text
+                with one number per phase. Orientation is free: the feeder is rooted here.
+
+        Raises:
+            InputError: every problem of both tables at once, each with the element's name.
+        """
+        tables = checked_tables(buses, branches)
+        return _rooted(tables)
+
+    @property
+    def n_buses(self) -> int:
+        """Number of buses."""
+        return len(self.bus_names)
+
+    @cached_property
+    def bus_index(self) -> dict[str, int]:
+        """Position of each bus by name."""
+        return {name: i for i, name in enumerate(self.bus_names)}
+
+    @cached_property
+    def depth(self) -> IntArray:
+        """(n,) number of branches between each bus and the source."""
+        down = np.zeros(self.n_buses + 1, dtype=np.intp)
+        np.add.at(down, np.arange(1, self.n_buses), 1)
+        np.add.at(down, self.subtree_end[1:], -1)
+        return np.asarray(_read_only(np.cumsum(down)[:-1]), dtype=np.intp)
+
+    @cached_property
+    def injected_kva(self) -> NDArray[np.complex128]:
+        """(n, 3) complex power that shunts and line charging inject at each bus at nominal voltage, by phase."""
+        return np.asarray(_read_only(at_buses(self.shunt_kva, self.charging_kvar, self.parent)))
+
+    @cached_property
+    def balanced(self) -> bool:
+        """Whether every bus and branch is a positive-sequence equivalent."""
+        return all(p == POSITIVE_SEQUENCE for p in (*self.phases, *self.branch_phases))
+
+    @cached_property
+    def _graph(self) -> nx.DiGraph[str]:
+        graph: nx.DiGraph[str] = nx.DiGraph(source=self.bus_names[0], v_source_pu=self.v_source_pu)
+        for i, bus in enumerate(self.bus_names):
+            f = self.lv_feeder[i]
+            graph.add_node(
+                bus,
+                vn_kv=float(self.vn_kv[i]),
+                v_min_pu=float(self.v_min_pu[i]),
+                v_max_pu=float(self.v_max_pu[i]),
+                phases=self.phases[i],
+                tier=self.tier[i],
+                feeder=self.lv_feeders[f] if f >= 0 else None,
+                shunt_kva=self.shunt_kva[i],
+            )
+        for i in range(1, self.n_buses):
+            graph.add_edge(
+                self.bus_names[self.parent[i]],
+                self.bus_names[i],
+                name=self.branch_names[i],
+                kind=self.branch_kind[i],
+                phases=self.branch_phases[i],
+                z_ohm=self.z_ohm[i],
+                rating_kva=float(self.rating_kva[i]),
+                tap=float(self.tap[i]),
+                vector_group=self.vector_group[i],
+                charging_kvar=self.charging_kvar[i],
+            )
+        return graph
+
+    @property
+    def graph(self) -> nx.DiGraph[str]:
+        """The rooted tree as a frozen networkx DiGraph (a fresh copy: changing it never changes the feeder)."""
+        return nx.freeze(self._graph.copy())
+
+    def with_limits(self, *, capacity_scale: float = 1.0) -> Feeder:
+        """The same feeder with every branch rating multiplied by ``capacity_scale``.
+
+        Raises:
+            InputError: where the factor is not positive.
+        """
+        if not capacity_scale > 0:
+            raise InputError(f"capacity_scale = {capacity_scale} must be positive")
+        branches = self.tables.branches.assign(rating_kva=self.tables.branches["rating_kva"] * capacity_scale)
+        return _rooted(FeederTables(self.tables.buses, branches))
+
+    def part(self, keep: BoolArray) -> Feeder:
+        """The feeder with only some of its buses and the branches between them, in the same order.
+
+        Args:
+            keep: (n,) buses to keep: the source, and of each bus the one that feeds it.
+
+        Raises:
+            InputError: where a bus would be cut off from the source.
+        """
+        lost = np.flatnonzero(keep[1:] & ~keep[self.parent[1:]]) + 1
+        if len(lost) or not keep[0]:
+            name = self.bus_names[lost[0] if len(lost) else 0]
+            raise InputError(f"bus {name!r} would be cut off from the source {self.bus_names[0]!r}")
+        names = {name for name, kept in zip(self.bus_names, keep, strict=True) if kept}
+        buses, branches = self.tables.buses, self.tables.branches
+        inside = branches["from_bus"].isin(names) & branches["to_bus"].isin(names)
+        return _rooted(FeederTables(buses[buses["name"].isin(names)], branches[inside]))
+
+    def __repr__(self) -> str:
+        return f"Feeder({self.n_buses} buses, {len(self.lv_feeders)} LV feeders, source {self.bus_names[0]!r})"
+
+
+def _walk(n: int, source: int, ends: Iterable[tuple[int, int]]) -> tuple[list[int], list[int], list[int], list[int]]:
+    """Depth-first order of the tree: order, parent position, feeding branch, subtree end (all by position)."""
+    neighbours: list[list[tuple[int, int]]] = [[] for _ in range(n)]
+    for b, (u, v) in enumerate(ends):
+        neighbours[u].append((v, b))
+        neighbours[v].append((u, b))
+    order: list[int] = []
+    parent: list[int] = []
+    branch: list[int] = []
+    stack = [(source, -1, -1)]
+    while stack:
+        bus, up, via = stack.pop()
+        position = len(order)
+        order.append(bus)
+        parent.append(up)
+        branch.append(via)
+        stack.extend((v, position, b) for v, b in reversed(neighbours[bus]) if b != via)
+    size = [1] * n
+    for i in range(n - 1, 0, -1):
+        size[parent[i]] += size[i]
+    return order, parent, branch, [i + size[i] for i in range(n)]
+
+
+def _rooted(tables: FeederTables) -> Feeder:
+    buses, closed = tables.buses, tables.branches[tables.branches["closed"]]
+    names = buses["name"].to_numpy(dtype=object)
+    position = {name: i for i, name in enumerate(names)}
+    start = closed["from_bus"].map(position).to_numpy(dtype=np.intp)
+    stop = closed["to_bus"].map(position).to_numpy(dtype=np.intp)
+    v_source = buses["v_source_pu"].to_numpy(dtype=float)
+    source = int(np.flatnonzero(~np.isnan(v_source))[0])
+    order, parent, via, end = _walk(len(names), source, zip(start.tolist(), stop.tolist(), strict=True))
+
+    row = np.array(via[1:], dtype=np.intp)
+    flipped = stop[row] != np.array(order[1:], dtype=np.intp)
+    vn = buses["vn_kv"].to_numpy(dtype=float)
+    tap = closed["tap"].to_numpy(dtype=float)[row]
+    refer = np.where(flipped, tap**2 * (vn[start[row]] / vn[stop[row]]) ** 2, 1.0)
+    z = closed["z_ohm"].to_numpy(dtype=object)[row]
+    feeders = buses["feeder"].to_numpy(dtype=object)[order]
+    lv_feeders = tuple(dict.fromkeys(f for f in feeders if f is not None))
+    code = {f: i for i, f in enumerate(lv_feeders)}
+
+    def per_bus(column: str) -> FloatArray:
+        return np.asarray(_read_only(buses[column].to_numpy(dtype=float)[order]))
+
+    def per_branch(values: NDArray[Any], first: float) -> FloatArray:
+        return np.asarray(_read_only(np.concatenate([[first], values])), dtype=np.float64)
+
+    groups = closed["vector_group"].to_numpy(dtype=object)[row]
+    turned = flipped & (groups != VECTOR_GROUPS[0])
+
+    drawn_kw, kvar = (per_phase(buses, column, "bus")[0][order] for column in ("shunt_kw", "shunt_kvar"))
+    shunt_kva = 1j * kvar - drawn_kw
+    fed = (buses["phases"].iloc[source], *closed["phases"].to_numpy(dtype=object)[row])
+    if problems := unfed(shunt_kva, fed, names[order]):
+        raise InputError(problems, subject="feeder")
+    charging = np.concatenate([np.zeros((1, 3)), per_phase(closed, "charging_kvar", "branch")[0][row]])
+
+    def texts(column: str, first: Any) -> tuple[Any, ...]:
+        return (first, *closed[column].to_numpy(dtype=object)[row])
+
+    return Feeder(
+        bus_names=tuple(names[order]),
+        parent=_read_only(np.array(parent, dtype=np.intp)),
+        subtree_end=_read_only(np.array(end, dtype=np.intp)),
+        vn_kv=per_bus("vn_kv"),
+        v_min_pu=per_bus("v_min_pu"),
+        v_max_pu=per_bus("v_max_pu"),
+        tier=tuple(buses["tier"].to_numpy(dtype=object)[order]),
+        lv_feeder=_read_only(np.array([code.get(f, -1) for f in feeders], dtype=np.intp)),
+        lv_feeders=lv_feeders,
+        phases=tuple(buses["phases"].to_numpy(dtype=object)[order]),
+        v_source_pu=float(v_source[source]),
+        shunt_kva=_read_only(shunt_kva),
+        branch_names=texts("name", ""),
+        branch_kind=texts("kind", ""),
+        branch_phases=texts("phases", tuple(buses["phases"])[source]),
+        rating_kva=per_branch(closed["rating_kva"].to_numpy(dtype=float)[row], np.inf),
+        tap=per_branch(np.where(flipped, 1 / tap, tap), 1.0),
+        vector_group=("", *np.where(turned, groups + " reversed", groups)),
+        z_ohm=(
+            _read_only(np.zeros((1, 1), dtype=complex)),
+            *(_read_only(m * s) for m, s in zip(z, refer, strict=True)),
+        ),
+        charging_kvar=_read_only(charging),
+        tables=tables,
+    )

@@ -1,0 +1,337 @@
+"""Reading and checking the two tables that describe a feeder; every problem is reported at once."""
+
+from __future__ import annotations
+
+import cmath
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from scipy.sparse.csgraph import connected_components
+
+from amm_opt.errors import InputError, Problems, shorten, shown
+from amm_opt.io.tables import as_table
+from amm_opt.network.feeder.magnitudes import odd_branches, odd_buses, odd_shunts
+from amm_opt.network.feeder.shunts import BRANCH_SHUNTS, BUS_SHUNTS, per_phase
+
+POSITIVE_SEQUENCE = ("pos",)
+TIERS = ("MV", "LV")
+BRANCH_KINDS = ("line", "transformer", "switch")
+VECTOR_GROUPS = ("YNyn0", "Dyn1", "Dyn11")
+_PHASE_NAMES = ("pos", "a", "b", "c", "ab", "ac", "bc", "abc")
+
+_BUS_COLUMNS = {"name": None, "vn_kv": None, "v_min_pu": None, "v_max_pu": None}
+_BUS_OPTIONAL = {"tier": None, "feeder": None, "phases": "pos", "v_source_pu": np.nan, **BUS_SHUNTS}
+_BRANCH_COLUMNS = {"name": None, "from_bus": None, "to_bus": None, "r_ohm": None, "x_ohm": None}
+_BRANCH_OPTIONAL = {
+    "kind": "line",
+    "rating_kva": np.inf,
+    "tap": 1.0,
+    "closed": True,
+    "phases": None,
+    "vector_group": VECTOR_GROUPS[0],
+    **BRANCH_SHUNTS,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class FeederTables:
+    """Validated, completed tables: buses, and branches with ``z_ohm`` matrices."""
+
+    buses: pd.DataFrame
+    branches: pd.DataFrame
+
+
+def check_columns(table: pd.DataFrame, required: Iterable[str], optional: Iterable[str], what: str) -> list[str]:
+    """Problems with missing, unknown or repeated columns of ``table``."""
+    needed, known = list(required), [*required, *optional]
+    problems = [f"{what}: missing column {c!r}" for c in needed if c not in table.columns]
+    problems += [
+        f"{what}: unknown column {c!r}; valid columns: {', '.join(known)}" for c in table.columns if c not in known
+    ]
+    if not table.columns.is_unique:
+        problems.append(f"{what}: repeated column {table.columns[table.columns.duplicated()][0]!r}")
+    return problems
+
+
+def numbers(table: pd.DataFrame, column: str, what: str, problems: list[str]) -> pd.Series[float]:
+    """The column as floats; text that is no number becomes NaN and a problem that names the element."""
+    values = pd.to_numeric(table[column], errors="coerce").astype(float)
+    for name, raw in zip(table["name"][values.isna()], table[column][values.isna()], strict=True):
+        if not (raw is None or raw is pd.NA or (isinstance(raw, float) and np.isnan(raw))):
+            problems.append(f"{what} {name!r}: {column} = {shown(raw)} is not a number")
+    return values
+
+
+def flag(
+    table: pd.DataFrame, bad: pd.Series[bool], what: str, say: Callable[[pd.Series[object]], str]
+) -> Iterator[str]:
+    """One problem per row where ``bad`` holds."""
+    for _, row in table[bad].iterrows():
+        yield f"{what} {row['name']!r}: {say(row)}"
+
+
+def _complete(table: pd.DataFrame, optional: Mapping[str, object]) -> pd.DataFrame:
+    table = table.reset_index(drop=True)
+    for column in table.columns:
+        if not pd.api.types.is_numeric_dtype(table[column]):
+            table[column] = _objects(table[column].to_numpy(dtype=object))
+    for column, default in optional.items():
+        if column not in table:
+            table[column] = default
+        elif default is not None and not (isinstance(default, float) and np.isnan(default)):
+            table[column] = table[column].astype(object).where(table[column].notna(), default)
+    return table
+
+
+def _objects(values: Iterable[object]) -> pd.Series[object]:
+    """A column of Python objects: reading pandas' own text columns cell by cell is slow."""
+    return pd.Series(values, dtype=object)
+
+
+def text(value: object) -> str | None:
+    """A table cell as text; None where it is empty."""
+    return None if value is None or value is pd.NA or value != value or value == "" else str(value)
+
+
+def _phases(value: object, default: tuple[str, ...]) -> tuple[str, ...] | None:
+    given = text(value)
+    if given is None:
+        return default
+    if given not in _PHASE_NAMES:
+        return None
+    return POSITIVE_SEQUENCE if given == "pos" else tuple(given)
+
+
+def _matrix(r: object, x: object, k: int) -> np.ndarray | None:
+    """Symmetric k x k impedance from two numbers or two lower triangles ("0.3 | 0.1 0.3"); None if malformed."""
+
+    if k == 1 and isinstance(r, float | int) and isinstance(x, float | int):
+        return np.array([[complex(r, x)]])
+
+    def triangle(value: object) -> np.ndarray | None:
+        rows = [part.split() for part in str(value).split("|")]
+        try:
+            if [len(row) for row in rows] != list(range(1, k + 1)):
+                return None
+            lower = np.zeros((k, k))
+            for i, row in enumerate(rows):
+                lower[i, : i + 1] = [float(v) for v in row]
+        except ValueError:
+            return None
+        return lower + np.tril(lower, -1).T
+
+    real, imag = triangle(r), triangle(x)
+    if real is None or imag is None:
+        return None
+    z = np.empty((k, k), dtype=complex)
+    z.real, z.imag = real, imag
+    return z
+
+
+def checked_tables(buses: pd.DataFrame, branches: pd.DataFrame) -> FeederTables:
+    """Complete both tables with their defaults, or raise InputError with every problem found."""
+    said = Problems()
+    given = {what: said.of(partial(as_table, t, what)) for what, t in (("buses", buses), ("branches", branches))}
+    said.report()
+    buses, branches = (table for table in given.values() if table is not None)
+    if buses.empty:
+        raise InputError("buses: the table is empty", subject="feeder")
+    problems = check_columns(buses, _BUS_COLUMNS, _BUS_OPTIONAL, "buses")
+    problems += check_columns(branches, _BRANCH_COLUMNS, _BRANCH_OPTIONAL, "branches")
+    if problems:
+        raise InputError(problems, subject="feeder")
+    buses, problems = _checked_buses(_complete(buses, _BUS_OPTIONAL))
+    branches, branch_problems = _checked_branches(_complete(branches, _BRANCH_OPTIONAL), buses)
+    problems += branch_problems
+    problems += list(_topology_problems(buses, branches))
+    if problems:
+        raise InputError(problems, subject="feeder")
+    return FeederTables(buses, branches)
+
+
+def _names(table: pd.DataFrame, what: str) -> list[str]:
+    table["name"] = _objects([text(v) for v in table["name"]])
+    problems = [f"{what} in row {i + 1}: empty name" for i in np.flatnonzero(table["name"].isna())]
+    twice = table["name"][table["name"].notna() & table["name"].duplicated()].unique()
+    return problems + [f"duplicate {what} name {name!r}" for name in twice]
+
+
+def _checked_buses(buses: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    problems = _names(buses, "bus")
+    for column in ("vn_kv", "v_min_pu", "v_max_pu", "v_source_pu"):
+        buses[column] = numbers(buses, column, "bus", problems)
+    for column in ("vn_kv", "v_min_pu", "v_max_pu"):
+        bad = ~(np.isfinite(buses[column]) & (buses[column] > 0))
+        problems += flag(buses, bad, "bus", lambda r, c=column: f"{c} = {r[c]} must be a positive number")  # type: ignore[misc]
+    problems += flag(
+        buses,
+        buses["v_min_pu"] >= buses["v_max_pu"],
+        "bus",
+        lambda r: f"voltage band upside down: v_min_pu = {r['v_min_pu']} is not below v_max_pu = {r['v_max_pu']}",
+    )
+    problems += odd_buses(buses, pd.Series([text(t) for t in buses["tier"]], index=buses.index, dtype=object))
+    default = np.where(buses["vn_kv"] < 1.0, "LV", "MV").tolist()
+    buses["tier"] = _objects([text(t) or d for t, d in zip(buses["tier"], default, strict=True)])
+    problems += flag(buses, ~buses["tier"].isin(TIERS), "bus", lambda r: f"tier = {r['tier']!r}; valid choices: MV, LV")
+    feeder = pd.Series([text(f) for f in buses["feeder"]], index=buses.index, dtype=object)
+    buses["feeder"] = feeder.where(feeder.notna(), None)
+    raw = buses["phases"]
+    buses["phases"] = pd.Series([_phases(p, POSITIVE_SEQUENCE) for p in raw], index=buses.index, dtype=object)
+    for name, given in zip(buses["name"][buses["phases"].isna()], raw[buses["phases"].isna()], strict=True):
+        problems.append(f"bus {name!r}: phases = {given!r}; valid choices: {', '.join(_PHASE_NAMES)}")
+    for column in BUS_SHUNTS:
+        shunts, said = per_phase(buses, column, "bus")
+        problems += [*said, *odd_shunts(buses, buses["vn_kv"].to_numpy(float), column, shunts.sum(axis=1))]
+    source = buses[buses["v_source_pu"].notna()]
+    if len(source) == 0:
+        problems.append("no source: fill v_source_pu at exactly one bus")
+    elif len(source) > 1:
+        problems.append(f"{len(source)} sources ({shorten(source['name'])}): fill v_source_pu at exactly one bus")
+    problems += flag(
+        source,
+        ~(np.isfinite(source["v_source_pu"]) & (source["v_source_pu"] > 0)),
+        "bus",
+        lambda r: f"v_source_pu = {r['v_source_pu']} must be a positive number",
+    )
+    return buses, problems
+
+
+def _checked_branches(branches: pd.DataFrame, buses: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    problems = _names(branches, "branch")
+    for column in ("rating_kva", "tap"):
+        branches[column] = numbers(branches, column, "branch", problems)
+    problems += flag(
+        branches,
+        ~(branches["rating_kva"] > 0),
+        "branch",
+        lambda r: f"rating_kva = {r['rating_kva']} must be positive (leave it empty for no limit)",
+    )
+    problems += flag(
+        branches,
+        ~(np.isfinite(branches["tap"]) & (branches["tap"] > 0)),
+        "branch",
+        lambda r: f"tap = {r['tap']} must be a positive ratio",
+    )
+    problems += flag(
+        branches,
+        ~branches["kind"].isin(BRANCH_KINDS),
+        "branch",
+        lambda r: f"kind = {r['kind']!r}; valid choices: {', '.join(BRANCH_KINDS)}",
+    )
+    problems += flag(
+        branches,
+        ~branches["vector_group"].isin(VECTOR_GROUPS),
+        "branch",
+        lambda r: f"vector_group = {r['vector_group']!r}; valid choices: {', '.join(VECTOR_GROUPS)}",
+    )
+    closed, said = _booleans(branches["closed"], branches["name"])
+    branches["closed"] = closed
+    problems += said
+    for end in ("from_bus", "to_bus"):
+        branches[end] = _objects([text(v) for v in branches[end]])
+        unknown = ~branches[end].isin(buses["name"])
+        problems += flag(branches, unknown, "branch", lambda r, e=end: f"unknown bus {r[e]!r} in {e}")  # type: ignore[misc]
+    problems += flag(
+        branches,
+        (branches["from_bus"] == branches["to_bus"]) & branches["from_bus"].notna(),
+        "branch",
+        lambda r: f"connects bus {r['from_bus']!r} to itself",
+    )
+    return _checked_impedances(branches, buses, problems)
+
+
+def _booleans(column: pd.Series[object], names: pd.Series[str]) -> tuple[pd.Series[bool], list[str]]:
+    words = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
+    read = [words.get(str(v).strip().lower()) for v in column]
+    problems = [
+        f"branch {name!r}: closed = {shown(raw)}; valid choices: true, false"
+        for name, raw, value in zip(names, column, read, strict=True)
+        if value is None
+    ]
+    return pd.Series([bool(v) for v in read], index=column.index, dtype=bool), problems
+
+
+def _checked_impedances(
+    branches: pd.DataFrame, buses: pd.DataFrame, problems: list[str]
+) -> tuple[pd.DataFrame, list[str]]:
+    known = buses.drop_duplicates("name").set_index("name")
+    phases_of, vn_of = known["phases"].to_dict(), known["vn_kv"].to_dict()
+    phases: list[tuple[str, ...]] = []
+    matrices: list[np.ndarray] = []
+    columns = ("name", "from_bus", "to_bus", "kind", "phases", "vector_group", "r_ohm", "x_ohm")
+    for name, start, stop, kind, given, group, r, x in zip(*(branches[c] for c in columns), strict=True):
+        own = _phases(given, phases_of.get(stop) or POSITIVE_SEQUENCE)
+        if own is None:
+            problems.append(f"branch {name!r}: phases = {given!r}; valid choices: {', '.join(_PHASE_NAMES)}")
+            own = POSITIVE_SEQUENCE
+        problems += [
+            f"branch {name!r}: phases {''.join(own)} are not all present at bus {end!r}"
+            for end in (start, stop)
+            if not set(own) <= set(phases_of.get(end) or own)
+        ]
+        z = _matrix(r, x, len(own))
+        if z is None or not all(map(cmath.isfinite, z.flat)):
+            problems.append(
+                f"branch {name!r}: r_ohm = {r}, x_ohm = {x} must be finite numbers"
+                + (f" (a lower triangle for {len(own)} phases)" if len(own) > 1 else "")
+            )
+            z = np.eye(len(own), dtype=complex)
+        elif kind == "switch":
+            if any(own_z.real < 0 for own_z in z.diagonal()):
+                problems.append(f"branch {name!r}: r_ohm = {r} must not be negative")
+        elif any(own_z.real < 0 or own_z.imag < 0 or own_z == 0 for own_z in z.diagonal()):
+            problems.append(
+                f"branch {name!r}: impedance r_ohm = {r}, x_ohm = {x} must be positive (only a switch may have zero)"
+            )
+        if group != VECTOR_GROUPS[0] and (kind != "transformer" or len(own) != 3):
+            problems.append(f"branch {name!r}: vector_group = {group!r} needs a transformer on phases abc")
+        if kind != "transformer" and start in vn_of and stop in vn_of and vn_of[start] != vn_of[stop]:
+            problems.append(
+                f"branch {name!r}: a {kind} joins {vn_of[start]} kV and {vn_of[stop]} kV; only a transformer may"
+            )
+        phases.append(own)
+        matrices.append(z)
+    branches["phases"] = pd.Series(phases, index=branches.index, dtype=object)
+    branches["z_ohm"] = pd.Series(matrices, index=branches.index, dtype=object)
+    problems += odd_branches(branches, buses)
+    at_kv = branches["to_bus"].map(vn_of).astype(float).to_numpy()
+    for column in BRANCH_SHUNTS:
+        charging, said = per_phase(branches, column, "branch")
+        problems += [*said, *odd_shunts(branches, at_kv, column, charging.sum(axis=1))]
+    return branches, problems
+
+
+def _is_tree(names: set[str], branches: pd.DataFrame) -> bool:
+    place = {name: i for i, name in enumerate(names)}
+    ends = ([place[b] for b in branches[end]] for end in ("from_bus", "to_bus"))
+    links = sp.coo_array((np.ones(len(branches)), tuple(ends)), shape=(len(names), len(names)))
+    return len(branches) == len(names) - 1 and connected_components(links, directed=False)[0] == 1
+
+
+def _topology_problems(buses: pd.DataFrame, branches: pd.DataFrame) -> Iterator[str]:
+    names = set(buses["name"].dropna())
+    used = branches[branches["closed"] & branches["from_bus"].isin(names) & branches["to_bus"].isin(names)]
+    used = used[used["from_bus"] != used["to_bus"]]
+    sources = buses["name"][buses["v_source_pu"].notna()].dropna()
+    if len(sources) == 1 and _is_tree(names, used):
+        return
+    graph: nx.Graph[str] = nx.Graph()
+    graph.add_nodes_from(buses["name"].dropna())
+    label: dict[frozenset[str], str] = {}
+    for name, u, v in zip(used["name"], used["from_bus"], used["to_bus"], strict=True):
+        if graph.has_edge(u, v):
+            yield f"cycle: branches {label[frozenset((u, v))]!r} and {name!r} both join {u!r} and {v!r}; open one"
+        graph.add_edge(u, v)
+        label[frozenset((u, v))] = str(name)
+    if graph.number_of_edges() >= graph.number_of_nodes() - nx.number_connected_components(graph) + 1:
+        for cycle in nx.cycle_basis(graph):
+            around = zip(cycle, [*cycle[1:], cycle[0]], strict=True)
+            yield f"cycle: open one of the branches {shorten((label[frozenset(e)] for e in around), 20)}"
+    reached = set().union(*(nx.node_connected_component(graph, s) for s in sources)) if len(sources) else names
+    for island in nx.connected_components(graph.subgraph(names - reached)):
+        yield f"island: no closed branch joins {shorten(sorted(island))} to the source"

@@ -1,0 +1,1 @@
+"""Network models: what a feeder's limited quantities are under given injections."""

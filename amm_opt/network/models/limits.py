@@ -1,0 +1,137 @@
+"""What linear network models limit: squared voltages, and flows inside a polygon."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+from numpy.typing import NDArray
+
+from amm_opt.arrays import BoolArray, FloatArray, IntArray
+from amm_opt.network.feeder.feeder import Feeder
+
+SIDES = 16
+THERMAL_TOLERANCE = 1e-5
+VOLTAGE_TOLERANCE = 2e-6
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkState:
+    """Voltages and flows; each array has shape (..., nodes), branches indexed by the node they feed.
+
+    A node is a bus, or a (bus, phase) pair where the model has phases. Flows are positive away from the source and
+    measured at the upper end of the branch (anywhere, where the model has no losses).
+    """
+
+    v_pu: FloatArray
+    p_flow_kw: FloatArray
+    q_flow_kvar: FloatArray
+
+    @property
+    def s_flow_kva(self) -> FloatArray:
+        """Apparent power on each branch."""
+        return np.hypot(self.p_flow_kw, self.q_flow_kvar)
+
+    @property
+    def loading_kva(self) -> FloatArray:
+        """What ratings limit: without a voltage drop, apparent power is also current, in kVA at nominal voltage."""
+        return self.s_flow_kva
+
+
+@dataclass(frozen=True, eq=False)
+class Quantities:
+    """The m limited quantities of a linear network model.
+
+    Attributes:
+        kind: (m,) ``"voltage"`` or ``"thermal"``.
+        element: (m,) index of the bus (voltage) or of the bus that the branch feeds (thermal).
+        lower, upper: (m,) limits of the scaled quantity.
+        tolerance: (m,) excess that an audit accepts from a solver.
+    """
+
+    kind: NDArray[np.str_]
+    element: IntArray
+    lower: FloatArray
+    upper: FloatArray
+    tolerance: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Limits:
+    """Limited quantities over nodes: voltages of all but the source's, then 8 edges of every rated branch's polygon.
+
+    Thermal limits ``P^2 + Q^2 <= S^2`` become the regular polygon of ``SIDES`` = 16 sides *inscribed* in that circle,
+    with a vertex on the P axis: exact at unity power factor, never optimistic, and at most 1 - cos(pi/16) = 1.9 %
+    below the rating. Parallel edges share a quantity, the projection of the flow on their normal as a fraction of the
+    edge's limit (so it lies in [-1, 1]).
+
+    Attributes:
+        node: nodes with a voltage limit; ``rated`` those whose branch has a rating.
+        normals: (8, 2) edge normals, scaled.
+        v_min_pu, v_max_pu: (nodes,) bands, without limit at the source.
+    """
+
+    quantities: Quantities
+    node: IntArray
+    rated: IntArray
+    rating_kva: FloatArray
+    normals: FloatArray
+    v_min_pu: FloatArray
+    v_max_pu: FloatArray
+
+    @classmethod
+    def of(cls, feeder: Feeder, bus: IntArray, rating_kva: FloatArray) -> Limits:
+        """Limits of the nodes at ``bus``, whose branches have ``rating_kva`` each."""
+        node, rated = np.flatnonzero(bus > 0), np.flatnonzero(np.isfinite(rating_kva) & (bus > 0))
+        angle = (2 * np.arange(SIDES // 2) + 1) * np.pi / SIDES
+        normals = np.column_stack([np.cos(angle), np.sin(angle)]) / np.cos(np.pi / SIDES)
+        low, high = (
+            np.where(bus > 0, v[bus], free) for v, free in ((feeder.v_min_pu, -np.inf), (feeder.v_max_pu, np.inf))
+        )
+        ones = np.ones(len(normals) * len(rated))
+        quantities = Quantities(
+            kind=np.repeat(["voltage", "thermal"], [len(node), len(ones)]),
+            element=np.concatenate([bus[node], np.tile(bus[rated], len(normals))]),
+            lower=np.concatenate([low[node] ** 2, -ones]),
+            upper=np.concatenate([high[node] ** 2, ones]),
+            tolerance=np.repeat([VOLTAGE_TOLERANCE, THERMAL_TOLERANCE], [len(node), len(ones)]),
+        )
+        return cls(quantities, node, rated, rating_kva[rated], normals, low, high)
+
+    def values(self, w: FloatArray, p_flow: FloatArray, q_flow: FloatArray) -> FloatArray:
+        """Every limited quantity from squared voltages and flows of all nodes: (..., nodes) in, (..., m) out."""
+        n_voltage, n_rated = len(self.node), len(self.rated)
+        out = np.empty((*w.shape[:-1], len(self.quantities.kind)))
+        out[..., :n_voltage] = w[..., self._at(self.node, w.shape[-1])]
+        flows = np.empty((*w.shape[:-1], 2, n_rated))
+        at = self._at(self.rated, w.shape[-1])
+        np.divide(p_flow[..., at], self.rating_kva, out=flows[..., 0, :])
+        np.divide(q_flow[..., at], self.rating_kva, out=flows[..., 1, :])
+        np.matmul(self.normals, flows, out=out[..., n_voltage:].reshape(*w.shape[:-1], len(self.normals), n_rated))
+        return out
+
+    @staticmethod
+    def _at(index: IntArray, n: int) -> slice | IntArray:
+        """The index as a slice where it is all but the first node: a view instead of a copy."""
+        return slice(1, None) if len(index) == n - 1 and index[:1] == 1 else index
+
+    def expression(self, w: cp.Expression, p_flow: cp.Expression, q_flow: cp.Expression) -> cp.Expression:
+        """The same as a cvxpy expression of shape (m,)."""
+        p, q = p_flow[self.rated] / self.rating_kva, q_flow[self.rated] / self.rating_kva
+        edges: list[Any] = [a * p + b * q for a, b in self.normals] if len(self.rated) else []
+        return cp.hstack([w[self.node], *edges])
+
+    def parts(self, index: IntArray) -> tuple[BoolArray, IntArray, NDArray[np.complex128]]:
+        """Of each quantity: whether it is a voltage, its node, and n_p + j n_q of its edge, per kVA."""
+        n_voltage, n_rated = len(self.node), len(self.rated)
+        is_voltage = index < n_voltage
+        side, branch = np.divmod(np.where(is_voltage, 0, index - n_voltage), max(n_rated, 1))
+        node = self.node[np.where(is_voltage, index, 0)] if n_voltage else np.zeros(len(index), dtype=np.intp)
+        normal = np.zeros(len(index), dtype=complex)
+        if n_rated:
+            node = np.where(is_voltage, node, self.rated[branch])
+            edge = (self.normals[side, 0] + 1j * self.normals[side, 1]) / self.rating_kva[branch]
+            normal = np.where(is_voltage, 0.0, edge)
+        return is_voltage, node, normal

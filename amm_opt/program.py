@@ -1,0 +1,134 @@
+"""The contract between a mechanism and the solve engine: what a program is, and what it is built from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import cvxpy as cp
+
+from amm_opt.arrays import FloatArray
+
+AUDIT_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Injection:
+    """Net injections that the network must be able to host, as flexible power on top of inflexible load.
+
+    Each is an affine cvxpy expression of shape (n,) in kW. An allocation has import and export at once; an
+    envelope has everyone at its limit.
+    """
+
+    import_kw: cp.Expression
+    export_kw: cp.Expression
+
+
+@dataclass(frozen=True, eq=False)
+class Leximin:
+    """An objective: maximise the smallest element of ``level`` (a cvxpy Variable), then the next smallest, ..."""
+
+    level: cp.Variable
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A convex program without its network: the engine adds ``injections`` hosted by whatever network is chosen.
+
+    Attributes:
+        objective: cvxpy Minimize or Maximize, parametrised (DPP), or Leximin.
+        constraints: the mechanism's own constraints.
+        injections: every net injection that must be hosted.
+        values: named expressions whose numbers the mechanism reads from the solution.
+        duals: named constraints whose multipliers it reads.
+    """
+
+    objective: cp.Minimize | cp.Maximize | Leximin
+    constraints: Sequence[cp.Constraint]
+    injections: Sequence[Injection]
+    values: Mapping[str, cp.Expression]
+    duals: Mapping[str, cp.Constraint] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class HorizonProgram:
+    """The program of one interval, repeated over a horizon of any length, and what couples the intervals.
+
+    Attributes:
+        interval: its objective is summed over the intervals. Its own parameters get one value per interval.
+        objective: added to it, in variables of the coupling; or Leximin of one of them.
+        totals: by the name of a value of ``interval``, the variable that stands for its sum over the horizon times the
+            length of an interval (kW become kWh). Variables need names of their own.
+        constraints: on totals and other variables of the coupling.
+        values: further named expressions of the coupling whose numbers the mechanism reads.
+        stores: by a name of its own, the value of ``interval`` that fills a store: its level after interval k is that
+            before plus the value times the length of the interval, within bounds given with the parameters' numbers.
+    """
+
+    interval: Program
+    objective: cp.Minimize | cp.Maximize | Leximin
+    totals: Mapping[str, cp.Variable] = field(default_factory=dict)
+    constraints: Sequence[cp.Constraint] = ()
+    values: Mapping[str, cp.Expression] = field(default_factory=dict)
+    stores: Mapping[str, str] = field(default_factory=dict)
+    duals: Mapping[str, cp.Constraint] = field(default_factory=dict)
+
+    @property
+    def coupling(self) -> Program:
+        """What couples the intervals, as a program without injections."""
+        totals = {total.name(): total for total in self.totals.values()}
+        return Program(self.objective, self.constraints, (), {**totals, **self.values}, self.duals)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Optimality conditions of one solve; each number is relative and 0 for an exact optimum.
+
+    Attributes:
+        primal: worst violation of a bound or row, over the size of its limit.
+        dual: worst violation of stationarity or of a multiplier's sign, over the size of the cost; without what the
+            rounding of a sum of large multipliers that cancel can amount to.
+        gap: duality gap, the sum of all complementarity products, over the size of the objective.
+    """
+
+    primal: float
+    dual: float
+    gap: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether every number is within the tolerance."""
+        return all(number <= AUDIT_TOLERANCE for number in (self.primal, self.dual, self.gap))
+
+    def worst(self, other: Audit | None) -> Audit:
+        """Number by number the worse of two audits."""
+        if other is None:
+            return self
+        return Audit(max(self.primal, other.primal), max(self.dual, other.dual), max(self.gap, other.gap))
+
+    def __str__(self) -> str:
+        return f"primal residual {self.primal:.1e}, dual residual {self.dual:.1e}, gap {self.gap:.1e}"
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """Numbers of a solved program: named values and duals, objective, which solver found it, and its audit.
+
+    ``fallback`` says what failed where it was not found at the first try.
+    ``gap``: on a conic network model, (n_buses,) how far each branch's relaxation is from being exact.
+    """
+
+    values: Mapping[str, FloatArray]
+    duals: Mapping[str, FloatArray]
+    objective: float
+    solver: str
+    audit: Audit | None = None
+    fallback: str = ""
+    gap: FloatArray | None = None
+
+    def __getitem__(self, name: str) -> FloatArray:
+        return self.values[name]
+
+    def as_fallback(self, reason: str) -> Solution:
+        """The same solution, marked as not found at the first try, for this reason."""
+        return replace(self, fallback=reason)

@@ -1,0 +1,8 @@
+"""The rolling driver, runs, metrics and their check by AC power flow."""
+
+from amm_opt.simulation.driver import simulate
+from amm_opt.simulation.replay import verify
+from amm_opt.simulation.results.run import Run, load_run
+from amm_opt.verify.four_wire import FourWireNetwork
+
+__all__ = ["FourWireNetwork", "Run", "load_run", "simulate", "verify"]

@@ -1,0 +1,1 @@
+"""Running a mechanism interval by interval."""

@@ -1,0 +1,201 @@
+"""Rolling: plan a horizon on a forecast, carry out its first intervals as they really are, go on.
+
+What is planned is a cap on what happens: a participant gets the smaller of its plan and its real request. Where the
+real interval does not host that, it is cut back to the closest allocation that is hosted, never enlarged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from amm_opt.cases import Requests
+from amm_opt.errors import InputError, SolveError
+from amm_opt.grid import Grid
+from amm_opt.market import Allocation, Mechanism
+from amm_opt.market.state import requested
+from amm_opt.program import HorizonProgram, Solution
+from amm_opt.simulation.forecast import Forecast, believed, intervals
+from amm_opt.simulation.loop.job import AnyProgram, Job, Part
+from amm_opt.simulation.loop.waiting import Sessions
+from amm_opt.simulation.results.store import Block
+from amm_opt.solve.backends.known import SolverOrder
+
+CHECKED = 96
+"""Intervals of a plan that are checked together."""
+
+
+@dataclass(frozen=True)
+class Roll:
+    """How a run rolls: intervals looked at together, intervals carried out of them, end of the run, and forecast.
+
+    ``forecast`` is None where everything is known beforehand.
+    """
+
+    horizon: int
+    commit: int
+    stop: int
+    forecast: Forecast | None
+
+    @classmethod
+    def of(cls, mechanism: Any, dt_h: float, first: int, stop: int, forecast: Forecast | None) -> Roll:
+        """From a mechanism's ``horizon`` and ``commit``.
+
+        Raises:
+            InputError: where they are no numbers of intervals, or the horizon is shorter than what is committed.
+        """
+        horizon = intervals(mechanism.horizon, dt_h, stop - first, f"{mechanism}: horizon")
+        commit = intervals(mechanism.commit, dt_h, stop - first, f"{mechanism}: commit")
+        if commit > horizon:
+            raise InputError(f"{mechanism}: horizon = {horizon} intervals is shorter than commit = {commit}")
+        return cls(horizon, commit, stop, forecast)
+
+
+def _waits(asked: Requests, firm: Requests, happened: Allocation) -> bool:
+    """Whether an interval leaves sessions without energy that they asked for."""
+    got = np.maximum(happened.import_kw, firm.import_request_kw)
+    return bool(np.any(requested(asked.import_request_kw - got)))
+
+
+class RollingJob(Job):
+    """A job whose mechanism looks ahead, or plans on a forecast."""
+
+    def __init__(
+        self,
+        step: Grid,
+        mechanism: Mechanism[Any],
+        programs: Mapping[str, AnyProgram],
+        solvers: SolverOrder,
+        roll: Roll,
+        sessions: Sessions | None = None,
+    ) -> None:
+        super().__init__(step, mechanism, programs, solvers, sessions=sessions)
+        self._roll = roll
+        self._horizon = any(isinstance(p, HorizonProgram) for p in programs.values())
+        self._repairs = roll.forecast is not None and mechanism.enforces_limits
+
+    def run_span(self, part: Part, start: int, stop: int, length: int, done: Callable[[Block], None]) -> None:
+        """Intervals ``start .. stop - 1``; ``start`` begins a window."""
+        commit = self._roll.commit
+        together = commit * max(1, length // commit)
+        for first in range(start, stop, together):
+            self._run_windows(part, first, min(first + together, stop), length, done)
+
+    def _run_windows(self, part: Part, first: int, stop: int, length: int, done: Callable[[Block], None]) -> None:
+        """The windows that start in ``first .. stop - 1``."""
+        case, roll = self.step.case, self._roll
+        last = min(stop + roll.horizon - roll.commit, roll.stop)
+        actual = firm = case.window(first, last, waits=self.sessions is not None)
+        if self.sessions is not None:
+            firm = self.sessions.firm(actual)
+        elif roll.forecast is None:
+            actual = self._screened(actual, length)
+        happened: list[Allocation] = []
+        planned: list[Allocation] = []
+        now = first
+        while now < stop:
+            window = now - (now - first) % roll.commit
+            ahead = slice(now - first, min(window + roll.horizon, roll.stop) - first)
+            count = min(window + roll.commit, stop) - now
+            for plan, served in self._run_window(part, actual.part(ahead), firm.part(ahead), count, length):
+                planned.append(plan)
+                happened.append(served)
+                now += 1
+        whole, hoped = Allocation.stacked(happened), Allocation.stacked(planned)
+        for a in range(0, stop - first, length):
+            piece = slice(a, min(a + length, stop - first))
+            known, block = actual.part(piece), whole.part(piece)
+            part.metrics.add(self.step, known, block)
+            done(Block.of(case, known, block, None if roll.forecast is None else hoped.part(piece)))
+
+    def _run_window(
+        self, part: Part, actual: Requests, firm: Requests, count: int, length: int
+    ) -> Iterator[tuple[Allocation, Allocation]]:
+        """Plan a window and carry out its first ``count`` intervals: what was planned and what happened in each.
+
+        Where energy can wait, it ends after an interval that leaves some waiting: the rest is to be planned again.
+        """
+        asked = window = actual
+        if self.sessions is not None and part.backlog is not None:
+            asked = window = self._screened(self.sessions.asked(part.backlog, firm), length)
+        elif self._roll.forecast is not None:
+            window = self._screened(
+                believed(self._roll.forecast, self.step.case, actual.start, actual.start + actual.n_steps), length
+            )
+        for k, plan in enumerate(self._plan(part, window, count)):
+            interval, alone = asked.interval(k), firm.interval(k)
+            happened = self._carried_out(part, plan, interval)
+            lived, mean = self.carry_over(part, interval, alone, happened)
+            part.state = self.mechanism.advance(part.state, mean, lived)
+            yield plan, mean
+            if self.sessions is not None and _waits(interval, alone, happened):
+                for later in range(k + 1, count):
+                    part.failed.pop(window.start + later, None)
+                return
+
+    def _screened(self, window: Requests, length: int) -> Requests:
+        """The window with what a sweep says of every interval."""
+        pieces = [slice(a, a + length) for a in range(0, window.n_steps, length)]
+        return replace(window, hosted=np.concatenate([self.fully_hosted(window.part(piece)) for piece in pieces]))
+
+    def _plan(self, part: Part, window: Requests, count: int) -> list[Allocation]:
+        """The plan of a window's first intervals; nothing where it fails, which is marked."""
+        if not self._horizon:
+            return [self._plan_interval(part, window, k) for k in range(count)]
+        part.attempted += count
+        try:
+            plan = self._whole_plan(part, window)
+        except SolveError as error:
+            part.failed.update(dict.fromkeys(range(window.start, window.start + count), str(error)))
+            self.stop_if_hopeless(part)
+            nothing = np.zeros(self.step.n)
+            return [Allocation(nothing, nothing)] * count
+        return [plan.part(k) for k in range(count)]
+
+    def _plan_interval(self, part: Part, window: Requests, k: int) -> Allocation:
+        assert window.hosted is not None
+        interval = window.interval(k)
+        if window.hosted[k] or not self.clears:
+            return self.mechanism.settle(self.step, None, interval)
+        return self.run_interval(part, interval)
+
+    def _whole_plan(self, part: Part, window: Requests) -> Allocation:
+        assert window.hosted is not None
+        if window.hosted.all():
+            return self.mechanism.settle(self.step, None, window)
+        solved: list[Solution] = []
+
+        def solve_program(values: Mapping[str, Any], name: str = "", of: Requests | None = None) -> Solution:
+            solution = self.programs[name].solve(values, of or window, None, None)
+            solved.append(solution)
+            return solution
+
+        cleared = self.mechanism.clear(self.step, solve_program, part.state, window)
+        allocation = self.mechanism.settle(self.step, cleared, window)
+        pieces = [slice(a, a + CHECKED) for a in range(0, window.n_steps, CHECKED)]
+        checked = []
+        for piece in pieces:
+            part_of = window.part(piece)
+            settled = self.inside(allocation.part(piece), part_of)
+            checked.append(self.audited(part, settled, part_of, self.step.limits(part_of)))
+        self.record(part, solved, window.start)
+        return Allocation.joined(checked)
+
+    def _carried_out(self, part: Part, plan: Allocation, interval: Requests) -> Allocation:
+        """What happens in an interval for which this was planned."""
+        happened = plan
+        if self._roll.forecast is not None:
+            happened = self.mechanism.carry_out(self.step, plan, interval)
+        if self._repairs:
+            try:
+                happened, cut = self.repair(happened, interval)
+                part.repaired += [interval.start] if cut else []
+                self.record(part, [cut] if cut else [], interval.start)
+            except SolveError as error:
+                part.failed[interval.start] = str(error)
+                nothing = np.zeros(self.step.n)
+                happened = Allocation(nothing, nothing)
+        return happened

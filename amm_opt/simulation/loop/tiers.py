@@ -1,0 +1,302 @@
+"""Two tiers: LV feeders offer what they can host, the upper tier grants, each feeder matches inside its grant.
+
+The same mechanism matches every part: each LV feeder is a case of its own, and so is the upper tier, in which an LV
+feeder is one participant with the sum of its customers' requests and the aggregate of their states.
+
+1. Offer: a feeder matches its customers with everybody else at inflexible load alone.
+2. Grant: the upper tier matches the feeders. None gets more than its offer; granted a share of it, its customers count
+   as having that share each, in the limits of the upper tier and in its own, whose voltages others move.
+3. Match: a feeder that was not granted its whole offer matches its customers again, at most the grant in sum of each
+   direction, with the voltages that result from everybody else at the share granted.
+
+An LV feeder's case keeps the path to the source, so that its own use moves its voltages too. Others come in through the
+limits: both the whole network's quantities u and those of the part are affine in use, so at an allocation z of all
+
+    u with others as in z = u_part + D,   D = u(z) - u_part(z),   limits of the part = limits - D.
+
+What comes out is checked on the whole network, and cut back where that does not host it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+
+from amm_opt.arrays import DIRECTIONS, FloatArray, IntArray
+from amm_opt.cases import Requests
+from amm_opt.cases.tiers import Tier, split
+from amm_opt.errors import InputError
+from amm_opt.grid import Grid
+from amm_opt.market import Allocation, Mechanism, State
+from amm_opt.network import LinDistFlow
+from amm_opt.program import Injection, Leximin, Program, Solution
+from amm_opt.simulation.loop.job import AnyProgram, Job, Limits, Part, programs_of
+from amm_opt.solve.backends.known import SolverOrder
+from amm_opt.solve.solver import ProgramSolver
+
+WHOLE = 1.0 - 1e-7
+"""A grant of at least this share of an offer counts as the whole offer."""
+FREE = 1e3
+"""Added to limits that are not to count, in multiples of a rating or pu^2."""
+GRANT = {direction: f"grant_{direction}_kw" for direction in DIRECTIONS}
+SHARE = {direction: f"share_{direction}" for direction in DIRECTIONS}
+
+
+def why_not_two_tiers(mechanism: Mechanism[Any], programs: Mapping[str, AnyProgram]) -> str:
+    """Why a mechanism cannot be matched in two tiers; empty where it can, or where it has nothing to match."""
+    if not programs and type(mechanism).clear is Mechanism.clear:
+        return ""
+    reason = ""
+    if len(programs) != 1:
+        reason = f"it has {len(programs) or 'no'} programs, not one"
+    for program in programs.values():
+        if not isinstance(program, Program):
+            reason = "its program is one over a horizon"
+        elif not reason and (set(program.values) != set(DIRECTIONS) or program.duals):
+            reason = f"it reads {', '.join([*program.values, *program.duals])} from its program, not import and export"
+    return f"{mechanism} cannot be matched in two tiers: {reason}" if reason else ""
+
+
+class _Feeder:
+    """A mechanism on one LV feeder, with a grant that import and export must not exceed in sum."""
+
+    def __init__(self, whole: Grid, tier: Tier, mechanism: Mechanism[Any]) -> None:
+        self.tier, self.name, self._mechanism = tier, tier.case.name, mechanism
+        self.step = Grid(tier.case, type(whole.network)(tier.case.feeder))
+        self.rows = _rows(whole.network, self.step.network, tier.bus)
+        upstream = tier.case.feeder.lv_feeder[self.step.network.quantities.element] < 0
+        self._free = np.where(upstream, FREE, 0.0)
+
+    def solver(self, solvers: SolverOrder) -> ProgramSolver:
+        """The mechanism's program with grants, compiled."""
+        (program,) = programs_of(self._mechanism, self.step).values()
+        assert isinstance(program, Program)
+        grants = [cp.sum(program.values[d]) <= cp.Parameter(nonneg=True, name=GRANT[d]) for d in DIRECTIONS]
+        return ProgramSolver(replace(program, constraints=[*program.constraints, *grants]), self.step, solvers)
+
+    def limits(self, limits: Limits, elsewhere: FloatArray, least: FloatArray) -> Limits:
+        """The whole network's limits for the feeder's own quantities, which are ``elsewhere`` lower than the whole's.
+
+        Relaxed to ``least``, a use that the feeder has anyway.
+        """
+        lower, upper = limits[0][self.rows] - elsewhere, limits[1][self.rows] - elsewhere
+        return np.minimum(lower, least), np.maximum(upper, least)
+
+    def own_limits(self, limits: Limits, elsewhere: FloatArray, least: FloatArray) -> Limits:
+        """The same without those of the path from the source, which are for the upper tier to keep."""
+        lower, upper = self.limits(limits, elsewhere, least)
+        return lower - self._free, upper + self._free
+
+    def hosts(self, window: Requests, limits: Limits) -> bool:
+        """Whether full service is optimal and hosted."""
+        _, asked = self.step.usage(window)
+        inside = np.all((asked >= limits[0]) & (asked <= limits[1]))
+        return self._mechanism.full_service_optimal and bool(inside)
+
+
+class _Upper:
+    """A mechanism on the upper tier, with a grant for each participant, hosted by the whole network.
+
+    Every participant stands for customers of the whole, each with a given share of its import and of its export.
+    """
+
+    def __init__(self, whole: Grid, tier: Tier, mechanism: Mechanism[Any]) -> None:
+        self.tier, self.name, self._whole, self._mechanism = tier, tier.case.name, whole, mechanism
+        self.step = Grid(tier.case, type(whole.network)(tier.case.feeder))
+        self._own: list[str] = []
+
+    def solver(self, solvers: SolverOrder) -> ProgramSolver:
+        """The mechanism's program with grants and shares, compiled for the whole network."""
+        (program,) = programs_of(self._mechanism, self.step).values()
+        assert isinstance(program, Program)
+        grants = {d: cp.Parameter(self.step.n, nonneg=True, name=GRANT[d]) for d in DIRECTIONS}
+        limits: list[cp.Constraint] = [*program.constraints]
+        limits += [program.values[d] <= grant for d, grant in grants.items()]
+        share = {d: cp.Parameter(self._whole.n, nonneg=True, name=SHARE[d]) for d in DIRECTIONS}
+        hosted = []
+        for injection in program.injections:
+            powers = []
+            for d, power in zip(DIRECTIONS, (injection.import_kw, injection.export_kw), strict=True):
+                if power.parameters():
+                    own = cp.Variable(self.step.n)
+                    limits.append(own == power)
+                    power = own
+                powers.append(cp.multiply(share[d], self.tier.member.T @ power))
+            hosted.append(Injection(*powers))
+        program = replace(program, constraints=limits, injections=hosted)
+        given = (self.step.inflexible_kw, self.step.import_request_kw, self.step.export_request_kw)
+        parts = limits if isinstance(program.objective, Leximin) else [*limits, program.objective]
+        used = {p.id for part in parts for p in part.parameters()}
+        self._own = [p.name() for p in given if p.id in used]
+        return ProgramSolver(program, self._whole, solvers)
+
+    def values(self, window: Requests, offered: FloatArray, offers: FloatArray) -> dict[str, FloatArray]:
+        """Numbers of the parameters that :meth:`solver` added; what customers (2, n) and their feeders offer."""
+        total = offers[:, self.tier.participant]
+        shares = np.where(total > 0, offered / np.where(total > 0, total, 1.0), 0.0)
+        own = {name: getattr(window, name) for name in self._own}
+        grants = {GRANT[d]: offer for d, offer in zip(DIRECTIONS, offers, strict=True)}
+        return {**own, **grants, **{SHARE[d]: share for d, share in zip(DIRECTIONS, shares, strict=True)}}
+
+
+def _rows(whole: LinDistFlow, part: LinDistFlow, bus: IntArray) -> IntArray:
+    """Which limited quantity of the whole each of a part's is: same kind and element, in the same order."""
+    q, own = whole.quantities, part.quantities
+    of_whole, of_part = 2 * q.element + (q.kind == "voltage"), 2 * bus[own.element] + (own.kind == "voltage")
+    order = np.argsort(of_whole, kind="stable")
+    rows = np.empty(len(of_part), dtype=np.intp)
+    rows[np.argsort(of_part, kind="stable")] = order[np.isin(of_whole[order], of_part)]
+    return rows
+
+
+def _requests(window: Requests) -> FloatArray:
+    return np.stack([window.import_request_kw, window.export_request_kw])
+
+
+@dataclass(frozen=True, eq=False)
+class _Ahead:
+    """Scarce intervals of a block.
+
+    Attributes:
+        place: position of an interval, by its number in the case.
+        asked: by LV feeder, what it asks for, with its own usage.
+        elsewhere: by LV feeder, how much higher its quantities are in the whole network under inflexible load alone.
+    """
+
+    place: Mapping[int, int]
+    asked: list[Requests]
+    elsewhere: list[FloatArray]
+
+
+@dataclass(frozen=True, eq=False)
+class _Now:
+    """The interval that is being cleared; ``limits`` are the whole network's, ``solved`` collects solutions."""
+
+    interval: Requests
+    limits: Limits
+    state: State
+    asked: list[Requests]
+    elsewhere: list[FloatArray]
+    solved: list[Solution]
+
+
+class TierJob(Job):
+    """A job whose intervals are matched in two tiers, for a mechanism that can be (``why_not_two_tiers``).
+
+    Raises:
+        InputError: where the case, the network model or the mechanism's state cannot be split.
+    """
+
+    def __init__(self, step: Grid, mechanism: Mechanism[Any], solvers: SolverOrder, secure: bool = False) -> None:
+        super().__init__(step, mechanism, {}, solvers, secure)
+        if type(step.network) is not LinDistFlow:
+            raise InputError(f"two tiers need the network model lindistflow, not {step.network.name}")
+        for name, array in mechanism.initial_state(step.case).arrays().items():
+            if array.ndim and array.shape[-1] != step.n:
+                raise InputError(
+                    f"{mechanism} cannot be matched in two tiers: {name} of its state has shape {array.shape},"
+                    f" not (..., {step.n} participants)"
+                )
+        self.clears = True
+        self._solvers = solvers
+        upper, lower = split(step.case)
+        self._upper = _Upper(step, upper, mechanism)
+        self._feeders = [_Feeder(step, tier, mechanism) for tier in lower]
+        self._ahead = _Ahead({}, [], [])
+
+    def look_ahead(self, window: Requests, scarce: IntArray) -> None:
+        """What each feeder asks for and uses."""
+        place = {window.start + int(k): i for i, k in enumerate(scarce)}
+        chosen, (alone, _) = window.part(scarce), self.step.usage(window)
+        asked, elsewhere = [], []
+        for feeder in self._feeders if place else []:
+            own = feeder.tier.window(chosen)
+            usage = feeder.step.usage(own)
+            asked.append(replace(own, usage=usage))
+            elsewhere.append(alone[np.ix_(scarce, feeder.rows)] - usage[0])
+        self._ahead = _Ahead(place, asked, elsewhere)
+
+    def cleared(self, part: Part, interval: Requests, limits: Limits, solved: list[Solution]) -> Solution:
+        """Offers, grants, matches, and the repair of what the whole network does not host."""
+        k = self._ahead.place[interval.start]
+        asked = [replace(w.interval(k), start=interval.start, times=interval.times) for w in self._ahead.asked]
+        now = _Now(interval, limits, part.state, asked, [e[k] for e in self._ahead.elsewhere], solved)
+        offered = self._offered(now)
+        offers = self._upper.tier.added(offered)
+        served = self._matched(now, offered, offers, self._grants(now, offered, offers))
+        plan, cut = self.repair(Allocation(*served), interval, limits)
+        solved += [cut] if cut else []
+        if cut and interval.start not in part.repaired[-1:]:
+            part.repaired.append(interval.start)
+        return Solution({"import": plan.import_kw, "export": plan.export_kw}, {}, float("nan"), "-")
+
+    def _offered(self, now: _Now) -> FloatArray:
+        """What every customer gets in its own feeder's match, others at inflexible load alone: (2, n)."""
+        served = _requests(now.interval)
+        for feeder, window, elsewhere in zip(self._feeders, now.asked, now.elsewhere, strict=True):
+            limits = feeder.own_limits(now.limits, elsewhere, feeder.step.usage(window)[0])
+            if not feeder.hosts(window, limits):
+                everything = _requests(window).sum(axis=1)
+                served[:, feeder.tier.who] = self._within(now, feeder, window, limits, everything)
+        return served
+
+    def _grants(self, now: _Now, offered: FloatArray, offers: FloatArray) -> FloatArray:
+        """Import and export granted to every participant of the upper tier, (2, participants there)."""
+        upper = self._upper
+        window = upper.tier.window(now.interval)
+        state = now.state.aggregated(upper.tier.member, _requests(now.interval))
+        solver = self._solver(upper)
+        values = upper.values(window, offered, offers)
+
+        def solve(given: Mapping[str, Any]) -> Solution:
+            return solver.solve({**given, **values}, now.interval, *now.limits)
+
+        grants = self._powers(now, upper.step, solve, state, window)
+        return np.where(grants < offers * WHOLE, grants, offers)
+
+    def _matched(self, now: _Now, offered: FloatArray, offers: FloatArray, grants: FloatArray) -> FloatArray:
+        """What every customer is served inside the grants: (2, n)."""
+        tier = self._upper.tier
+        share = np.where(grants < offers, grants / np.where(offers > 0, offers, 1.0), 1.0)
+        served = offered * share[:, tier.participant]
+        u = self.step.quantities(now.interval, *served)
+        for at, (feeder, window) in enumerate(zip(self._feeders, now.asked, strict=True)):
+            if np.any(share[:, at] < 1.0):
+                who = feeder.tier.who
+                own = feeder.step.quantities(window, *served[:, who])
+                limits = feeder.limits(now.limits, u[feeder.rows] - own, own)
+                served[:, who] = self._within(now, feeder, window, limits, grants[:, at])
+        return served
+
+    def _solver(self, part: _Feeder | _Upper) -> ProgramSolver:
+        if part.name not in self.programs:
+            self.programs[part.name] = part.solver(self._solvers)
+        return self.programs[part.name]
+
+    def _within(self, now: _Now, feeder: _Feeder, window: Requests, limits: Limits, grants: FloatArray) -> FloatArray:
+        """What the customers of a feeder get within its grants, (2, its customers)."""
+        solver = self._solver(feeder)
+        values = {GRANT[d]: grant for d, grant in zip(DIRECTIONS, grants, strict=True)}
+
+        def solve(given: Mapping[str, Any]) -> Solution:
+            return solver.solve({**given, **values}, window, *limits)
+
+        return self._powers(now, feeder.step, solve, now.state.part(feeder.tier.who), window)
+
+    def _powers(
+        self, now: _Now, step: Grid, solve: Callable[[Mapping[str, Any]], Solution], state: State, window: Requests
+    ) -> FloatArray:
+        """Import and export that the mechanism gives the participants of a part, (2, n of the part)."""
+
+        def recorded(values: Mapping[str, Any], _: str = "") -> Solution:
+            now.solved.append(solve(values))
+            return now.solved[-1]
+
+        cleared = self.mechanism.clear(step, recorded, state, window)
+        if not isinstance(cleared, Solution):
+            raise InputError(f"{self.mechanism} clears to several solutions; two tiers need one")
+        return np.clip([cleared[d] for d in DIRECTIONS], 0.0, _requests(window))

@@ -1,0 +1,207 @@
+"""Summary numbers of a run, accumulated block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+
+from amm_opt.arrays import BoolArray, FloatArray, IntArray
+from amm_opt.cases import Case, Requests
+from amm_opt.grid import Grid
+from amm_opt.market import Allocation
+from amm_opt.market.state import served_ratio
+from amm_opt.network.excess import (
+    THERMAL_TOLERANCE,
+    VOLTAGE_TOLERANCE_PU,
+    FlowState,
+    NodeLimits,
+    Unavoidable,
+    excesses,
+)
+
+
+def jain(ratios: FloatArray) -> float:
+    """Jain's fairness index (sum a)^2 / (n sum a^2) in [1/n, 1]; NaN for no values, or where all are zero.
+
+    Source: R. Jain, D. Chiu, W. Hawe, DEC-TR-301 (1984).
+    """
+    square = float(np.sum(ratios**2))
+    return np.nan if square == 0 else float(np.sum(ratios) ** 2 / (len(ratios) * square))
+
+
+def by_feeder(case: Case, per_participant: FloatArray) -> FloatArray:
+    """Sum a (..., n) array over the participants of each LV feeder: (..., feeders)."""
+    member = case.feeder_membership
+    return np.asarray((member @ per_participant.reshape(-1, per_participant.shape[-1]).T).T).reshape(
+        *per_participant.shape[:-1], member.shape[0]
+    )
+
+
+@dataclass
+class Violations:
+    """Counts of (element, interval) pairs beyond their limit, and the worst excess among the avoidable ones.
+
+    Intervals without a power-flow solution (NaN) have no pairs; they are counted in ``unsolved``. ``elements`` says of
+    which elements the unavoidable pairs are.
+    """
+
+    thermal: int = 0
+    voltage: int = 0
+    unavoidable: int = 0
+    unsolved: int = 0
+    worst_thermal: float = 0.0
+    worst_voltage_pu: float = 0.0
+    elements: Unavoidable | None = None
+
+    def merge(self, other: Violations) -> None:
+        """Add the counts of other intervals."""
+        for name in ("thermal", "voltage", "unavoidable", "unsolved"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name in ("worst_thermal", "worst_voltage_pu"):
+            setattr(self, name, max(getattr(self, name), getattr(other, name)))
+        if other.elements is not None:
+            self.elements = other.elements.plus(self.elements)
+
+    def add(self, limits: NodeLimits, state: FlowState, alone: Callable[[IntArray], FlowState]) -> None:
+        """Count a block of T intervals.
+
+        Args:
+            limits: of the nodes, without limit at the source.
+            state: voltages and flows, (T, n_nodes) each.
+            alone: gives the same with inflexible load alone, for the intervals of the given numbers.
+        """
+        self.unsolved += int(np.isnan(state.v_pu).any(axis=1).sum())
+        worst = [np.nanmax(e, axis=1, initial=0.0) for e in excesses(limits, state)]
+        beyond = np.flatnonzero((worst[0] > THERMAL_TOLERANCE) | (worst[1] > VOLTAGE_TOLERANCE_PU))
+        if len(beyond) == 0:
+            return
+        before = excesses(limits, alone(beyond))
+        after = [e[beyond] for e in excesses(limits, state)]
+        pairs = []
+        for excess, least, tolerance in zip(after, before, (THERMAL_TOLERANCE, VOLTAGE_TOLERANCE_PU), strict=True):
+            over = excess > tolerance
+            pairs.append((excess, over, over & (least > 0) & (excess <= least + tolerance)))
+        (thermal, voltage), largest = zip(*(_avoidable(*pair) for pair in pairs), strict=True)
+        self.thermal += thermal
+        self.voltage += voltage
+        self.worst_thermal = max(self.worst_thermal, largest[0])
+        self.worst_voltage_pu = max(self.worst_voltage_pu, largest[1])
+        found = Unavoidable(
+            np.array([anyway.sum(axis=0) for _, _, anyway in pairs]),
+            np.array([np.max(excess, axis=0, where=anyway, initial=0.0) for excess, _, anyway in pairs]),
+        )
+        if found.times.any():
+            self.unavoidable += int(found.times.sum())
+            self.elements = found.plus(self.elements)
+
+
+def _avoidable(excess: FloatArray, over: BoolArray, anyway: BoolArray) -> tuple[int, float]:
+    """How many pairs are beyond their limit but not anyway, and the largest excess among them."""
+    avoidable = over & ~anyway
+    return int(avoidable.sum()), float(np.max(excess, where=avoidable, initial=0.0))
+
+
+@dataclass
+class Metrics:
+    """Running totals of one run; (2, n) arrays have row 0 import, row 1 export.
+
+    ``battery_kwh`` is what charged and what discharged batteries, None where they are idle.
+    """
+
+    requested_kwh: FloatArray
+    served_kwh: FloatArray
+    violations: Violations = field(default_factory=Violations)
+    revenue: float = 0.0
+    priced: bool = False
+    battery_kwh: FloatArray | None = None
+    steps: int = 0
+
+    @classmethod
+    def empty(cls, n: int) -> Self:
+        """Nothing yet, for n participants."""
+        return cls(np.zeros((2, n)), np.zeros((2, n)))
+
+    def merge(self, other: Metrics) -> None:
+        """Add the totals of other intervals."""
+        self.requested_kwh += other.requested_kwh
+        self.served_kwh += other.served_kwh
+        self.violations.merge(other.violations)
+        self.revenue += other.revenue
+        self.priced |= other.priced
+        self._add_battery(other.battery_kwh)
+        self.steps += other.steps
+
+    def _add_battery(self, kwh: FloatArray | None) -> None:
+        if kwh is not None:
+            self.battery_kwh = kwh if self.battery_kwh is None else self.battery_kwh + kwh
+
+    def add(self, step: Grid, window: Requests, allocation: Allocation) -> None:
+        """Account for a block: window and allocation with (T, n) arrays."""
+        self.steps += window.n_steps
+        self.requested_kwh += _energy(window.import_request_kw, window.export_request_kw, window.dt_h)
+        self.served_kwh += _energy(allocation.import_kw, allocation.export_kw, window.dt_h)
+        for power, price, sign in (
+            (allocation.import_kw, allocation.import_price, 1.0),
+            (allocation.export_kw, allocation.export_price, -1.0),
+        ):
+            if price is not None:
+                self.revenue += sign * float(np.nansum(power * price)) * window.dt_h
+                self.priced = True
+        if allocation.battery_kw is not None:
+            through = (np.maximum(sign * allocation.battery_kw, 0.0) for sign in (-1.0, 1.0))
+            self._add_battery(np.array([float(kw.sum()) * window.dt_h for kw in through]))
+        self._count_violations(step, window, allocation)
+
+    def _count_violations(self, step: Grid, window: Requests, allocation: Allocation) -> None:
+        d, network, step_of = window.inflexible_kw, step.network, step.node_injections
+        state = network.state(*step_of(d, allocation.drawn_kw, allocation.injected_kw))
+        self.violations.add(network, state, lambda k: network.state(*step_of(d[k], 0.0, 0.0)))
+
+    def summary(self, case: Case, seconds: float, failed: int, fallbacks: int) -> dict[str, float]:
+        """The summary columns, in their order.
+
+        Of feeders there is something to compare where at least two asked, of participants where one did; NaN elsewhere.
+        """
+        requested, served = self.requested_kwh / 1000.0, self.served_kwh / 1000.0
+        columns: dict[str, list[float]] = {}
+        for name, least, asked, given in (
+            ("feeder", 2, by_feeder(case, self.requested_kwh), by_feeder(case, self.served_kwh)),
+            ("participant", 1, self.requested_kwh, self.served_kwh),
+        ):
+            ratios = [served_ratio(g, a)[a > 0] for g, a in zip(given, asked, strict=True)]
+            enough = [r if len(r) >= least else r[:0] for r in ratios]
+            columns[f"jain_{name}"] = [jain(r) for r in enough]
+            columns[f"worst_{name}_served"] = [float(r.min()) if len(r) else np.nan for r in enough]
+        fair = ("jain_feeder", "jain_participant", "worst_feeder_served", "worst_participant_served")
+        batteries = {}
+        if self.battery_kwh is not None:
+            batteries = dict(zip(("charged_mwh", "discharged_mwh"), self.battery_kwh / 1000.0, strict=True))
+        return {
+            "requested_import_mwh": float(requested[0].sum()),
+            "unserved_mwh": float((requested - served)[0].sum()),
+            "requested_export_mwh": float(requested[1].sum()),
+            "curtailed_mwh": float((requested - served)[1].sum()),
+            "thermal_violations": self.violations.thermal,
+            "voltage_violations": self.violations.voltage,
+            "ac_thermal_violations": np.nan,
+            "ac_voltage_violations": np.nan,
+            **{name: float(np.fmin.reduce(columns[name])) for name in fair},
+            "steps": self.steps,
+            "seconds": seconds,
+            "ms_per_step": 1000.0 * seconds / max(self.steps, 1),
+            **{f"{name}_{d}": columns[name][i] for name in fair for i, d in enumerate(("import", "export"))},
+            "worst_thermal_excess_pct": 100.0 * self.violations.worst_thermal,
+            "worst_voltage_excess_pu": self.violations.worst_voltage_pu,
+            "unavoidable_violations": self.violations.unavoidable,
+            "fallback_steps": fallbacks,
+            "failed_steps": failed,
+            "revenue": self.revenue if self.priced else np.nan,
+            **batteries,
+        }
+
+
+def _energy(import_kw: FloatArray, export_kw: FloatArray, dt_h: float) -> FloatArray:
+    return np.stack([import_kw.sum(axis=0), export_kw.sum(axis=0)]) * dt_h

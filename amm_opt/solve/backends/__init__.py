@@ -1,0 +1,1 @@
+"""Solvers of the problems that the routes make."""

@@ -1,0 +1,223 @@
+"""One interval's problem with only the variables that can move: what solvers get, and the point they answer with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike
+
+from amm_opt.arrays import BoolArray, FloatArray, IntArray
+from amm_opt.solve.numbers import Numbers
+from amm_opt.solve.rows import Rows, stacked
+
+FIXED = 1e-12
+"""A variable whose bounds are closer than this is taken out of the problem."""
+FEW_ROWS = 20_000
+"""The dual Newton method is meant for at most this many rows."""
+
+
+BEYOND = 1e-6
+"""An answer that is further outside a variable's bounds, relative to the bound's size, is no answer."""
+
+FAILED, INFEASIBLE, UNBOUNDED = "failed", "infeasible", "unbounded"
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """What a solver answers: variables, multipliers of own rows and of network rows, or why there is no solution.
+
+    Multipliers follow stationarity P v + q = rows' y + network' z + (bound multipliers): at a minimum those of rows at
+    their lower limit are >= 0, at their upper limit <= 0.
+
+    ``problem`` says in words why there is no solution, and is empty where there is one; ``status`` is then ``failed``,
+    or ``infeasible`` or ``unbounded`` where the solver has proved that. ``solver`` is who was called.
+    """
+
+    v: FloatArray
+    row_dual: FloatArray
+    network_dual: FloatArray
+    solver: str = ""
+    problem: str = ""
+    status: str = ""
+
+
+def failed(reason: str, status: str = FAILED) -> Point:
+    """No solution, for this reason; another solver may find one."""
+    nothing = np.zeros(0)
+    return Point(nothing, nothing, nothing, problem=reason or status, status=status)
+
+
+def infeasible(reason: str = INFEASIBLE) -> Point:
+    """No solution, because no values of the variables keep all rows and bounds."""
+    return failed(reason, INFEASIBLE)
+
+
+def unbounded(reason: str = UNBOUNDED) -> Point:
+    """No solution, because the objective falls without end."""
+    return failed(reason, UNBOUNDED)
+
+
+@dataclass(frozen=True, eq=False)
+class Reduced:
+    """The problem that a solver gets, over the n variables that are free to move:
+
+        min 1/2 x'Hx + q'x   subject to   row_lower <= rows x <= row_upper,   lower <= x <= upper
+
+    Attributes:
+        q: (n,) cost.
+        hessian: (n,) the diagonal of H where H is diagonal, (n, n) sparse H else, None where the problem is linear.
+        rows: (m, n) sparse; the program's own rows first, then network rows.
+        row_lower, row_upper: (m,) their limits, infinite where there is none, the same for equalities.
+        lower, upper: (n,) bounds, infinite where there is none.
+        time_limit_s: how long a solver may take.
+        numbers, free, base, own, network, live, n_network: of what it was made, for :meth:`point`.
+        contradiction: why it has no solution where that shows without a solver, else empty.
+    """
+
+    numbers: Numbers
+    free: IntArray
+    base: FloatArray
+    q: FloatArray
+    hessian: FloatArray | sp.csc_array | None
+    own: Rows
+    network: Rows
+    row_lower: FloatArray
+    row_upper: FloatArray
+    lower: FloatArray
+    upper: FloatArray
+    live: IntArray
+    n_network: int
+    contradiction: str = ""
+    time_limit_s: float = np.inf
+
+    @property
+    def separable(self) -> bool:
+        """Whether the dual Newton method applies: strictly convex in every variable, few rows."""
+        strict = isinstance(self.hessian, np.ndarray) and bool(np.all(self.hessian > 0))
+        return strict and len(self.row_lower) <= FEW_ROWS
+
+    @property
+    def rows(self) -> sp.csr_array:
+        """All rows, sparse."""
+        return self.all_rows.sparse()
+
+    @cached_property
+    def all_rows(self) -> Rows:
+        """All rows, light."""
+        return stacked(self.own, self.network)
+
+    @property
+    def n_own(self) -> int:
+        """Number of the program's own rows."""
+        return len(self.own)
+
+    @property
+    def sides(self) -> tuple[BoolArray, BoolArray, BoolArray]:
+        """Which rows are equalities, have an upper and have a lower limit."""
+        equal = self.row_lower == self.row_upper
+        return equal, np.isfinite(self.row_upper) & ~equal, np.isfinite(self.row_lower) & ~equal
+
+    def point(self, x: ArrayLike, dual: ArrayLike, solver: str = "") -> Point:
+        """A solution in terms of all variables and rows.
+
+        Args:
+            x: (n,) values; where they are outside their bounds by rounding, they are put on them.
+            dual: (m,) multipliers of the rows; see ``Point`` for their sign.
+
+        Raises:
+            ValueError: where their shapes are others.
+        """
+        x, dual = np.asarray(x, dtype=float), np.asarray(dual, dtype=float)
+        if x.shape != self.q.shape:
+            raise ValueError(f"the answer has values of shape {x.shape}, not {self.q.shape}")
+        if dual.shape != self.row_lower.shape:
+            raise ValueError(f"the answer has multipliers of shape {dual.shape}, not {self.row_lower.shape}")
+        inside = np.minimum(np.maximum(x, self.lower), self.upper)
+        if np.any(np.abs(inside - x) > BEYOND * (1.0 + np.abs(inside))):
+            return failed(f"the answer is {np.max(np.abs(inside - x)):.2g} outside a variable's bounds")
+        v = self.base.copy()
+        v[self.free] = inside
+        network_dual = np.zeros(self.n_network)
+        network_dual[self.live] = dual[self.n_own :]
+        return Point(v, dual[: self.n_own], network_dual, solver)
+
+    def sealed(self) -> Reduced:
+        """A copy that shares nothing with this one, and whose arrays cannot be written to."""
+        copy: Reduced = _sealed(self)
+        return copy
+
+
+def _sealed(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        value = value.copy()
+        value.flags.writeable = False
+    elif sp.issparse(value):
+        value = value.copy()
+        for array in (value.data, value.indices, value.indptr):
+            array.flags.writeable = False
+    elif is_dataclass(value):
+        return replace(value, **{f.name: _sealed(getattr(value, f.name)) for f in fields(value)})  # type: ignore[type-var]
+    return value
+
+
+def _crossing(lower: FloatArray, upper: FloatArray) -> str:
+    """A variable whose bounds contradict each other."""
+    crossed = np.where(lower > upper, (lower - upper) / (1.0 + np.minimum(np.abs(lower), np.abs(upper))), 0.0)
+    i = int(np.argmax(crossed))
+    return f"a variable must be at least {lower[i]:g} and at most {upper[i]:g}" if crossed[i] > BEYOND else ""
+
+
+def _stuck(use: FloatArray, low: FloatArray, high: FloatArray) -> str:
+    """A row without moving variables that is outside its limits."""
+    size = np.minimum(np.abs(low), np.abs(high))
+    off = np.maximum(low - use, use - high) / (1.0 + np.where(np.isfinite(size), size, 0.0))
+    i = int(np.argmax(off))
+    return f"what is fixed adds up to {use[i]:g} of what must be {low[i]:g} to {high[i]:g}" if off[i] > BEYOND else ""
+
+
+def reduced(
+    numbers: Numbers, network: Rows, lower: FloatArray, upper: FloatArray, time_limit_s: float = np.inf
+) -> Reduced:
+    """Take out fixed variables and empty rows; ``network`` holds the network rows (K, N), limits are (K,)."""
+    width = numbers.upper - numbers.lower
+    moving = width > FIXED
+    free = np.flatnonzero(moving)
+    base = np.where(moving, 0.0, numbers.lower)
+    own = numbers.rows.columns(free)
+    inside, live = network.columns(free).filled()
+    own_use, use = (rows @ base if base.any() else np.zeros(len(rows)) for rows in (numbers.rows, network))
+    contradiction = _crossing(numbers.lower, numbers.upper) if np.any(width < 0) else ""
+    if not contradiction and len(empty := np.flatnonzero(np.diff(own.start) == 0)):
+        contradiction = _stuck(own_use[empty], numbers.row_lower[empty], numbers.row_upper[empty])
+    if not contradiction and len(live) < len(network):
+        dead = np.setdiff1d(np.arange(len(network)), live)
+        contradiction = _stuck(use[dead], lower[dead], upper[dead])
+    hessian: FloatArray | sp.csc_array | None
+    q = numbers.q
+    if numbers.matrix is not None:
+        q = q + numbers.matrix @ base
+        hessian = sp.csc_array(numbers.matrix[free][:, free])
+    else:
+        assert numbers.hessian is not None
+        hessian = numbers.hessian[free] if np.any(numbers.hessian[free]) else None
+    return Reduced(
+        numbers,
+        free,
+        base,
+        q[free],
+        hessian,
+        own,
+        inside,
+        np.concatenate([numbers.row_lower - own_use, (lower - use)[live]]),
+        np.concatenate([numbers.row_upper - own_use, (upper - use)[live]]),
+        numbers.lower[free],
+        numbers.upper[free],
+        live,
+        len(network),
+        contradiction,
+        time_limit_s,
+    )

@@ -1,0 +1,1 @@
+"""Checks of a run that do not rely on its network model."""

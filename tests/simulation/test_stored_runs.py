@@ -1,0 +1,185 @@
+"""Stored runs are what was stored: everything that was changed, cut, lost or added is refused with its name."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from tests.test_cases import good
+
+import amm_opt as ao
+from amm_opt.simulation.results.digest import sealed
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "out"
+    ao.compare(ao.load_case("synthetic:buses=20,days=1,seed=1"), ["amm", "no_control"], steps=6).save(folder)
+    return folder
+
+
+@pytest.fixture
+def copy(stored: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(stored, tmp_path / "out"))
+
+
+def _refused(folder: Path, *said: str) -> None:
+    with pytest.raises(ao.InputError) as caught:
+        ao.load_run(folder)
+    assert all(part in str(caught.value) for part in said), caught.value
+    with pytest.raises(ao.InputError):
+        ao.load_comparison(folder.parent)
+
+
+TABLES = ("served_import_kw", "accepted_export_kw", "import_price", "export_price")
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("cell", [np.nan, -5.0, 1e300, np.inf, 0.125])
+def test_edited_cells(copy: Path, table: str, cell: float) -> None:
+    path = copy / "amm" / f"{table}.parquet"
+    cells = pd.read_parquet(path)
+    cells.iloc[2, 1] = cell
+    cells.to_parquet(path, index=False)
+    _refused(copy / "amm", f"{table}.parquet", "edited after the run was stored")
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def _replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+DAMAGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "cut table": ("served_import_kw.parquet", lambda p: p.write_bytes(p.read_bytes()[:900]), "damaged"),
+    "empty table": ("served_import_kw.parquet", lambda p: p.write_bytes(b""), "damaged"),
+    "one bit of a table": ("import_price.parquet", _flip, "damaged"),
+    "lost table": ("accepted_export_kw.parquet", lambda p: p.unlink(), "not found"),
+    "lost price": ("export_price.parquet", lambda p: p.unlink(), "not found"),
+    "text for a table": ("served_import_kw.parquet", lambda p: p.write_text("a,b"), "damaged"),
+    "cut document": ("run.json", lambda p: p.write_text(p.read_text()[:300]), "damaged"),
+    "empty document": ("run.json", lambda p: p.write_text(""), "damaged"),
+    "null": ("run.json", lambda p: p.write_text("null"), "damaged"),
+    "list": ("run.json", lambda p: p.write_text("[1]"), "damaged"),
+    "deep document": ("run.json", lambda p: p.write_text("[" * 100_000), "damaged"),
+    "bytes": ("run.json", lambda p: p.write_bytes(b"\xff\xfe\x00"), "damaged"),
+    "another solver": (
+        "run.json",
+        lambda p: p.write_text(p.read_text().replace('"solver": "', '"solver": "X')),
+        "edited",
+    ),
+    "another number": ("run.json", lambda p: p.write_text(p.read_text().replace('"steps": 6', '"steps": 5')), "edited"),
+    "no document": ("run.json", lambda p: p.unlink(), "is not the folder of a run"),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_damaged_files(copy: Path, what: str) -> None:
+    file, damage, said = DAMAGE[what]
+    damage(copy / "amm" / file)
+    _refused(copy / "amm", "amm", said)
+
+
+def test_runs_of_earlier_versions_are_named(copy: Path) -> None:
+    path = copy / "amm" / "run.json"
+    document = json.loads(path.read_text())
+    del document["digest"], document["tables"]
+    path.write_text(json.dumps({**document, "format": 1}))
+    _refused(copy / "amm", "written by an earlier version, without the digest", "run it again")
+    for other in (3, "2", None, [2]):
+        path.write_text(json.dumps({**document, "format": other}))
+        _refused(copy / "amm", "is not known, only 2")
+
+
+def test_a_changed_case_is_refused(tmp_path: Path) -> None:
+    ao.save_case(ao.load_case("synthetic:buses=10,days=1"), tmp_path / "case")
+    ao.simulate(tmp_path / "case", "no_control", steps=2).save(tmp_path / "out" / "run")
+    series = tmp_path / "case" / "series.csv"
+    series.write_text(series.read_text().replace("home0,", "home1,", 1))
+    with pytest.raises(ao.InputError, match="is not the one that was run any more"):
+        ao.load_run(tmp_path / "out" / "run")
+    series.unlink()
+    with pytest.raises(ao.InputError, match="'series' not found"):
+        ao.load_run(tmp_path / "out" / "run")
+
+
+@pytest.mark.parametrize("path", [5, None, "", "a\0b", b"x", 1.5, ["x"], "x" * 5000], ids=lambda p: str(p)[:9])
+def test_paths_that_are_none(path: object) -> None:
+    for read in (ao.load_run, ao.load_comparison):
+        with pytest.raises(ao.InputError):
+            read(path)  # type: ignore[operator]
+
+
+FORGED: dict[str, tuple[str, float, str]] = {
+    "missing": ("served_import_kw", float("nan"), "nan of"),
+    "negative": ("accepted_export_kw", -5.0, "must be within 0 and"),
+    "endless": ("served_import_kw", float("inf"), "inf of"),
+    "huge price": ("import_price", 1e300, "must be within +-"),
+}
+
+
+@pytest.mark.parametrize("what", FORGED)
+def test_numbers_that_no_run_has_whatever_the_digest(copy: Path, what: str) -> None:
+    table, cell, said = FORGED[what]
+    path = copy / "amm" / f"{table}.parquet"
+    cells = pd.read_parquet(path)
+    cells.iloc[2, 3] = cell
+    cells.to_parquet(path, index=False)
+    _sealed_again(copy / "amm")
+    _refused(copy / "amm", f"{table}.parquet", said)
+
+
+def test_rows_in_another_order_whatever_the_digest(copy: Path) -> None:
+    path = copy / "amm" / "served_import_kw.parquet"
+    pd.read_parquet(path).iloc[::-1].to_parquet(path, index=False)
+    _sealed_again(copy / "amm")
+    _refused(copy / "amm", "served_import_kw.parquet has other times than the run")
+
+
+def _sealed_again(folder: Path) -> None:
+    path = folder / "run.json"
+    document = json.loads(path.read_text())
+    kept = {key: value for key, value in document.items() if key not in ("digest", "tables", "format")}
+    path.write_text(json.dumps(sealed(kept, folder, document["tables"])))
+
+
+@pytest.mark.parametrize("name", ["~", "~nobody", "\udcff\udcfe", "s3:", "new\nline"])
+def test_folders_with_odd_names(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    case = ao.from_tables(**good())
+    place = f"./{name}/deep"
+    ao.compare(case, ["equal_doe"], steps=2, out=place)
+    assert not list(Path.home().glob("deep"))
+    assert (tmp_path / name / "deep" / "equal_doe" / "run.json").is_file()
+    assert ao.load_comparison(place).runs["equal_doe"].case.fingerprint == case.fingerprint
+
+
+def test_home_is_where_users_expect_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    ao.compare("synthetic:buses=20,days=1,seed=1", ["equal_doe"], steps=2, out="~/results")
+    assert (tmp_path / "results" / "comparison.json").is_file()
+    assert list(ao.load_comparison(Path("~/results")).runs) == ["equal_doe"]
+
+
+def test_added_tables_are_refused(copy: Path) -> None:
+    shutil.copy(copy / "amm" / "served_import_kw.parquet", copy / "amm" / "battery_kw.parquet")
+    _refused(copy / "amm", "battery_kw.parquet was added after the run was stored")
+
+
+def test_folders_that_changed_places_are_refused(copy: Path) -> None:
+    (copy / "amm").rename(copy / "x")
+    (copy / "no_control").rename(copy / "amm")
+    (copy / "x").rename(copy / "no_control")
+    with pytest.raises(ao.InputError, match="the run in the folder of 'amm' is one of 'no_control'"):
+        ao.load_comparison(copy)

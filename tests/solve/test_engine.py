@@ -1,0 +1,278 @@
+"""The compiled engine with lazy network rows against the program as declared, other solvers, and failures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from small import one_transformer, step_of
+
+import amm_opt as ao
+from amm_opt.cases import Case, Requests
+from amm_opt.grid import Grid
+from amm_opt.market import FairnessState, Mechanism
+from amm_opt.program import Leximin, Program, Solution
+from amm_opt.solve import declared as declared_module
+from amm_opt.solve.backends.known import solvers
+from amm_opt.solve.compiled import AffineMatrix
+from amm_opt.solve.routes.declared import DeclaredProgram, check_program
+from amm_opt.solve.routes.leximin import solve_stages, stage_program
+from amm_opt.solve.solver import ProgramSolver
+from formulations import AMM, EqualDOE, GreedyDOE
+
+FloatArray = NDArray[np.float64]
+AUTOMATIC = (None,)
+EXACT = {"tol_gap_abs": 1e-12, "tol_gap_rel": 1e-12, "tol_feas": 1e-11}
+"""GreedyDOE's objective is so flat that its optimum takes this to be exact to 1e-5."""
+INSTALLED = [name for name, info in solvers().items() if info.installed]
+
+
+@lru_cache
+def scarce(seed: int, buses: int = 130) -> Case:
+    case = ao.load_case(f"synthetic:buses={buses},days=1,seed={seed}")
+    return case.with_scenario(import_scale=2.5, export_scale=1.6)
+
+
+class Reference:
+    """One program as declared, with every network row, by Clarabel; Leximin by its stages."""
+
+    def __init__(self, program: Program, step: Grid) -> None:
+        self._levels = program.objective.level.size if isinstance(program.objective, Leximin) else 0
+        program = stage_program(program) if self._levels else program
+        self._declared = DeclaredProgram(program, step, check_program(program, step))
+
+    def solve(self, values: Mapping[str, Any], *interval: Any) -> Solution:
+        def stage(more: Mapping[str, Any]) -> Solution | str:
+            """Thin feasible sets stop some solvers at "inaccurate"."""
+            answers = (self._declared.solve(s, {**values, **more}, *interval) for s in ("CLARABEL", "PIQP", "QOCO"))
+            return next((a for a in answers if isinstance(a, Solution)), "all failed")
+
+        answer = solve_stages(stage, self._levels) if self._levels else stage({})
+        assert isinstance(answer, Solution), answer
+        return answer
+
+
+def random_state(n: int, seed: int) -> FairnessState:
+    rng = np.random.default_rng(seed)
+    asked = rng.uniform(1, 9, (2, n))
+    return FairnessState(rng.random((2, n)), asked * rng.uniform(0.3, 1, (2, n)), asked)
+
+
+@pytest.mark.parametrize("seed", [1, 5, 8])
+@pytest.mark.parametrize(
+    "mechanism",
+    [
+        AMM(),
+        AMM(rho=0.1, priority="inverse_ratio"),
+        AMM(rho=0),
+        GreedyDOE(),
+        GreedyDOE(enrolled="requesting"),
+        EqualDOE(),
+        EqualDOE(enrolled="requesting", per="system"),
+    ],
+    ids=str,
+)
+def test_engine_equals_the_declared_program(
+    mechanism: Mechanism[Any], seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = scarce(seed)
+    step = step_of(case)
+    declared = mechanism.program(step)
+    assert declared is not None
+    named = {"": declared} if isinstance(declared, Program) else declared
+    fast = {name: ProgramSolver(p, step, AUTOMATIC) for name, p in named.items()}
+    slow = {name: Reference(p, step) for name, p in named.items()}
+    state = random_state(step.n, seed) if isinstance(mechanism, AMM) else mechanism.initial_state(case)
+    monkeypatch.setitem(declared_module.SETTINGS, "CLARABEL", EXACT)
+    compared = binding = 0
+    for k in (18, 25, 32, 44):
+        window = case.window(k, k + 1).interval(0)
+        limits = step.limits(window)
+
+        def solve(values: Any, name: str = "", window: Requests = window, limits: Any = limits) -> Solution:
+            nonlocal compared, binding
+            a = fast[name].solve(values, window, *limits)
+            b = slow[name].solve(values, window, *limits)
+            compared += 1
+            if not isinstance(named[name].objective, Leximin):
+                assert a.objective == pytest.approx(b.objective, rel=1e-6, abs=1e-6)
+            for key in named[name].values:
+                size = np.maximum(1.0, np.abs(b[key]))
+                assert np.max(np.abs(a[key] - b[key]) / size) < 1e-5, key
+            for injection in named[name].injections:
+                p, q = step.bus_power(injection)
+                u = step.network.evaluate(p.value, q.value)  # at the reference's solution
+                binding += bool(np.any((u > limits[1] - 1e-6) | (u < limits[0] + 1e-6)))
+            return a
+
+        mechanism.clear(step, solve, state, window)
+    assert compared >= 4
+    assert binding >= 3
+    assert all(p.reason == "" for p in fast.values())
+
+
+def shared_level(step: Grid) -> Program:
+    """max t with x_i = a_i t for everybody: its multipliers are a_i-weighted shares of one binding limit."""
+    x, t = cp.Variable(step.n, name="x"), cp.Variable(name="t")
+    equal = x == cp.multiply(cp.Parameter(step.n, nonneg=True, name="a"), t)
+    hosted = step.injection(import_kw=x)
+    return Program(cp.Maximize(t), [equal, x >= 0], [hosted], {"x": x, "t": t}, {"equal": equal})
+
+
+@pytest.mark.parametrize("solver", [None, "HIGHS", "CLARABEL"])
+def test_a_program_that_only_the_network_bounds(solver: str | None) -> None:
+    """8 kW of headroom for two, and a program that nothing bounds is said to be so."""
+    step = step_of(one_transformer(10, [1.5, 0.5], [1.0, 1.0], [0.0, 0.0]))
+    window, a = step.case.window(0, 1).interval(0), {"a": np.array([1.0, 3.0])}
+    found = ProgramSolver(shared_level(step), step, [solver]).solve(a, window, *step.limits(window))
+    np.testing.assert_allclose(found["x"], [2, 6], atol=1e-4)
+    free = cp.Variable(name="free")
+    endless = Program(cp.Maximize(free), [free >= 0], [step.injection(import_kw=0 * free * np.ones(2))], {"free": free})
+    with pytest.raises(ao.SolveError):
+        ProgramSolver(endless, step, [solver]).solve({}, window, *step.limits(window))
+
+
+@pytest.mark.parametrize("solver", [None, "HIGHS", "CLARABEL"])
+def test_multipliers_agree_with_the_declared_program(solver: str | None) -> None:
+    case = scarce(1)
+    step, window = step_of(case), case.window(36, 37).interval(0)
+    limits, a = step.limits(window), {"a": np.random.default_rng(0).uniform(0.5, 2, step.n)}
+    found = ProgramSolver(shared_level(step), step, [solver]).solve(a, window, *limits)
+    other = shared_level(step)
+    expected = DeclaredProgram(other, step, check_program(other, step)).solve("CLARABEL", a, window, *limits)
+    assert isinstance(expected, Solution)
+    assert found["t"] == pytest.approx(float(expected["t"]), rel=1e-6)
+    # d t = sum dual_i d(rhs_i): a finite difference says how large, and with which sign
+    assert abs(np.sum(expected.duals["equal"] * a["a"])) == pytest.approx(1.0, rel=1e-5)
+    np.testing.assert_allclose(found.duals["equal"], expected.duals["equal"], rtol=1e-4, atol=1e-6)
+
+
+FLAT = {str(AMM(rho=0)): 3e-4, str(GreedyDOE()): 1e-3}
+"""Objectives so flat that answers within a solver's tolerance are this far apart."""
+
+
+@pytest.mark.parametrize("mechanism", [AMM(), AMM(rho=0), GreedyDOE(), EqualDOE(), EqualDOE(per="system")], ids=str)
+@pytest.mark.parametrize("solver", INSTALLED)
+def test_every_solver_gives_the_same_allocation(solver: str, mechanism: Mechanism[Any]) -> None:
+    """Every installed solver that can, by its own answers: a program that needs more is refused by name."""
+    few = solver == "SCS" and mechanism == AMM(rho=0)  # a first-order method on a thin feasible set: slow
+    case, steps = scarce(3, 70), slice(24, 26) if few else slice(22, 46)
+    usual = ao.simulate(case, mechanism, steps=steps)
+    linear, info = isinstance(mechanism, EqualDOE), solvers()[solver]
+    if not (info.lp if linear else info.qp):
+        with pytest.raises(ao.InputError, match=f"solver '{solver.lower()}' cannot solve"):
+            ao.simulate(case, mechanism, steps=steps, solver=solver.lower())
+        return
+    named = ao.simulate(case, mechanism, steps=steps, solver=solver.lower())
+    assert not named.failed_steps
+    assert not usual.failed_steps
+    assert not usual.fallback_steps
+    assert usual.summary["unserved_mwh"] + usual.summary["curtailed_mwh"] > 0.01
+    own = np.setdiff1d(np.arange(steps.start, steps.stop), named.fallback_steps) - steps.start
+    if solver == "HIGHS" and str(mechanism) in FLAT:  # its method for quadratic programs cycles on them
+        assert all("highs: " in reason for reason in named.fallback_reasons.values())
+    else:
+        assert len(own) >= len(usual.times) - 1
+        assert solver.lower() in named.solver.split("+")
+    for d in ("import_kw", "export_kw"):
+        off = np.abs(getattr(usual.allocation, d) - getattr(named.allocation, d))[own]
+        assert np.max(off, initial=0.0) < FLAT.get(str(mechanism), 2e-5)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 6), st.integers(1, 5), st.integers(0, 4))
+@settings(deadline=None, max_examples=50)
+def test_affine_matrix(seed: int, m: int, n: int, parameters: int) -> None:
+    """A(theta) = A_0 theta_0 + ... + A_p, entries in any order."""
+    rng = np.random.default_rng(seed)
+    dense = rng.normal(size=(m * n, parameters + 1)) * (rng.random((m * n, parameters + 1)) < 0.6)
+    used = rng.permutation(np.flatnonzero(dense.any(axis=1)))
+    matrix = AffineMatrix(used // n, used % n, sp.csr_array(dense[used]), (m, n))
+    theta = np.append(rng.normal(size=parameters), 1.0)
+    expected = (dense @ theta).reshape(m, n)
+    np.testing.assert_allclose(matrix.at(theta).toarray(), expected, atol=1e-12)
+    v = rng.normal(size=n)
+    np.testing.assert_allclose(matrix.times(theta, v), expected @ v, atol=1e-12)
+    assert matrix.constant == (not dense[:, :-1].any())
+    np.testing.assert_array_equal(
+        matrix.fixed(np.arange(len(used))), ~dense[used[np.lexsort((used,))], :-1].any(axis=1)
+    )
+    if n == 1:
+        np.testing.assert_allclose(matrix.vector(theta), expected[:, 0], atol=1e-12)
+
+
+@pytest.mark.parametrize("shift", [0.0, 3.0])
+def test_squares_with_parameters_keep_their_value(shift: float) -> None:
+    """cvxpy lifts them to new variables; the engine puts them back, constants included."""
+    case = one_transformer(12, [1.0, 1.0], [10.0, 20.0], [0.0, 0.0])
+    step, window = step_of(case), case.window(0, 1).interval(0)
+    x = cp.Variable(2)
+    root, gain = cp.Parameter(2, nonneg=True, name="root"), cp.Parameter(2, name="gain")
+    value = gain @ x - 0.5 * cp.sum_squares(cp.multiply(root, x) - shift * gain) + 7.0
+    program = Program(cp.Maximize(value), [x >= 0], [step.injection(import_kw=x)], {"x": x})
+    numbers = {"root": np.array([0.5, 1.5]), "gain": np.array([2.0, 3.0])}
+    solver = ProgramSolver(program, step, AUTOMATIC)
+    found = solver.solve(numbers, window, *step.limits(window))
+    assert solver.reason == ""
+    assert found.solver == "DUAL_NEWTON"
+    expected = Reference(program, step).solve(numbers, window, *step.limits(window))
+    np.testing.assert_allclose(found["x"], expected["x"], atol=1e-6)
+    assert found.objective == pytest.approx(expected.objective, rel=1e-7)
+    by_hand = numbers["gain"] @ found["x"] - 0.5 * np.sum((numbers["root"] * found["x"] - shift * numbers["gain"]) ** 2)
+    assert found.objective == pytest.approx(by_hand + 7.0, rel=1e-9)
+
+
+def tiny_step() -> Grid:
+    return step_of(one_transformer(12, [1.0, 1.0], [10.0, 20.0], [0.0, 0.0]))
+
+
+def test_programs_that_are_not_dpp_are_refused() -> None:
+    step = tiny_step()
+    x, p, q = cp.Variable(2), cp.Parameter(2, name="p"), cp.Parameter(2, nonneg=True, name="q")
+    hosted, values = [step.injection(import_kw=x)], {"import": x}
+    bad: list[tuple[Program, str]] = [
+        (Program(cp.Maximize(cp.multiply(p, q) @ x), [], hosted, values), "objective maximize .*p.*q"),
+        (Program(cp.Maximize(cp.sum_squares(x)), [], hosted, values), "objective"),
+        (Program(cp.Maximize(cp.sum(x)), [cp.multiply(p, q) @ x <= 1], hosted, values), "constraint .*p.*q"),
+        (Program(cp.Maximize(cp.sum(x)), [], [step.injection(import_kw=cp.square(x))], values), "is not affine"),
+        (Program(cp.Maximize(cp.sum(x)), [], [step.injection(import_kw=x[:1])], values), r"shape \(1,\), not \(2,\)"),
+    ]
+    for program, said in bad:
+        with pytest.raises(ao.InputError, match=said):
+            ProgramSolver(program, step, AUTOMATIC)
+    twice = [x <= cp.Parameter(2, name="cap"), x >= cp.Parameter(2, name="cap")]
+    with pytest.raises(ao.InputError, match="two parameters of the program are named 'cap'"):
+        ProgramSolver(Program(cp.Maximize(cp.sum(x)), twice, hosted, values), step, AUTOMATIC)
+
+
+BAD_VALUES: list[tuple[dict[str, Any], str]] = [
+    ({}, "no value for parameter cap"),
+    ({"cap": [1.0, 2.0], "cup": 1.0}, "unknown parameter cup; the program has cap"),
+    ({"cap": 1.0}, r"'cap' has shape \(\), not \(2,\)"),
+    ({"cap": [1.0, 2.0, 3.0]}, r"'cap' has shape \(3,\), not \(2,\)"),
+    ({"cap": [1.0, np.nan]}, "'cap' has a value that is not finite"),
+    ({"cap": [1.0, np.inf]}, "'cap' has a value that is not finite"),
+    ({"cap": [1.0, -2.0]}, "'cap' must not be negative, its value goes down to -2"),
+]
+
+
+@pytest.mark.parametrize(("values", "said"), BAD_VALUES)
+def test_bad_parameter_values_are_named(values: dict[str, Any], said: str) -> None:
+    step = tiny_step()
+    x = cp.Variable(2)
+    cap = cp.Parameter(2, nonneg=True, name="cap")
+    solver = ProgramSolver(
+        Program(cp.Maximize(cp.sum(x)), [x <= cap], [step.injection(import_kw=x)], {"x": x}), step, AUTOMATIC
+    )
+    window = step.case.window(0, 1).interval(0)
+    with pytest.raises(ao.InputError, match=said):
+        solver.solve(values, window, *step.limits(window))
+    found = solver.solve({"cap": np.array([3.0, 4.0])}, window, *step.limits(window))
+    np.testing.assert_allclose(found["x"], [3, 4], atol=1e-6)

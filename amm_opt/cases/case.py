@@ -11,15 +11,14 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from amm_opt.arrays import BoolArray, FloatArray, IntArray
+from amm_opt.arrays import FloatArray, IntArray
 from amm_opt.cases.batteries import Batteries
-from amm_opt.cases.profiles import Profiles, requested
+from amm_opt.cases.profiles import Profiles
 from amm_opt.cases.requests import Requests
 from amm_opt.cases.times import span
 from amm_opt.errors import InputError, unknown
 from amm_opt.fields import Checked, is_number, is_whole, shortened
 from amm_opt.network import Feeder
-
 
 MOST_SCALE = 1e6
 _SCALES = {

@@ -11,7 +11,8 @@ import pandas as pd
 import scipy.sparse as sp
 
 from amm_opt.arrays import BoolArray, FloatArray, IntArray
-from amm_opt.cases.case import Case, Requests
+from amm_opt.cases.case import Case
+from amm_opt.cases.requests import Requests
 from amm_opt.errors import InputError
 
 _FACTORS = ["power_factor", "power_factor_import", "power_factor_export"]

@@ -12,7 +12,7 @@ import pandas as pd
 
 from amm_opt.errors import InputError, as_path, shorten, shown
 from amm_opt.importers.report import ImportReport
-from amm_opt.tabular import as_table
+from amm_opt.io.tables import as_table
 
 CATEGORIES = {"GC": "inflexible", "CL": "import", "GG": "export"}
 """General consumption, controlled load and gross generation, and what they are here."""

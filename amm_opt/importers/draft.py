@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.cases.case import Case
-from amm_opt.cases.folder import from_tables
+from amm_opt.cases.folder.folder import from_tables
 from amm_opt.errors import InputError, shorten
 from amm_opt.importers.people import CONSTANT, participants
 from amm_opt.importers.report import ImportReport

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.cases.case import Case, Scenario
-from amm_opt.cases.folder import from_tables
-from amm_opt.cases.scenario import WEEK, charging_sessions, household_series, roof_series, year_profiles
+from amm_opt.cases.folder.folder import from_tables
+from amm_opt.cases.generators import WEEK, charging_sessions, household_series, roof_series, year_profiles
 from amm_opt.errors import InputError
 from amm_opt.fields import Checked, is_number, shortened
 from amm_opt.importers.report import ImportedNetwork

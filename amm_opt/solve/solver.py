@@ -14,7 +14,14 @@ from amm_opt.errors import SolveError
 from amm_opt.grid import Grid
 from amm_opt.program import HorizonProgram, Leximin, Program, Solution
 from amm_opt.solve.backends.dispatch import WATER_FILLING
-from amm_opt.solve.backends.known import HORIZON_TIME_LIMIT_S, TIME_LIMIT_S, Choice, SolverOrder, label, require
+from amm_opt.solve.backends.known import (
+    HORIZON_TIME_LIMIT_S,
+    TIME_LIMIT_S,
+    Choice,
+    SolverOrder,
+    label,
+    require,
+)
 from amm_opt.solve.backends.reduced import FAILED, INFEASIBLE, UNBOUNDED
 from amm_opt.solve.compiled import NotCompilableError
 from amm_opt.solve.routes.conic import ConicProgram

@@ -8,9 +8,9 @@ import click
 
 from amm_opt.cases import save_case
 from amm_opt.errors import Problems
+from amm_opt.importers import YearScenario, csiro_case, csiro_network
 from amm_opt.io.files import whole_folder
 from amm_opt.io.output import emit
-from amm_opt.importers import YearScenario, csiro_case, csiro_network
 from amm_opt.study.terminal import folder_given, say
 from amm_opt.study.text import plain
 

@@ -15,7 +15,7 @@ from subjects import SUBJECTS, Clearing, congested
 import amm_opt as ao
 from amm_opt.grid import Grid
 from amm_opt.network import LinDistFlow
-from amm_opt.solve import lazy
+from amm_opt.solve.routes import lazy
 
 SIZES = (12, 25, 50, 100, 200)
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from tests.test_cases import good, problems_of, tiny
 
 import amm_opt as ao
 from amm_opt.cases import Case
 from amm_opt.network import Feeder
+from tests.cases.test_cases import good, problems_of, tiny
 
 
 def _feeder(buses: dict[str, Any] | None = None, branches: dict[str, Any] | None = None) -> str:

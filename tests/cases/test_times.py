@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from tests.test_cases import good, problems_of, tiny
 
 import amm_opt as ao
 from amm_opt.cases.times import checked_times, not_a_time
 from amm_opt.simulation.forecast import intervals
+from tests.cases.test_cases import good, problems_of, tiny
 
 HALF_HOURS = pd.date_range("2030-01-07", periods=8, freq="30min")
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tests.test_cases import good, tiny
 
 import amm_opt as ao
+from tests.cases.test_cases import good, tiny
 
 CELLS: tuple[Any, ...] = (
     *(

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 NAN = float("nan")
-STORED = Path(__file__).parent / "data" / "pandapower_nets.json"
+STORED = Path(__file__).parents[1] / "data" / "pandapower_nets.json"
 KINDS = ("bus", "ext_grid", "line", "trafo", "switch", "load", "sgen", "shunt", "ward")
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from amm_opt.errors import InputError
 from amm_opt.importers import ImportedNetwork, csiro_case, csiro_network
 from amm_opt.network import LinDist3Flow
-from amm_opt.simulate import simulate
+from amm_opt.simulation import simulate
 
 FloatArray = NDArray[np.float64]
 VOLTS = 400.0 / np.sqrt(3.0)

@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from amm_opt.cases.scenario import clear_sky, year_profiles
 from click.testing import CliRunner, Result
 
 from amm_opt.cases import load_case
-from amm_opt.cases.folder import case_tables
+from amm_opt.cases.folder.folder import case_tables
 from amm_opt.cases.generators import clear_sky, year_profiles
 from amm_opt.errors import InputError
 from amm_opt.importers import YearScenario, csiro_network, year_case

@@ -221,7 +221,7 @@ def test_ausgrid_layout(tmp_path: Path, title: bool) -> None:
     assert set(series[series["participant"] == "z"]["profile"]) == {"1-GC", "1-GG"}
     assert series.set_index(["participant", "quantity"]).loc[("y", "import"), "profile"] == "2-CL"
     base = ao.load_case("synthetic:buses=40,days=1,seed=1")
-    from amm_opt.cases.folder import case_tables
+    from amm_opt.cases.folder.folder import case_tables
 
     tables = case_tables(base)
     tables.pop("sessions", None)

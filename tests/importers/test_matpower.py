@@ -78,7 +78,7 @@ def test_matpower_file_and_mapping(tmp_path: Path) -> None:
 
 def test_matpower_follows_the_units_of_distribution_cases() -> None:
     """Ohm and kW with the conversion that MATPOWER's own distribution cases end with: the 33-bus feeder's losses."""
-    table = pd.read_csv(Path(__file__).parent / "data" / "ieee33.csv", comment="#")
+    table = pd.read_csv(Path(__file__).parents[1] / "data" / "ieee33.csv", comment="#")
     lines = ["function mpc = case33", "mpc.baseMVA = 100;", "mpc.bus = ["]
     for _, r in table.iterrows():
         kind = 3 if r["bus"] == 1 else 1

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from tests.pandapower_truth import random_net, stored, voltages
+from pandapower_truth import random_net, stored, voltages
 
 import amm_opt as ao
 

@@ -17,7 +17,7 @@ from small import small_case
 
 import amm_opt as ao
 from amm_opt.network import ACNetwork, ACState
-from amm_opt.simulation import ac as ac_module
+from amm_opt.simulation import replay as replay_module
 from amm_opt.simulation import secure
 from amm_opt.simulation.results.digest import sealed
 from amm_opt.study.cli import main
@@ -132,7 +132,7 @@ def test_blocks_and_threads_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> No
     plain, _ = runs()
     assert plain.summary["ac_thermal_violations"] > 10
     assert plain.summary["ac_voltage_violations"] > 10
-    monkeypatch.setattr(ac_module, "BLOCK_STEPS", 7)
+    monkeypatch.setattr(replay_module, "BLOCK_STEPS", 7)
     again = ao.verify(plain, threads=-1)
     np.testing.assert_allclose(again.summary.to_numpy(), plain.summary.to_numpy(), rtol=1e-12)
     assert np.isnan(ao.simulate(plain.case, AMM(), steps=2).summary["ac_thermal_violations"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from tests.small import TRACE, small_case
+from small import TRACE, small_case
 
 import amm_opt as ao
 from amm_opt.cases.folder.folder import case_tables

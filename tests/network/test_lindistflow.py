@@ -87,7 +87,7 @@ def test_single_phase_feeder_is_a_third_of_three_phases() -> None:
 @lru_cache
 def ieee33() -> tuple[Feeder, FloatArray, FloatArray, FloatArray]:
     """The 33-bus feeder, its injections, and the AC voltages, in the feeder's bus order."""
-    table = pd.read_csv(Path(__file__).parent / "data" / "ieee33.csv", comment="#")
+    table = pd.read_csv(Path(__file__).parents[1] / "data" / "ieee33.csv", comment="#")
     lines = table.iloc[1:].astype({"from_bus": int})
     branches = pd.DataFrame(
         {

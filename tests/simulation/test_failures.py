@@ -18,8 +18,8 @@ from amm_opt.cases import Case
 from amm_opt.grid import Grid
 from amm_opt.market import Mechanism
 from amm_opt.program import Program
-from amm_opt.solve import lazy
 from amm_opt.solve.backends.reduced import failed
+from amm_opt.solve.routes import lazy
 from amm_opt.solve.solver import ProgramSolver
 from formulations import AMM, EqualDOE, GreedyDOE
 

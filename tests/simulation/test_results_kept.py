@@ -22,7 +22,7 @@ from click.testing import CliRunner
 import amm_opt as ao
 from amm_opt.errors import OutputError, UnsavedWarning
 from amm_opt.io.files import folder_names
-from amm_opt.simulation import store as store_module
+from amm_opt.simulation.results import store as store_module
 from amm_opt.simulation.results.run import Run
 from amm_opt.study.cli import main
 from amm_opt.study.results import LIST

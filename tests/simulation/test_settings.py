@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.small import one_transformer
+from small import one_transformer
 
 import amm_opt as ao
 from formulations import FairOverTimeStorage

@@ -9,8 +9,8 @@ import pytest
 
 import amm_opt as ao
 from amm_opt.market import Allocation
-from amm_opt.simulation import run as run_module
-from amm_opt.simulation import store as store_module
+from amm_opt.simulation.results import run as run_module
+from amm_opt.simulation.results import store as store_module
 from amm_opt.simulation.results.store import Block, RunStore
 
 CASE = ao.load_case("synthetic:buses=40,days=1,seed=1")

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from tests.test_cases import good
 
 import amm_opt as ao
 from amm_opt.simulation.results.digest import sealed
+from tests.cases.test_cases import good
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
-from tests.small import TRACE, difference, shuffled, small_case
+from small import TRACE, difference, shuffled, small_case
 
 import amm_opt as ao
 from amm_opt.cases import Case, from_tables

@@ -32,7 +32,7 @@ from amm_opt.solve.rows import Rows
 from amm_opt.solve.solver import ProgramSolver
 from formulations import AMM
 
-PAGE = Path(__file__).parents[1] / "docs" / "writing-a-solver.md"
+PAGE = Path(__file__).parents[2] / "docs" / "writing-a-solver.md"
 SPAN = slice(24, 27)
 
 

@@ -20,9 +20,9 @@ from amm_opt.cases import Case, Requests
 from amm_opt.grid import Grid
 from amm_opt.market import FairnessState, Mechanism
 from amm_opt.program import Leximin, Program, Solution
-from amm_opt.solve import declared as declared_module
 from amm_opt.solve.backends.known import solvers
 from amm_opt.solve.compiled import AffineMatrix
+from amm_opt.solve.routes import declared as declared_module
 from amm_opt.solve.routes.declared import DeclaredProgram, check_program
 from amm_opt.solve.routes.leximin import solve_stages, stage_program
 from amm_opt.solve.solver import ProgramSolver

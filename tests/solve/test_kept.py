@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from small import difference
 
 import amm_opt as ao
-from amm_opt.solve import kept, lazy
 from amm_opt.solve.audit import audit
+from amm_opt.solve.backends import kept
 from amm_opt.solve.backends.kept import KeptClarabel, KeptHighs
 from amm_opt.solve.backends.reduced import Reduced, reduced
 from amm_opt.solve.numbers import Numbers
+from amm_opt.solve.routes import lazy
 from amm_opt.solve.rows import Rows
 
 FloatArray = NDArray[np.float64]

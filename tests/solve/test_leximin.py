@@ -13,8 +13,8 @@ from small import difference, first_interval, linear_limits, mixed_case, one_tra
 
 import amm_opt as ao
 from amm_opt.cases import Case
-from amm_opt.solve import lazy
 from amm_opt.solve.backends.reduced import failed
+from amm_opt.solve.routes import lazy
 from formulations import AlphaFair, Leximin
 
 FloatArray = NDArray[np.float64]

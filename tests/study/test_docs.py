@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from amm_opt.registry import mechanism, mechanisms, parameters_of
 from amm_opt.study.cli import main
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "data" / "README.md"])
 BLOCK = re.compile(r"(?:<!-- file: (?P<file>\S+) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)```", re.DOTALL)
 TABLE = re.compile(r"```sh\n(?P<command>amm-opt compare [^\n]*)\n```\n\n(?P<table>\| mechanism \|.*?)\n\n", re.DOTALL)

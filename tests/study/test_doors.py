@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from tests.test_cases import good, problems_of, tiny
 
 import amm_opt as ao
 from amm_opt.simulation.forecast import Noisy
+from tests.cases.test_cases import good, problems_of, tiny
 
 TABLES = ("buses", "branches", "participants", "profiles", "series", "sessions")
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from random import Random
 
 import pytest
+from fuzz import attempt, targets
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.fuzz import attempt, targets
 
 SECONDS = 5.0
 """Of each target; what is not tried by then is left to ``python -m tests.fuzz``."""

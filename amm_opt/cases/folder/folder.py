@@ -34,8 +34,8 @@ _TOML_KEYS = ("name", "title", "licence", "attribution", "step_minutes", "steps"
 
 
 def _shipped_root() -> Path:
-    packaged = Path(__file__).parents[1] / "data"
-    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "data"
+    packaged = Path(__file__).parents[2] / "data"
+    return packaged if packaged.is_dir() else Path(__file__).parents[3] / "data"
 
 
 def shipped_cases() -> dict[str, Path]:

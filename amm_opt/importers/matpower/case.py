@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from amm_opt.arrays import FloatArray
 from amm_opt.cases.case import Case
 from amm_opt.errors import InputError, shorten
 from amm_opt.importers.matpower.tables import COLUMNS, draft
 from amm_opt.importers.matpower.text import evaluated
 from amm_opt.importers.report import ImportReport
-
-FloatArray = NDArray[np.float64]
 
 KNOWN = {"baseMVA", "version", *COLUMNS}
 

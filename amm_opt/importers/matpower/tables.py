@@ -6,13 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from amm_opt.arrays import FloatArray
 from amm_opt.errors import InputError, shorten
 from amm_opt.importers.draft import Draft
 from amm_opt.importers.report import ImportReport
-
-FloatArray = NDArray[np.float64]
 
 COLUMNS = {
     "bus": ["BUS_I", "BUS_TYPE", "PD", "QD", "GS", "BS", "BUS_AREA", "VM", "VA", "BASE_KV", "ZONE", "VMAX", "VMIN"],

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from amm_opt.arrays import FloatArray
+
 ComplexArray = NDArray[np.complex128]
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

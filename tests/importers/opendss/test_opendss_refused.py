@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_opendss import CODE, HEAD, problems, written
 
 from amm_opt.importers import from_opendss
+from tests.importers.opendss.test_opendss import CODE, HEAD, problems, written
 
 
 def test_what_is_not_used_is_reported(tmp_path: Path) -> None:

@@ -150,42 +150,44 @@ class Grid:
         reactive -= self.case.inflexible_kvar
         return self.incidence @ (y - x - d), self.incidence @ reactive
 
-    def usage(self, window: Requests) -> tuple[FloatArray, FloatArray]:
+    def usage(self, requests: Requests) -> tuple[FloatArray, FloatArray]:
         """Every limited quantity with inflexible load alone, and with every request served, (..., m) each."""
-        if window.usage is not None:
-            return window.usage
-        asked = self.quantities(window, window.import_request_kw, window.export_request_kw)
-        return self.quantities(window, 0.0, 0.0), asked
+        if requests.usage is not None:
+            return requests.usage
+        asked = self.quantities(requests, requests.import_request_kw, requests.export_request_kw)
+        return self.quantities(requests, 0.0, 0.0), asked
 
-    def limits(self, window: Requests) -> tuple[FloatArray, FloatArray]:
+    def limits(self, requests: Requests) -> tuple[FloatArray, FloatArray]:
         """Lower and upper limit of every limited quantity, (..., m).
 
         Inflexible load comes first: a limit that it breaks by itself is relaxed to what it uses and no further.
         """
-        alone, _ = self.usage(window)
+        alone, _ = self.usage(requests)
         q = self.network.quantities
         return np.minimum(q.lower, alone), np.maximum(q.upper, alone)
 
-    def hosted_share(self, window: Requests, import_kw: FloatArray, export_kw: FloatArray) -> float:
+    def hosted_share(self, requests: Requests, import_kw: FloatArray, export_kw: FloatArray) -> float:
         """The largest t at which t times the given flexible powers is hosted; infinite where nothing limits it.
 
         Exact, because limited quantities are affine: the ray meets the first limit at t. The limits are those of
         :meth:`limits`, so t >= 0.
 
         Args:
-            window: one interval, arrays of shape (n,).
+            requests: one interval, arrays of shape (n,).
             import_kw, export_kw: (n,) flexible powers on top of inflexible load.
         """
-        lower, upper = self.limits(window)
-        alone, _ = self.usage(window)
-        use = self.quantities(window, import_kw, export_kw) - alone
+        lower, upper = self.limits(requests)
+        alone, _ = self.usage(requests)
+        use = self.quantities(requests, import_kw, export_kw) - alone
         moving = np.abs(use) > ROUNDING
         room = np.where(use > 0, upper - alone, alone - lower)[moving]
         return float(np.min(np.maximum(room, 0.0) / np.abs(use[moving]), initial=np.inf))
 
-    def quantities(self, window: Requests, import_kw: FloatArray | float, export_kw: FloatArray | float) -> FloatArray:
+    def quantities(
+        self, requests: Requests, import_kw: FloatArray | float, export_kw: FloatArray | float
+    ) -> FloatArray:
         """Every limited quantity with the given flexible powers on top of inflexible load, (..., m)."""
-        return np.asarray(self.network.evaluate(*self.node_injections(window.inflexible_kw, import_kw, export_kw)))
+        return np.asarray(self.network.evaluate(*self.node_injections(requests.inflexible_kw, import_kw, export_kw)))
 
     def node_injections(
         self, inflexible_kw: FloatArray, import_kw: FloatArray | float, export_kw: FloatArray | float

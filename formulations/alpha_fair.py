@@ -67,11 +67,11 @@ class AlphaFair(Mechanism[NoState]):
         """At alpha = 0 a kW is worth the same whoever uses it."""
         return self.alpha == 0 and self.weight == "request"
 
-    def program(self, step: Grid) -> Program:
-        return matching(step)
+    def program(self, grid: Grid) -> Program:
+        return matching(grid)
 
-    def clear(self, step: Grid, solve: Solve, state: NoState, window: Requests) -> Solution:
-        request = np.stack([window.import_request_kw, window.export_request_kw])
+    def clear(self, grid: Grid, solve: Solve, state: NoState, requests: Requests) -> Solution:
+        request = np.stack([requests.import_request_kw, requests.export_request_kw])
         asked = requested(request)
         r = np.where(asked, request, 1.0)
         unit = (

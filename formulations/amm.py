@@ -121,46 +121,50 @@ class AMM(Mechanism[FairnessState]):
             w = 1.0 + self.kappa * state.shortage
         return np.round(w / TIE) * TIE if self.rho == 0 else w
 
-    def program(self, step: Grid) -> Program | Mapping[str, Program]:
+    def program(self, grid: Grid) -> Program | Mapping[str, Program]:
         if self.envelope is None:
-            return matching(step)
-        declared: Any = self.envelope.program(step)
+            return matching(grid)
+        declared: Any = self.envelope.program(grid)
         named = {"": declared} if isinstance(declared, Program) else declared or {}
-        own = {"": matching(step, floored=True), CUT: cut_program(step)}
+        own = {"": matching(grid, floored=True), CUT: cut_program(grid)}
         return {**own, **{f"{ENVELOPE}{name}": p for name, p in named.items()}}
 
-    def parameters(self, step: Grid, state: FairnessState, window: Requests, floor: FloatArray | None = None) -> Values:
+    def parameters(
+        self, grid: Grid, state: FairnessState, requests: Requests, floor: FloatArray | None = None
+    ) -> Values:
         """Expanding the square: w x - rho w (r - x)^2 / (2 r) = (1 + rho) w x - (rho w / r) x^2 / 2 + constant."""
         rho, w = max(self.rho, TIE), self.weights(state)
-        request = np.stack([window.import_request_kw, window.export_request_kw])
+        request = np.stack([requests.import_request_kw, requests.export_request_kw])
         asked = requested(request)
         curvature = np.where(asked, rho * w / np.where(asked, request, 1.0), 0.0)
         return matching_values((1.0 + rho) * w, curvature, floor)
 
-    def clear(self, step: Grid, solve: Solve, state: FairnessState, window: Requests) -> Solution:
-        floor = None if self.envelope is None else self._floor(self.envelope, step, solve, window)
-        return solve(self.parameters(step, state, window, floor))
+    def clear(self, grid: Grid, solve: Solve, state: FairnessState, requests: Requests) -> Solution:
+        floor = None if self.envelope is None else self._floor(self.envelope, grid, solve, requests)
+        return solve(self.parameters(grid, state, requests, floor))
 
-    def _floor(self, envelope: Mechanism[Any], step: Grid, solve: Solve, window: Requests) -> FloatArray:
+    def _floor(self, envelope: Mechanism[Any], grid: Grid, solve: Solve, requests: Requests) -> FloatArray:
         """What everyone has under the envelope, (2, n), cut back where it presses on limits that it breaks."""
-        memory = envelope.initial_state(step.case)
-        cleared = envelope.clear(step, lambda values, name="": solve(values, f"{ENVELOPE}{name}"), memory, window)
-        given = envelope.settle(step, cleared, window)
-        floor = np.clip([given.import_kw, given.export_kw], 0.0, [window.import_request_kw, window.export_request_kw])
-        if step.hosted_share(window, floor[0], floor[1]) < 1.0:
+        memory = envelope.initial_state(grid.case)
+        cleared = envelope.clear(grid, lambda values, name="": solve(values, f"{ENVELOPE}{name}"), memory, requests)
+        given = envelope.settle(grid, cleared, requests)
+        floor = np.clip(
+            [given.import_kw, given.export_kw], 0.0, [requests.import_request_kw, requests.export_request_kw]
+        )
+        if grid.hosted_share(requests, floor[0], floor[1]) < 1.0:
             cut = solve(cut_values(floor[0], floor[1]), CUT)
             floor = np.clip([cut["import"], cut["export"]], 0.0, floor)
         return np.asarray((1.0 - HAIR) * floor)
 
-    def settle(self, step: Grid, solution: Solution | None, window: Requests) -> Allocation:  # type: ignore[override]
-        served = super().settle(step, solution, window)
-        scarcity = np.zeros((2, step.n)) if solution is None else deficits(step, window)
+    def settle(self, grid: Grid, solution: Solution | None, requests: Requests) -> Allocation:  # type: ignore[override]
+        served = super().settle(grid, solution, requests)
+        scarcity = np.zeros((2, grid.n)) if solution is None else deficits(grid, requests)
         return Allocation(served.import_kw, served.export_kw, *self.prices.prices(scarcity))
 
-    def advance(self, state: FairnessState, allocation: Allocation, window: Requests) -> FairnessState:
+    def advance(self, state: FairnessState, allocation: Allocation, requests: Requests) -> FairnessState:
         served = np.stack([allocation.import_kw, allocation.export_kw])
-        requested = np.stack([window.import_request_kw, window.export_request_kw])
-        return state.advanced(served, requested, window.dt_h, self.beta, self.idle)
+        requested = np.stack([requests.import_request_kw, requests.export_request_kw])
+        return state.advanced(served, requested, requests.dt_h, self.beta, self.idle)
 
 
 def _envelope_problems(envelope: Any) -> list[str]:

@@ -87,24 +87,24 @@ class DNP(Mechanism[NoState]):
         if problems:
             raise InputError(problems, subject=self.name)
 
-    def program(self, step: Grid) -> Program:
+    def program(self, grid: Grid) -> Program:
         """The largest shares, import and export of every group, whose expected answer is hosted."""
-        group, count = self._groups(step)
+        group, count = self._groups(grid)
         share = cp.Variable(2 * count, name="share")
-        x = cp.multiply(step.import_request_kw, share[:count][group])
-        y = cp.multiply(step.export_request_kw, share[count:][group])
+        x = cp.multiply(grid.import_request_kw, share[:count][group])
+        y = cp.multiply(grid.export_request_kw, share[count:][group])
         limits = [share >= 0, share <= 1]
-        return Program(Leximin(share), limits, [step.injection(import_kw=x, export_kw=y)], {"share": share})
+        return Program(Leximin(share), limits, [grid.injection(import_kw=x, export_kw=y)], {"share": share})
 
-    def _groups(self, step: Grid) -> tuple[IntArray, int]:
+    def _groups(self, grid: Grid) -> tuple[IntArray, int]:
         """Everyone's group, and how many there are; the last one is the upper tier."""
         if self.per == "system":
-            return np.zeros(step.n, dtype=np.intp), 1
-        count = len(step.case.feeder.lv_feeders) + 1
-        return step.case.lv_feeder % count, count
+            return np.zeros(grid.n, dtype=np.intp), 1
+        count = len(grid.case.feeder.lv_feeders) + 1
+        return grid.case.lv_feeder % count, count
 
-    def clear(self, step: Grid, solve: Solve, state: NoState, window: Requests) -> Solution:
-        group, count = self._groups(step)
+    def clear(self, grid: Grid, solve: Solve, state: NoState, requests: Requests) -> Solution:
+        group, count = self._groups(grid)
         hosted = solve({})
         share = np.clip(hosted["share"], 0.0, 1.0).reshape(2, count)
         most = np.array(
@@ -112,35 +112,35 @@ class DNP(Mechanism[NoState]):
         )
         change = np.minimum((1.0 - share) / self.elasticity, most[:, None])[:, group]
         prices = (self.import_price_min * (1.0 + change[0]), self.export_price_max * (1.0 - change[1]))
-        answer = self._answer(step, prices, window)
+        answer = self._answer(grid, prices, requests)
         values = {"import": answer[0], "export": answer[1], "import_price": prices[0], "export_price": prices[1]}
         return replace(hosted, values=values)
 
-    def settle(self, step: Grid, solution: Solution | None, window: Requests) -> Allocation:  # type: ignore[override]
+    def settle(self, grid: Grid, solution: Solution | None, requests: Requests) -> Allocation:  # type: ignore[override]
         if solution is None:
-            reference = np.full((2, step.n), [[self.import_price_min], [self.export_price_max]])
-            return Allocation(window.import_request_kw, window.export_request_kw, *reference)
+            reference = np.full((2, grid.n), [[self.import_price_min], [self.export_price_max]])
+            return Allocation(requests.import_request_kw, requests.export_request_kw, *reference)
         return Allocation(*(solution[v] for v in ("import", "export", "import_price", "export_price")))
 
-    def carry_out(self, step: Grid, plan: Allocation, window: Requests) -> Allocation:
+    def carry_out(self, grid: Grid, plan: Allocation, requests: Requests) -> Allocation:
         """Participants answer to the posted prices with what they really want."""
         assert plan.import_price is not None
         assert plan.export_price is not None
         prices = (plan.import_price, plan.export_price)
-        return Allocation(*self._answer(step, prices, window), *prices)
+        return Allocation(*self._answer(grid, prices, requests), *prices)
 
     def _answer(
-        self, step: Grid, prices: tuple[FloatArray, FloatArray], window: Requests
+        self, grid: Grid, prices: tuple[FloatArray, FloatArray], requests: Requests
     ) -> tuple[FloatArray, FloatArray]:
-        elasticity = self._realised(step, window)
+        elasticity = self._realised(grid, requests)
         less = prices[0] / self.import_price_min - 1.0, 1.0 - prices[1] / self.export_price_max
         shares = [np.clip(1.0 - elasticity * change, 0.0, 1.0) for change in less]
-        return shares[0] * window.import_request_kw, shares[1] * window.export_request_kw
+        return shares[0] * requests.import_request_kw, shares[1] * requests.export_request_kw
 
-    def _realised(self, step: Grid, window: Requests) -> FloatArray:
+    def _realised(self, grid: Grid, requests: Requests) -> FloatArray:
         """(n,) today's elasticities, the same whatever the order of participants."""
-        draw = np.random.default_rng([self.seed, window.times[0].toordinal()]).uniform(-1.0, 1.0, step.n)
-        return np.asarray(self.elasticity * (1.0 + self.spread * draw[_rank(step.case.participant_names)]))
+        draw = np.random.default_rng([self.seed, requests.times[0].toordinal()]).uniform(-1.0, 1.0, grid.n)
+        return np.asarray(self.elasticity * (1.0 + self.spread * draw[_rank(grid.case.participant_names)]))
 
 
 @lru_cache(maxsize=4)

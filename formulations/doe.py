@@ -48,52 +48,52 @@ class Envelope(Mechanism[NoState], ABC):
 
     hosted_at_limits_only: ClassVar[bool] = True
 
-    def program(self, step: Grid) -> Mapping[str, Program] | None:
-        return {direction: self._program(step, direction) for direction in DIRECTIONS}
+    def program(self, grid: Grid) -> Mapping[str, Program] | None:
+        return {direction: self._program(grid, direction) for direction in DIRECTIONS}
 
     @abstractmethod
-    def _program(self, step: Grid, direction: str) -> Program:
+    def _program(self, grid: Grid, direction: str) -> Program:
         """The program of one direction's envelopes."""
 
     @abstractmethod
-    def _envelope(self, step: Grid, solve: Solve, direction: str, window: Requests) -> Solution:
+    def _envelope(self, grid: Grid, solve: Solve, direction: str, requests: Requests) -> Solution:
         """The envelopes of one direction, as the program's value ``envelope``."""
 
-    def clear(self, step: Grid, solve: Solve, state: NoState, window: Requests) -> Mapping[str, Solution]:
+    def clear(self, grid: Grid, solve: Solve, state: NoState, requests: Requests) -> Mapping[str, Solution]:
         """Both envelopes; a direction in which nobody asks for anything needs none."""
         return {
-            direction: self._envelope(step, partial(solve, name=direction), direction, window)
+            direction: self._envelope(grid, partial(solve, name=direction), direction, requests)
             for direction in DIRECTIONS
-            if np.any(requested(window.request_kw(direction)))
+            if np.any(requested(requests.request_kw(direction)))
         }
 
     def settle(  # type: ignore[override]
-        self, step: Grid, solution: Mapping[str, Solution], window: Requests
+        self, grid: Grid, solution: Mapping[str, Solution], requests: Requests
     ) -> Allocation:
         headroom = {d: s["envelope"] for d, s in solution.items()}
-        x, y = window.import_request_kw, window.export_request_kw
+        x, y = requests.import_request_kw, requests.export_request_kw
         return Allocation(
             np.minimum(x, headroom["import"] + y) if "import" in headroom else x,
             np.minimum(y, headroom["export"] + x) if "export" in headroom else y,
         )
 
-    def _reach(self, step: Grid, direction: str, window: Requests) -> tuple[FloatArray, FloatArray]:
+    def _reach(self, grid: Grid, direction: str, requests: Requests) -> tuple[FloatArray, FloatArray]:
         """(base, most): x = limit + base reaches a limit, and ``most`` the connection limit (0 if not enrolled)."""
-        base = window.inflexible_kw if direction == "export" else -window.inflexible_kw
-        connection = step.case.connection_kw(direction)
+        base = requests.inflexible_kw if direction == "export" else -requests.inflexible_kw
+        connection = grid.case.connection_kw(direction)
         unlimited = np.flatnonzero(np.isinf(connection))
         if len(unlimited):
-            who = step.case.participant_names[unlimited[0]]
+            who = grid.case.participant_names[unlimited[0]]
             raise InputError(f"{self.name}: participant {who!r} has no connection_{direction}_kw and no branch rating")
         most = np.maximum(connection + base, 0.0)
         if self.enrolled == "requesting":
-            most = np.where(requested(window.request_kw(direction)), most, 0.0)
+            most = np.where(requested(requests.request_kw(direction)), most, 0.0)
         return base, most
 
 
-def hosted_at(step: Grid, direction: str, x: cp.Expression) -> Injection:
+def hosted_at(grid: Grid, direction: str, x: cp.Expression) -> Injection:
     """Everyone at its limit in one direction."""
-    return step.injection(import_kw=x) if direction == "import" else step.injection(export_kw=x)
+    return grid.injection(import_kw=x) if direction == "import" else grid.injection(export_kw=x)
 
 
 @dataclass(frozen=True)
@@ -118,22 +118,22 @@ class EqualDOE(Envelope):
         if self.per not in PER:
             raise InputError(f"{self.name}: per = {self.per!r}; valid choices: {', '.join(PER)}")
 
-    def _groups(self, step: Grid) -> tuple[IntArray, int]:
+    def _groups(self, grid: Grid) -> tuple[IntArray, int]:
         if self.per == "system":
-            return np.zeros(step.n, dtype=np.intp), 1
-        count = len(step.case.feeder.lv_feeders) + 1
-        return np.where(step.case.lv_feeder >= 0, step.case.lv_feeder, count - 1), count
+            return np.zeros(grid.n, dtype=np.intp), 1
+        count = len(grid.case.feeder.lv_feeders) + 1
+        return np.where(grid.case.lv_feeder >= 0, grid.case.lv_feeder, count - 1), count
 
-    def _program(self, step: Grid, direction: str) -> Program:
+    def _program(self, grid: Grid, direction: str) -> Program:
         """Leximin of the levels L, with x = offset + slope * L of one's group hosted."""
-        group, count = self._groups(step)
+        group, count = self._groups(grid)
         level = cp.Variable(count, name="level")
-        slope, offset = cp.Parameter(step.n, name="slope"), cp.Parameter(step.n, name="offset")
+        slope, offset = cp.Parameter(grid.n, name="slope"), cp.Parameter(grid.n, name="offset")
         x = offset + cp.multiply(slope, level[group])
         limits = [level <= cp.Parameter(name="top")]
-        return Program(Leximin(level), limits, [hosted_at(step, direction, x)], {"envelope": x, "level": level})
+        return Program(Leximin(level), limits, [hosted_at(grid, direction, x)], {"envelope": x, "level": level})
 
-    def _envelope(self, step: Grid, solve: Solve, direction: str, window: Requests) -> Solution:
+    def _envelope(self, grid: Grid, solve: Solve, direction: str, requests: Requests) -> Solution:
         """Newton's iteration on who is at 0 (floored), at the connection limit (capped), or moves with the level.
 
         With the capped set fixed, use is convex in the levels and Newton's method on the floored set ends; capping more
@@ -141,13 +141,13 @@ class EqualDOE(Envelope):
         convex and limits are not monotone: should the sets come round again, or no level of those who move be hosted,
         the levels are found by sweeps. No level need exceed ``top``, where nobody would be cut any more.
         """
-        base, most = self._reach(step, direction, window)
-        group, count = self._groups(step)
+        base, most = self._reach(grid, direction, requests)
+        group, count = self._groups(grid)
         opposite = "export" if direction == "import" else "import"
-        wanted = np.minimum(window.request_kw(direction) - window.request_kw(opposite), most)
-        asked = requested(window.request_kw(direction))
+        wanted = np.minimum(requests.request_kw(direction) - requests.request_kw(opposite), most)
+        asked = requested(requests.request_kw(direction))
         top = float(np.max(wanted - base, where=asked, initial=0.0))
-        capped, floored = np.zeros((2, step.n), dtype=bool)
+        capped, floored = np.zeros((2, grid.n), dtype=bool)
         seen: set[bytes] = set()
         while (sets := np.packbits([capped, floored]).tobytes()) not in seen and len(seen) < MAX_NEWTON_STEPS:
             seen.add(sets)
@@ -167,6 +167,6 @@ class EqualDOE(Envelope):
                 capped, floored = capped | above, floored & ~above
             else:
                 return solution
-        linear = replace(window, usage=None) if step.conic else window
-        level = levels_by_sweeps(Limits(step.linear, direction, linear, most), base, group, count, top)
+        linear = replace(requests, usage=None) if grid.conic else requests
+        level = levels_by_sweeps(Limits(grid.linear, direction, linear, most), base, group, count, top)
         return Solution({"envelope": np.clip(level[group] + base, 0.0, most), "level": level}, {}, float("nan"), "-")

@@ -67,17 +67,17 @@ class _MaxMin(Mechanism[ServedState]):
     def initial_state(self, case: Case) -> ServedState:
         return ServedState.fresh(case.n_participants)
 
-    def program(self, step: Grid) -> Mapping[str, HorizonProgram]:
-        members = self._members(step.case)
+    def program(self, grid: Grid) -> Mapping[str, HorizonProgram]:
+        members = self._members(grid.case)
         count = members.shape[0]
         share = {d: cp.Variable(count, name=f"share_{d}") for d in DIRECTIONS}
-        request = {"import": step.import_request_kw, "export": step.export_request_kw}
+        request = {"import": grid.import_request_kw, "export": grid.export_request_kw}
         power = {d: cp.multiply(request[d], members.T @ share[d]) for d in DIRECTIONS}
         served = {f"served_{d}": cp.multiply(members @ request[d], share[d]) for d in DIRECTIONS}
         interval = Program(
             cp.Maximize(cp.Constant(0.0)),
             [limit for a in share.values() for limit in (a >= 0, a <= 1)],
-            [step.injection(import_kw=power["import"], export_kw=power["export"])],
+            [grid.injection(import_kw=power["import"], export_kw=power["export"])],
             {**power, **served},
         )
         total = {name: cp.Variable(count, name=f"total_{name}") for name in served}
@@ -90,7 +90,7 @@ class _MaxMin(Mechanism[ServedState]):
         fair = HorizonProgram(interval, Leximin(level), total, [*floors, level <= 1])
         root = {d: cp.Parameter(count, nonneg=True, name=f"root_{d}") for d in DIRECTIONS}
         uneven = 0.5 * sum(cp.sum_squares(cp.multiply(root[d], share[d])) for d in DIRECTIONS)
-        tie = TIE * step.case.dt_h * sum(cp.sum(s) for s in served.values()) - uneven
+        tie = TIE * grid.case.dt_h * sum(cp.sum(s) for s in served.values()) - uneven
         most = cp.Maximize(sum(cp.sum(t) for t in total.values()))
         held = [*floors, level == cp.Parameter(2, name="reached")]
         return {
@@ -98,24 +98,27 @@ class _MaxMin(Mechanism[ServedState]):
             "throughput": HorizonProgram(replace(interval, objective=cp.Maximize(tie)), most, total, held),
         }
 
-    def clear(self, step: Grid, solve: Solve, state: ServedState, window: Requests) -> Solution:
+    def clear(self, grid: Grid, solve: Solve, state: ServedState, requests: Requests) -> Solution:
         """Both stages, on the intervals that are not served in full anyway."""
-        members = self._members(step.case)
-        scarce = window.part(window.scarce)
+        members = self._members(grid.case)
+        scarce = requests.select(requests.scarce)
         values: dict[str, FloatArray | float] = {}
         for i, d in enumerate(DIRECTIONS):
-            energy = members @ window.request_kw(d).sum(axis=0) * window.dt_h
-            full = energy - members @ scarce.request_kw(d).sum(axis=0) * window.dt_h
+            energy = members @ requests.request_kw(d).sum(axis=0) * requests.dt_h
+            full = energy - members @ scarce.request_kw(d).sum(axis=0) * requests.dt_h
             values[f"before_{d}"] = members @ state.served_kwh[i] + full
             values[f"asked_{d}"] = members @ state.requested_kwh[i] + energy
         reached = solve(values, "level", scarce)["leximin_level"] - SLACK
-        roots = {f"root_{d}": np.sqrt(TIE * window.dt_h * scarce.request_kw(d) @ members.T) for d in DIRECTIONS}
+        roots = {f"root_{d}": np.sqrt(TIE * requests.dt_h * scarce.request_kw(d) @ members.T) for d in DIRECTIONS}
         return solve({**values, **roots, "reached": reached}, "throughput", scarce)
 
-    def settle(self, step: Grid, solution: Solution | None, window: Requests) -> Allocation:  # type: ignore[override]
-        served = Allocation(window.import_request_kw.copy(), window.export_request_kw.copy())
+    def settle(self, grid: Grid, solution: Solution | None, requests: Requests) -> Allocation:  # type: ignore[override]
+        served = Allocation(requests.import_request_kw.copy(), requests.export_request_kw.copy())
         if solution is not None:
-            served.import_kw[window.scarce], served.export_kw[window.scarce] = solution["import"], solution["export"]
+            served.import_kw[requests.scarce], served.export_kw[requests.scarce] = (
+                solution["import"],
+                solution["export"],
+            )
         return served
 
 
@@ -136,7 +139,7 @@ class FairOverTime(_MaxMin):
 
     Args:
         per: ``feeder`` or ``participant``: whose served ratio counts.
-        window: its length, such as ``1D``, ``7D`` or ``all`` (the whole run), or a number of intervals.
+        requests: its length, such as ``1D``, ``7D`` or ``all`` (the whole run), or a number of intervals.
     """
 
     name: ClassVar[str] = "fot"
@@ -161,12 +164,12 @@ class FairUsingHistory(FairOverTime):
 
     Args:
         per: ``feeder`` or ``participant``: whose served ratio counts.
-        window: its length, such as ``1D``, ``7D`` or ``all`` (the whole run), or a number of intervals.
+        requests: its length, such as ``1D``, ``7D`` or ``all`` (the whole run), or a number of intervals.
     """
 
     name: ClassVar[str] = "fuh"
 
-    def advance(self, state: ServedState, allocation: Allocation, window: Requests) -> ServedState:
-        served = np.array([allocation.import_kw, allocation.export_kw]) * window.dt_h
-        requested = np.array([window.import_request_kw, window.export_request_kw]) * window.dt_h
+    def advance(self, state: ServedState, allocation: Allocation, requests: Requests) -> ServedState:
+        served = np.array([allocation.import_kw, allocation.export_kw]) * requests.dt_h
+        requested = np.array([requests.import_request_kw, requests.export_request_kw]) * requests.dt_h
         return ServedState(state.served_kwh + served, state.requested_kwh + requested)

@@ -54,22 +54,22 @@ class GreedyDOE(Envelope):
         if self.rule not in RULES:
             raise InputError(f"{self.name}: rule = {self.rule!r}; valid choices: {', '.join(RULES)}")
 
-    def program(self, step: Grid) -> Mapping[str, Program] | None:
-        return super().program(step) if self.rule == "throughput" else None
+    def program(self, grid: Grid) -> Mapping[str, Program] | None:
+        return super().program(grid) if self.rule == "throughput" else None
 
-    def _program(self, step: Grid, direction: str) -> Program:
-        x = cp.Variable(step.n, name="envelope_kw")
-        gain, most = cp.Parameter(step.n, name="gain"), cp.Parameter(step.n, nonneg=True, name="most")
+    def _program(self, grid: Grid, direction: str) -> Program:
+        x = cp.Variable(grid.n, name="envelope_kw")
+        gain, most = cp.Parameter(grid.n, name="gain"), cp.Parameter(grid.n, nonneg=True, name="most")
         root = cp.Parameter(nonneg=True, name="root_curvature")
         objective = gain @ x - 0.5 * cp.sum_squares(root * x)
-        return Program(cp.Maximize(objective), [x >= 0, x <= most], [hosted_at(step, direction, x)], {"envelope": x})
+        return Program(cp.Maximize(objective), [x >= 0, x <= most], [hosted_at(grid, direction, x)], {"envelope": x})
 
-    def _envelope(self, step: Grid, solve: Solve, direction: str, window: Requests) -> Solution:
+    def _envelope(self, grid: Grid, solve: Solve, direction: str, requests: Requests) -> Solution:
         """The square of x - base expanded: (1 + c base) x - c x^2 / 2 + constant."""
-        base, most = self._reach(step, direction, window)
+        base, most = self._reach(grid, direction, requests)
         if self.rule == "throughput":
             curvature = TIE / max(float(np.mean((most - base)[most > 0])) if np.any(most > 0) else 1.0, 1e-3)
             return solve({"gain": 1.0 + curvature * base, "root_curvature": np.sqrt(curvature), "most": most})
         find = largest_request_first if self.rule == "largest_request_first" else worst_bus_first
-        x = find(Limits(step.linear, direction, replace(window, usage=None) if step.conic else window, most))
+        x = find(Limits(grid.linear, direction, replace(requests, usage=None) if grid.conic else requests, most))
         return Solution({"envelope": x}, {}, float((x - base)[most > 0].sum()), "-")

@@ -51,15 +51,15 @@ class Leximin(Mechanism[NoState]):
         if self.per not in PER:
             raise InputError(f"{self.name}: per = {self.per!r}; valid choices: {', '.join(PER)}")
 
-    def program(self, step: Grid) -> Program | Mapping[str, Program]:
-        n, requests = step.n, (step.import_request_kw, step.export_request_kw)
+    def program(self, grid: Grid) -> Program | Mapping[str, Program]:
+        n, requests = grid.n, (grid.import_request_kw, grid.export_request_kw)
         if self.per == "participant":
             level = cp.Variable(2 * n, name="level")
             x, y = cp.multiply(requests[0], level[:n]), cp.multiply(requests[1], level[n:])
-            hosted = step.injection(import_kw=x, export_kw=y)
+            hosted = grid.injection(import_kw=x, export_kw=y)
             limits = [level >= 0, level <= 1]
             return Program(LeximinObjective(level), limits, [hosted], {"import": x, "export": y})
-        share, members = matching(step), _members(step)
+        share, members = matching(grid), _members(grid)
         level = cp.Variable(2 * members.shape[0], name="level")
         total = cp.hstack([members @ share.values["import"], members @ share.values["export"]])
         asked = cp.hstack([members @ request for request in requests])
@@ -75,19 +75,19 @@ class Leximin(Mechanism[NoState]):
             "share": replace(share, constraints=[*share.constraints, *enough]),
         }
 
-    def clear(self, step: Grid, solve: Solve, state: NoState, window: Requests) -> Solution:
+    def clear(self, grid: Grid, solve: Solve, state: NoState, requests: Requests) -> Solution:
         if self.per == "participant":
             return solve({})
-        request = np.stack([window.import_request_kw, window.export_request_kw])
-        least = np.maximum(solve({}, "levels")["level"] - GIVE, 0.0) * (request @ _members(step).T).ravel()
+        request = np.stack([requests.import_request_kw, requests.export_request_kw])
+        least = np.maximum(solve({}, "levels")["level"] - GIVE, 0.0) * (request @ _members(grid).T).ravel()
         asked = requested(request)
         curvature = np.where(asked, TIE / np.where(asked, request, 1.0), 0.0)
         gain = np.where(asked, 1.0 + TIE, 0.0)
         return solve({**matching_values(gain, curvature), "least_kw": least}, "share")
 
 
-def _members(step: Grid) -> sp.csr_array:
+def _members(grid: Grid) -> sp.csr_array:
     """(groups, n) who belongs to which LV feeder; the last group is the upper tier."""
-    feeder, count = step.case.lv_feeder, len(step.case.feeder.lv_feeders) + 1
+    feeder, count = grid.case.lv_feeder, len(grid.case.feeder.lv_feeders) + 1
     group = np.where(feeder >= 0, feeder, count - 1)
-    return sp.csr_array((np.ones(step.n), (group, np.arange(step.n))), shape=(count, step.n))
+    return sp.csr_array((np.ones(grid.n), (group, np.arange(grid.n))), shape=(count, grid.n))

@@ -17,10 +17,10 @@ class NoControl(Mechanism[NoState]):
     name: ClassVar[str] = "no_control"
     enforces_limits: ClassVar[bool] = False
 
-    def program(self, step: Grid) -> None:
+    def program(self, grid: Grid) -> None:
         """Nothing to solve."""
         return None
 
-    def carry_out(self, step: Grid, plan: Allocation, window: Requests) -> Allocation:
+    def carry_out(self, grid: Grid, plan: Allocation, requests: Requests) -> Allocation:
         """Requests are served, whatever was expected."""
-        return self.settle(step, None, window)
+        return self.settle(grid, None, requests)

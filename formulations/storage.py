@@ -43,7 +43,7 @@ class FairOverTimeStorage(FairOverTime):
 
     Args:
         per: ``feeder`` or ``participant``: whose served ratio counts.
-        window: its length, such as ``1D``, ``7D`` or ``all`` (the whole run), or a number of intervals.
+        requests: its length, such as ``1D``, ``7D`` or ``all`` (the whole run), or a number of intervals.
     """
 
     name: ClassVar[str] = "fot_storage"
@@ -54,14 +54,14 @@ class FairOverTimeStorage(FairOverTime):
         efficiency[:] = case.participants["battery_efficiency"]
         return StorageState(served, served, stored, efficiency)
 
-    def program(self, step: Grid) -> Mapping[str, HorizonProgram]:
-        programs = super().program(step)
-        return with_batteries(programs, step) if len(step.case.batteries) else programs
+    def program(self, grid: Grid) -> Mapping[str, HorizonProgram]:
+        programs = super().program(grid)
+        return with_batteries(programs, grid) if len(grid.case.batteries) else programs
 
-    def clear(self, step: Grid, solve: Solve, state: ServedState, window: Requests) -> Solution:
-        batteries = step.case.batteries
+    def clear(self, grid: Grid, solve: Solve, state: ServedState, requests: Requests) -> Solution:
+        batteries = grid.case.batteries
         if not len(batteries):
-            return super().clear(step, solve, state, window)
+            return super().clear(grid, solve, state, requests)
         assert isinstance(state, StorageState)
 
         def stages(numbers: Values) -> tuple[Solution, tuple[float, ...]]:
@@ -72,20 +72,20 @@ class FairOverTimeStorage(FairOverTime):
                 levels.extend(np.sort(solution.values.get("leximin_level", np.zeros(0))).tolist())
                 return solution
 
-            served = super(FairOverTimeStorage, self).clear(step, both, state, replace(window, hosted=None))
+            served = super(FairOverTimeStorage, self).clear(grid, both, state, replace(requests, hosted=None))
             return served, (*levels, served.objective)
 
-        return without_burning(stages, batteries, state.stored_kwh[batteries.participant], window.n_steps)
+        return without_burning(stages, batteries, state.stored_kwh[batteries.participant], requests.n_steps)
 
-    def settle(self, step: Grid, solution: Solution | None, window: Requests) -> Allocation:  # type: ignore[override]
-        if solution is None or not len(step.case.batteries):
-            return super().settle(step, solution, window)
-        served = super().settle(step, solution, replace(window, hosted=None))
-        return replace(served, battery_kw=battery_kw(solution, step.case.batteries, step.n))
+    def settle(self, grid: Grid, solution: Solution | None, requests: Requests) -> Allocation:  # type: ignore[override]
+        if solution is None or not len(grid.case.batteries):
+            return super().settle(grid, solution, requests)
+        served = super().settle(grid, solution, replace(requests, hosted=None))
+        return replace(served, battery_kw=battery_kw(solution, grid.case.batteries, grid.n))
 
-    def advance(self, state: ServedState, allocation: Allocation, window: Requests) -> StorageState:
+    def advance(self, state: ServedState, allocation: Allocation, requests: Requests) -> StorageState:
         assert isinstance(state, StorageState)
         if allocation.battery_kw is None:
             return state
-        stored = stored_after(state.stored_kwh, state.efficiency, allocation.battery_kw, window.dt_h)
+        stored = stored_after(state.stored_kwh, state.efficiency, allocation.battery_kw, requests.dt_h)
         return replace(state, stored_kwh=stored)

@@ -230,7 +230,7 @@ class Case:
         feeder = self.feeder if change == 1.0 else self.feeder.with_limits(capacity_scale=change)
         return replace(self, scenario=scenario, feeder=feeder)
 
-    def window(self, start: int, stop: int, *, waits: bool = False) -> Requests:
+    def requests(self, start: int, stop: int, *, waits: bool = False) -> Requests:
         """Requests of intervals ``start`` to ``stop - 1``.
 
         Args:
@@ -245,7 +245,7 @@ class Case:
             raise InputError(f"intervals {start} to {stop} are outside case {self.name!r}: {self.n_steps} intervals")
         load, imports, exports = self.profiles.block(start, stop, self.n_participants)
         s = self.scenario
-        window = Requests(
+        requests = Requests(
             load * s.load_scale,
             imports * s.import_scale,
             exports * s.export_scale,
@@ -253,8 +253,8 @@ class Case:
             self.dt_h,
             self.times[start:stop],
         )
-        self._check_connections(self.without_sessions.window(start, stop) if waits else window)
-        return window
+        self._check_connections(self.without_sessions.requests(start, stop) if waits else requests)
+        return requests
 
     @cached_property
     def without_sessions(self) -> Case:

@@ -58,7 +58,7 @@ class Requests:
         """Requests in ``"import"`` or ``"export"`` direction."""
         return self.import_request_kw if direction == "import" else self.export_request_kw
 
-    def part(self, which: Any) -> Requests:
+    def select(self, which: Any) -> Requests:
         """The intervals that a slice or a mask selects; ``start`` is that of the first."""
         usage = None if self.usage is None else (self.usage[0][which], self.usage[1][which])
         hosted = None if self.hosted is None else self.hosted[which]

@@ -51,11 +51,11 @@ class Tier:
         """(..., n of the whole) powers added up to (..., n of the part)."""
         return np.asarray((self.member @ power_kw.T).T) if self.upper else power_kw[..., self.who]
 
-    def window(self, window: Requests) -> Requests:
+    def requests(self, requests: Requests) -> Requests:
         """What the part asks for."""
-        load, imports, exports = window.inflexible_kw, window.import_request_kw, window.export_request_kw
+        load, imports, exports = requests.inflexible_kw, requests.import_request_kw, requests.export_request_kw
         powers = self.added(load), self.added(imports), self.added(exports)
-        return Requests(*powers, start=window.start, dt_h=window.dt_h, times=window.times)
+        return Requests(*powers, start=requests.start, dt_h=requests.dt_h, times=requests.times)
 
 
 def split(case: Case) -> tuple[Tier, list[Tier]]:
@@ -130,7 +130,7 @@ def _tier(case: Case, name: str, keep: BoolArray, participants: pd.DataFrame, to
     part = replace(
         case,
         name=name,
-        feeder=case.feeder.part(keep),
+        feeder=case.feeder.select(keep),
         participants=participants,
         profiles=case.profiles.assigned(to),
         source="",

@@ -21,17 +21,17 @@ from amm_opt.grid import Grid
 from amm_opt.program import Program
 
 
-def cut_program(step: Grid) -> Program:
+def cut_program(grid: Grid) -> Program:
     """The program, with the values ``import`` and ``export``; its parameters come from ``cut_values``."""
     power: dict[str, cp.Expression] = {}
     gain: Any = 0.0
     limits: list[cp.Constraint] = []
     for d in DIRECTIONS:
-        power[d] = cp.Variable(step.n, name=d)
-        root = cp.Parameter(step.n, nonneg=True, name=f"root_{d}")
+        power[d] = cp.Variable(grid.n, name=d)
+        root = cp.Parameter(grid.n, nonneg=True, name=f"root_{d}")
         gain += 2.0 * cp.sum(power[d]) - 0.5 * cp.sum_squares(cp.multiply(root, power[d]))
-        limits += [power[d] >= 0, power[d] <= cp.Parameter(step.n, nonneg=True, name=f"cap_{d}")]
-    hosted = step.injection(import_kw=power["import"], export_kw=power["export"])
+        limits += [power[d] >= 0, power[d] <= cp.Parameter(grid.n, nonneg=True, name=f"cap_{d}")]
+    hosted = grid.injection(import_kw=power["import"], export_kw=power["export"])
     return Program(cp.Maximize(gain), limits, [hosted], power)
 
 

@@ -20,7 +20,7 @@ StateT = TypeVar("StateT", bound=State)
 Values = dict[str, FloatArray | float]
 Solve = Callable[..., Solution]
 """``solve(values)`` or, where a mechanism has several programs, ``solve(values, program_name)``; programs over a
-horizon may be solved on a part of the window: ``solve(values, program_name, window.part(...))``."""
+horizon may be solved on a part of the window: ``solve(values, program_name, window.select(...))``."""
 Programs = Program | HorizonProgram | Mapping[str, Program] | Mapping[str, HorizonProgram] | None
 
 
@@ -48,7 +48,7 @@ class Allocation:
         """Accepted export and what batteries discharge."""
         return self.export_kw if self.battery_kw is None else self.export_kw + np.maximum(self.battery_kw, 0.0)
 
-    def part(self, which: Any) -> Allocation:
+    def select(self, which: Any) -> Allocation:
         """The intervals that an index, slice or mask selects from (T, n) arrays."""
         rest = [None if p is None else p[which] for p in (self.import_price, self.export_price, self.battery_kw)]
         return Allocation(self.import_kw[which], self.export_kw[which], *rest)
@@ -128,28 +128,28 @@ class Mechanism(Checked, Generic[StateT]):
         """The state before the first interval; by default there is none."""
         return cast(StateT, NoState())
 
-    def program(self, step: Grid) -> Programs:
+    def program(self, grid: Grid) -> Programs:
         """The program, declared once with cvxpy Parameters (DPP); several by name; or None if none is needed.
 
         A mechanism with a ``HorizonProgram`` gets windows of (H, n) arrays, others one interval at a time.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not define program(step)")
+        raise NotImplementedError(f"{type(self).__name__} does not define program(grid)")
 
-    def parameters(self, step: Grid, state: StateT, window: Requests) -> Values:
+    def parameters(self, grid: Grid, state: StateT, requests: Requests) -> Values:
         """Numbers for the mechanism's own parameters in this interval, by parameter name."""
         return {}
 
-    def clear(self, step: Grid, solve: Solve, state: StateT, window: Requests) -> Solution | Mapping[str, Solution]:
+    def clear(self, grid: Grid, solve: Solve, state: StateT, requests: Requests) -> Solution | Mapping[str, Solution]:
         """Solve one interval; mechanisms of several stages override this and call ``solve`` as often as they need."""
-        return solve(self.parameters(step, state, window))
+        return solve(self.parameters(grid, state, requests))
 
-    def settle(self, step: Grid, solution: Solution | Mapping[str, Solution] | None, window: Requests) -> Allocation:
+    def settle(self, grid: Grid, solution: Solution | Mapping[str, Solution] | None, requests: Requests) -> Allocation:
         """The allocation; ``solution`` is None where nothing had to be solved, which means full service.
 
         By default the program's values named ``import`` and ``export``.
         """
         if solution is None:
-            return Allocation(window.import_request_kw, window.export_request_kw)
+            return Allocation(requests.import_request_kw, requests.export_request_kw)
         if not isinstance(solution, Solution):
             raise InputError(f"{self}: a mechanism with several programs must define settle")
         for name in ("import", "export"):
@@ -158,17 +158,17 @@ class Mechanism(Checked, Generic[StateT]):
                 raise InputError(f"{self}: the program has no value named {name!r} (it has {given}); define settle")
         return Allocation(solution["import"], solution["export"])
 
-    def carry_out(self, step: Grid, plan: Allocation, window: Requests) -> Allocation:
-        """What happens in an interval that was planned on a forecast; ``window`` is what it really asks for.
+    def carry_out(self, grid: Grid, plan: Allocation, requests: Requests) -> Allocation:
+        """What happens in an interval that was planned on a forecast; ``requests`` is what it really asks for.
 
         By default a plan is a cap: everyone gets the smaller of plan and request. Where limits are enforced and the
         network does not host that, it is cut back afterwards.
         """
-        served = np.minimum(plan.import_kw, window.import_request_kw)
-        accepted = np.minimum(plan.export_kw, window.export_request_kw)
+        served = np.minimum(plan.import_kw, requests.import_request_kw)
+        accepted = np.minimum(plan.export_kw, requests.export_request_kw)
         return Allocation(served, accepted, plan.import_price, plan.export_price)
 
-    def advance(self, state: StateT, allocation: Allocation, window: Requests) -> StateT:
+    def advance(self, state: StateT, allocation: Allocation, requests: Requests) -> StateT:
         """The state after the interval; pure, never in place."""
         return state
 

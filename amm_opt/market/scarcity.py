@@ -16,7 +16,7 @@ from amm_opt.solve.routes.lazy import ROW_TOLERANCE
 SHAPES = ("linear", "power", "logistic")
 
 
-def deficits(step: Grid, window: Requests) -> FloatArray:
+def deficits(grid: Grid, requests: Requests) -> FloatArray:
     """Deficit that each participant inherits in one interval: (2, n), row 0 import, row 1 export, in [0, 1].
 
     For a limited quantity c, headroom H is its limit minus what inflexible load uses and U what the net of all
@@ -27,24 +27,24 @@ def deficits(step: Grid, window: Requests) -> FloatArray:
     the limited quantities are those of LinDistFlow.
 
     Args:
-        window: one interval, arrays of shape (n,).
+        requests: one interval, arrays of shape (n,).
     """
-    if step.conic:
-        step, window = step.linear, replace(window, usage=None)
-    q = step.network.quantities
-    alone, asked = step.usage(window)
-    inherited = np.zeros(2 * step.n)
+    if grid.conic:
+        grid, requests = grid.linear, replace(requests, usage=None)
+    q = grid.network.quantities
+    alone, asked = grid.usage(requests)
+    inherited = np.zeros(2 * grid.n)
     if np.all((asked <= q.upper) & (asked >= q.lower)):
-        return inherited.reshape(2, step.n)
+        return inherited.reshape(2, grid.n)
     use = asked - alone
     for side, headroom in ((1.0, q.upper - alone), (-1.0, alone - q.lower)):
         pressed = side * use
         tight = np.flatnonzero((pressed > 0) & (pressed > headroom + ROW_TOLERANCE * q.tolerance))
         if len(tight):
             deficit = 1.0 - np.maximum(headroom[tight], 0.0) / pressed[tight]
-            for (who, share), missing in zip(step.pressures(tight, side), deficit.tolist(), strict=True):
+            for (who, share), missing in zip(grid.pressures(tight, side), deficit.tolist(), strict=True):
                 inherited[who] = np.maximum(inherited[who], missing * share)
-    return inherited.reshape(2, step.n)
+    return inherited.reshape(2, grid.n)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class State:
         """Field names and arrays: all there is to store."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
-    def part(self, who: IntArray) -> Self:
+    def select(self, who: IntArray) -> Self:
         """The state of some participants alone; the last axis of every array but single numbers is the participant."""
         return self.from_arrays({name: a[..., who] if a.ndim else a for name, a in self.arrays().items()})
 

@@ -40,20 +40,20 @@ SAME = 2e-6
 Worth = tuple[float, ...]
 
 
-def with_batteries(programs: Mapping[str, HorizonProgram], step: Grid) -> dict[str, HorizonProgram]:
+def with_batteries(programs: Mapping[str, HorizonProgram], grid: Grid) -> dict[str, HorizonProgram]:
     """The same programs with the case's batteries (at least one) as further variables of every interval.
 
     Intervals get the values ``charge``, ``discharge`` and ``stored_kw``, (H, B) each, and the store ``stored`` (kWh);
     the numbers of their parameters come from :func:`without_burning`.
     """
-    b, dt = step.case.batteries, step.case.dt_h
+    b, dt = grid.case.batteries, grid.case.dt_h
     power = {name: cp.Variable(len(b), name=name) for name in ("charge", "discharge")}
     limits = [
         limit
         for name, p in power.items()
         for limit in (p >= 0, p <= cp.Parameter(len(b), nonneg=True, name=f"{name}_max"))
     ]
-    spread = sp.csr_array((np.ones(len(b)), (b.participant, np.arange(len(b)))), shape=(step.n, len(b)))
+    spread = sp.csr_array((np.ones(len(b)), (b.participant, np.arange(len(b)))), shape=(grid.n, len(b)))
     stored = cp.multiply(b.efficiency, power["charge"]) - cp.multiply(1.0 / b.efficiency, power["discharge"])
 
     used = [cp.sum(p) + cp.sum_squares(cp.multiply(b.power_kw**-0.5, p)) / 2 for p in power.values()]
@@ -69,7 +69,7 @@ def with_batteries(programs: Mapping[str, HorizonProgram], step: Grid) -> dict[s
         if not isinstance(program.objective, Leximin) and not isinstance(objective, Leximin):
             sign = -1.0 if isinstance(objective, cp.Maximize) else 1.0
             objective = type(objective)(objective.expr + sign * cost)
-        at_home = [limit for i in hosted for limit in _connections(i, spread, step)]
+        at_home = [limit for i in hosted for limit in _connections(i, spread, grid)]
         values = {**own.values, **power, "stored_kw": stored}
         return replace(
             own,
@@ -84,14 +84,14 @@ def with_batteries(programs: Mapping[str, HorizonProgram], step: Grid) -> dict[s
     }
 
 
-def _connections(injection: Injection, spread: sp.csr_array, step: Grid) -> list[cp.Constraint]:
-    at, limits = step.case.batteries.participant, []
+def _connections(injection: Injection, spread: sp.csr_array, grid: Grid) -> list[cp.Constraint]:
+    at, limits = grid.case.batteries.participant, []
     for direction, sign in (("import", 1.0), ("export", -1.0)):
-        most = step.case.connection_kw(direction)[at]
+        most = grid.case.connection_kw(direction)[at]
         some = np.flatnonzero(np.isfinite(most))
         if len(some):
             pick = sp.csr_array(spread.T)[some]
-            net = pick @ (injection.import_kw + step.inflexible_kw - injection.export_kw)
+            net = pick @ (injection.import_kw + grid.inflexible_kw - injection.export_kw)
             limits.append(sign * net <= most[some] * (1 + 1e-6))
     return limits
 

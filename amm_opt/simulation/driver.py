@@ -120,16 +120,16 @@ def simulate(
     seconds = time.perf_counter() - began
     tell(str(mechanism), case.times, total.fallback, total.failed)
     if total.failed:
-        step, reason = next(iter(total.failed.items()))
+        first_failed, reason = next(iter(total.failed.items()))
         warnings.warn(
-            f"{mechanism}: nobody is served in {len(total.failed)} intervals, first at {case.times[step]}: {reason}",
+            f"{mechanism}: nobody is served in {len(total.failed)} intervals, first at {case.times[first_failed]}: {reason}",
             stacklevel=2,
         )
     summary = total.metrics.summary(case, seconds, len(total.failed), len(total.fallback))
-    cuts = ac == SECURE or roll.forecast is not None or job.step.conic or tiers == TWO
+    cuts = ac == SECURE or roll.forecast is not None or job.grid.conic or tiers == TWO
     if cuts or mechanism.hosted_at_limits_only or total.repaired:
         summary["repaired_steps"] = len(set(total.repaired))
-    if job.step.conic:
+    if job.grid.conic:
         summary["unsolved_steps"] = total.metrics.violations.unsolved
         summary["inexact_steps"] = len(total.inexact)
         summary["worst_gap"] = 0.0 if total.gap is None else float(total.gap.max())
@@ -164,10 +164,10 @@ def simulate(
 
 def _unavoidable(job: Job, total: Part, steps: int) -> tuple[str, ...]:
     """Limits that are broken whatever is served; a warning where one is with nobody connected and nobody is served."""
-    network, elements = job.step.network, total.metrics.violations.elements
+    network, elements = job.grid.network, total.metrics.violations.elements
     always = broken_without_injection(network)
     said = (*always, *([] if elements is None else elements.sentences(network, steps)))
-    text = f"case {job.step.case.name!r} has limits that are broken whatever is served: {'; '.join(said)}"
+    text = f"case {job.grid.case.name!r} has limits that are broken whatever is served: {'; '.join(said)}"
     asked, served = (kwh.sum(axis=1) for kwh in (total.metrics.requested_kwh, total.metrics.served_kwh))
     refused = [d for d, a, s in zip(DIRECTIONS, asked, served, strict=True) if a > 0 and s <= NOTHING * a]
     if always and refused:
@@ -204,11 +204,11 @@ class _Collector:
 
 
 def _block_length(job: Job) -> int:
-    return max(1, min(BLOCK_STEPS, BLOCK_NUMBERS // len(job.step.network.quantities.lower)))
+    return max(1, min(BLOCK_STEPS, BLOCK_NUMBERS // len(job.grid.network.quantities.lower)))
 
 
 def _here(job: Job, spans: list[tuple[int, int]], done: _Collector) -> Generator[Part, None, None]:
-    state: State = job.mechanism.initial_state(job.step.case)
+    state: State = job.mechanism.initial_state(job.grid.case)
     backlog = None if job.sessions is None else job.sessions.at_start(spans[0][0])
     with threadpool_limits(limits=1, user_api="blas"):
         for start, stop in spans:
@@ -227,7 +227,7 @@ class _Worker:
     def __call__(self, span: tuple[int, int]) -> tuple[Part, list[Block]]:
         job = self._job
         blocks: list[Block] = []
-        part = job.run_chunk(job.mechanism.initial_state(job.step.case), *span, _block_length(job), blocks.append)
+        part = job.run_chunk(job.mechanism.initial_state(job.grid.case), *span, _block_length(job), blocks.append)
         return part, blocks
 
 

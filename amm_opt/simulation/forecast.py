@@ -24,7 +24,7 @@ class Perfect:
 
     def __call__(self, case: Case, now: int, stop: int) -> Requests:
         """What will happen."""
-        return case.window(now, stop)
+        return case.requests(now, stop)
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Persistence:
         """The last 24 hours, repeated."""
         day = round(24 / case.dt_h)
         if now < day:
-            return case.window(now, stop)
-        past = case.window(now - day, now).part(np.arange(stop - now) % day)
+            return case.requests(now, stop)
+        past = case.requests(now - day, now).select(np.arange(stop - now) % day)
         return replace(past, start=now, times=case.times[now:stop])
 
 
@@ -58,7 +58,7 @@ class Noisy(Checked):
 
     def __call__(self, case: Case, now: int, stop: int) -> Requests:
         """What will happen, with errors."""
-        w = case.window(now, stop)
+        w = case.requests(now, stop)
         shape = (stop - now, 3, case.n_participants)
         factor = np.maximum(0.0, 1.0 + self.sigma * np.random.default_rng([self.seed, now]).standard_normal(shape))
         load, imports, exports = factor.swapaxes(0, 1)

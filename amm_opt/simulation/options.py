@@ -55,13 +55,13 @@ class Settings:
         return job
 
     def _job(self) -> Job:
-        step = step_of(self.case, self.network)
-        programs = programs_of(self.mechanism, step)
+        grid = grid_of(self.case, self.network)
+        programs = programs_of(self.mechanism, grid)
         if self.tiers == TWO and programs:
-            return TierJob(step, self.mechanism, self.order, self.secure)
+            return TierJob(grid, self.mechanism, self.order, self.secure)
         if _ahead(programs) or self.roll.forecast is not None:
-            return RollingJob(step, self.mechanism, programs, self.order, self.roll, self.sessions)
-        return Job(step, self.mechanism, programs, self.order, self.secure, self.sessions)
+            return RollingJob(grid, self.mechanism, programs, self.order, self.roll, self.sessions)
+        return Job(grid, self.mechanism, programs, self.order, self.secure, self.sessions)
 
 
 def settled(
@@ -106,10 +106,10 @@ def settled(
         said.report()
         raise AssertionError
     span = said.of(lambda: the_case.span(steps))
-    step = said.of(lambda: step_of(the_case, network))
+    grid = said.of(lambda: grid_of(the_case, network))
     first, stop = span or (0, the_case.n_steps)
     roll = None if item is None else said.of(lambda: Roll.of(item, the_case.dt_h, first, stop, ahead_of))
-    programs = None if item is None or step is None else said.of(lambda: programs_of(item, step))
+    programs = None if item is None or grid is None else said.of(lambda: programs_of(item, grid))
     if item is not None and roll is not None and programs is not None:
         said.say(*_conflicts(item, programs, roll, ac, two))
     said.report()
@@ -121,7 +121,7 @@ def settled(
     return Settings(the_case, item, network, order, first, stop, ac == SECURE, roll, sessions, tiers)
 
 
-def step_of(case: Case, network: Any) -> Grid:
+def grid_of(case: Case, network: Any) -> Grid:
     """What programs on a case are built from.
 
     Raises:

@@ -116,20 +116,20 @@ def verify(
         raise InputError(problem)
     master = None if opendss is None else as_path(opendss, "file")
     case = run.case
-    step = Grid(case, _model(run, network))
+    grid = Grid(case, _model(run, network))
     wires = FourWireNetwork(case.feeder, master) if master is not None else ACNetwork(case.feeder, threads)
-    model = step.network
+    model = grid.network
     rated = np.flatnonzero(np.isfinite(model.rating_kva))
     length = max(1, min(BLOCK_STEPS, BLOCK_NUMBERS // model.n_nodes))
     totals = _Totals()
     for start in range(0, len(run.times), length):
         stop = min(start + length, len(run.times))
-        window = case.window(run.first + start, run.first + stop, waits=run.waits)
-        a = run.allocation.part(slice(start, stop))
-        p, q = step.node_injections(window.inflexible_kw, a.drawn_kw, a.injected_kw)
+        requests = case.requests(run.first + start, run.first + stop, waits=run.waits)
+        a = run.allocation.select(slice(start, stop))
+        p, q = grid.node_injections(requests.inflexible_kw, a.drawn_kw, a.injected_kw)
         ac = wires.flow(p, q)
         totals.add(ac, model.state(p, q), rated, model.rating_kva, case.dt_h)
-        totals.violations.add(model, ac, partial(_alone, wires, step, window))
+        totals.violations.add(model, ac, partial(_alone, wires, grid, requests))
         if progress is not None:
             progress(stop, len(run.times))
     return replace(run, summary=_filled(run.summary, totals.columns()))
@@ -154,8 +154,8 @@ def _model(run: Run, network: Any) -> Any:
     return network_of(run.case, chosen)
 
 
-def _alone(network: ACNetwork | FourWireNetwork, step: Grid, window: Requests, k: IntArray) -> ACState:
-    return network.flow(*step.node_injections(window.inflexible_kw[k], 0.0, 0.0))
+def _alone(network: ACNetwork | FourWireNetwork, grid: Grid, requests: Requests, k: IntArray) -> ACState:
+    return network.flow(*grid.node_injections(requests.inflexible_kw[k], 0.0, 0.0))
 
 
 def _filled(summary: pd.Series[float], columns: dict[str, float]) -> pd.Series[float]:

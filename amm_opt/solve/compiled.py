@@ -90,7 +90,7 @@ class CompiledProgram:
             compiled form cannot give.
     """
 
-    def __init__(self, program: Program, step: Grid) -> None:
+    def __init__(self, program: Program, grid: Grid) -> None:
         self.program = program
         powers = [e for injection in program.injections for e in (injection.import_kw, injection.export_kw)]
         wanted = [cp.vec(e, order="F") for e in (*powers, *program.values.values())]
@@ -262,12 +262,12 @@ class CompiledProgram:
         partner[rows.row[others]] = others
         return _Lifted(rows.col[entry], row, entry, partner[row]) if len(entry) else None
 
-    def theta(self, step: Grid, own: Mapping[str, Any], values: Mapping[str, Any], window: Requests) -> FloatArray:
+    def theta(self, grid: Grid, own: Mapping[str, Any], values: Mapping[str, Any], requests: Requests) -> FloatArray:
         """The parameter vector: the mechanism's values and the interval's requests."""
         given = {
-            step.inflexible_kw.id: window.inflexible_kw,
-            step.import_request_kw.id: window.import_request_kw,
-            step.export_request_kw.id: window.export_request_kw,
+            grid.inflexible_kw.id: requests.inflexible_kw,
+            grid.import_request_kw.id: requests.import_request_kw,
+            grid.export_request_kw.id: requests.export_request_kw,
             **{parameter.id: values[name] for name, parameter in own.items()},
         }
         for i, column in self._columns.items():

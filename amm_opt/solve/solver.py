@@ -54,24 +54,24 @@ class ProgramSolver:
         InputError: where the program is not DPP, or the first solver lacks what it needs.
     """
 
-    def __init__(self, program: Program | HorizonProgram, step: Grid, solvers: SolverOrder | Sequence[Choice]) -> None:
+    def __init__(self, program: Program | HorizonProgram, grid: Grid, solvers: SolverOrder | Sequence[Choice]) -> None:
         order = SolverOrder.of(solvers)
         self._solvers = order.choices
         usual = HORIZON_TIME_LIMIT_S if isinstance(program, HorizonProgram) else TIME_LIMIT_S
         self._time_limit_s = order.time_limit_s or usual
-        self._own = check_program(program, step) if isinstance(program, Program) else {}
+        self._own = check_program(program, grid) if isinstance(program, Program) else {}
         self._levels = program.objective.level.size if isinstance(program.objective, Leximin) else 0
         self._filled: _Form | None = None
         self._hot = False
-        self._coupled = step.conic
+        self._coupled = grid.conic
         if self._levels:
-            if self._solvers[0] is None and isinstance(program, Program) and only_levels(program) and not step.conic:
-                self._filled = _Form(numeric_program(program), step)
+            if self._solvers[0] is None and isinstance(program, Program) and only_levels(program) and not grid.conic:
+                self._filled = _Form(numeric_program(program), grid)
             program = stage_program(program)
         if isinstance(program, HorizonProgram):
-            self._form: _Form | HorizonForm = HorizonForm(program, step)
+            self._form: _Form | HorizonForm = HorizonForm(program, grid)
         else:
-            self._form = _Form(program, step, staged=bool(self._levels))
+            self._form = _Form(program, grid, staged=bool(self._levels))
         self.reason = self._form.reason
         require(self._solvers[0], self._form.needs)
 
@@ -83,13 +83,13 @@ class ProgramSolver:
                 form.reset()
 
     def solve(
-        self, values: Mapping[str, Any], window: Requests, lower: FloatArray | None, upper: FloatArray | None
+        self, values: Mapping[str, Any], requests: Requests, lower: FloatArray | None, upper: FloatArray | None
     ) -> Solution:
         """Solve one interval, or one window of a horizon program.
 
         Args:
             values: numbers of the mechanism's own parameters.
-            window: the interval, arrays of shape (n,), or of a horizon program the window, (H, n).
+            requests: the interval, arrays of shape (n,), or of a horizon program the window, (H, n).
             lower, upper: (m,) limits of the interval; None for a window, whose limits are worked out where needed.
 
         Raises:
@@ -97,10 +97,10 @@ class ProgramSolver:
         """
         if isinstance(self._form, HorizonForm):
             stage = {f"leximin_{name}": np.zeros(self._levels) for name in ("rising", "held") if self._levels}
-            self._form.check({**values, **stage}, window.n_steps)
+            self._form.check({**values, **stage}, requests.n_steps)
         else:
             check_values(self._own, values)
-        interval: Interval = (window, lower, upper, self._time_limit_s)
+        interval: Interval = (requests, lower, upper, self._time_limit_s)
         if self._filled is not None and not self._filled.reason:
             answer = self._filled.solve(WATER_FILLING, values, *interval)
             if isinstance(answer, Solution):
@@ -156,24 +156,24 @@ class _Form:
     A stage of a leximin program (``staged``) has no weight on losses, whose price would be taken for a level's limit.
     """
 
-    def __init__(self, program: Program, step: Grid, staged: bool = False) -> None:
-        self._loss_weight = step.network.loss_weight if step.conic and not staged else 0.0
-        self._program, self._step = program, step
-        self._own = check_program(program, step)
+    def __init__(self, program: Program, grid: Grid, staged: bool = False) -> None:
+        self._loss_weight = grid.network.loss_weight if grid.conic and not staged else 0.0
+        self._program, self._grid = program, grid
+        self._own = check_program(program, grid)
         self._declared: DeclaredProgram | None = None
         self._lazy: LazyProgram | None = None
         self._conic: ConicProgram | None = None
         self.reason = ""
         try:
-            if step.conic:
-                self.reason, self.needs = f"network model {step.network.name} is conic", frozenset({"socp"})
-                self._conic = ConicProgram(program, step, self._own, self._loss_weight)
+            if grid.conic:
+                self.reason, self.needs = f"network model {grid.network.name} is conic", frozenset({"socp"})
+                self._conic = ConicProgram(program, grid, self._own, self._loss_weight)
                 return
-            self._lazy = LazyProgram(program, step, self._own)
+            self._lazy = LazyProgram(program, grid, self._own)
             self.needs = frozenset({"qp" if self._lazy.quadratic else "lp"})
         except NotCompilableError as error:
             self.reason = str(error)
-            self.needs = error.needs | ({"socp"} if step.conic else frozenset())
+            self.needs = error.needs | ({"socp"} if grid.conic else frozenset())
 
     def reset(self) -> None:
         """Forget the last intervals."""
@@ -186,20 +186,20 @@ class _Form:
         self,
         solver: Choice,
         values: Mapping[str, Any],
-        window: Requests,
+        requests: Requests,
         lower: FloatArray,
         upper: FloatArray,
         time_limit_s: float,
     ) -> Solution | str:
         """The solution, or why there is none."""
-        interval = (values, window, lower, upper, time_limit_s)
+        interval = (values, requests, lower, upper, time_limit_s)
         if self._lazy is not None:
             return self._lazy.solve(solver, *interval)
         named = isinstance(solver, str)
         if self._conic is not None and (solver is None or (named and solver == DECLARED_DEFAULT)):
             return self._conic.solve(*interval)
         if self._declared is None:
-            self._declared = DeclaredProgram(self._program, self._step, self._own, self._loss_weight)
+            self._declared = DeclaredProgram(self._program, self._grid, self._own, self._loss_weight)
         name = DECLARED_DEFAULT if solver is None else solver
         if not isinstance(name, str):
             return f"only compiled programs, and this one is not: {self.reason}"

@@ -21,7 +21,7 @@ from amm_opt.simulation import Run, load_run, simulate
 from amm_opt.simulation.forecast import Forecast
 from amm_opt.simulation.loop.job import programs_of
 from amm_opt.simulation.loop.tiers import why_not_two_tiers
-from amm_opt.simulation.options import JOINT, TIERS, TWO, alone, refuse, settled, step_of
+from amm_opt.simulation.options import JOINT, TIERS, TWO, alone, grid_of, refuse, settled
 from amm_opt.solve.backends.known import Choice
 from amm_opt.study.results import ResultFolder, replace_summary, stored_folders
 
@@ -234,8 +234,8 @@ def _runs(
     """Mechanism and tiers of each run, by label; a mechanism with nothing to match has no tiers."""
     if tiers == JOINT:
         return {label: (item, JOINT) for label, item in chosen.items()}
-    step = step_of(case, network)
-    programs = {label: programs_of(item, step) for label, item in chosen.items()}
+    grid = grid_of(case, network)
+    programs = {label: programs_of(item, grid) for label, item in chosen.items()}
     if problems := list(filter(None, (why_not_two_tiers(chosen[label], p) for label, p in programs.items()))):
         raise InputError(problems)
     plan = {}

@@ -188,7 +188,8 @@ def check_backend(backend: Any) -> None:
     """Hold a solver to a fixed set of small programs: primal, multipliers, signs, gap, infeasible, unbounded.
 
     Args:
-        backend: an object or class with ``name``, ``lp``, ``qp`` and ``solve`` (``amm_opt.solve.backends.known.Backend``), or
+        backend: an object or class with ``name``, ``lp``, ``qp`` and ``solve`` (see
+            ``amm_opt.solve.backends.known.Backend``), or
             the name of an installed solver.
 
     Raises:

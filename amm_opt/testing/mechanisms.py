@@ -116,8 +116,8 @@ class _Subject:
         """Both runs serve everybody alike, whatever the order of participants and in units ``factor`` apart."""
         place = cases.position(other.case, self.case.participant_names)
         at = slice(other.first - self.run.first, other.first - self.run.first + len(other.times))
-        window = self.run.window
-        for name, request in zip(POWERS, (window.import_request_kw, window.export_request_kw), strict=True):
+        requests = self.run.requests
+        for name, request in zip(POWERS, (requests.import_request_kw, requests.export_request_kw), strict=True):
             one, two = getattr(self.run.allocation, name)[at], getattr(other.allocation, name)[:, place] / factor
             gap = np.abs(one - two) / np.maximum(1.0, request[at])
             k, i = np.unravel_index(int(np.argmax(gap)), gap.shape)
@@ -138,9 +138,9 @@ class _Subject:
 
 
 def _within_requests(s: _Subject) -> None:
-    window, a = s.run.window, s.run.allocation
+    requests, a = s.run.requests, s.run.allocation
     claim(not s.run.failed_steps, f"intervals failed: {dict(list(s.run.failed_steps.items())[:3])}")
-    for name, request in zip(POWERS, (window.import_request_kw, window.export_request_kw), strict=True):
+    for name, request in zip(POWERS, (requests.import_request_kw, requests.export_request_kw), strict=True):
         power = getattr(a, name)
         claim(power.shape == request.shape, f"{name} has shape {power.shape}, not {request.shape}")
         claim(bool(np.all(np.isfinite(power))), f"{name} is not finite")
@@ -152,9 +152,9 @@ def _within_limits(s: _Subject) -> None:
     if not s.mechanism.enforces_limits:
         return
     model = network_of(s.case, s.network)
-    window, a = s.run.window, s.run.allocation
+    requests, a = s.run.requests, s.run.allocation
     p, q = s.case.bus_injections(
-        window.inflexible_kw, a.drawn_kw, a.injected_kw, model.incidence(s.case.bus, s.case.phases)
+        requests.inflexible_kw, a.drawn_kw, a.injected_kw, model.incidence(s.case.bus, s.case.phases)
     )
     state = model.state(p, q)
     over = np.nanmax(state.v_pu - model.v_max_pu), np.nanmax(model.v_min_pu - state.v_pu)
@@ -229,11 +229,11 @@ def _changed(mechanism: Mechanism[Any], **members: Any) -> Mechanism[Any]:
 def _pure(s: _Subject) -> None:
     before = s.mechanism.initial_state(s.case)
     kept = {name: array.copy() for name, array in before.arrays().items()}
-    window = s.case.window(3, 4)
-    allocation = s.run.allocation.part(slice(3, 4))
+    requests = s.case.requests(3, 4)
+    allocation = s.run.allocation.select(slice(3, 4))
     if Roll.of(s.mechanism, s.case.dt_h, 0, s.case.n_steps, None).horizon == 1:
-        window, allocation = window.interval(0), s.run.allocation.part(3)
-    one, two = (s.mechanism.advance(before, allocation, window) for _ in range(2))
+        requests, allocation = requests.interval(0), s.run.allocation.select(3)
+    one, two = (s.mechanism.advance(before, allocation, requests) for _ in range(2))
     for name, array in kept.items():
         claim(np.array_equal(before.arrays()[name], array), f"advance changes {name} of the state in place")
         claim(

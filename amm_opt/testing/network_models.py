@@ -78,7 +78,7 @@ class _Subject:
 
     def injections(self, share: float) -> tuple[FloatArray, FloatArray]:
         """(T, nodes) net injections with this share of load and requests."""
-        w = self.case.window(INTERVALS.start, INTERVALS.stop)
+        w = self.case.requests(INTERVALS.start, INTERVALS.stop)
         load, imports, exports = (share * x for x in (w.inflexible_kw, w.import_request_kw, w.export_request_kw))
         return self.case.bus_injections(load, imports, exports, self.incidence)
 

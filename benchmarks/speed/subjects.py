@@ -28,12 +28,12 @@ class Throughput(Mechanism[NoState]):
 
     name: ClassVar[str] = "throughput"
 
-    def program(self, step: Grid) -> Program:
+    def program(self, grid: Grid) -> Program:
         """Max weighted service within requests."""
-        imports, exports = cp.Variable(step.n), cp.Variable(step.n)
-        weight = 1.0 + 0.6 * np.random.default_rng(SEED).random((2, step.n))
-        limits = [imports >= 0, imports <= step.import_request_kw, exports >= 0, exports <= step.export_request_kw]
-        hosted = step.injection(import_kw=imports, export_kw=exports)
+        imports, exports = cp.Variable(grid.n), cp.Variable(grid.n)
+        weight = 1.0 + 0.6 * np.random.default_rng(SEED).random((2, grid.n))
+        limits = [imports >= 0, imports <= grid.import_request_kw, exports >= 0, exports <= grid.export_request_kw]
+        hosted = grid.injection(import_kw=imports, export_kw=exports)
         best = cp.Maximize(weight[0] @ imports + weight[1] @ exports)
         return Program(best, limits, [hosted], {"import": imports, "export": exports})
 
@@ -51,27 +51,27 @@ RACED = ("lp", "qp")
 class Interval:
     """One congested interval as the driver hands it to the engine."""
 
-    window: Requests
+    requests: Requests
     lower: FloatArray
     upper: FloatArray
 
 
-def congested(step: Grid, count: int, *, days: int | None = None) -> list[Interval]:
+def congested(grid: Grid, count: int, *, days: int | None = None) -> list[Interval]:
     """``count`` congested intervals, evenly spread over those of ``days`` days that are spread over the case.
 
     Congested: serving every request would break a limit.
     """
-    case, per_day = step.case, round(24 / step.case.dt_h)
+    case, per_day = grid.case, round(24 / grid.case.dt_h)
     all_days = case.n_steps // per_day
     chosen = np.unique(np.linspace(0, all_days - 1, min(days or all_days, all_days)).astype(int))
     found: list[Interval] = []
     for day in chosen:
-        window = case.window(int(day) * per_day, (int(day) + 1) * per_day)
-        window = replace(window, usage=step.usage(window))
-        for k in range(window.n_steps):
-            one = window.interval(k)
-            lower, upper = step.limits(one)
-            asked = step.usage(one)[1]
+        requests = case.requests(int(day) * per_day, (int(day) + 1) * per_day)
+        requests = replace(requests, usage=grid.usage(requests))
+        for k in range(requests.n_steps):
+            one = requests.interval(k)
+            lower, upper = grid.limits(one)
+            asked = grid.usage(one)[1]
             if np.any((asked < lower) | (asked > upper)):
                 found.append(Interval(one, lower, upper))
     if not found:
@@ -95,19 +95,19 @@ def state_of(mechanism: Mechanism[Any], case: Case) -> Any:
 class Clearing:
     """A mechanism on a network with its programs compiled: clears one interval at a time, as the driver does."""
 
-    def __init__(self, mechanism: Mechanism[Any], step: Grid) -> None:
-        self.mechanism, self.step = mechanism, step
-        self.state = state_of(mechanism, step.case)
-        declared = mechanism.program(step)
+    def __init__(self, mechanism: Mechanism[Any], grid: Grid) -> None:
+        self.mechanism, self.grid = mechanism, grid
+        self.state = state_of(mechanism, grid.case)
+        declared = mechanism.program(grid)
         if declared is None:
             raise ValueError(f"{mechanism} has no program")
         named = {"": declared} if isinstance(declared, Program) else declared
-        self._programs = {name: ProgramSolver(program, step, (None,)) for name, program in named.items()}
+        self._programs = {name: ProgramSolver(program, grid, (None,)) for name, program in named.items()}
 
     def clear(self, interval: Interval) -> Any:
         """Everything the mechanism solves in one interval."""
 
         def solve(values: Any, name: str = "") -> Solution:
-            return self._programs[name].solve(values, interval.window, interval.lower, interval.upper)
+            return self._programs[name].solve(values, interval.requests, interval.lower, interval.upper)
 
-        return self.mechanism.clear(self.step, solve, self.state, interval.window)
+        return self.mechanism.clear(self.grid, solve, self.state, interval.requests)

@@ -29,18 +29,18 @@ def test_interval(benchmark: Any, way: str, case: ao.Case) -> None:
     With ``secure`` that includes the power flows at the allocations, but not the screening of the block.
     """
     model, secure = WAYS[way]
-    step = Grid(case, model(case.feeder))
-    job = Job(step, AMM(), programs_of(AMM(), step), (None,), secure)
+    grid = Grid(case, model(case.feeder))
+    job = Job(grid, AMM(), programs_of(AMM(), grid), (None,), secure)
     part = Part(job.mechanism.initial_state(case), Metrics.empty(case.n_participants))
-    window = case.window(*case.span(SCARCE))
-    window = replace(window, usage=job.step.usage(window))
-    hosted, alone = job.fully_hosted(window), {}
+    requests = case.requests(*case.span(SCARCE))
+    requests = replace(requests, usage=job.grid.usage(requests))
+    hosted, alone = job.fully_hosted(requests), {}
     if job._security is not None:
-        hosted, alone = job._security.screened(window, hosted)
+        hosted, alone = job._security.screened(requests, hosted)
     scarce = np.flatnonzero(~hosted)[:COUNT].tolist()
 
     def run(k: int) -> None:
-        job.run_interval(part, window.interval(k), alone.get(k))
+        job.run_interval(part, requests.interval(k), alone.get(k))
 
     for k in scarce:
         run(k)

@@ -28,11 +28,11 @@ class LeastCurtailment(Mechanism[NoState]):
 
     name: ClassVar[str] = "least_curtailment"
 
-    def program(self, step: Grid) -> Program:
+    def program(self, grid: Grid) -> Program:
         """Every generator at most at what is available."""
-        exports = cp.Variable(step.n)
-        limits = [exports >= 0, exports <= step.export_request_kw]
-        return Program(cp.Maximize(cp.sum(exports)), limits, [step.injection(export_kw=exports)], {"export": exports})
+        exports = cp.Variable(grid.n)
+        limits = [exports >= 0, exports <= grid.export_request_kw]
+        return Program(cp.Maximize(cp.sum(exports)), limits, [grid.injection(export_kw=exports)], {"export": exports})
 
 
 @pytest.fixture(scope="module")
@@ -42,22 +42,22 @@ def tables() -> OnePhase:
 
 
 @pytest.fixture(scope="module")
-def step(tables: OnePhase) -> Grid:
+def grid(tables: OnePhase) -> Grid:
     """The same for us."""
     case = our_case(tables)
     return Grid(case, LinDistFlow(case.feeder))
 
 
 @pytest.fixture(scope="module")
-def intervals(step: Grid) -> list[Interval]:
+def intervals(grid: Grid) -> list[Interval]:
     """Congested intervals."""
-    return congested(step, SAMPLE)
+    return congested(grid, SAMPLE)
 
 
 @pytest.fixture(scope="module")
-def optimum(step: Grid, intervals: list[Interval]) -> list[float]:
+def optimum(grid: Grid, intervals: list[Interval]) -> list[float]:
     """Our objective, kW of export."""
-    clearing = Clearing(LeastCurtailment(), step)
+    clearing = Clearing(LeastCurtailment(), grid)
     return [clearing.clear(interval).objective for interval in intervals]
 
 
@@ -97,9 +97,9 @@ def _race(benchmark: Any, solve: Any, optimum: list[float], rounds: int) -> None
     assert worst <= SAME
 
 
-def test_engine(benchmark: Any, step: Grid, intervals: list[Interval], optimum: list[float]) -> None:
+def test_engine(benchmark: Any, grid: Grid, intervals: list[Interval], optimum: list[float]) -> None:
     """Hot."""
-    clearing = Clearing(LeastCurtailment(), Grid(step.case, step.network))
+    clearing = Clearing(LeastCurtailment(), Grid(grid.case, grid.network))
     for interval in intervals:
         clearing.clear(interval)
     _race(benchmark, lambda k: clearing.clear(intervals[k]).objective, optimum, 5 * SAMPLE)
@@ -109,7 +109,7 @@ def test_user_path(benchmark: Any, tables: OnePhase, intervals: list[Interval], 
     """As its users write a step: tables in, model built, solved, results read as tables."""
 
     def solve(k: int) -> float:
-        one = DistOPF(tables, intervals[k].window.start)
+        one = DistOPF(tables, intervals[k].requests.start)
         result = distopf.lp_solve(one.model, one.cost)
         one.model.get_voltages(result.x)
         return float(one.model.get_p_gens(result.x)["a"].sum()) * S_BASE_KW
@@ -119,26 +119,26 @@ def test_user_path(benchmark: Any, tables: OnePhase, intervals: list[Interval], 
 
 def test_expert_path(benchmark: Any, tables: OnePhase, intervals: list[Interval], optimum: list[float]) -> None:
     """The model is built once; an interval changes loads and bounds in it and calls DistOPF's LP solver."""
-    one = DistOPF(tables, intervals[0].window.start)
+    one = DistOPF(tables, intervals[0].requests.start)
 
     def solve(k: int) -> float:
-        one.change(intervals[k].window.start)
+        one.change(intervals[k].requests.start)
         return one.solve()
 
     solve(0)
     _race(benchmark, solve, optimum, 3 * SAMPLE)
 
 
-def test_same_model(tables: OnePhase, step: Grid, intervals: list[Interval]) -> None:
+def test_same_model(tables: OnePhase, grid: Grid, intervals: list[Interval]) -> None:
     """Not timed: with the same generation, DistOPF's voltages are ours."""
-    k = intervals[0].window.start
+    k = intervals[0].requests.start
     one = DistOPF(tables, k)
     result = distopf.lp_solve(one.model, one.cost)
     served = one.model.get_p_gens(result.x).set_index("id")["a"] * S_BASE_KW
-    export = np.zeros(step.n)
+    export = np.zeros(grid.n)
     export[-len(tables.gen) :] = served.reindex(tables.gen["id"]).to_numpy()
-    window = intervals[0].window
-    ours = step.network.state(*step.case.bus_injections(window.inflexible_kw, np.zeros(step.n), export)).v_pu
+    requests = intervals[0].requests
+    ours = grid.network.state(*grid.case.bus_injections(requests.inflexible_kw, np.zeros(grid.n), export)).v_pu
     theirs = one.model.get_voltages(result.x).set_index("name")["a"]
     theirs.index = theirs.index.astype(str)
-    np.testing.assert_allclose(ours, theirs.reindex(step.case.feeder.bus_names).to_numpy(float), atol=1e-8)
+    np.testing.assert_allclose(ours, theirs.reindex(grid.case.feeder.bus_names).to_numpy(float), atol=1e-8)

@@ -62,8 +62,8 @@ def test_hot_solve(benchmark: Any, subject: str, case: ao.Case, network: LinDist
 @pytest.mark.benchmark(group="sweep")
 def test_sweep(benchmark: Any, intervals: int, case: ao.Case, network: LinDistFlow) -> None:
     """Every limited quantity of one interval, and of a day at once."""
-    window = case.window(0, intervals)
-    powers = case.bus_injections(window.inflexible_kw, window.import_request_kw, window.export_request_kw)
+    requests = case.requests(0, intervals)
+    powers = case.bus_injections(requests.inflexible_kw, requests.import_request_kw, requests.export_request_kw)
     p, q = (power[0] if intervals == 1 else power for power in powers)
     benchmark.extra_info["intervals"] = intervals
     benchmark.pedantic(network.evaluate, args=(p, q), rounds=40, warmup_rounds=3)
@@ -108,8 +108,8 @@ def test_driver_overhead(benchmark: Any, subject: str, case: ao.Case, monkeypatc
     """
     first, stop = _congested_run(case)
     mechanism = SUBJECTS[subject]()
-    step = Grid(case, LinDistFlow(case.feeder))
-    job = Job(step, mechanism, programs_of(mechanism, step), (None,))
+    grid = Grid(case, LinDistFlow(case.feeder))
+    job = Job(grid, mechanism, programs_of(mechanism, grid), (None,))
     ratios = []
 
     def run() -> None:
@@ -125,12 +125,12 @@ def test_driver_overhead(benchmark: Any, subject: str, case: ao.Case, monkeypatc
 
 def _congested_run(case: ao.Case) -> tuple[int, int]:
     """The longest stretch of congested intervals in four months of summer, at least three."""
-    step, per_day = Grid(case, LinDistFlow(case.feeder)), round(24 / case.dt_h)
+    grid, per_day = Grid(case, LinDistFlow(case.feeder)), round(24 / case.dt_h)
     best = (0, 0)
     for start in range(120 * per_day, min(240 * per_day, case.n_steps), 2 * per_day):
-        window = case.window(start, start + 2 * per_day)
-        lower, upper = step.limits(window)
-        asked = step.usage(window)[1]
+        requests = case.requests(start, start + 2 * per_day)
+        lower, upper = grid.limits(requests)
+        asked = grid.usage(requests)[1]
         bad = [*np.any((asked < lower) | (asked > upper), axis=1), False]
         since = None
         for k, hit in enumerate(bad):

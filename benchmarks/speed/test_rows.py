@@ -36,15 +36,15 @@ class AllRows(lazy.LazyProgram):
 def test_rows(benchmark: Any, monkeypatch: pytest.MonkeyPatch, rows: str, subject: str, buses: int) -> None:
     """Hot solves, after going through the sample once."""
     case = ao.load_case(f"synthetic:buses={buses},days=60,seed=1")
-    step = Grid(case, LinDistFlow(case.feeder))
-    sample = congested(step, 12)
+    grid = Grid(case, LinDistFlow(case.feeder))
+    sample = congested(grid, 12)
     if rows == "all":
         monkeypatch.setattr(lazy, "STALE_AFTER", np.inf)
         monkeypatch.setattr("amm_opt.solve.solver.LazyProgram", AllRows)
-    clearing, turn = Clearing(SUBJECTS[subject](), step), itertools.cycle(sample)
+    clearing, turn = Clearing(SUBJECTS[subject](), grid), itertools.cycle(sample)
     for program in clearing._programs.values():
         program.reset()
     for interval in sample:
         clearing.clear(interval)
-    benchmark.extra_info.update(buses=buses, limits=len(step.network.quantities.kind))
+    benchmark.extra_info.update(buses=buses, limits=len(grid.network.quantities.kind))
     benchmark.pedantic(clearing.clear, setup=lambda: ((next(turn),), {}), rounds=4 * len(sample))

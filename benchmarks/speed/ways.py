@@ -30,32 +30,32 @@ SETTINGS: dict[str, dict[str, Any]] = {
 class PlainCvxpy:
     """The program and every network row as one cvxpy problem with parameters (DPP)."""
 
-    def __init__(self, mechanism: Mechanism[Any], step: Grid) -> None:
-        self.mechanism, self.step = mechanism, step
-        self._state = state_of(mechanism, step.case)
-        program = mechanism.program(step)
+    def __init__(self, mechanism: Mechanism[Any], grid: Grid) -> None:
+        self.mechanism, self.grid = mechanism, grid
+        self._state = state_of(mechanism, grid.case)
+        program = mechanism.program(grid)
         if not isinstance(program, Program):
             raise ValueError(f"{mechanism} has no single program")
-        m = len(step.network.quantities.lower)
+        m = len(grid.network.quantities.lower)
         self._lower, self._upper = cp.Parameter(m), cp.Parameter(m)
         rows = [
             row
             for injection in program.injections
-            for row in step.network.constraints(*step.bus_power(injection), self._lower, self._upper)
+            for row in grid.network.constraints(*grid.bus_power(injection), self._lower, self._upper)
         ]
         self.problem = cp.Problem(program.objective, [*program.constraints, *rows])
-        given = {step.inflexible_kw.id, step.import_request_kw.id, step.export_request_kw.id}
+        given = {grid.inflexible_kw.id, grid.import_request_kw.id, grid.export_request_kw.id}
         given |= {self._lower.id, self._upper.id}
         self._own = {p.name(): p for p in self.problem.parameters() if p.id not in given}
 
     def set(self, interval: Interval) -> None:
         """Give every parameter its numbers."""
-        step, window = self.step, interval.window
-        step.inflexible_kw.value = window.inflexible_kw
-        step.import_request_kw.value = window.import_request_kw
-        step.export_request_kw.value = window.export_request_kw
+        grid, requests = self.grid, interval.requests
+        grid.inflexible_kw.value = requests.inflexible_kw
+        grid.import_request_kw.value = requests.import_request_kw
+        grid.export_request_kw.value = requests.export_request_kw
         self._lower.value, self._upper.value = interval.lower, interval.upper
-        values = self.mechanism.parameters(step, self._state, window)
+        values = self.mechanism.parameters(grid, self._state, requests)
         for name, parameter in self._own.items():
             parameter.value = values[name]
 

@@ -20,18 +20,18 @@ TIE = 1e-3
 """Curvature, relative to the request, that stands for none: it makes the optimum of a linear objective unique."""
 
 
-def matching(step: Grid, *, floored: bool = False) -> Program:
+def matching(grid: Grid, *, floored: bool = False) -> Program:
     """The program; ``floored`` adds lower bounds on the service."""
     service, objective, limits = {}, 0.0, []
-    for direction, request in zip(DIRECTIONS, (step.import_request_kw, step.export_request_kw), strict=True):
-        x = cp.Variable(step.n, name=f"{direction}_kw")
-        gain = cp.Parameter(step.n, nonneg=True, name=f"gain_{direction}")
-        root = cp.Parameter(step.n, nonneg=True, name=f"root_curvature_{direction}")
+    for direction, request in zip(DIRECTIONS, (grid.import_request_kw, grid.export_request_kw), strict=True):
+        x = cp.Variable(grid.n, name=f"{direction}_kw")
+        gain = cp.Parameter(grid.n, nonneg=True, name=f"gain_{direction}")
+        root = cp.Parameter(grid.n, nonneg=True, name=f"root_curvature_{direction}")
         objective += gain @ x - 0.5 * cp.sum_squares(cp.multiply(root, x))
-        least = cp.Parameter(step.n, nonneg=True, name=f"floor_{direction}") if floored else 0.0
+        least = cp.Parameter(grid.n, nonneg=True, name=f"floor_{direction}") if floored else 0.0
         limits += [x >= least, x <= request]
         service[direction] = x
-    hosted = step.injection(import_kw=service["import"], export_kw=service["export"])
+    hosted = grid.injection(import_kw=service["import"], export_kw=service["export"])
     return Program(cp.Maximize(objective), limits, [hosted], service)
 
 

@@ -30,41 +30,41 @@ NEAR, V_SLACK = 0.98, 1e-9
 class Limits:
     """What the sequential rules ask of the network, with everyone's flexible power in one direction."""
 
-    step: Grid
+    grid: Grid
     direction: str
-    window: Requests
+    requests: Requests
     most: FloatArray
 
     @cached_property
     def bounds(self) -> tuple[FloatArray, FloatArray]:
-        return self.step.limits(self.window)
+        return self.grid.limits(self.requests)
 
     @property
     def slack(self) -> FloatArray:
-        return np.asarray(SLACK * self.step.network.quantities.tolerance)
+        return np.asarray(SLACK * self.grid.network.quantities.tolerance)
 
     @property
     def monotone(self) -> bool:
         """Whether nobody relieves what another presses on: one phase, one power factor."""
-        kvar = self.step.case.kvar_per_kw[1 + DIRECTIONS.index(self.direction)][self.most > 0]
-        return self.step.case.feeder.balanced and bool(np.all(kvar == kvar[:1]))
+        kvar = self.grid.case.kvar_per_kw[1 + DIRECTIONS.index(self.direction)][self.most > 0]
+        return self.grid.case.feeder.balanced and bool(np.all(kvar == kvar[:1]))
 
     @cached_property
     def band(self) -> tuple[FloatArray, FloatArray]:
         """Voltages (nodes,) that inflexible load alone keeps, in pu."""
-        network = self.step.network
+        network = self.grid.network
         alone = network.state(*self.injections(0.0 * self.most)).v_pu
         return np.minimum(network.v_min_pu, alone), np.maximum(network.v_max_pu, alone)
 
     def injections(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
-        inflexible, none = self.window.inflexible_kw, 0.0
+        inflexible, none = self.requests.inflexible_kw, 0.0
         if self.direction == "import":
-            return self.step.node_injections(inflexible, x, none)
-        return self.step.node_injections(inflexible, none, x)
+            return self.grid.node_injections(inflexible, x, none)
+        return self.grid.node_injections(inflexible, none, x)
 
     def near(self, x: FloatArray) -> BoolArray:
         """(S,) which of these states (S, n) come so near to a limit that every quantity has to be looked at."""
-        network, (lowest, highest) = self.step.network, self.band
+        network, (lowest, highest) = self.grid.network, self.band
         state = network.state(*self.injections(x))
         beyond = ((state.v_pu > highest + V_SLACK) | (state.v_pu < lowest - V_SLACK)).any(axis=-1)
         full = (state.loading_kva[..., self.rated] > NEAR * network.rating_kva[self.rated]).any(axis=-1)
@@ -72,17 +72,17 @@ class Limits:
 
     @cached_property
     def rated(self) -> IntArray:
-        return np.flatnonzero(np.isfinite(self.step.network.rating_kva))
+        return np.flatnonzero(np.isfinite(self.grid.network.rating_kva))
 
     def excess(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(..., m) how far every quantity is beyond its limit with everyone at x (..., n), and on which side."""
-        u = self.step.network.evaluate(*self.injections(x))
+        u = self.grid.network.evaluate(*self.injections(x))
         above, below = u - self.bounds[1], self.bounds[0] - u
         return np.maximum(above, below), np.where(above >= below, 1.0, -1.0)
 
     def slopes(self, rows: IntArray, side: FloatArray) -> FloatArray:
         """(K, n) how much more each of these limits is used when someone rises from 0 to ``most``."""
-        slope = self.step.kept_slopes(rows)[DIRECTIONS.index(self.direction)]
+        slope = self.grid.kept_slopes(rows)[DIRECTIONS.index(self.direction)]
         return np.asarray(side[:, None] * slope * self.most)
 
 
@@ -90,7 +90,7 @@ class Known:
     """Limits that matter as exact rows: slopes (K, n) per share of ``most``, room (K,) beside inflexible load."""
 
     def __init__(self, limits: Limits) -> None:
-        self._limits, self._home = limits, groups(limits.step)
+        self._limits, self._home = limits, groups(limits.grid)
         self._seen: set[tuple[int, ...]] = set()
         self.slopes, self.room = np.zeros((0, len(limits.most))), np.zeros(0)
 
@@ -98,13 +98,13 @@ class Known:
         """The worst of each group of those that are broken, (m,) each, join; whether any of them is new."""
         limits = self._limits
         rows = np.flatnonzero(excess > limits.slack)
-        rows = rows[worst((excess / limits.step.network.quantities.tolerance)[rows], self._home[rows])]
+        rows = rows[worst((excess / limits.grid.network.quantities.tolerance)[rows], self._home[rows])]
         new = np.column_stack([rows, side[rows].astype(np.intp)])
         new = new[[tuple(pair) not in self._seen for pair in new.tolist()]]
         if len(new) == 0:
             return False
         limit = np.where(new[:, 1] > 0, limits.bounds[1][new[:, 0]], limits.bounds[0][new[:, 0]])
-        alone = limits.step.network.evaluate(*limits.injections(0.0 * limits.most))[new[:, 0]]
+        alone = limits.grid.network.evaluate(*limits.injections(0.0 * limits.most))[new[:, 0]]
         self.room = np.append(self.room, np.maximum(new[:, 1] * (limit - alone), 0.0))
         self.slopes = np.concatenate([self.slopes, limits.slopes(new[:, 0], new[:, 1].astype(float))])
         self._seen.update(tuple(pair) for pair in new.tolist())
@@ -113,7 +113,7 @@ class Known:
 
 def largest_request_first(limits: Limits) -> FloatArray:
     """Sequential filling with those limits that matter: a limit that is broken on the way joins them, from anew."""
-    request = limits.window.request_kw(limits.direction)
+    request = limits.requests.request_kw(limits.direction)
     ask = np.flatnonzero(limits.most > 0)
     order = ask[np.argsort(-request[ask], kind="stable")]
     same = np.diff(request[order]) > -1e-9 * max(float(request.max()), 1e-12)
@@ -169,8 +169,8 @@ def _in_turn(slopes: FloatArray, room: FloatArray, turns: Sequence[IntArray], en
 
 def worst_bus_first(limits: Limits) -> FloatArray:
     """Cuts in steps until every limit is kept, which no flexible use at all does."""
-    step, feeder, q = limits.step, limits.step.case.feeder, limits.step.network.quantities
-    home, bus_home = (np.where(f >= 0, f, len(feeder.lv_feeders)) for f in (step.case.lv_feeder, feeder.lv_feeder))
+    grid, feeder, q = limits.grid, limits.grid.case.feeder, limits.grid.network.quantities
+    home, bus_home = (np.where(f >= 0, f, len(feeder.lv_feeders)) for f in (grid.case.lv_feeder, feeder.lv_feeder))
     voltage, place = q.kind == "voltage", bus_home[q.element]
     known: dict[tuple[int, float], BoolArray] = {}
 
@@ -181,7 +181,7 @@ def worst_bus_first(limits: Limits) -> FloatArray:
         if new:
             slopes = limits.slopes(np.array([k for k, _ in new], dtype=np.intp), np.array([s for _, s in new]))
             known.update(zip(new, slopes > ROUNDING, strict=True))
-        return np.array([known[key] for key in keys], dtype=bool).reshape(len(keys), step.n)
+        return np.array([known[key] for key in keys], dtype=bool).reshape(len(keys), grid.n)
 
     x = limits.most.copy()
     while True:
@@ -204,7 +204,7 @@ def worst_bus_first(limits: Limits) -> FloatArray:
 
 def _own_excess(limits: Limits, x: FloatArray) -> FloatArray:
     """(n,) how far the voltage where each participant connects is beyond its band, on the worst of its phases (pu)."""
-    nodes, (lowest, highest) = limits.step.incidence.tocsc(), limits.band
-    v = limits.step.network.state(*limits.injections(x)).v_pu
+    nodes, (lowest, highest) = limits.grid.incidence.tocsc(), limits.band
+    v = limits.grid.network.state(*limits.injections(x)).v_pu
     excess = np.maximum(v - highest, lowest - v)
     return np.asarray(np.maximum.reduceat(excess[nodes.indices], nodes.indptr[:-1]))

@@ -164,13 +164,13 @@ def test_with_scenario_scales_each_quantity() -> None:
     case = tiny(participants=good()["participants"].assign(connection_import_kw=90.0, connection_export_kw=90.0))
     scaled = case.with_scenario(load_scale=2, import_scale=3, export_scale=0.5, capacity_scale=0.25)
     for name, factor in zip(WINDOW_ARRAYS, (2, 3, 0.5), strict=False):
-        np.testing.assert_allclose(getattr(scaled.window(0, 8), name), factor * getattr(case.window(0, 8), name))
+        np.testing.assert_allclose(getattr(scaled.requests(0, 8), name), factor * getattr(case.requests(0, 8), name))
     assert (case.feeder.rating_kva[1], scaled.feeder.rating_kva[1]) == (50.0, 12.5)
     assert scaled.with_scenario(capacity_scale=1.0).feeder.rating_kva[1] == 50.0
 
 
 def test_windows_by_hand() -> None:
-    w = tiny().window(0, 8)
+    w = tiny().requests(0, 8)
     load, sun = np.array(LOAD), np.array(SUN)
     assert (w.n_steps, w.dt_h, w.start) == (8, 0.5, 0)
     np.testing.assert_allclose(w.inflexible_kw[:, 0], 0.5 * load + 0.25 * np.array([6, 7, 8, 1, 2, 3, 4, 5]))
@@ -179,7 +179,7 @@ def test_windows_by_hand() -> None:
     # bob: 5 kWh at 4 kW are two and a half half-hours; ann: the profiles end after 7 of her 20 kWh
     bob = 0.5 * load + np.array([0, 4, 4, 2, 0, 0, 0, 0])
     np.testing.assert_allclose(w.import_request_kw, np.column_stack([[0] * 6 + [7, 7], bob]))
-    full = tiny(sessions=table_with("sessions", 0, "energy_kwh", 8.0)).window(0, 8)
+    full = tiny(sessions=table_with("sessions", 0, "energy_kwh", 8.0)).requests(0, 8)
     np.testing.assert_allclose(full.import_request_kw[:, 1] - 0.5 * load, [0, 4, 4, 4, 4, 0, 0, 0])
 
 
@@ -190,7 +190,7 @@ def test_sessions_ask_for_their_energy() -> None:
     ends = case.profiles.sessions["first"] + 9 * 2 > case.n_steps
     inside = ~np.isin(np.arange(case.n_participants), who[ends])
     assert (inside & (energy > 0)).sum() > 5
-    asked = case.window(0, case.n_steps).import_request_kw.sum(axis=0) * case.dt_h
+    asked = case.requests(0, case.n_steps).import_request_kw.sum(axis=0) * case.dt_h
     np.testing.assert_allclose(asked[inside], energy[inside], rtol=1e-12, atol=1e-12)
 
 
@@ -200,41 +200,41 @@ def windows_equal(a: Any, b: Any) -> None:
 
 
 @pytest.mark.parametrize("step", [1, 3, 7])
-def test_blocks_make_up_the_whole(step: int) -> None:
-    case, whole = tiny(), tiny().window(0, 8)
-    blocks = [case.window(start, min(start + step, 8)) for start in range(0, 8, step)]
-    assert [b.start for b in blocks] == list(range(0, 8, step))
+def test_blocks_make_up_the_whole(grid: int) -> None:
+    case, whole = tiny(), tiny().requests(0, 8)
+    blocks = [case.requests(start, min(start + grid, 8)) for start in range(0, 8, grid)]
+    assert [b.start for b in blocks] == list(range(0, 8, grid))
     for name in WINDOW_ARRAYS:
         np.testing.assert_array_equal(np.concatenate([getattr(b, name) for b in blocks]), getattr(whole, name))
 
 
 def test_interval_of_a_window() -> None:
-    case, one = tiny(), tiny().window(1, 8).interval(2)
+    case, one = tiny(), tiny().requests(1, 8).interval(2)
     assert (one.start, list(one.times), one.n_steps) == (3, [TIMES[3]], 1)
     for name in WINDOW_ARRAYS[:3]:
-        np.testing.assert_array_equal(getattr(one, name), getattr(case.window(3, 4), name)[0])
+        np.testing.assert_array_equal(getattr(one, name), getattr(case.requests(3, 4), name)[0])
 
 
 @pytest.mark.parametrize("span", [(0, 9), (-1, 4), (8, 10)])
 def test_windows_outside_the_profiles_are_refused(span: tuple[int, int]) -> None:
     with pytest.raises((InputError, IndexError)):
-        tiny().window(*span)
+        tiny().requests(*span)
 
 
 def test_requests_above_the_connection_are_named() -> None:
     small = table_with("participants", 1, "connection_import_kw", 5.0)
     with pytest.raises(InputError, match=r"'bob' asks for 5\.500 kW of import at 2030-01-07 01:00:00.* = 5") as caught:
-        tiny(participants=small).window(0, 3)
+        tiny(participants=small).requests(0, 3)
     assert "ann" not in str(caught.value)
     with pytest.raises(InputError, match=r"'ann' asks for 5\.000 kW of export at 2030-01-07 02:00:00"):
-        tiny(participants=table_with("participants", 0, "connection_export_kw", 3.0)).window(0, 8)
+        tiny(participants=table_with("participants", 0, "connection_export_kw", 3.0)).requests(0, 8)
 
 
 def test_a_request_of_exactly_the_connection_limit_is_accepted() -> None:
     profiles = good()["profiles"].assign(load=0.1)
     series = pd.DataFrame({"participant": ["bob"], "quantity": "import", "profile": "load", "scale_kw": 200.0})
-    window = tiny(profiles=profiles, series=series, sessions=None).window(0, 8)
-    np.testing.assert_allclose(window.import_request_kw[:, 1], 20.0, rtol=1e-7)
+    requests = tiny(profiles=profiles, series=series, sessions=None).requests(0, 8)
+    np.testing.assert_allclose(requests.import_request_kw[:, 1], 20.0, rtol=1e-7)
 
 
 def test_default_connection_is_the_rating_of_the_branch() -> None:
@@ -276,7 +276,7 @@ def test_synthetic_is_seeded() -> None:
     first, again, other = (load_case(f"synthetic:buses=60,days=2,seed={seed}") for seed in (5, 5, 6))
     for a, b in zip(case_tables(first).values(), case_tables(again).values(), strict=True):
         pd.testing.assert_frame_equal(a, b)
-    windows_equal(first.window(0, 96), again.window(0, 96))
+    windows_equal(first.requests(0, 96), again.requests(0, 96))
     assert first.feeder.n_buses == other.feeder.n_buses == 60
     assert not case_tables(first)["branches"].equals(case_tables(other)["branches"])
     assert not np.array_equal(first.profiles.values, other.profiles.values)
@@ -298,7 +298,7 @@ def test_unknown_case(case: str) -> None:
 
 def same_case(a: Case, b: Case) -> None:
     assert (a.name, a.title, a.participant_names, a.scenario) == (b.name, b.title, b.participant_names, b.scenario)
-    windows_equal(a.window(0, a.n_steps), b.window(0, b.n_steps))
+    windows_equal(a.requests(0, a.n_steps), b.requests(0, b.n_steps))
     for name in ("bus_names", "parent", "vn_kv", "v_min_pu", "v_max_pu", "lv_feeder", "tap", "branch_kind"):
         np.testing.assert_array_equal(getattr(a.feeder, name), getattr(b.feeder, name))
     np.testing.assert_allclose(a.feeder.rating_kva, b.feeder.rating_kva, rtol=1e-14)

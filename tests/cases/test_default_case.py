@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small import step_of
+from small import grid_of
 
 import amm_opt as ao
 from amm_opt.cases import Case
@@ -47,19 +47,19 @@ def test_size() -> None:
 
 def test_inflexible_load_alone_breaks_no_limit() -> None:
     """Every fifth day of the year, hour by hour."""
-    case, step = default(), step_of(default())
+    case, grid = default(), grid_of(default())
     for start in range(0, case.n_steps, 48 * 5):
-        w = case.window(start, start + 48)
-        u = step.quantities(w, 0.0, 0.0)[::2]
-        assert np.all(u <= step.network.quantities.upper)
-        assert np.all(u >= step.network.quantities.lower)
+        w = case.requests(start, start + 48)
+        u = grid.quantities(w, 0.0, 0.0)[::2]
+        assert np.all(u <= grid.network.quantities.upper)
+        assert np.all(u >= grid.network.quantities.lower)
 
 
 def sample(stride: int) -> tuple[np.ndarray, ...]:
     """Intervals over the year: times of everybody's requests served, and of a calm network, as bus injections."""
     case = default()
     starts = range(24, case.n_steps, stride)
-    windows = [case.window(k, k + 1).interval(0) for k in starts]
+    windows = [case.requests(k, k + 1).interval(0) for k in starts]
     full = [case.bus_injections(w.inflexible_kw, w.import_request_kw, w.export_request_kw) for w in windows]
     calm = [case.bus_injections(w.inflexible_kw, 0.0, 0.0) for w in windows]
     return (*(np.array(a) for a in zip(*full, strict=True)), *(np.array(a) for a in zip(*calm, strict=True)))
@@ -72,9 +72,9 @@ def test_voltages_against_ac(capsys: pytest.CaptureFixture[str]) -> None:
     control, 0.0046 with the AMM. Rises and falls along one path cancel in the voltage but not in the error, so the
     error exceeds half of the square of the largest change d; 1.6 d^2 bounds it in every interval.
     """
-    step = step_of(default())
+    grid = grid_of(default())
     p, q, p_calm, q_calm = sample(337)  # a prime number of intervals apart: every hour and season
-    runs = [(scarce_run(m).window, scarce_run(m).allocation) for m in (NoControl(), AMM())]
+    runs = [(scarce_run(m).requests, scarce_run(m).allocation) for m in (NoControl(), AMM())]
     scarce = [default().bus_injections(w.inflexible_kw, a.import_kw, a.export_kw) for w, a in runs]
     lines = []
     for name, (active, reactive), bound in (
@@ -83,7 +83,7 @@ def test_voltages_against_ac(capsys: pytest.CaptureFixture[str]) -> None:
         ("scarce days, everything served", scarce[0], 0.0118),
         ("scarce days, AMM", scarce[1], 0.0051),
     ):
-        linear, ac = step.network.state(active, reactive), ACNetwork(default().feeder).flow(active, reactive)
+        linear, ac = grid.network.state(active, reactive), ACNetwork(default().feeder).flow(active, reactive)
         error = linear.v_pu - ac.v_pu
         change = np.abs(ac.v_pu[:, :1] - ac.v_pu).max(axis=1)
         lines.append(
@@ -105,8 +105,8 @@ def test_limits_hold_on_scarce_days(mechanism: Mechanism[Any]) -> None:
     assert s["thermal_violations"] == s["voltage_violations"] == s["unavoidable_violations"] == 0
     assert not run.failed_steps
     assert not run.fallback_steps
-    assert np.all(run.allocation.import_kw <= run.window.import_request_kw)
-    assert np.all(run.allocation.export_kw <= run.window.export_request_kw)
+    assert np.all(run.allocation.import_kw <= run.requests.import_request_kw)
+    assert np.all(run.allocation.export_kw <= run.requests.export_request_kw)
 
 
 def test_scarce_days_without_control() -> None:

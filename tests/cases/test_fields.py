@@ -55,10 +55,10 @@ def test_no_texts(value: Any) -> None:
 
 
 @pytest.mark.parametrize("window", [-1, 0, None, 1.5, "x", "1.5", "-1D", "0D", "", True, [1], np.nan], ids=str)
-def test_no_windows(window: Any) -> None:
+def test_no_windows(requests: Any) -> None:
     for kind in (FairOverTime, FairUsingHistory):
         with pytest.raises(InputError, match="window = "):
-            kind(window=window)
+            kind(requests=requests)
 
 
 def test_what_fits_is_taken() -> None:
@@ -94,7 +94,7 @@ class Foreign(ao.Mechanism[Any]):
     share: float | None = None
     kind: Literal["a", "b"] = "a"
     on: bool = True
-    window: int | str = "1D"
+    requests: int | str = "1D"
     names: tuple[str, ...] = field(default_factory=tuple)
     anything: Any = None
 
@@ -142,7 +142,7 @@ def test_forecasts_with_wrong_numbers(values: Any) -> None:
     case = ao.load_case("synthetic:buses=10,days=1")
 
     def wrong(c: ao.Case, now: int, stop: int) -> ao.Requests:
-        w = c.window(now, stop)
+        w = c.requests(now, stop)
         array = values if isinstance(values, np.ndarray) else np.full(w.export_request_kw.shape, values)
         object.__setattr__(w, "export_request_kw", array)
         return w

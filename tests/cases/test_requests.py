@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from small import first_interval, one_transformer, rebuilt, small_case, step_of
+from small import first_interval, grid_of, one_transformer, rebuilt, small_case
 from tiny import MECHANISMS, tiny_case
 
 import amm_opt as ao
@@ -85,21 +85,21 @@ def test_a_limit_that_is_exceeded_by_rounding_is_kept() -> None:
     """What nobody who asks presses on has no deficit, however the sums round; nor has what solvers let pass."""
     lines = {"mv": ("src", 0.001, 1000.0), "a": ("mv", 0.001, 3.0), "b": ("mv", 0.001, 10.0)}
     full = small_case(lines, ["a", "b", "b"], [3.0, 0.1, 0.7], [0.0, 4.1, 3.3], [0.0] * 3)
-    assert np.all(deficits(step_of(full), first_interval(full)) == 0)
+    assert np.all(deficits(grid_of(full), first_interval(full)) == 0)
     at_its_rating = one_transformer(10.0, [0.1, 0.2], [3.3, 6.4 + 1e-7], [0.0, 0.0])
-    assert np.all(deficits(step_of(at_its_rating), first_interval(at_its_rating)) == 0)
+    assert np.all(deficits(grid_of(at_its_rating), first_interval(at_its_rating)) == 0)
 
 
 def test_windows_hold_requests_that_count_only() -> None:
     case = one_transformer(10.0, [[1.0, 1.0]], [[2.0, 5e-7]], [[REQUEST_TOLERANCE_KW, 0.5]])
-    window = case.window(0, 2)
-    np.testing.assert_array_equal(window.import_request_kw, [[2.0, 0.0]] * 2)
-    np.testing.assert_array_equal(window.export_request_kw, [[0.0, 0.5]] * 2)
-    step = step_of(case)
-    known = replace(window.interval(0), usage=step.usage(window.interval(0)))
+    requests = case.requests(0, 2)
+    np.testing.assert_array_equal(requests.import_request_kw, [[2.0, 0.0]] * 2)
+    np.testing.assert_array_equal(requests.export_request_kw, [[0.0, 0.5]] * 2)
+    grid = grid_of(case)
+    known = replace(requests.interval(0), usage=grid.usage(requests.interval(0)))
     changed = replace(known, import_request_kw=np.array([2.0, 1e-9]))
     np.testing.assert_array_equal(changed.import_request_kw, [2.0, 0.0])
-    np.testing.assert_array_equal(step.usage(changed)[1], step.usage(window.interval(0))[1])
+    np.testing.assert_array_equal(grid.usage(changed)[1], grid.usage(requests.interval(0))[1])
 
 
 def test_memory_counts_the_same_requests() -> None:
@@ -115,8 +115,8 @@ def test_tiny_requests_in_forecasts_are_none() -> None:
     case = one_transformer(10.0, [[0.0, 0.0]], [[5.0, 9.0]], [[0.0, 0.0]])
 
     def rumour(case: Case, now: int, stop: int) -> ao.Requests:
-        window = case.window(now, stop)
-        return replace(window, import_request_kw=window.import_request_kw * [1e-10, 1.0])
+        requests = case.requests(now, stop)
+        return replace(requests, import_request_kw=requests.import_request_kw * [1e-10, 1.0])
 
     run = ao.simulate(case, "amm", forecast=rumour)
     np.testing.assert_array_equal(run.planned.import_kw[:, 0], 0.0)  # type: ignore[union-attr]

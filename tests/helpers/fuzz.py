@@ -249,7 +249,7 @@ def _changed(rng: random.Random, table: pd.DataFrame) -> pd.DataFrame:
 
 def _used(case: ao.Case) -> None:
     assert len(case.fingerprint) == 64
-    case.window(0, min(2, case.n_steps))
+    case.requests(0, min(2, case.n_steps))
 
 
 def fuzz_tables(rng: random.Random) -> None:

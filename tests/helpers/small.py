@@ -111,34 +111,34 @@ def in_other_units(case: Case, factor: float) -> Case:
     return from_tables(name=case.name, scenario=case.scenario, **tables)
 
 
-def step_of(case: Case) -> Grid:
+def grid_of(case: Case) -> Grid:
     """What programs on this case are built from."""
     return Grid(case, LinDistFlow(case.feeder))
 
 
 def first_interval(case: Case) -> Requests:
     """The first interval, arrays of shape (n,)."""
-    return case.window(0, 1).interval(0)
+    return case.requests(0, 1).interval(0)
 
 
 def cleared(case: Case, mechanism: Mechanism[Any], start: int = 0, state: State | None = None) -> Any:
     """What a mechanism's ``clear`` gives for one interval, by the automatic choice of solver."""
-    step, window = step_of(case), case.window(start, start + 1).interval(0)
-    declared, limits = mechanism.program(step), step.limits(window)
+    grid, requests = grid_of(case), case.requests(start, start + 1).interval(0)
+    declared, limits = mechanism.program(grid), grid.limits(requests)
     named = {"": declared} if isinstance(declared, Program) else declared or {}
-    solvers = {name: ProgramSolver(program, step, (None,)) for name, program in named.items()}
+    solvers = {name: ProgramSolver(program, grid, (None,)) for name, program in named.items()}
 
     def solve(values: Mapping[str, Any], name: str = "") -> Solution:
-        return solvers[name].solve(values, window, *limits)
+        return solvers[name].solve(values, requests, *limits)
 
-    return mechanism.clear(step, solve, mechanism.initial_state(case) if state is None else state, window)
+    return mechanism.clear(grid, solve, mechanism.initial_state(case) if state is None else state, requests)
 
 
-def network_rows(step: Grid) -> tuple[FloatArray, FloatArray]:
+def network_rows(grid: Grid) -> tuple[FloatArray, FloatArray]:
     """Change of every limited quantity per kW of import and of export of each participant: (m, n) each, dense."""
-    a_p, a_q, _ = step.network.rows(np.arange(len(step.network.quantities.lower)))
-    _, k_import, k_export = step.case.kvar_per_kw
-    at_p, at_q = a_p[:, step.case.bus], a_q[:, step.case.bus]
+    a_p, a_q, _ = grid.network.rows(np.arange(len(grid.network.quantities.lower)))
+    _, k_import, k_export = grid.case.kvar_per_kw
+    at_p, at_q = a_p[:, grid.case.bus], a_q[:, grid.case.bus]
     return -(at_p + at_q * k_import), at_p + at_q * k_export
 
 
@@ -156,11 +156,11 @@ def mixed_case(seed: int) -> Case:
 
 def linear_limits(case: Case) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Every limit as matrix @ (x, y) <= bound, and the requests (x, y)."""
-    step, window = step_of(case), first_interval(case)
-    lower, upper = step.limits(window)
-    alone, _ = step.usage(window)
-    rows = np.hstack(network_rows(step))
-    request = np.concatenate([window.import_request_kw, window.export_request_kw])
+    grid, requests = grid_of(case), first_interval(case)
+    lower, upper = grid.limits(requests)
+    alone, _ = grid.usage(requests)
+    rows = np.hstack(network_rows(grid))
+    request = np.concatenate([requests.import_request_kw, requests.export_request_kw])
     return np.vstack([rows, -rows]), np.concatenate([upper - alone, alone - lower]), request
 
 
@@ -172,8 +172,8 @@ def difference(a: Run, b: Run, columns: ArrayLike | slice = slice(None), factor:
     """
     worst = 0.0
     for one, other, request in (
-        (a.allocation.import_kw, b.allocation.import_kw, a.window.import_request_kw),
-        (a.allocation.export_kw, b.allocation.export_kw, a.window.export_request_kw),
+        (a.allocation.import_kw, b.allocation.import_kw, a.requests.import_request_kw),
+        (a.allocation.export_kw, b.allocation.export_kw, a.requests.export_request_kw),
     ):
         gap = np.abs(one - other[:, columns] / factor) / np.maximum(1.0, request)
         worst = max(worst, float(gap.max()))

@@ -103,7 +103,7 @@ def test_pandapower_numbers() -> None:
     assert z == pytest.approx(complex(0.012 * base, np.sqrt(0.04**2 - 0.012**2) * base), rel=1e-4)
     assert rating == 250.0
     assert tap == pytest.approx(0.975 / (0.41 / 0.4))
-    w = case.window(0, 1).interval(0)
+    w = case.requests(0, 1).interval(0)
     at = {name: i for i, name in enumerate(case.participant_names)}
     assert w.inflexible_kw[at["a"]] == pytest.approx(30.0)
     assert w.inflexible_kw[at["b"]] == pytest.approx(10.0)
@@ -161,7 +161,7 @@ def test_pandapower_power_flow_is_ours(which: str) -> None:
         made["trafo"].loc[:, ["pfe_kw", "i0_percent"]] = 0.0
     case = ao.from_pandapower(made)
     pandapower.runpp(made, tolerance_mva=1e-10, numba=False)
-    w = case.window(0, 1).interval(0)
+    w = case.requests(0, 1).interval(0)
     p, q = case.bus_injections(w.inflexible_kw, w.import_request_kw, w.export_request_kw)
     mine = dict(zip(case.feeder.bus_names, ACNetwork(case.feeder).flow(p, q).v_pu, strict=True))
     names = [f"bus {i}" if n is None or n != n else str(n) for i, n in made["bus"]["name"].items()]
@@ -229,7 +229,7 @@ def test_ausgrid_layout(tmp_path: Path, title: bool) -> None:
     tables |= {"participants": people, "profiles": h.profiles, "series": h.series(list(people["name"]))}
     case = ao.from_tables(name="homes", **tables)
     assert case.n_steps == 96
-    assert case.window(48, 49).import_request_kw.sum() == pytest.approx(2.0 * (len(people) // 2))
+    assert case.requests(48, 49).import_request_kw.sum() == pytest.approx(2.0 * (len(people) // 2))
     only = ao.read_ausgrid(tmp_path / "homes.csv", customers=[2])
     assert only.customers == (2,)
     with pytest.raises(ao.InputError, match="no customer 7"):

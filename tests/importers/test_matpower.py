@@ -52,7 +52,7 @@ def test_matpower_numbers() -> None:
     z, rating, tap = branch(case, "branch 3")
     assert z == pytest.approx((0.4 + 2.0j) * 0.4**2 / 10)
     assert (rating, tap) == (pytest.approx(100.0), 0.975)
-    w = case.window(0, 2).interval(0)
+    w = case.requests(0, 2).interval(0)
     people = dict(zip(case.participant_names, range(3), strict=True))
     assert w.inflexible_kw[people["bus 2"]] == pytest.approx(100.0)
     assert w.export_request_kw[people["bus 4"]] == pytest.approx(50.0)
@@ -250,7 +250,7 @@ def with_generators(*generators: list[float]) -> ao.Case:
 
 
 def asked(case: ao.Case) -> tuple[float, float, float]:
-    w = case.window(0, 1)
+    w = case.requests(0, 1)
     load, imports, exports = (
         round(float(p.sum()), 9) for p in (w.inflexible_kw, w.import_request_kw, w.export_request_kw)
     )
@@ -259,7 +259,7 @@ def asked(case: ao.Case) -> tuple[float, float, float]:
 
 def kvar(case: ao.Case, *, flexible: bool) -> float:
     """Reactive power drawn, with every request served or none."""
-    w = case.window(0, 1)
+    w = case.requests(0, 1)
     f = 1.0 if flexible else 0.0
     return -float(case.bus_injections(w.inflexible_kw, f * w.import_request_kw, f * w.export_request_kw)[1].sum())
 
@@ -352,7 +352,7 @@ def test_shunts_charging_taps_and_shifts_in_the_power_flow() -> None:
             )
         source = {"baseMVA": 5.0, "bus": bus, "branch": rows, "gen": [[1, 0, 0, 9, -9, 1.02, 100, 1, 9, 0]]}
         case = ao.from_matpower(source)
-        w = case.window(0, 1)
+        w = case.requests(0, 1)
         p, q = case.bus_injections(w.inflexible_kw, 0 * w.import_request_kw, 0 * w.export_request_kw)
         mine = ACNetwork(case.feeder).flow(p[0], q[0]).v_pu
         order = [int(b.split()[1]) - 1 for b in case.feeder.bus_names]
@@ -364,7 +364,7 @@ def test_reactive_load_alone_and_sums_of_both_signs() -> None:
     bus[1] = [2, 1, -0.1, 0.06, 0, 0, 1, 1, 0, 11, 1, 1.1, 0.9]
     branches = [*STREET["branch"], [2, 3, 0.3, 0.1, 0, 0, 0, 0, 0, 0, 1]]  # type: ignore[misc]
     case = street(bus=bus, branch=branches)
-    w = case.window(0, 1)
+    w = case.requests(0, 1)
     p, q = case.bus_injections(w.inflexible_kw, 0.0, 0.0)
     at = case.feeder.bus_index
     assert (p[0, at["bus 2"]], q[0, at["bus 2"]]) == (pytest.approx(100.0), pytest.approx(-60.0))
@@ -447,4 +447,4 @@ mpc.branch = [1 2 0.00281 0.0281 0.00712 400 400 400 0 0 1 -360 360];
 """
     case = ao.from_matpower(text)
     assert set(case.feeder.vn_kv) == {kv}
-    assert case.window(0, 1).inflexible_kw.max() == pytest.approx(300_000)
+    assert case.requests(0, 1).inflexible_kw.max() == pytest.approx(300_000)

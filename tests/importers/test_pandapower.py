@@ -17,7 +17,7 @@ NAN = float("nan")
 
 def bus_voltages(case: ao.Case) -> dict[str, float]:
     """Magnitudes of the AC power flow with everything that the net draws and gives."""
-    w = case.window(0, 1)
+    w = case.requests(0, 1)
     p, q = case.bus_injections(w.inflexible_kw, w.import_request_kw, w.export_request_kw)
     return dict(zip(case.feeder.bus_names, ao.ACNetwork(case.feeder).flow(p[0], q[0]).v_pu, strict=True))
 
@@ -113,7 +113,7 @@ def home_and_roof(roof_profile: str = "roof") -> dict[str, Any]:
 
 def test_generation_kept_as_negative_load_has_a_power_factor_of_its_own() -> None:
     case = ao.from_pandapower(home_and_roof())
-    w = case.window(0, 4)
+    w = case.requests(0, 4)
     p, q = case.bus_injections(w.inflexible_kw, w.import_request_kw, w.export_request_kw)
     assert -q.sum(axis=1) == pytest.approx([7.0, 7.0, 3.5, 7.0])
     assert -p.sum(axis=1) == pytest.approx([14.0, 14.0, 7.0 - 9.0, 14.0])
@@ -125,7 +125,7 @@ def test_generation_kept_as_negative_load_has_a_power_factor_of_its_own() -> Non
 def test_on_one_profile_the_sum_has_one_power_factor() -> None:
     """10 + 4 - 9 kW and 7 kvar follow one shape: always 1.4 kvar per kW, one participant."""
     case = ao.from_pandapower(home_and_roof("home"))
-    w = case.window(0, 4)
+    w = case.requests(0, 4)
     p, q = case.bus_injections(w.inflexible_kw, w.import_request_kw, w.export_request_kw)
     assert (-q.sum(axis=1)).tolist() == pytest.approx([7.0, 7.0, 3.5, 7.0])
     assert (-p.sum(axis=1)).tolist() == pytest.approx([5.0, 5.0, 2.5, 5.0])
@@ -139,7 +139,7 @@ def test_reactive_power_beside_little_active_power_stays(p: list[float], q: list
     net = two_buses()
     net["load"] = pd.DataFrame({"bus": 1, "p_mw": p, "q_mvar": q})
     case = ao.from_pandapower(net)
-    w = case.window(0, 1)
+    w = case.requests(0, 1)
     drawn = case.bus_injections(w.inflexible_kw, 0 * w.import_request_kw, 0 * w.export_request_kw)
     assert -drawn[1].sum() == pytest.approx(5.0)
     assert -drawn[0].sum() == pytest.approx(sum(p) * 1e3)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.optimize import linprog
-from small import difference, first_interval, linear_limits, mixed_case, one_transformer, small_case, step_of
+from small import difference, first_interval, grid_of, linear_limits, mixed_case, one_transformer, small_case
 
 import amm_opt as ao
 from amm_opt.cases import Case
@@ -51,8 +51,8 @@ def conic(case: Case, alpha: float, weight: str) -> FloatArray:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_utility_is_largest(seed: int, alpha: float, weight: str) -> None:
     case = mixed_case(seed)
-    expected, window = conic(case, alpha, weight), first_interval(case)
-    request = np.stack([window.import_request_kw, window.export_request_kw])
+    expected, requests = conic(case, alpha, weight), first_interval(case)
+    request = np.stack([requests.import_request_kw, requests.export_request_kw])
     found = served(case, AlphaFair(alpha=alpha, weight=weight))
     np.testing.assert_allclose(found, expected, atol=2e-4)
     assert found.sum() < 0.95 * request.sum()
@@ -156,14 +156,14 @@ def test_any_requests_are_served_within_limits(
     assert not run.failed_steps
     assert run.summary["thermal_violations"] == run.summary["voltage_violations"] == 0
     # nobody is left out who could be served: another kW in proportion to what is missing is not hosted
-    step = step_of(case)
+    grid = grid_of(case)
     for k in range(2):
-        window = case.window(k, k + 1).interval(0)
-        lower, upper = step.limits(window)
+        requests = case.requests(k, k + 1).interval(0)
+        lower, upper = grid.limits(requests)
         x, y = run.allocation.import_kw[k], run.allocation.export_kw[k]
-        missing = window.import_request_kw - x, window.export_request_kw - y
+        missing = requests.import_request_kw - x, requests.export_request_kw - y
         if sum(m.sum() for m in missing) > 1e-2:
-            u = step.quantities(window, x + 0.01 * missing[0], y + 0.01 * missing[1])
+            u = grid.quantities(requests, x + 0.01 * missing[0], y + 0.01 * missing[1])
             assert np.any((u > upper) | (u < lower))
 
 

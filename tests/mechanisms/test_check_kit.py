@@ -92,21 +92,21 @@ class PhaseBlind(GreedyDOE):
 
     name: ClassVar[str] = "phase_blind"
 
-    def program(self, step: ao.Grid) -> None:
+    def program(self, grid: ao.Grid) -> None:
         return None
 
-    def clear(self, step: ao.Grid, solve: Any, state: Any, window: Any) -> Any:
+    def clear(self, grid: ao.Grid, solve: Any, state: Any, requests: Any) -> Any:
         return {}
 
-    def settle(self, step: ao.Grid, solution: Any, window: Any) -> ao.Allocation:
-        x, y = window.import_request_kw.copy(), window.export_request_kw.copy()
-        lower, upper = step.limits(window)
+    def settle(self, grid: ao.Grid, solution: Any, requests: Any) -> ao.Allocation:
+        x, y = requests.import_request_kw.copy(), requests.export_request_kw.copy()
+        lower, upper = grid.limits(requests)
         for _ in range(200):
-            u = step.quantities(window, x, y)
+            u = grid.quantities(requests, x, y)
             beyond = np.flatnonzero((u > upper + 1e-6) | (u < lower - 1e-6))
             if not len(beyond):
                 break
-            slope = step.network.rows(beyond[:1])[0][0][step.case.bus]
+            slope = grid.network.rows(beyond[:1])[0][0][grid.case.bus]
             hit = np.abs(slope) > 0
             x[hit] *= 0.9
             y[hit] *= 0.9
@@ -117,32 +117,32 @@ class PhaseBlind(GreedyDOE):
 class Altered(AMM):
     """The AMM with one thing wrong."""
 
-    def settle(self, step: ao.Grid, solution: Any, window: Any) -> ao.Allocation:  # type: ignore[override]
-        return self.wrong(super().settle(step, solution, window), window)
+    def settle(self, grid: ao.Grid, solution: Any, requests: Any) -> ao.Allocation:  # type: ignore[override]
+        return self.wrong(super().settle(grid, solution, requests), requests)
 
-    def wrong(self, allocation: ao.Allocation, window: Any) -> ao.Allocation:
+    def wrong(self, allocation: ao.Allocation, requests: Any) -> ao.Allocation:
         return allocation
 
 
 class FirstIsCut(Altered):
-    def wrong(self, allocation: ao.Allocation, window: Any) -> ao.Allocation:
+    def wrong(self, allocation: ao.Allocation, requests: Any) -> ao.Allocation:
         x = allocation.import_kw.copy()
         x[0] *= 0.5
         return replace(allocation, import_kw=x)
 
 
 class KilowattsCount(Altered):
-    def wrong(self, allocation: ao.Allocation, window: Any) -> ao.Allocation:
+    def wrong(self, allocation: ao.Allocation, requests: Any) -> ao.Allocation:
         return replace(allocation, import_kw=np.where(allocation.import_kw > 5.0, 5.0, allocation.import_kw))
 
 
 class PricesWithoutBound(Altered):
-    def wrong(self, allocation: ao.Allocation, window: Any) -> ao.Allocation:
-        return replace(allocation, import_price=0.1 + 1e-3 * window.import_request_kw)
+    def wrong(self, allocation: ao.Allocation, requests: Any) -> ao.Allocation:
+        return replace(allocation, import_price=0.1 + 1e-3 * requests.import_request_kw)
 
 
 class ChangesItsState(AMM):
-    def advance(self, state: Any, allocation: Any, window: Any) -> Any:
+    def advance(self, state: Any, allocation: Any, requests: Any) -> Any:
         state.shortage.setflags(write=True)
         state.shortage[:] = np.minimum(state.shortage + 0.1, 1.0)
         return state
@@ -164,10 +164,10 @@ class SaysFullService(ao.Mechanism[Any]):
     name: ClassVar[str] = "says_full_service"
     full_service_optimal: ClassVar[bool] = True
 
-    def program(self, step: ao.Grid) -> ao.Program:
-        x, y = cp.Variable(step.n), cp.Variable(step.n)
-        limits = [x >= 0, y >= 0, x <= 0.5 * step.import_request_kw, y <= 0.5 * step.export_request_kw]
-        hosted = step.injection(import_kw=x, export_kw=y)
+    def program(self, grid: ao.Grid) -> ao.Program:
+        x, y = cp.Variable(grid.n), cp.Variable(grid.n)
+        limits = [x >= 0, y >= 0, x <= 0.5 * grid.import_request_kw, y <= 0.5 * grid.export_request_kw]
+        hosted = grid.injection(import_kw=x, export_kw=y)
         best = cp.Maximize(cp.sum(x) + cp.sum(y) - 0.01 * cp.sum_squares(x) - 0.01 * cp.sum_squares(y))
         return ao.Program(best, limits, [hosted], {"import": x, "export": y})
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from small import difference, in_other_units, one_transformer, shuffled, small_case, step_of
+from small import difference, grid_of, in_other_units, one_transformer, shuffled, small_case
 
 import amm_opt as ao
 from amm_opt.cases import Case, Requests
@@ -63,25 +63,25 @@ def test_expected_answers_are_hosted_and_prices_are_the_lowest(per: str) -> None
     mechanism = DNP(spread=0.0, per=per, **WIDE)
     run = whole(mechanism)
     assert run.summary["thermal_violations"] == run.summary["voltage_violations"] == 0
-    step, a = step_of(scarce()), run.allocation
+    grid, a = grid_of(scarce()), run.allocation
     dear = (a.import_price > 0.1 + 1e-9).any(axis=1)
     cheap = (a.export_price < 0.08 - 1e-9).any(axis=1)
     assert dear.sum() > 10
     assert cheap.sum() > 10
     for k in np.flatnonzero(dear | cheap):
-        window = scarce().window(int(k), int(k) + 1).interval(0)
-        lower, upper = step.limits(window)
+        requests = scarce().requests(int(k), int(k) + 1).interval(0)
+        lower, upper = grid.limits(requests)
         moved = a.import_price[k] > 0.1 + 1e-9, a.export_price[k] < 0.08 - 1e-9
         more = [
             np.where(m, np.minimum(x * 1.001, r), x)
             for m, x, r in zip(
                 moved,
                 (a.import_kw[k], a.export_kw[k]),
-                (window.import_request_kw, window.export_request_kw),
+                (requests.import_request_kw, requests.export_request_kw),
                 strict=True,
             )
         ]
-        u = step.quantities(window, *more)
+        u = grid.quantities(requests, *more)
         assert np.any((u > upper + 1e-7) | (u < lower - 1e-7))
 
 
@@ -117,7 +117,7 @@ def test_prices_stay_in_their_bounds(options: dict[str, Any]) -> None:
 def test_realised_elasticities_differ_by_participant_and_day_and_are_seeded() -> None:
     """Within a day one elasticity each: answers below full and above none give it back."""
     run = whole(DNP())
-    a, w = run.allocation, run.window
+    a, w = run.allocation, run.requests
     change = a.import_price / 0.10 - 1
     ratio = a.import_kw / np.where(w.import_request_kw > 0, w.import_request_kw, 1)
     seen = (w.import_request_kw > 1e-6) & (change > 1e-6) & (ratio > 1e-9) & (ratio < 1 - 1e-9)
@@ -185,7 +185,7 @@ def test_prices_are_posted_on_the_forecast_and_answered_with_what_is_wanted() ->
     case = one_transformer(8.0, 0.0, [[8, 8], [8, 8]], np.zeros((2, 2)))
 
     def half(case: Case, now: int, stop: int) -> Requests:
-        w = case.window(now, stop)
+        w = case.requests(now, stop)
         return replace(w, import_request_kw=0.5 * w.import_request_kw)
 
     mechanism = DNP(spread=0.0)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.optimize import linprog, nnls
-from small import TRACE, cleared, first_interval, network_rows, one_transformer, small_case, step_of
+from small import TRACE, cleared, first_interval, grid_of, network_rows, one_transformer, small_case
 
 import amm_opt as ao
 from amm_opt.cases import Case
@@ -120,16 +120,16 @@ def leximin_by_bisection(case: Case) -> FloatArray:
     Hosting is monotone here: every limit is on import, so a feeder is blocked exactly where raising it alone by a
     hair is not hosted.
     """
-    step, window = step_of(case), first_interval(case)
-    lower, upper = step.limits(window)
+    grid, requests = grid_of(case), first_interval(case)
+    lower, upper = grid.limits(requests)
     slack = 1e-9
 
     def use(levels: FloatArray) -> FloatArray:
-        most = np.maximum(case.connection_kw("import") - window.inflexible_kw, 0)
-        return np.clip(levels[case.lv_feeder] - window.inflexible_kw, 0, most)
+        most = np.maximum(case.connection_kw("import") - requests.inflexible_kw, 0)
+        return np.clip(levels[case.lv_feeder] - requests.inflexible_kw, 0, most)
 
     def hosted(levels: FloatArray) -> bool:
-        u = step.quantities(window, use(levels), 0.0)
+        u = grid.quantities(requests, use(levels), 0.0)
         return bool(np.all((u <= upper + slack) & (u >= lower - slack)))
 
     levels, rising = np.zeros(3), np.ones(3, dtype=bool)
@@ -168,17 +168,17 @@ def scarce(seed: int) -> Case:
 
 def linear_optimum(case: Case, start: int, direction: str) -> tuple[float, FloatArray, FloatArray]:
     """Largest total of the limits by scipy with every network row; one optimum; limits = x - base."""
-    step, window = step_of(case), case.window(start, start + 1).interval(0)
-    lower, upper = step.limits(window)
-    gain = network_rows(step)[DIRECTIONS.index(direction)]
-    alone = step.quantities(window, 0.0, 0.0)
-    base = -window.inflexible_kw if direction == "import" else window.inflexible_kw
+    grid, requests = grid_of(case), case.requests(start, start + 1).interval(0)
+    lower, upper = grid.limits(requests)
+    gain = network_rows(grid)[DIRECTIONS.index(direction)]
+    alone = grid.quantities(requests, 0.0, 0.0)
+    base = -requests.inflexible_kw if direction == "import" else requests.inflexible_kw
     most = np.maximum(case.connection_kw(direction) + base, 0)
     solution = linprog(
-        -np.ones(step.n),
+        -np.ones(grid.n),
         A_ub=np.vstack([gain, -gain]),
         b_ub=np.concatenate([upper - alone, alone - lower]),
-        bounds=np.column_stack([np.zeros(step.n), most]),
+        bounds=np.column_stack([np.zeros(grid.n), most]),
         method="highs",
     )
     assert solution.status == 0
@@ -241,19 +241,19 @@ def test_greedy_limits_are_certified(seed: int, start: int, direction: str) -> N
     With curvature c, a residual of e leaves the limits within e / c of the optimum.
     """
     case = scarce(seed)
-    step, window = step_of(case), case.window(start, start + 1).interval(0)
-    bounds = step.limits(window)
+    grid, requests = grid_of(case), case.requests(start, start + 1).interval(0)
+    bounds = grid.limits(requests)
     x = reach(case, GreedyDOE(), start)[direction]
-    base = -window.inflexible_kw if direction == "import" else window.inflexible_kw
+    base = -requests.inflexible_kw if direction == "import" else requests.inflexible_kw
     most = np.maximum(case.connection_kw(direction) + base, 0)
     curvature = TIE / np.mean(case.connection_kw(direction))
-    gain = network_rows(step)[DIRECTIONS.index(direction)]
-    use = step.quantities(window, 0.0, 0.0) + gain @ x
+    gain = network_rows(grid)[DIRECTIONS.index(direction)]
+    use = grid.quantities(requests, 0.0, 0.0) + gain @ x
     assert np.all(use <= bounds[1] + 2e-6)
     assert np.all(use >= bounds[0] - 2e-6)
     tight = np.concatenate([gain[use > bounds[1] - 2e-6], -gain[use < bounds[0] + 2e-6]])
     assert len(tight)
-    eye = np.eye(step.n)
+    eye = np.eye(grid.n)
     normals = np.concatenate([tight / np.abs(tight).max(axis=1, keepdims=True), eye[x > most - 1e-6], -eye[x < 1e-6]])
     _, residual = nnls(normals.T, 1 - curvature * (x - base), maxiter=10_000)
     assert residual / curvature < 5e-3

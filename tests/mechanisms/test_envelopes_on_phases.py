@@ -57,7 +57,7 @@ def street(
     )
 
 
-def step_of(case: Case) -> Grid:
+def grid_of(case: Case) -> Grid:
     return Grid(case, (LinDistFlow if case.feeder.balanced else LinDist3Flow)(case.feeder))
 
 
@@ -133,14 +133,14 @@ def _no_program(*_: Any, **__: Any) -> Solution:
 
 def in_turn(case: Case, direction: str, request: FloatArray, most: FloatArray) -> FloatArray:
     """One participant after the other takes what every row still leaves."""
-    step, window = step_of(case), case.window(0, 1).interval(0)
-    lower, upper = step.limits(window)
-    use = step.quantities(window, 0.0, 0.0)
-    unit = np.eye(step.n)
-    x = np.zeros(step.n)
+    grid, requests = grid_of(case), case.requests(0, 1).interval(0)
+    lower, upper = grid.limits(requests)
+    use = grid.quantities(requests, 0.0, 0.0)
+    unit = np.eye(grid.n)
+    x = np.zeros(grid.n)
     for i in np.argsort(-request, kind="stable"):
         power = (unit[i], 0.0) if direction == "import" else (0.0, unit[i])
-        slope = step.quantities(window, *power) - step.quantities(window, 0.0, 0.0)
+        slope = grid.quantities(requests, *power) - grid.quantities(requests, 0.0, 0.0)
         moving = np.abs(slope) > 1e-9
         room = np.where(slope > 0, upper - use, lower - use)[moving] / slope[moving]
         x[i] = np.clip(np.min(room, initial=np.inf), 0.0, most[i])
@@ -153,11 +153,13 @@ def in_turn(case: Case, direction: str, request: FloatArray, most: FloatArray) -
 def test_sequential_filling_is_one_at_a_time(seed: int, phases: bool) -> None:
     """Also where one participant relieves what the next presses on."""
     case = random_street(seed, phases)
-    step, window = step_of(case), case.window(0, 1).interval(0)
-    found = GreedyDOE(rule="largest_request_first", enrolled="requesting").clear(step, _no_program, NoState(), window)
+    grid, requests = grid_of(case), case.requests(0, 1).interval(0)
+    found = GreedyDOE(rule="largest_request_first", enrolled="requesting").clear(grid, _no_program, NoState(), requests)
     for direction, sign in zip(DIRECTIONS, (1.0, -1.0), strict=True):
-        request = window.request_kw(direction)
-        most = np.where(request > 1e-6, np.maximum(case.connection_kw(direction) - sign * window.inflexible_kw, 0), 0.0)
+        request = requests.request_kw(direction)
+        most = np.where(
+            request > 1e-6, np.maximum(case.connection_kw(direction) - sign * requests.inflexible_kw, 0), 0.0
+        )
         expected = in_turn(case, direction, request, most)
         np.testing.assert_allclose(found[direction]["envelope"], expected, atol=5e-3)
 
@@ -167,8 +169,8 @@ def test_the_random_streets_relieve_one_another() -> None:
     relieved = 0
     for seed in range(0, 10, 2):
         for phases in (False, True):
-            step = step_of(random_street(seed, phases))
-            slope = step.slopes(np.arange(len(step.network.quantities.lower)))[0]
+            grid = grid_of(random_street(seed, phases))
+            slope = grid.slopes(np.arange(len(grid.network.quantities.lower)))[0]
             relieved += bool(((slope > 1e-6).any(axis=1) & (slope < -1e-6).any(axis=1)).any())
     assert relieved >= 7
 
@@ -189,16 +191,16 @@ def test_what_is_not_hosted_is_cut_where_it_breaks_a_limit_and_nowhere_else(phas
     cut_somewhere = kept_somewhere = 0
     for seed in range(12):
         case = random_street(100 + seed, phases)
-        step, window = step_of(case), case.window(0, 1).interval(0)
-        lower, upper = step.limits(window)
-        rows = step.slopes(np.arange(len(lower)))
+        grid, requests = grid_of(case), case.requests(0, 1).interval(0)
+        lower, upper = grid.limits(requests)
+        rows = grid.slopes(np.arange(len(lower)))
         mechanism = MECHANISMS[seed % len(MECHANISMS)]
         run = ao.simulate(case, mechanism, steps=1)
         assert not run.failed_steps
         assert run.summary.thermal_violations == run.summary.voltage_violations == 0
         given = np.stack([run.allocation.import_kw[0], run.allocation.export_kw[0]])
         plan = _outcome(case, mechanism)
-        u = step.quantities(window, *plan)
+        u = grid.quantities(requests, *plan)
         broken = np.flatnonzero((u > upper + 1e-5) | (u < lower - 1e-5))
         assert (len(run.repaired_steps) > 0) >= (len(broken) > 0)
         assert run.summary.repaired_steps == len(run.repaired_steps)
@@ -206,7 +208,7 @@ def test_what_is_not_hosted_is_cut_where_it_breaks_a_limit_and_nowhere_else(phas
         lost = plan - given > 1e-4
         cut_somewhere += bool(lost.any())
         # limits that somebody's cut may break in turn are those that bind afterwards
-        u = step.quantities(window, *given)
+        u = grid.quantities(requests, *given)
         binds = [np.flatnonzero(u > upper - 1e-4), np.flatnonzero(u < lower + 1e-4)]
         presses = sum((side * rows[:, k] > 1e-9).any(axis=1) for side, k in zip((1.0, -1.0), binds, strict=True))
         assert not np.any(lost & ~(presses > 0))
@@ -217,11 +219,11 @@ def test_what_is_not_hosted_is_cut_where_it_breaks_a_limit_and_nowhere_else(phas
 
 def _outcome(case: Case, mechanism: Any) -> FloatArray:
     """(2, n) what the envelopes give before anything is cut back."""
-    step, window = step_of(case), case.window(0, 1).interval(0)
-    job = Job(step, mechanism, programs_of(mechanism, step), (None, "CLARABEL"))
-    part = Part(mechanism.initial_state(case), Metrics.empty(step.n))
-    a = mechanism.settle(step, job.cleared(part, window, step.limits(window), []), window)
-    return np.clip([a.import_kw, a.export_kw], 0.0, [window.import_request_kw, window.export_request_kw])
+    grid, requests = grid_of(case), case.requests(0, 1).interval(0)
+    job = Job(grid, mechanism, programs_of(mechanism, grid), (None, "CLARABEL"))
+    part = Part(mechanism.initial_state(case), Metrics.empty(grid.n))
+    a = mechanism.settle(grid, job.cleared(part, requests, grid.limits(requests), []), requests)
+    return np.clip([a.import_kw, a.export_kw], 0.0, [requests.import_request_kw, requests.export_request_kw])
 
 
 def test_the_floor_of_the_market_is_cut_where_it_breaks_a_limit_and_nowhere_else() -> None:
@@ -255,22 +257,22 @@ def test_the_cut_does_not_depend_on_order() -> None:
 def test_the_level_of_all_is_the_largest_that_is_hosted(seed: int) -> None:
     """Heavy inflexible load leaves limits without room, which some press on and others relieve; the page's formula."""
     case = random_street(seed, phases=True, factors=False).with_scenario(load_scale=4.0)
-    step, window, mechanism = step_of(case), case.window(0, 1).interval(0), EqualDOE(per="system")
-    lower, upper = step.limits(window)
-    job = Job(step, mechanism, programs_of(mechanism, step), (None, "CLARABEL"))
-    part = Part(mechanism.initial_state(case), Metrics.empty(step.n))
-    found = job.cleared(part, window, (lower, upper), [])
+    grid, requests, mechanism = grid_of(case), case.requests(0, 1).interval(0), EqualDOE(per="system")
+    lower, upper = grid.limits(requests)
+    job = Job(grid, mechanism, programs_of(mechanism, grid), (None, "CLARABEL"))
+    part = Part(mechanism.initial_state(case), Metrics.empty(grid.n))
+    found = job.cleared(part, requests, (lower, upper), [])
     assert isinstance(found, dict)
     for direction, sign in zip(DIRECTIONS, (-1.0, 1.0), strict=True):
         if direction not in found:
             continue
-        base = sign * window.inflexible_kw
+        base = sign * requests.inflexible_kw
         most = np.maximum(case.connection_kw(direction) + base, 0.0)
         x = np.clip(np.linspace(-8.0, 30.0, 1901)[:, None] + base, 0.0, most)
-        u = step.quantities(window, *((x, 0.0) if direction == "import" else (0.0, x)))
+        u = grid.quantities(requests, *((x, 0.0) if direction == "import" else (0.0, x)))
         hosted = np.flatnonzero(np.all((u <= upper + 2e-8) & (u >= lower - 2e-8), axis=1))
         other = DIRECTIONS[direction == "import"]
-        wanted = np.minimum(window.request_kw(direction) - window.request_kw(other), most)
+        wanted = np.minimum(requests.request_kw(direction) - requests.request_kw(other), most)
         given = np.minimum(found[direction]["envelope"], wanted)
         assert np.all(given >= np.minimum(x[hosted[-1]], wanted) - 0.025)
 
@@ -279,18 +281,18 @@ def test_the_level_of_all_is_the_largest_that_is_hosted(seed: int) -> None:
 def test_a_feeder_that_was_held_rises_when_the_other_relieves_it(seed: int) -> None:
     """No feeder's level could be larger at the other's: a grid over all larger ones is tried."""
     case = random_street(seed, True).with_scenario(load_scale=10.0)
-    step, window = step_of(case), case.window(0, 1).interval(0)
-    (lower, upper), mechanism = step.limits(window), EqualDOE()
-    job = Job(step, mechanism, programs_of(mechanism, step), (None, "CLARABEL"))
-    found = job.cleared(Part(NoState(), Metrics.empty(step.n)), window, (lower, upper), [])["import"]
-    base, most = -window.inflexible_kw, np.maximum(20.0 - window.inflexible_kw, 0.0)
-    asks = window.import_request_kw > 1e-6
-    wanted = np.minimum(window.import_request_kw - window.export_request_kw, most) - base
+    grid, requests = grid_of(case), case.requests(0, 1).interval(0)
+    (lower, upper), mechanism = grid.limits(requests), EqualDOE()
+    job = Job(grid, mechanism, programs_of(mechanism, grid), (None, "CLARABEL"))
+    found = job.cleared(Part(NoState(), Metrics.empty(grid.n)), requests, (lower, upper), [])["import"]
+    base, most = -requests.inflexible_kw, np.maximum(20.0 - requests.inflexible_kw, 0.0)
+    asks = requests.import_request_kw > 1e-6
+    wanted = np.minimum(requests.import_request_kw - requests.export_request_kw, most) - base
     top = float(np.max(wanted, where=asks, initial=0.0))
 
     def hosted(*levels: float) -> bool:
         x = np.clip(np.array(levels)[group] + base, 0.0, most)
-        u = step.quantities(window, x, 0.0)
+        u = grid.quantities(requests, x, 0.0)
         return bool(np.all((u <= upper + 1e-9) & (u >= lower - 1e-9)))
 
     names, group = np.unique(case.lv_feeder, return_inverse=True)

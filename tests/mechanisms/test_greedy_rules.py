@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from small import TRACE, cleared, first_interval, mixed_case, network_rows, one_transformer, small_case, step_of
+from small import TRACE, cleared, first_interval, grid_of, mixed_case, network_rows, one_transformer, small_case
 
 from amm_opt.cases import Case
 from formulations import GreedyDOE
@@ -51,11 +51,11 @@ def line() -> Case:
 
 
 def test_order_decides_at_a_voltage_limit() -> None:
-    step, case = step_of(line()), line()
+    grid, case = grid_of(line()), line()
     near_first, far_first = (cleared(case, LARGEST, k)["import"]["envelope"] for k in (0, 1))
     close(near_first, [100, 52 / 4])
     close(far_first, [0, 38])
-    assert step.n == 2
+    assert grid.n == 2
 
 
 def test_another_feeder_goes_on_when_one_is_full() -> None:
@@ -67,14 +67,14 @@ def test_another_feeder_goes_on_when_one_is_full() -> None:
 
 def one_at_a_time(case: Case, direction: str) -> FloatArray:
     """Everyone in turn takes what every row still leaves, one participant and one division per row."""
-    step, window = step_of(case), first_interval(case)
-    gain = network_rows(step)[("import", "export").index(direction)]
-    lower, upper = step.limits(window)
-    use = step.quantities(window, 0.0, 0.0)
-    base = window.inflexible_kw if direction == "export" else -window.inflexible_kw
-    request = window.request_kw(direction)
+    grid, requests = grid_of(case), first_interval(case)
+    gain = network_rows(grid)[("import", "export").index(direction)]
+    lower, upper = grid.limits(requests)
+    use = grid.quantities(requests, 0.0, 0.0)
+    base = requests.inflexible_kw if direction == "export" else -requests.inflexible_kw
+    request = requests.request_kw(direction)
     most = np.where(request > 0, np.maximum(case.connection_kw(direction) + base, 0), 0)
-    x = np.zeros(step.n)
+    x = np.zeros(grid.n)
     for i in np.argsort(-request):
         slope = gain[:, i]
         room = np.where(slope > 0, upper - use, lower - use)[np.abs(slope) > 1e-12]

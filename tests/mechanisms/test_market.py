@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from small import TRACE, cleared, first_interval, network_rows, one_transformer, small_case, step_of
+from small import TRACE, cleared, first_interval, grid_of, network_rows, one_transformer, small_case
 
 import amm_opt as ao
 from amm_opt.cases.profiles import REQUEST_TOLERANCE_KW
@@ -95,26 +95,26 @@ def test_served_ratio_of_nothing_is_one() -> None:
 def test_deficit_of_a_transformer_is_inherited_by_all() -> None:
     """10 kVA, inflexible 2: headroom 8 for a net use of 20 - 0, deficit 1 - 8/20."""
     case = one_transformer(10, [1.5, 0.5], [8.0, 12.0], [0.0, 0.0])
-    np.testing.assert_allclose(deficits(step_of(case), first_interval(case)), [[0.6, 0.6], [0.0, 0.0]], atol=1e-9)
+    np.testing.assert_allclose(deficits(grid_of(case), first_interval(case)), [[0.6, 0.6], [0.0, 0.0]], atol=1e-9)
     # 5 kW of export help: net use 15; inflexible load alone uses the headroom up: deficit 1
     case = one_transformer(10, [1.5, 0.5], [8.0, 12.0], [5.0, 0.0])
-    found = deficits(step_of(case), first_interval(case))
+    found = deficits(grid_of(case), first_interval(case))
     np.testing.assert_allclose(found, [[1 - 8 / 15] * 2, [0.0, 0.0]], atol=1e-9)
     case = one_transformer(10, [8.0, 4.0], [8.0, 12.0], [0.0, 0.0])
-    np.testing.assert_allclose(deficits(step_of(case), first_interval(case)), [[1, 1], [0, 0]], atol=1e-9)
+    np.testing.assert_allclose(deficits(grid_of(case), first_interval(case)), [[1, 1], [0, 0]], atol=1e-9)
     # export: 10 kVA and 2 kW of load host 12 of 30
     case = one_transformer(10, [1.5, 0.5], [0.0, 0.0], [10.0, 20.0])
-    np.testing.assert_allclose(deficits(step_of(case), first_interval(case)), [[0, 0], [0.6, 0.6]], atol=1e-9)
+    np.testing.assert_allclose(deficits(grid_of(case), first_interval(case)), [[0, 0], [0.6, 0.6]], atol=1e-9)
     # everything fits
     case = one_transformer(23, [1.5, 0.5], [8.0, 12.0], [0.0, 0.0])
-    np.testing.assert_array_equal(deficits(step_of(case), first_interval(case)), np.zeros((2, 2)))
+    np.testing.assert_array_equal(deficits(grid_of(case), first_interval(case)), np.zeros((2, 2)))
 
 
 def test_only_those_below_a_branch_inherit_its_deficit() -> None:
     lines = {"mv": ("src", TRACE, 40.0), "a": ("mv", TRACE, 10.0), "b": ("mv", TRACE, 100.0)}
     case = small_case(lines, ["a", "a", "b", "mv"], [0] * 4, [12, 8, 20, 10], [0] * 4)
     # a: 1 - 10/20; mv: 1 - 40/50
-    np.testing.assert_allclose(deficits(step_of(case), first_interval(case))[0], [0.5, 0.5, 0.2, 0.2], atol=1e-9)
+    np.testing.assert_allclose(deficits(grid_of(case), first_interval(case))[0], [0.5, 0.5, 0.2, 0.2], atol=1e-9)
 
 
 @pytest.mark.parametrize(("direction", "band"), [(0, 0.19), (1, 0.21)])
@@ -130,7 +130,7 @@ def test_deficit_of_a_voltage_is_graded_by_sensitivity(direction: int, band: flo
     assert 0.2 < delta < 0.8
     expected = np.zeros((2, 2))
     expected[direction] = [delta * 0.1 / 0.4, delta]
-    np.testing.assert_allclose(deficits(step_of(case), first_interval(case)), expected, atol=1e-9)
+    np.testing.assert_allclose(deficits(grid_of(case), first_interval(case)), expected, atol=1e-9)
 
 
 def test_binding_layer_sets_the_price() -> None:
@@ -184,7 +184,7 @@ def test_published_price_curve_is_a_special_case(supply: float, demand: float) -
     """buy = 265 (1 - min(1, supply/demand)) and sell = -265 min(1, supply/demand) p/kWh, arXiv 2407.20814."""
     assume(abs(supply - demand) > 1e-6)
     case = one_transformer(supply, [0.0], [demand], [0.0], connection_import_kw=200.0)
-    deficit = deficits(step_of(case), first_interval(case))[0, 0]
+    deficit = deficits(grid_of(case), first_interval(case))[0, 0]
     covered = min(1.0, supply / demand)
     curve = PriceCurve((0.0, 265.0), (-265.0, 0.0))
     buy, _ = curve.prices(np.array([[deficit], [0.0]]))
@@ -212,21 +212,21 @@ def test_matching_equals_an_independent_program(seed: int, options: tuple[float,
     """The square written out, every network row, full sensitivities, Clarabel."""
     rho, priority = options
     case = ao.load_case(f"synthetic:buses=70,days=1,seed={seed}").with_scenario(import_scale=2.5, export_scale=1.6)
-    step, rng = step_of(case), np.random.default_rng(seed)
+    grid, rng = grid_of(case), np.random.default_rng(seed)
     mechanism = AMM(rho=rho, priority=priority)
-    asked = rng.uniform(1, 9, (2, step.n))
-    state = FairnessState(rng.random((2, step.n)), asked * rng.uniform(0.3, 1, (2, step.n)), asked)
+    asked = rng.uniform(1, 9, (2, grid.n))
+    state = FairnessState(rng.random((2, grid.n)), asked * rng.uniform(0.3, 1, (2, grid.n)), asked)
     w_import, w_export = mechanism.weights(state)
-    by_import, by_export = network_rows(step)
+    by_import, by_export = network_rows(grid)
     congested = 0
     for k in (23, 26, 29, 44):
-        window = case.window(k, k + 1).interval(0)
-        lower, upper = step.limits(window)
-        alone = step.quantities(window, 0.0, 0.0)
-        x, y = cp.Variable(step.n), cp.Variable(step.n)
+        requests = case.requests(k, k + 1).interval(0)
+        lower, upper = grid.limits(requests)
+        alone = grid.quantities(requests, 0.0, 0.0)
+        x, y = cp.Variable(grid.n), cp.Variable(grid.n)
         value = w_import @ x + w_export @ y
         bounds = [x >= 0, y >= 0]
-        for power, request, w in ((x, window.import_request_kw, w_import), (y, window.export_request_kw, w_export)):
+        for power, request, w in ((x, requests.import_request_kw, w_import), (y, requests.export_request_kw, w_export)):
             some = np.flatnonzero(request > 0)
             cost = w[some] / request[some]
             if some.size:
@@ -237,12 +237,12 @@ def test_matching_equals_an_independent_program(seed: int, options: tuple[float,
         problem.solve(solver="CLARABEL", tol_gap_abs=1e-11, tol_gap_rel=1e-11, tol_feas=1e-11)
         found = cleared(case, mechanism, k, state)
         for name, power, request in (
-            ("import", x, window.import_request_kw),
-            ("export", y, window.export_request_kw),
+            ("import", x, requests.import_request_kw),
+            ("export", y, requests.export_request_kw),
         ):
             gap = np.abs(found[name] - np.minimum(power.value, request)) / np.maximum(1.0, request)
             assert gap.max() < 1e-5
-        total = window.import_request_kw.sum() + window.export_request_kw.sum()
+        total = requests.import_request_kw.sum() + requests.export_request_kw.sum()
         congested += found["import"].sum() + found["export"].sum() < 0.98 * total
     assert congested >= 2
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from small import cleared, difference, first_interval, in_other_units, network_rows, shuffled, small_case, step_of
+from small import cleared, difference, first_interval, grid_of, in_other_units, network_rows, shuffled, small_case
 
 import amm_opt as ao
 from amm_opt.cases import Case
@@ -78,8 +78,8 @@ def test_every_installed_mechanism_is_tested() -> None:
 @every_mechanism
 def test_service_is_within_requests_and_limits(mechanism: Mechanism[Any]) -> None:
     run = whole(mechanism)
-    window, a, s = run.window, run.allocation, run.summary
-    for power, request in ((a.import_kw, window.import_request_kw), (a.export_kw, window.export_request_kw)):
+    requests, a, s = run.requests, run.allocation, run.summary
+    for power, request in ((a.import_kw, requests.import_request_kw), (a.export_kw, requests.export_request_kw)):
         assert np.all(power >= 0)
         assert np.all(power <= request)
     assert not run.failed_steps
@@ -103,7 +103,7 @@ def test_service_is_within_requests_and_limits(mechanism: Mechanism[Any]) -> Non
 def test_limits_are_met_by_the_network_itself(mechanism: Mechanism[Any]) -> None:
     """Flows summed and voltage drops added up branch by branch, without LinDistFlow's sweeps."""
     case, run = scarce(), whole(mechanism)
-    f, w, a = case.feeder, run.window, run.allocation
+    f, w, a = case.feeder, run.requests, run.allocation
     p, q = case.bus_injections(w.inflexible_kw, a.import_kw, a.export_kw)
     p, q = -p, -q
     for b in range(f.n_buses - 1, 0, -1):
@@ -158,7 +158,7 @@ def twins() -> Case:
 def test_identical_participants_get_identical_service(mechanism: Mechanism[Any]) -> None:
     run = ao.simulate(twins(), mechanism)
     assert not run.failed_steps
-    a, w = run.allocation, run.window
+    a, w = run.allocation, run.requests
     for power in (a.import_kw, a.export_kw):
         np.testing.assert_allclose(power[:, :5], power[:, 5:], rtol=1e-6, atol=1e-6)
     if mechanism.enforces_limits:
@@ -175,7 +175,7 @@ def test_more_capacity_never_reduces_the_service_of_throughput_mechanisms() -> N
         run = ao.simulate(case, AMM(kappa=0, rho=0), steps=SCARCE)
         totals.append((run.allocation.import_kw + run.allocation.export_kw).sum(axis=1))
         run = ao.simulate(case, AMM(kappa=0, rho=1), steps=SCARCE)
-        w, a, value = run.window, run.allocation, 0.0
+        w, a, value = run.requests, run.allocation, 0.0
         for x, r in ((a.import_kw, w.import_request_kw), (a.export_kw, w.export_request_kw)):
             value = value + (x - 0.5 * (r - x) ** 2 / np.where(r > 0, r, 1.0)).sum(axis=1)
         welfare.append(value)
@@ -269,15 +269,15 @@ def test_states_and_prices_stay_in_their_bounds(
     assert np.all((run.state.delivery_ratio >= 0) & (run.state.delivery_ratio <= 1 + 1e-12))
     assert np.all((run.allocation.import_price >= 0.05) & (run.allocation.import_price <= 0.5))
     assert np.all((run.allocation.export_price >= 0) & (run.allocation.export_price <= 0.2))
-    assert np.all(run.allocation.import_kw <= run.window.import_request_kw)
-    assert np.all(run.allocation.export_kw <= run.window.export_request_kw)
+    assert np.all(run.allocation.import_kw <= run.requests.import_request_kw)
+    assert np.all(run.allocation.export_kw <= run.requests.export_request_kw)
     assert run.summary["thermal_violations"] == run.summary["voltage_violations"] == 0
 
 
 def test_prices_are_those_of_the_deficits_of_the_interval() -> None:
-    run, step = whole(AMM()), step_of(scarce())
+    run, grid = whole(AMM()), grid_of(scarce())
     for k in (26, 75, 93):
-        d = ao.deficits(step, scarce().window(k, k + 1).interval(0))
+        d = ao.deficits(grid, scarce().requests(k, k + 1).interval(0))
         np.testing.assert_allclose(run.allocation.import_price[k], 0.10 + 0.30 * d[0], atol=1e-12)
         np.testing.assert_allclose(run.allocation.export_price[k], 0.08 - 0.08 * d[1], atol=1e-12)
     money = (run.allocation.import_kw * run.allocation.import_price).sum()
@@ -309,8 +309,8 @@ def test_parameters_out_of_range_are_refused(make: Callable[[], Any], said: str)
 
 def test_network_rows_reproduce_the_sweep() -> None:
     """The reference that other tests use is itself right."""
-    step, window = step_of(scarce()), first_interval(scarce())
-    x, y = np.random.default_rng(0).uniform(0, 5, (2, step.n))
-    by_import, by_export = network_rows(step)
-    expected = step.quantities(window, x, y) - step.quantities(window, 0.0, 0.0)
+    grid, requests = grid_of(scarce()), first_interval(scarce())
+    x, y = np.random.default_rng(0).uniform(0, 5, (2, grid.n))
+    by_import, by_export = network_rows(grid)
+    expected = grid.quantities(requests, x, y) - grid.quantities(requests, 0.0, 0.0)
     np.testing.assert_allclose(by_import @ x + by_export @ y, expected, atol=1e-10)

@@ -177,7 +177,7 @@ def test_the_balance_of_a_fortnight_closes(fortnight: tuple[Case, ao.Run]) -> No
 def test_limits_hold_with_batteries(fortnight: tuple[Case, ao.Run]) -> None:
     case, run = fortnight
     assert run.summary["thermal_violations"] == run.summary["voltage_violations"] == 0
-    a, w = run.allocation, run.window
+    a, w = run.allocation, run.requests
     p = np.minimum(a.battery_kw, 0.0), np.maximum(a.battery_kw, 0.0)
     injections = case.bus_injections(w.inflexible_kw, a.import_kw - p[0], a.export_kw + p[1])
     state = ao.LinDistFlow(case.feeder).state(*injections)
@@ -221,7 +221,7 @@ def test_order_of_participants_does_not_matter(fortnight: tuple[Case, ao.Run]) -
     other = shuffled(case, 1)
     at = [other.participant_names.index(name) for name in case.participant_names]
     again = ao.simulate(other, "fot_storage", steps=96).allocation
-    first = run.allocation.part(slice(0, 96))
+    first = run.allocation.select(slice(0, 96))
     for name in ("import_kw", "export_kw", "battery_kw"):
         np.testing.assert_allclose(getattr(again, name)[:, at], getattr(first, name), atol=1e-5, err_msg=name)
 
@@ -229,7 +229,7 @@ def test_order_of_participants_does_not_matter(fortnight: tuple[Case, ao.Run]) -
 def test_two_solvers_agree(fortnight: tuple[Case, ao.Run]) -> None:
     case, run = fortnight
     again = ao.simulate(case, "fot_storage", steps=96, solver="piqp").allocation
-    first = run.allocation.part(slice(0, 96))
+    first = run.allocation.select(slice(0, 96))
     for name, tolerance in (("import_kw", 1e-3), ("export_kw", 1e-3), ("battery_kw", 1e-2)):
         np.testing.assert_allclose(getattr(again, name), getattr(first, name), atol=tolerance, err_msg=name)
 
@@ -242,7 +242,7 @@ def test_two_solvers_agree(fortnight: tuple[Case, ao.Run]) -> None:
     st.sampled_from([2, 3, 8]),
 )
 def test_any_requests_close_the_balance(
-    requests: list[tuple[float, float]], efficiency: float, initial: float, window: int
+    requests: list[tuple[float, float]], efficiency: float, initial: float, requests: int
 ) -> None:
     powers = np.round(np.array(requests), 3)
     n = len(powers)
@@ -357,7 +357,7 @@ def levels_by_branching(case: Case) -> np.ndarray:
     One group behind one transformer. Variables: shares of import and export in each interval; charging, discharging
     and its direction for each battery and interval; the lower level.
     """
-    w, b = case.window(0, case.n_steps), case.batteries
+    w, b = case.requests(0, case.n_steps), case.batteries
     steps, m, rating = w.n_steps, len(b), float(case.feeder.rating_kva[1])
     wanted = np.array([w.import_request_kw.sum(axis=1), w.export_request_kw.sum(axis=1)])
     asked = wanted.sum(axis=1)
@@ -431,7 +431,7 @@ def test_the_best_directions_of_all(seed: int) -> None:
     """Both levels are what a mixed-integer program over all directions finds; no battery burns energy for it."""
     case = wasteful(seed)
     run = ao.simulate(case, "fot_storage:window=all")
-    w, a = run.window, run.allocation
+    w, a = run.requests, run.allocation
     pairs = [(w.import_request_kw, a.import_kw), (w.export_request_kw, a.export_kw)]
     levels = [given.sum() / asked.sum() for asked, given in pairs if asked.sum() > 0]
     np.testing.assert_allclose([min(levels), sum(levels)], levels_by_branching(case), atol=2e-5)
@@ -454,7 +454,7 @@ def test_a_search_that_is_cut_short_still_keeps_its_promises(monkeypatch: pytest
     best = ao.simulate(case, "fot_storage:window=all")
     monkeypatch.setattr(storage, "WORK", 0)
     first = ao.simulate(case, "fot_storage:window=all")
-    lowest = [run.allocation.export_kw.sum() / run.window.export_request_kw.sum() for run in (first, best)]
+    lowest = [run.allocation.export_kw.sum() / run.requests.export_request_kw.sum() for run in (first, best)]
     assert lowest[0] < lowest[1] - 0.03
     assert np.all(contents(case, first) >= -1e-6)
     assert first.summary["thermal_violations"] == 0

@@ -145,7 +145,7 @@ def served(run: ao.Run) -> float:
 
 def hosted_on_ac(run: ao.Run) -> bool:
     """The definition, written out with a power flow of its own: nothing beyond the limits and what load alone does."""
-    case, w, a = run.case, run.window, run.allocation
+    case, w, a = run.case, run.requests, run.allocation
     network = ACNetwork(case.feeder)
     state = network.flow(*case.bus_injections(w.inflexible_kw, a.import_kw, a.export_kw))
     alone = network.flow(*case.bus_injections(w.inflexible_kw, 0.0, 0.0))

@@ -39,7 +39,7 @@ def with_taps(case: ao.Case) -> Feeder:
 
 
 def injections(case: ao.Case, steps: slice, share: float) -> tuple[np.ndarray, np.ndarray]:
-    w = case.window(steps.start, steps.stop)
+    w = case.requests(steps.start, steps.stop)
     return case.bus_injections(w.inflexible_kw, share * w.import_request_kw, share * w.export_request_kw)
 
 
@@ -133,14 +133,14 @@ def test_export_is_reported_inexact(mechanism: ao.Mechanism) -> None:
 
 def test_direct_and_declared_agree() -> None:
     """The compiled program with the network's matrices against one cvxpy problem with every cone."""
-    step = Grid(strained(), BranchFlowSOCP(strained().feeder))
+    grid = Grid(strained(), BranchFlowSOCP(strained().feeder))
     mechanism = AMM()
-    program = mechanism.program(step)
-    declared = DeclaredProgram(program, step, check_program(program, step), BranchFlowSOCP.loss_weight)
+    program = mechanism.program(grid)
+    declared = DeclaredProgram(program, grid, check_program(program, grid), BranchFlowSOCP.loss_weight)
     for k in (38, 40):
-        w = strained().window(k, k + 1).interval(0)
-        values = mechanism.parameters(step, mechanism.initial_state(strained()), w)
-        slow = declared.solve("CLARABEL", values, w, *step.limits(w))
+        w = strained().requests(k, k + 1).interval(0)
+        values = mechanism.parameters(grid, mechanism.initial_state(strained()), w)
+        slow = declared.solve("CLARABEL", values, w, *grid.limits(w))
         assert not isinstance(slow, str), slow
         fast = ao.simulate(strained(), mechanism, network="socp", steps=slice(k, k + 1))
         np.testing.assert_allclose(fast.allocation.import_kw[0], slow["import"], atol=2e-4)
@@ -151,7 +151,7 @@ def test_direct_and_declared_agree() -> None:
 def test_prices_are_those_of_the_linear_limits() -> None:
     case = strained()
     conic, linear = Grid(case, BranchFlowSOCP(case.feeder)), Grid(case, LinDistFlow(case.feeder))
-    w = case.window(38, 39).interval(0)
+    w = case.requests(38, 39).interval(0)
     np.testing.assert_array_equal(deficits(conic, w), deficits(linear, w))
     assert deficits(conic, w).max() > 0.05
 

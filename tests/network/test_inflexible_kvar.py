@@ -19,7 +19,7 @@ DRAWN = 1000.0 * 2.0 / 400.0**2
 
 
 def state(case: ao.Case, model: object) -> float:
-    w = case.window(0, 1)
+    w = case.requests(0, 1)
     p, q = case.bus_injections(w.inflexible_kw, 0.0, 0.0)
     flow = model.flow if isinstance(model, ao.ACNetwork) else model.state  # type: ignore[attr-defined]
     return float(flow(p[0], q[0]).v_pu[1])
@@ -113,7 +113,7 @@ def test_year_case_gives_a_reactive_customer_no_household() -> None:
     people = people.assign(power_factor=1.0, inflexible_kvar=[0.0, -20.0])
     network = ImportedNetwork("n", tables["buses"], tables["branches"], people, ImportReport())
     year = ao.year_case(network, ao.YearScenario(days=1, pv=1.0, ev=1.0, tap_steps=0))
-    w = year.window(0, 48)
+    w = year.requests(0, 48)
     assert w.inflexible_kw[:, 0].min() > 0
     assert not (w.inflexible_kw + w.import_request_kw + w.export_request_kw)[:, 1].any()
     assert year.inflexible_kvar.tolist() == [0.0, -20.0]

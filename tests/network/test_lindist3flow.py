@@ -282,16 +282,16 @@ def test_lazy_rows_find_the_optimum_of_the_whole_program(seed: int) -> None:
     assert lazy.summary["thermal_violations"] == lazy.summary["voltage_violations"] == 0
     assert lazy.summary["unserved_mwh"] > 0
     network = LinDist3Flow(case.feeder)
-    step = Grid(case, network)
-    window = case.window(7, 8).interval(0)
-    lower, upper = step.limits(window)
+    grid = Grid(case, network)
+    requests = case.requests(7, 8).interval(0)
+    lower, upper = grid.limits(requests)
     x, y = cp.Variable(case.n_participants), cp.Variable(case.n_participants)
     values = np.eye(2 * case.n_participants)
-    zero = step.quantities(window, np.zeros(case.n_participants), np.zeros(case.n_participants))
+    zero = grid.quantities(requests, np.zeros(case.n_participants), np.zeros(case.n_participants))
     n = case.n_participants
-    slopes = np.stack([step.quantities(window, v[:n], v[n:]) - zero for v in values])
+    slopes = np.stack([grid.quantities(requests, v[:n], v[n:]) - zero for v in values])
     at = slopes.T @ cp.hstack([x, y]) + zero
-    r, g = window.import_request_kw, window.export_request_kw
+    r, g = requests.import_request_kw, requests.export_request_kw
     # interval 7 on its own, with fresh weights
     alone = simulate(case, "amm:rho=0.5,kappa=0", steps=slice(7, 8)).allocation
     cost = sum(cp.sum(v) - 0.25 * cp.sum(cp.square(a - v) / np.maximum(a, 1e-9)) for v, a in ((x, r), (y, g)))

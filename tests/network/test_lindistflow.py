@@ -241,7 +241,7 @@ def test_sweep_over_intervals_equals_one_by_one() -> None:
 def synthetic_flows(scale: float) -> tuple[Feeder, FloatArray, ACState]:
     """Linear voltages and the AC state of a week of the synthetic case with every request served."""
     case = load_case("synthetic:buses=200,seed=1")
-    w = case.window(0, case.n_steps)
+    w = case.requests(0, case.n_steps)
     powers = (w.inflexible_kw, w.import_request_kw, w.export_request_kw)
     p, q = case.bus_injections(*(scale * power for power in powers))
     return case.feeder, LinDistFlow(case.feeder).state(p, q).v_pu, ACNetwork(case.feeder).flow(p, q)

@@ -46,7 +46,7 @@ def test_shunts_on_phases_are_split_or_given_for_each() -> None:
     np.testing.assert_array_equal(
         feeder.injected_kva, [[0, 0, 0], [3j, 3j, 3j], [10j, 20.5j, 1.5j], [0, -4 + 0.5j, -6 + 1.5j]]
     )
-    kept = feeder.part(np.array([True, True, True, False]))
+    kept = feeder.select(np.array([True, True, True, False]))
     np.testing.assert_array_equal(kept.injected_kva, [[0, 0, 0], [3j, 3j, 3j], [10j, 20j, 0]])
     np.testing.assert_array_equal(feeder.with_limits(capacity_scale=2.0).injected_kva, feeder.injected_kva)
 

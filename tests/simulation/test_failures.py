@@ -11,7 +11,7 @@ import cvxpy as cp
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from small import difference, one_transformer, small_case, step_of
+from small import difference, grid_of, one_transformer, small_case
 
 import amm_opt as ao
 from amm_opt.cases import Case
@@ -40,16 +40,16 @@ class Round(Mechanism[Any]):
     name = "round"
     radius: float = 9.0
 
-    def program(self, step: Grid) -> Program:
-        x = cp.Variable(step.n)
-        limits = [x >= 0, x <= step.import_request_kw, cp.norm(x) <= self.radius]
-        hosted = step.injection(import_kw=x)
+    def program(self, grid: Grid) -> Program:
+        x = cp.Variable(grid.n)
+        limits = [x >= 0, x <= grid.import_request_kw, cp.norm(x) <= self.radius]
+        hosted = grid.injection(import_kw=x)
         return Program(cp.Maximize(cp.sum(x)), limits, [hosted], {"import": x, "export": 0 * x})
 
 
 def test_a_program_with_a_cone_is_solved_as_declared() -> None:
     case = one_transformer(30, [1.0, 1.0, 0.0, 0.0], [10.0, 20.0, 8.0, 2.0], [0.0] * 4)
-    assert "cone" in ProgramSolver(Round().program(step_of(case)), step_of(case), AUTOMATIC).reason
+    assert "cone" in ProgramSolver(Round().program(grid_of(case)), grid_of(case), AUTOMATIC).reason
     run = ao.simulate(case, Round())
     side = np.sqrt((81 - 4) / 3)  # the last is at its request of 2
     np.testing.assert_allclose(run.allocation.import_kw, [[side, side, side, 2.0]] * 2, atol=1e-4)
@@ -143,7 +143,7 @@ def test_nobody_is_served_where_every_solver_fails(spoil: Broken, monkeypatch: p
     assert np.all(run.allocation.export_kw[failed_at] == 0)
     assert np.all(np.isnan(run.allocation.import_price[failed_at]))
     assert len(served) > 0
-    np.testing.assert_array_equal(run.allocation.export_kw[served], run.window.export_request_kw[served])
+    np.testing.assert_array_equal(run.allocation.export_kw[served], run.requests.export_request_kw[served])
     assert run.summary["thermal_violations"] == run.summary["voltage_violations"] == 0
 
 

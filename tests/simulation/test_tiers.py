@@ -75,16 +75,16 @@ def mv33lv() -> Case:
 
 class TestSplit:
     def test_the_upper_tier_asks_for_what_its_feeders_ask_for(self, mv33lv: Case) -> None:
-        window = mv33lv.window(7000, 7010)
+        requests = mv33lv.requests(7000, 7010)
         upper, lower = split(mv33lv)
-        own, members = upper.window(window), mv33lv.feeder_membership
-        assert_allclose(own.export_request_kw[:, : len(lower)], window.export_request_kw @ members.T, rtol=1e-12)
+        own, members = upper.requests(requests), mv33lv.feeder_membership
+        assert_allclose(own.export_request_kw[:, : len(lower)], requests.export_request_kw @ members.T, rtol=1e-12)
         assert upper.case.n_participants == len(lower) + np.sum(mv33lv.lv_feeder < 0)
         assert len(upper.case.feeder.lv_feeders) == 0
         for tier in (upper, *lower[:3]):
-            profiled = tier.case.window(7000, 7010)
+            profiled = tier.case.requests(7000, 7010)
             for name in ("inflexible_kw", "import_request_kw", "export_request_kw"):
-                assert_allclose(getattr(tier.window(window), name), getattr(profiled, name), atol=1e-9)
+                assert_allclose(getattr(tier.requests(requests), name), getattr(profiled, name), atol=1e-9)
             assert tier.case.feeder.bus_names == tuple(mv33lv.feeder.bus_names[b] for b in tier.bus)
 
     def test_a_feeder_by_itself_has_the_flows_and_voltages_that_it_has_in_the_whole(self, mv33lv: Case) -> None:
@@ -142,7 +142,7 @@ class TestStates:
         assert_allclose(group.shortage, [[0.175, 0.5, 0.7], [0.9, 0.0, 0.0]])
         assert_allclose(group.served_kwh, [[0 + 1 + 2, 3 + 4, 5], [6 + 7 + 8, 9 + 10, 11]])
         assert_allclose(group.requested_kwh, 2 * group.served_kwh)
-        part = whole.part(np.array([3, 4]))
+        part = whole.select(np.array([3, 4]))
         assert_allclose(part.shortage, shortage[:, 3:5])
         assert isinstance(ServedState.fresh(6).aggregated(self.MEMBER, weight), ServedState)
 
@@ -155,7 +155,7 @@ class TestStates:
         whole = Own(np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), 7.0)
         group = whole.aggregated(self.MEMBER, np.ones((2, 6)))
         assert_allclose(group.level, [2.0, 4.5, 6.0])
-        assert group.clock == whole.part(np.array([0])).clock == 7.0
+        assert group.clock == whole.select(np.array([0])).clock == 7.0
 
 
 class TestAgainstJoint:
@@ -299,10 +299,10 @@ class SameShare(ao.Mechanism[Any]):
 
     name = "same_share"
 
-    def program(self, step: Any) -> ao.Program:
+    def program(self, grid: Any) -> ao.Program:
         share = cp.Variable(2)
-        imports, exports = share[0] * step.import_request_kw, share[1] * step.export_request_kw
-        hosted = step.injection(import_kw=imports, export_kw=exports)
+        imports, exports = share[0] * grid.import_request_kw, share[1] * grid.export_request_kw
+        hosted = grid.injection(import_kw=imports, export_kw=exports)
         limits = [share >= 0, share <= 1]
         return ao.Program(cp.Maximize(cp.sum(share)), limits, [hosted], {"import": imports, "export": exports})
 
@@ -311,32 +311,32 @@ class SameShare(ao.Mechanism[Any]):
 class ReadsMore(SameShare):
     """Its program has one more value."""
 
-    def program(self, step: Any) -> ao.Program:
-        x = cp.Variable(step.n)
+    def program(self, grid: Any) -> ao.Program:
+        x = cp.Variable(grid.n)
         named = {"import": x, "export": x, "best": cp.sum(x)}
-        return ao.Program(cp.Maximize(cp.sum(x)), [x == 0], [step.injection(import_kw=x)], named)
+        return ao.Program(cp.Maximize(cp.sum(x)), [x == 0], [grid.injection(import_kw=x)], named)
 
 
 @dataclass(frozen=True)
 class LogService(ao.Mechanism[Any]):
     """Needs an exponential cone, so it is solved as declared."""
 
-    def program(self, step: Any) -> ao.Program:
-        x = cp.Variable(step.n)
-        limits = [x >= 0, x <= step.import_request_kw]
-        values = {"import": x, "export": cp.Constant(np.zeros(step.n))}
-        return ao.Program(cp.Maximize(cp.sum(cp.log(1.0 + x))), limits, [step.injection(import_kw=x)], values)
+    def program(self, grid: Any) -> ao.Program:
+        x = cp.Variable(grid.n)
+        limits = [x >= 0, x <= grid.import_request_kw]
+        values = {"import": x, "export": cp.Constant(np.zeros(grid.n))}
+        return ao.Program(cp.Maximize(cp.sum(cp.log(1.0 + x))), limits, [grid.injection(import_kw=x)], values)
 
 
 @dataclass(frozen=True)
 class LargestShare(ao.Mechanism[Any]):
     """Lexicographically largest shares of the requests."""
 
-    def program(self, step: Any) -> ao.Program:
-        share = cp.Variable(step.n, name="share")
-        x = cp.multiply(step.import_request_kw, share)
-        values = {"import": x, "export": cp.Constant(np.zeros(step.n))}
-        return ao.Program(ao.Leximin(share), [share <= 1], [step.injection(import_kw=x)], values)
+    def program(self, grid: Any) -> ao.Program:
+        share = cp.Variable(grid.n, name="share")
+        x = cp.multiply(grid.import_request_kw, share)
+        values = {"import": x, "export": cp.Constant(np.zeros(grid.n))}
+        return ao.Program(ao.Leximin(share), [share <= 1], [grid.injection(import_kw=x)], values)
 
 
 @dataclass(frozen=True)

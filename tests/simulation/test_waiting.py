@@ -97,7 +97,7 @@ def test_series_first_then_the_earliest_departure() -> None:
     sessions = [(0, 0, 3, 4.0, 8.0), (0, 0, 1, 4.0, 2.0), (0, 0, 3, 2.0, 4.0)]
     case = charging(7.0, 1, 4, sessions, series=[[3.0]])
     s = Sessions(case)
-    firm = s.firm(case.window(0, 1))
+    firm = s.firm(case.requests(0, 1))
     np.testing.assert_allclose(firm.import_request_kw, [[3.0]])
     start = s.at_start(0)
     np.testing.assert_allclose(s.asked(start, firm).import_request_kw, [[13.0]])
@@ -121,7 +121,7 @@ def test_never_more_than_the_connection_leaves() -> None:
     case = rebuilt(with_sessions(case, apart), participants=people)
     s = Sessions(case)
     backlog = Backlog(np.array([0]), np.array([4.0]))
-    np.testing.assert_allclose(s.asked(backlog, s.firm(case.window(2, 3))).import_request_kw, [[6.0]], rtol=2e-6)
+    np.testing.assert_allclose(s.asked(backlog, s.firm(case.requests(2, 3))).import_request_kw, [[6.0]], rtol=2e-6)
 
 
 def at(*minutes: float) -> list[pd.Timestamp]:
@@ -213,7 +213,7 @@ def test_cars_that_share_a_connection_queue(mechanism: str, tmp_path: Path) -> N
     assert run.summary["unserved_mwh"] == pytest.approx(0.0, abs=1e-8)
     run.save(tmp_path / "run")
     loaded = ao.load_run(tmp_path / "run")
-    np.testing.assert_array_equal(loaded.window.import_request_kw, run.window.import_request_kw)
+    np.testing.assert_array_equal(loaded.requests.import_request_kw, run.requests.import_request_kw)
     np.testing.assert_array_equal(loaded.store.feeder_kw, run.store.feeder_kw)
 
 
@@ -256,7 +256,7 @@ def scarce() -> tuple[Case, ao.Run]:
 
 def test_the_balance_of_weeks_closes(scarce: tuple[Case, ao.Run]) -> None:
     case, run = scarce
-    firm = Sessions(case).firm(case.window(0, case.n_steps)).import_request_kw
+    firm = Sessions(case).firm(case.requests(0, case.n_steps)).import_request_kw
     served = run.allocation.import_kw
     assert run.departed is not None
     assert len(run.departed.session) > 5
@@ -276,7 +276,7 @@ def test_requested_energy_counts_once(scarce: tuple[Case, ao.Run]) -> None:
     s = Sessions(case)
     assert run.backlog is not None
     assert run.departed is not None
-    firm = s.firm(case.window(0, case.n_steps)).import_request_kw
+    firm = s.firm(case.requests(0, case.n_steps)).import_request_kw
     short = np.maximum(firm - run.allocation.import_kw, 0).sum() * DT
     lack = short + run.departed.left_kwh.sum() + s.waiting_kwh(run.backlog, case.n_steps).sum()
     assert run.summary["unserved_mwh"] == pytest.approx(lack / 1000, abs=1e-9)
@@ -363,12 +363,12 @@ def test_waiting_serves_at_least_as_much(sessions: list[Session], rating: float,
 def test_each_session_gets_its_energy_while_it_is_there(sessions: list[Session], share: list[Any]) -> None:
     case = charging(50.0, 3, 12, sessions, series=[[1.0, 0.0, 2.0]])
     s = Sessions(case)
-    firm = s.firm(case.window(0, 12))
+    firm = s.firm(case.requests(0, 12))
     backlog, got, lost = s.at_start(0), np.zeros((12, len(sessions))), np.zeros(len(sessions))
     for k in range(12):
         before = np.where(s.first == k, s.energy_kwh, 0.0)
         before[backlog.session] = backlog.left_kwh
-        asked = s.asked(backlog, firm.part(slice(k, k + 1))).import_request_kw[0]
+        asked = s.asked(backlog, firm.select(slice(k, k + 1))).import_request_kw[0]
         served = asked * np.array(share[k])
         backlog, departed = s.after(backlog, firm.interval(k), served)
         left = np.zeros(len(sessions))
@@ -393,7 +393,7 @@ def test_the_scenario_scales_sessions() -> None:
     for scale in (0.5, 0.0):
         scaled = case.with_scenario(import_scale=scale)
         run = ao.simulate(scaled, "no_control", defer=True)
-        np.testing.assert_allclose(run.allocation.import_kw, scaled.window(0, 4).import_request_kw, atol=1e-12)
+        np.testing.assert_allclose(run.allocation.import_kw, scaled.requests(0, 4).import_request_kw, atol=1e-12)
 
 
 @pytest.mark.parametrize("window", [1, 2, 4])
@@ -413,7 +413,7 @@ def test_every_mechanism_can_make_wait(mechanism: str) -> None:
     assert not run.failed_steps
     assert run.summary["requested_import_mwh"] == plain.summary["requested_import_mwh"]
     assert run.summary["unserved_mwh"] < plain.summary["unserved_mwh"]
-    firm = Sessions(case).firm(case.window(0, 144)).import_request_kw
+    firm = Sessions(case).firm(case.requests(0, 144)).import_request_kw
     to_series = np.minimum(run.allocation.import_kw, firm).sum(axis=0) * DT
     np.testing.assert_allclose(run.allocation.import_kw.sum(axis=0) * DT, received(case, run) + to_series, atol=1e-6)
 

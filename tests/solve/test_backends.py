@@ -17,7 +17,7 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 import pytest
-from small import difference, one_transformer, step_of
+from small import difference, grid_of, one_transformer
 
 import amm_opt as ao
 from amm_opt.cases import Case
@@ -185,9 +185,9 @@ def test_the_example_of_the_page_works() -> None:
     assert solve_reduced(apart, names["MySolver"](), np.zeros(2), Kept()).status == "infeasible"
 
 
-def program(step: ao.Grid, *limits: Callable[[Any], Any], cost: Callable[[Any], Any] = cp.sum) -> ao.Program:
-    x = cp.Variable(step.n, name="x")
-    return ao.Program(cp.Maximize(cost(x)), [limit(x) for limit in limits], [step.injection(import_kw=x)], {"x": x})
+def program(grid: ao.Grid, *limits: Callable[[Any], Any], cost: Callable[[Any], Any] = cp.sum) -> ao.Program:
+    x = cp.Variable(grid.n, name="x")
+    return ao.Program(cp.Maximize(cost(x)), [limit(x) for limit in limits], [grid.injection(import_kw=x)], {"x": x})
 
 
 INFEASIBLE: list[list[Callable[[Any], Any]]] = [
@@ -203,34 +203,36 @@ INFEASIBLE: list[list[Callable[[Any], Any]]] = [
 @pytest.mark.parametrize("cost", [cp.sum, lambda x: cp.sum(x) - cp.sum_squares(x)], ids=["linear", "quadratic"])
 @pytest.mark.parametrize("limits", INFEASIBLE, ids=range(len(INFEASIBLE)))
 def test_infeasible_programs_are_called_so(limits: list[Callable[[Any], Any]], cost: Callable[[Any], Any]) -> None:
-    step = step_of(one_transformer(10, [0.0, 0.0], [9.0, 9.0], [0.0, 0.0]))
-    window = step.case.window(0, 1).interval(0)
+    grid = grid_of(one_transformer(10, [0.0, 0.0], [9.0, 9.0], [0.0, 0.0]))
+    requests = grid.case.requests(0, 1).interval(0)
     for order in ([None, "CLARABEL", "HIGHS"], ["CLARABEL"], ["HIGHS"], ["OSQP"]):
         with pytest.raises(ao.SolveError, match=r"^the program is infeasible"):
-            ProgramSolver(program(step, *limits, cost=cost), step, order).solve({}, window, *step.limits(window))
+            ProgramSolver(program(grid, *limits, cost=cost), grid, order).solve({}, requests, *grid.limits(requests))
 
 
 def test_what_a_plugin_claims_is_no_proof() -> None:
-    step = step_of(one_transformer(10, [0.0, 0.0], [9.0, 9.0], [0.0, 0.0]))
-    window = step.case.window(0, 1).interval(0)
+    grid = grid_of(one_transformer(10, [0.0, 0.0], [9.0, 9.0], [0.0, 0.0]))
+    requests = grid.case.requests(0, 1).interval(0)
     claims = [Mine(lambda problem, point: infeasible()), Mine(lambda problem, point: failed("bad day"))]
     claims[1].name = "clarabel"
-    solver = ProgramSolver(program(step, lambda x: x >= 0), step, claims)
+    solver = ProgramSolver(program(grid, lambda x: x >= 0), grid, claims)
     with pytest.raises(ao.SolveError, match=r"^mine: infeasible; clarabel \(own\): bad day"):
-        solver.solve({}, window, *step.limits(window))
+        solver.solve({}, requests, *grid.limits(requests))
 
 
 def test_unbounded_programs_are_called_so() -> None:
-    step = step_of(one_transformer(10, [0.0, 0.0], [9.0, 9.0], [0.0, 0.0]))
-    window, free = step.case.window(0, 1).interval(0), cp.Variable(name="free")
-    endless = ao.Program(cp.Maximize(free), [free >= 0], [step.injection()], {"free": free})
+    grid = grid_of(one_transformer(10, [0.0, 0.0], [9.0, 9.0], [0.0, 0.0]))
+    requests, free = grid.case.requests(0, 1).interval(0), cp.Variable(name="free")
+    endless = ao.Program(cp.Maximize(free), [free >= 0], [grid.injection()], {"free": free})
     for solver in (None, "CLARABEL", "HIGHS"):
         with pytest.raises(ao.SolveError, match=r"^the program is unbounded"):
-            ProgramSolver(endless, step, [solver]).solve({}, window, *step.limits(window))
+            ProgramSolver(endless, grid, [solver]).solve({}, requests, *grid.limits(requests))
     ball = ao.Program(
-        cp.Maximize(free - cp.norm(free)), [2 * free >= 1, 3 * free <= 1], [step.injection()], {"f": free}
+        cp.Maximize(free - cp.norm(free)), [2 * free >= 1, 3 * free <= 1], [grid.injection()], {"f": free}
     )
-    said = DeclaredProgram(ball, step, check_program(ball, step)).solve("CLARABEL", {}, window, *step.limits(window))
+    said = DeclaredProgram(ball, grid, check_program(ball, grid)).solve(
+        "CLARABEL", {}, requests, *grid.limits(requests)
+    )
     assert getattr(said, "status", "") == "infeasible"
 
 
@@ -240,8 +242,8 @@ class Impossible(AMM):
     name = "impossible"
     full_service_optimal = False
 
-    def program(self, step: ao.Grid) -> ao.Program:
-        usual = super().program(step)
+    def program(self, grid: ao.Grid) -> ao.Program:
+        usual = super().program(grid)
         return replace(usual, constraints=[*usual.constraints, usual.values["import"] >= 1e4])
 
 
@@ -257,7 +259,7 @@ def test_a_run_without_hope_ends_at_once_and_few_failures_do_not(caplog: pytest.
     scarce_now[[3, 5]] = True
     with pytest.MonkeyPatch.context() as patch, caplog.at_level(logging.DEBUG, "amm_opt"):
         patch.setattr(
-            Job, "fully_hosted", lambda job, window: ~scarce_now[window.start : window.start + window.n_steps]
+            Job, "fully_hosted", lambda job, requests: ~scarce_now[requests.start : requests.start + requests.n_steps]
         )
         with pytest.warns(
             UserWarning, match=r"nobody is served in 2 intervals, first at .*: the program is infeasible"

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from small import one_transformer, step_of
+from small import grid_of, one_transformer
 
 import amm_opt as ao
 from amm_opt.cases import Case, Requests
@@ -44,10 +44,10 @@ def scarce(seed: int, buses: int = 130) -> Case:
 class Reference:
     """One program as declared, with every network row, by Clarabel; Leximin by its stages."""
 
-    def __init__(self, program: Program, step: Grid) -> None:
+    def __init__(self, program: Program, grid: Grid) -> None:
         self._levels = program.objective.level.size if isinstance(program.objective, Leximin) else 0
         program = stage_program(program) if self._levels else program
-        self._declared = DeclaredProgram(program, step, check_program(program, step))
+        self._declared = DeclaredProgram(program, grid, check_program(program, grid))
 
     def solve(self, values: Mapping[str, Any], *interval: Any) -> Solution:
         def stage(more: Mapping[str, Any]) -> Solution | str:
@@ -84,23 +84,23 @@ def test_engine_equals_the_declared_program(
     mechanism: Mechanism[Any], seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     case = scarce(seed)
-    step = step_of(case)
-    declared = mechanism.program(step)
+    grid = grid_of(case)
+    declared = mechanism.program(grid)
     assert declared is not None
     named = {"": declared} if isinstance(declared, Program) else declared
-    fast = {name: ProgramSolver(p, step, AUTOMATIC) for name, p in named.items()}
-    slow = {name: Reference(p, step) for name, p in named.items()}
-    state = random_state(step.n, seed) if isinstance(mechanism, AMM) else mechanism.initial_state(case)
+    fast = {name: ProgramSolver(p, grid, AUTOMATIC) for name, p in named.items()}
+    slow = {name: Reference(p, grid) for name, p in named.items()}
+    state = random_state(grid.n, seed) if isinstance(mechanism, AMM) else mechanism.initial_state(case)
     monkeypatch.setitem(declared_module.SETTINGS, "CLARABEL", EXACT)
     compared = binding = 0
     for k in (18, 25, 32, 44):
-        window = case.window(k, k + 1).interval(0)
-        limits = step.limits(window)
+        requests = case.requests(k, k + 1).interval(0)
+        limits = grid.limits(requests)
 
-        def solve(values: Any, name: str = "", window: Requests = window, limits: Any = limits) -> Solution:
+        def solve(values: Any, name: str = "", requests: Requests = requests, limits: Any = limits) -> Solution:
             nonlocal compared, binding
-            a = fast[name].solve(values, window, *limits)
-            b = slow[name].solve(values, window, *limits)
+            a = fast[name].solve(values, requests, *limits)
+            b = slow[name].solve(values, requests, *limits)
             compared += 1
             if not isinstance(named[name].objective, Leximin):
                 assert a.objective == pytest.approx(b.objective, rel=1e-6, abs=1e-6)
@@ -108,46 +108,46 @@ def test_engine_equals_the_declared_program(
                 size = np.maximum(1.0, np.abs(b[key]))
                 assert np.max(np.abs(a[key] - b[key]) / size) < 1e-5, key
             for injection in named[name].injections:
-                p, q = step.bus_power(injection)
-                u = step.network.evaluate(p.value, q.value)  # at the reference's solution
+                p, q = grid.bus_power(injection)
+                u = grid.network.evaluate(p.value, q.value)  # at the reference's solution
                 binding += bool(np.any((u > limits[1] - 1e-6) | (u < limits[0] + 1e-6)))
             return a
 
-        mechanism.clear(step, solve, state, window)
+        mechanism.clear(grid, solve, state, requests)
     assert compared >= 4
     assert binding >= 3
     assert all(p.reason == "" for p in fast.values())
 
 
-def shared_level(step: Grid) -> Program:
+def shared_level(grid: Grid) -> Program:
     """max t with x_i = a_i t for everybody: its multipliers are a_i-weighted shares of one binding limit."""
-    x, t = cp.Variable(step.n, name="x"), cp.Variable(name="t")
-    equal = x == cp.multiply(cp.Parameter(step.n, nonneg=True, name="a"), t)
-    hosted = step.injection(import_kw=x)
+    x, t = cp.Variable(grid.n, name="x"), cp.Variable(name="t")
+    equal = x == cp.multiply(cp.Parameter(grid.n, nonneg=True, name="a"), t)
+    hosted = grid.injection(import_kw=x)
     return Program(cp.Maximize(t), [equal, x >= 0], [hosted], {"x": x, "t": t}, {"equal": equal})
 
 
 @pytest.mark.parametrize("solver", [None, "HIGHS", "CLARABEL"])
 def test_a_program_that_only_the_network_bounds(solver: str | None) -> None:
     """8 kW of headroom for two, and a program that nothing bounds is said to be so."""
-    step = step_of(one_transformer(10, [1.5, 0.5], [1.0, 1.0], [0.0, 0.0]))
-    window, a = step.case.window(0, 1).interval(0), {"a": np.array([1.0, 3.0])}
-    found = ProgramSolver(shared_level(step), step, [solver]).solve(a, window, *step.limits(window))
+    grid = grid_of(one_transformer(10, [1.5, 0.5], [1.0, 1.0], [0.0, 0.0]))
+    requests, a = grid.case.requests(0, 1).interval(0), {"a": np.array([1.0, 3.0])}
+    found = ProgramSolver(shared_level(grid), grid, [solver]).solve(a, requests, *grid.limits(requests))
     np.testing.assert_allclose(found["x"], [2, 6], atol=1e-4)
     free = cp.Variable(name="free")
-    endless = Program(cp.Maximize(free), [free >= 0], [step.injection(import_kw=0 * free * np.ones(2))], {"free": free})
+    endless = Program(cp.Maximize(free), [free >= 0], [grid.injection(import_kw=0 * free * np.ones(2))], {"free": free})
     with pytest.raises(ao.SolveError):
-        ProgramSolver(endless, step, [solver]).solve({}, window, *step.limits(window))
+        ProgramSolver(endless, grid, [solver]).solve({}, requests, *grid.limits(requests))
 
 
 @pytest.mark.parametrize("solver", [None, "HIGHS", "CLARABEL"])
 def test_multipliers_agree_with_the_declared_program(solver: str | None) -> None:
     case = scarce(1)
-    step, window = step_of(case), case.window(36, 37).interval(0)
-    limits, a = step.limits(window), {"a": np.random.default_rng(0).uniform(0.5, 2, step.n)}
-    found = ProgramSolver(shared_level(step), step, [solver]).solve(a, window, *limits)
-    other = shared_level(step)
-    expected = DeclaredProgram(other, step, check_program(other, step)).solve("CLARABEL", a, window, *limits)
+    grid, requests = grid_of(case), case.requests(36, 37).interval(0)
+    limits, a = grid.limits(requests), {"a": np.random.default_rng(0).uniform(0.5, 2, grid.n)}
+    found = ProgramSolver(shared_level(grid), grid, [solver]).solve(a, requests, *limits)
+    other = shared_level(grid)
+    expected = DeclaredProgram(other, grid, check_program(other, grid)).solve("CLARABEL", a, requests, *limits)
     assert isinstance(expected, Solution)
     assert found["t"] == pytest.approx(float(expected["t"]), rel=1e-6)
     # d t = sum dual_i d(rhs_i): a finite difference says how large, and with which sign
@@ -212,17 +212,17 @@ def test_affine_matrix(seed: int, m: int, n: int, parameters: int) -> None:
 def test_squares_with_parameters_keep_their_value(shift: float) -> None:
     """cvxpy lifts them to new variables; the engine puts them back, constants included."""
     case = one_transformer(12, [1.0, 1.0], [10.0, 20.0], [0.0, 0.0])
-    step, window = step_of(case), case.window(0, 1).interval(0)
+    grid, requests = grid_of(case), case.requests(0, 1).interval(0)
     x = cp.Variable(2)
     root, gain = cp.Parameter(2, nonneg=True, name="root"), cp.Parameter(2, name="gain")
     value = gain @ x - 0.5 * cp.sum_squares(cp.multiply(root, x) - shift * gain) + 7.0
-    program = Program(cp.Maximize(value), [x >= 0], [step.injection(import_kw=x)], {"x": x})
+    program = Program(cp.Maximize(value), [x >= 0], [grid.injection(import_kw=x)], {"x": x})
     numbers = {"root": np.array([0.5, 1.5]), "gain": np.array([2.0, 3.0])}
-    solver = ProgramSolver(program, step, AUTOMATIC)
-    found = solver.solve(numbers, window, *step.limits(window))
+    solver = ProgramSolver(program, grid, AUTOMATIC)
+    found = solver.solve(numbers, requests, *grid.limits(requests))
     assert solver.reason == ""
     assert found.solver == "DUAL_NEWTON"
-    expected = Reference(program, step).solve(numbers, window, *step.limits(window))
+    expected = Reference(program, grid).solve(numbers, requests, *grid.limits(requests))
     np.testing.assert_allclose(found["x"], expected["x"], atol=1e-6)
     assert found.objective == pytest.approx(expected.objective, rel=1e-7)
     by_hand = numbers["gain"] @ found["x"] - 0.5 * np.sum((numbers["root"] * found["x"] - shift * numbers["gain"]) ** 2)
@@ -230,26 +230,26 @@ def test_squares_with_parameters_keep_their_value(shift: float) -> None:
 
 
 def tiny_step() -> Grid:
-    return step_of(one_transformer(12, [1.0, 1.0], [10.0, 20.0], [0.0, 0.0]))
+    return grid_of(one_transformer(12, [1.0, 1.0], [10.0, 20.0], [0.0, 0.0]))
 
 
 def test_programs_that_are_not_dpp_are_refused() -> None:
-    step = tiny_step()
+    grid = tiny_step()
     x, p, q = cp.Variable(2), cp.Parameter(2, name="p"), cp.Parameter(2, nonneg=True, name="q")
-    hosted, values = [step.injection(import_kw=x)], {"import": x}
+    hosted, values = [grid.injection(import_kw=x)], {"import": x}
     bad: list[tuple[Program, str]] = [
         (Program(cp.Maximize(cp.multiply(p, q) @ x), [], hosted, values), "objective maximize .*p.*q"),
         (Program(cp.Maximize(cp.sum_squares(x)), [], hosted, values), "objective"),
         (Program(cp.Maximize(cp.sum(x)), [cp.multiply(p, q) @ x <= 1], hosted, values), "constraint .*p.*q"),
-        (Program(cp.Maximize(cp.sum(x)), [], [step.injection(import_kw=cp.square(x))], values), "is not affine"),
-        (Program(cp.Maximize(cp.sum(x)), [], [step.injection(import_kw=x[:1])], values), r"shape \(1,\), not \(2,\)"),
+        (Program(cp.Maximize(cp.sum(x)), [], [grid.injection(import_kw=cp.square(x))], values), "is not affine"),
+        (Program(cp.Maximize(cp.sum(x)), [], [grid.injection(import_kw=x[:1])], values), r"shape \(1,\), not \(2,\)"),
     ]
     for program, said in bad:
         with pytest.raises(ao.InputError, match=said):
-            ProgramSolver(program, step, AUTOMATIC)
+            ProgramSolver(program, grid, AUTOMATIC)
     twice = [x <= cp.Parameter(2, name="cap"), x >= cp.Parameter(2, name="cap")]
     with pytest.raises(ao.InputError, match="two parameters of the program are named 'cap'"):
-        ProgramSolver(Program(cp.Maximize(cp.sum(x)), twice, hosted, values), step, AUTOMATIC)
+        ProgramSolver(Program(cp.Maximize(cp.sum(x)), twice, hosted, values), grid, AUTOMATIC)
 
 
 BAD_VALUES: list[tuple[dict[str, Any], str]] = [
@@ -265,14 +265,14 @@ BAD_VALUES: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("values", "said"), BAD_VALUES)
 def test_bad_parameter_values_are_named(values: dict[str, Any], said: str) -> None:
-    step = tiny_step()
+    grid = tiny_step()
     x = cp.Variable(2)
     cap = cp.Parameter(2, nonneg=True, name="cap")
     solver = ProgramSolver(
-        Program(cp.Maximize(cp.sum(x)), [x <= cap], [step.injection(import_kw=x)], {"x": x}), step, AUTOMATIC
+        Program(cp.Maximize(cp.sum(x)), [x <= cap], [grid.injection(import_kw=x)], {"x": x}), grid, AUTOMATIC
     )
-    window = step.case.window(0, 1).interval(0)
+    requests = grid.case.requests(0, 1).interval(0)
     with pytest.raises(ao.InputError, match=said):
-        solver.solve(values, window, *step.limits(window))
-    found = solver.solve({"cap": np.array([3.0, 4.0])}, window, *step.limits(window))
+        solver.solve(values, requests, *grid.limits(requests))
+    found = solver.solve({"cap": np.array([3.0, 4.0])}, requests, *grid.limits(requests))
     np.testing.assert_allclose(found["x"], [3, 4], atol=1e-6)

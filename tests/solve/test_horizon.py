@@ -11,7 +11,7 @@ import cvxpy as cp
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from small import difference, network_rows, one_transformer, small_case, step_of
+from small import difference, grid_of, network_rows, one_transformer, small_case
 
 import amm_opt as ao
 from amm_opt.cases import Case, Requests
@@ -30,7 +30,7 @@ def scarce() -> Case:
 
 def worst_ratio(run: ao.Run, members: np.ndarray) -> float:
     """Lowest served ratio of a group over the run, both directions."""
-    w, a = run.window, run.allocation
+    w, a = run.requests, run.allocation
     ratios = []
     for x, r in ((a.import_kw, w.import_request_kw), (a.export_kw, w.export_request_kw)):
         served, asked = members @ x.sum(axis=0), members @ r.sum(axis=0)
@@ -44,24 +44,24 @@ def groups(case: Case, per: str) -> np.ndarray:
     return case.feeder_membership.toarray()
 
 
-def directly(case: Case, window: Requests, per: str) -> tuple[np.ndarray, float]:
+def directly(case: Case, requests: Requests, per: str) -> tuple[np.ndarray, float]:
     """FOT's levels and its energy by one cvxpy problem with every network row of every interval."""
-    step, members = step_of(case), groups(case, per)
-    by_import, by_export = network_rows(step)
-    requests = (window.import_request_kw, window.export_request_kw)
-    share = [cp.Variable((window.n_steps, len(members))) for _ in requests]
+    grid, members = grid_of(case), groups(case, per)
+    by_import, by_export = network_rows(grid)
+    requests = (requests.import_request_kw, requests.export_request_kw)
+    share = [cp.Variable((requests.n_steps, len(members))) for _ in requests]
     level = cp.Variable(2)
     limits = [level <= 1]
     energy: Any = 0.0
     for d, (a, r) in enumerate(zip(share, requests, strict=True)):
-        total = cp.sum(cp.multiply(a, r @ members.T), axis=0) * window.dt_h
-        asked = (members @ r.sum(axis=0)) * window.dt_h
+        total = cp.sum(cp.multiply(a, r @ members.T), axis=0) * requests.dt_h
+        asked = (members @ r.sum(axis=0)) * requests.dt_h
         limits += [a >= 0, a <= 1, total >= level[d] * asked]
         energy += cp.sum(total)
-    for k in range(window.n_steps):
-        one = window.interval(k)
-        lower, upper = step.limits(one)
-        use = step.quantities(one, 0.0, 0.0)
+    for k in range(requests.n_steps):
+        one = requests.interval(k)
+        lower, upper = grid.limits(one)
+        use = grid.quantities(one, 0.0, 0.0)
         for rows, a, r in zip(
             (by_import, by_export), share, (one.import_request_kw, one.export_request_kw), strict=True
         ):
@@ -87,7 +87,7 @@ def test_against_one_problem_with_every_row(per: str) -> None:
     """Both stages: the levels, and the energy up to what the tie-break may trade."""
     case = scarce()
     run = ao.simulate(case, FairOverTime(per=per, window="all"), steps=slice(72, 80))
-    levels, energy = directly(case, run.window, per)
+    levels, energy = directly(case, run.requests, per)
     assert worst_ratio(run, groups(case, per)) == pytest.approx(levels.min(), abs=5e-6)
     assert levels.min() < 0.97
     served = (run.allocation.import_kw.sum() + run.allocation.export_kw.sum()) * 0.5
@@ -169,18 +169,18 @@ class Shifted(Mechanism[NoState]):
     def horizon(self) -> str:
         return "all"
 
-    def program(self, step: ao.Grid) -> ao.HorizonProgram:
-        served, fill = cp.Variable(step.n), cp.Variable(step.n)
+    def program(self, grid: ao.Grid) -> ao.HorizonProgram:
+        served, fill = cp.Variable(grid.n), cp.Variable(grid.n)
         interval = ao.Program(
             cp.Maximize(cp.sum(served)),
-            [served >= 0, served <= step.import_request_kw, fill >= -10, fill <= 10],
-            [step.injection(import_kw=served + fill)],
+            [served >= 0, served <= grid.import_request_kw, fill >= -10, fill <= 10],
+            [grid.injection(import_kw=served + fill)],
             {"import": served, "export": 0.0 * served, "fill": fill},
         )
         return ao.HorizonProgram(interval, cp.Maximize(cp.Constant(0.0)), stores={"level": "fill"})
 
-    def clear(self, step: ao.Grid, solve: Any, state: NoState, window: Requests) -> Any:
-        n, size = step.n, self.size_kwh
+    def clear(self, grid: ao.Grid, solve: Any, state: NoState, requests: Requests) -> Any:
+        n, size = grid.n, self.size_kwh
         bounds = {"level_lower": np.zeros(n), "level_upper": np.full(n, size), "level_initial": np.full(n, size / 2)}
         solution = solve(bounds)
         object.__setattr__(self, "seen", solution)
@@ -191,12 +191,12 @@ def test_store_balances_and_serves() -> None:
     """6 kWh at each of two participants, half full; 8 kW for both; requests of 5 kW each in the first interval only."""
     case = one_transformer(8.0, 0.0, [[5, 5], [0, 0], [7, 7], [7, 7]], np.zeros((4, 2)))
     mechanism = Shifted()
-    step = step_of(case)
+    grid = grid_of(case)
     from amm_opt.solve.solver import ProgramSolver
 
-    solver = ProgramSolver(mechanism.program(step), step, (None,))
-    window = case.window(0, 4)
-    solution = mechanism.clear(step, lambda values: solver.solve(values, window, None, None), NoState(), window)
+    solver = ProgramSolver(mechanism.program(grid), grid, (None,))
+    requests = case.requests(0, 4)
+    solution = mechanism.clear(grid, lambda values: solver.solve(values, requests, None, None), NoState(), requests)
     level, fill = solution["level"], solution["fill"]
     before = np.vstack([np.full((1, 2), 3.0), level[:-1]])
     np.testing.assert_allclose(level, before + 0.5 * fill, atol=1e-7)
@@ -205,8 +205,8 @@ def test_store_balances_and_serves() -> None:
     # 48 kW are asked for in all, over four half-hours of 8 kW with 2 x 3 kWh = 12 kW-intervals stored: 44 can be served
     assert solution["import"].sum() == pytest.approx(min(38.0, 4 * 8 + 12), abs=1e-5)
     hungry = one_transformer(8.0, 0.0, [[9, 9], [9, 9], [9, 9], [9, 9]], np.zeros((4, 2)))
-    window = hungry.window(0, 4)
-    solution = mechanism.clear(step, lambda values: solver.solve(values, window, None, None), NoState(), window)
+    requests = hungry.requests(0, 4)
+    solution = mechanism.clear(grid, lambda values: solver.solve(values, requests, None, None), NoState(), requests)
     assert solution["import"].sum() == pytest.approx(4 * 8 + 12, abs=1e-5)
 
 
@@ -222,7 +222,7 @@ def test_certain_forecast_by_the_long_way(mechanism: Mechanism[Any]) -> None:
     """A forecast without error, given as a function, makes plan and outcome the same as no forecast."""
     case = scarce()
     known = ao.simulate(case, mechanism, steps=SPAN)
-    told = ao.simulate(case, mechanism, steps=SPAN, forecast=lambda c, now, stop: c.window(now, stop))
+    told = ao.simulate(case, mechanism, steps=SPAN, forecast=lambda c, now, stop: c.requests(now, stop))
     assert difference(known, told) < 1e-6
     assert told.planned is not None
     np.testing.assert_allclose(told.planned.import_kw, told.allocation.import_kw, atol=1e-6)
@@ -235,7 +235,7 @@ def test_wrong_forecasts_cost_service_but_break_no_limit(mechanism: Mechanism[An
     case = scarce()
     known = ao.simulate(case, mechanism, steps=SPAN)
     run = ao.simulate(case, mechanism, steps=SPAN, forecast=forecast)
-    s, w, planned = run.summary, run.window, run.planned
+    s, w, planned = run.summary, run.requests, run.planned
     assert planned is not None
     assert s["thermal_violations"] == s["voltage_violations"] == 0
     assert not run.failed_steps
@@ -257,14 +257,14 @@ def test_noise_is_seeded_and_persistence_looks_back() -> None:
     a, b, c = (Noisy(0.2, seed)(case, 60, 70) for seed in (1, 1, 2))
     np.testing.assert_array_equal(a.inflexible_kw, b.inflexible_kw)
     assert not np.array_equal(a.inflexible_kw, c.inflexible_kw)
-    true = case.window(60, 70)
+    true = case.requests(60, 70)
     error = a.inflexible_kw / np.where(true.inflexible_kw == 0, 1.0, true.inflexible_kw) - 1.0
     assert np.std(error[true.inflexible_kw != 0]) == pytest.approx(0.2, rel=0.1)
     late = Persistence()(case, 90, 96)
-    np.testing.assert_array_equal(late.export_request_kw, case.window(42, 48).export_request_kw)
+    np.testing.assert_array_equal(late.export_request_kw, case.requests(42, 48).export_request_kw)
     assert late.start == 90
     assert list(late.times) == list(case.times[90:96])
-    np.testing.assert_array_equal(Persistence()(case, 10, 12).inflexible_kw, case.window(10, 12).inflexible_kw)
+    np.testing.assert_array_equal(Persistence()(case, 10, 12).inflexible_kw, case.requests(10, 12).inflexible_kw)
 
 
 def test_repair_is_the_closest_hosted() -> None:
@@ -272,7 +272,7 @@ def test_repair_is_the_closest_hosted() -> None:
     case = one_transformer(8.0, 0.0, [[6, 6], [6, 6]], np.zeros((2, 2)))
 
     def hopeful(case: Case, now: int, stop: int) -> Requests:
-        w = case.window(now, stop)
+        w = case.requests(now, stop)
         return replace(w, inflexible_kw=w.inflexible_kw - 4.0)
 
     run = ao.simulate(case, AMM(), forecast=hopeful)
@@ -318,12 +318,12 @@ class LookingAhead(AMM):
 
 
 def bad_shape(case: Case, now: int, stop: int) -> Requests:
-    w = case.window(now, stop)
+    w = case.requests(now, stop)
     return replace(w, import_request_kw=w.import_request_kw[:, :-1])
 
 
 def negative(case: Case, now: int, stop: int) -> Requests:
-    w = case.window(now, stop)
+    w = case.requests(now, stop)
     return replace(w, export_request_kw=w.export_request_kw - 1.0)
 
 
@@ -368,7 +368,7 @@ def test_command_line(tmp_path: Any) -> None:
 def test_failed_window_serves_nobody_and_is_marked() -> None:
     @dataclass(frozen=True)
     class Impossible(FairOverTime):
-        def clear(self, step: ao.Grid, solve: Any, state: Any, window: Requests) -> Any:
+        def clear(self, grid: ao.Grid, solve: Any, state: Any, requests: Requests) -> Any:
             raise ao.SolveError("no answer")
 
     case = small_case({"lv": ("src", 1e-4, 8.0)}, ["lv"], 0.0, [[9], [9], [1]], [[0], [0], [0]])

@@ -53,11 +53,11 @@ def test_limits_and_requests_are_kept(spec: str, phases: bool) -> None:
     a = run.allocation
     assert np.all(a.import_kw >= 0)
     assert np.all(a.export_kw >= 0)
-    assert np.all(a.export_kw <= run.window.export_request_kw)
+    assert np.all(a.export_kw <= run.requests.export_request_kw)
     if made.enforces_limits and not (phases and made.hosted_at_limits_only):
         assert run.summary["thermal_violations"] == run.summary["voltage_violations"] == 0
     free = ao.simulate(case_on(phases), spec)
-    assert np.all(free.allocation.import_kw <= free.window.import_request_kw)
+    assert np.all(free.allocation.import_kw <= free.requests.import_request_kw)
 
 
 @everywhere
@@ -66,7 +66,7 @@ def test_no_energy_is_lost_or_made(spec: str, phases: bool) -> None:
     """Import is what series and sessions got; what a session did not get, it departed without or still waits for."""
     case, run = case_on(phases), run_of(spec, phases)
     sessions = Sessions(case)
-    firm = sessions.firm(case.window(0, STEPS)).import_request_kw
+    firm = sessions.firm(case.requests(0, STEPS)).import_request_kw
     lacking = np.zeros(case.n_participants)
     for part in (run.backlog, run.departed):
         assert part is not None

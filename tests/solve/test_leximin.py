@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.optimize import linprog
-from small import difference, first_interval, linear_limits, mixed_case, one_transformer, shuffled, small_case, step_of
+from small import difference, first_interval, grid_of, linear_limits, mixed_case, one_transformer, shuffled, small_case
 
 import amm_opt as ao
 from amm_opt.cases import Case
@@ -173,8 +173,8 @@ def test_water_filling_is_the_usual_way_and_stages_agree(monkeypatch: pytest.Mon
     case, span = ao.load_case("mv33lv"), slice("2016-05-28 12:30", "2016-05-28 13:00")
     usual = ao.simulate(case, Leximin(), steps=span)
     assert usual.solver == "water_filling"
-    both = (usual.window.import_request_kw > 0).any(axis=1) & (usual.window.export_request_kw > 0).any(axis=1)
-    cut = (usual.window.export_request_kw - usual.allocation.export_kw).sum(axis=1) > 1
+    both = (usual.requests.import_request_kw > 0).any(axis=1) & (usual.requests.export_request_kw > 0).any(axis=1)
+    cut = (usual.requests.export_request_kw - usual.allocation.export_kw).sum(axis=1) > 1
     assert np.any(both & cut)
     true_solve = lazy.solve_reduced
 
@@ -194,7 +194,7 @@ def test_units_and_order_do_not_matter_per_feeder() -> None:
     position = [other.participant_names.index(name) for name in case.participant_names]
     a, b = (ao.simulate(c, Leximin(per="feeder")) for c in (case, other))
     assert difference(a, b, position) < 1e-4
-    assert step_of(case).n == first_interval(case).inflexible_kw.size
+    assert grid_of(case).n == first_interval(case).inflexible_kw.size
 
 
 def test_unknown_levels_are_refused() -> None:

@@ -10,7 +10,7 @@ from test_leximin import brute_force
 import amm_opt as ao
 from amm_opt.solve.backends.relief import fill_with_relief
 from formulations import DNP, AlphaFair, Leximin
-from tests.mechanisms.test_envelopes_on_phases import random_street, step_of
+from tests.mechanisms.test_envelopes_on_phases import grid_of, random_street
 
 
 @pytest.mark.parametrize("seed", range(25))
@@ -32,10 +32,10 @@ def test_stages_are_leximin(seed: int) -> None:
 @pytest.mark.parametrize("seed", [0, 1, 3, 4])
 def test_leximin_on_feeders_with_relief(seed: int, phases: bool) -> None:
     case = random_street(seed, phases)
-    step, window = step_of(case), case.window(0, 1).interval(0)
-    lower, upper = step.limits(window)
-    alone, rows = step.quantities(window, 0.0, 0.0), np.concatenate(step.slopes(np.arange(len(lower))), axis=1)
-    request = np.concatenate([window.import_request_kw, window.export_request_kw])
+    grid, requests = grid_of(case), case.requests(0, 1).interval(0)
+    lower, upper = grid.limits(requests)
+    alone, rows = grid.quantities(requests, 0.0, 0.0), np.concatenate(grid.slopes(np.arange(len(lower))), axis=1)
+    request = np.concatenate([requests.import_request_kw, requests.export_request_kw])
     asked = request > 1e-6
     matrix, bound = np.concatenate([rows, -rows])[:, asked], np.concatenate([upper - alone, alone - lower])
     finite = np.isfinite(bound)
@@ -68,8 +68,8 @@ def test_what_leximin_gives_up() -> None:
 def test_no_pair_of_lower_prices_is_hosted(seed: int, phases: bool) -> None:
     """Over a grid of shares of import and export."""
     case = random_street(40 + seed, phases)
-    step, window = step_of(case), case.window(0, 1).interval(0)
-    lower, upper = step.limits(window)
+    grid, requests = grid_of(case), case.requests(0, 1).interval(0)
+    lower, upper = grid.limits(requests)
     run = ao.simulate(case, DNP(spread=0.0, import_price_max=10.0, export_price_min=-10.0), steps=1)
     a = run.allocation
     assert a.import_price is not None
@@ -80,8 +80,8 @@ def test_no_pair_of_lower_prices_is_hosted(seed: int, phases: bool) -> None:
     better = [(i, e) for i in grid for e in grid if min(i - posted[0], e - posted[1]) > 1e-6]
     # also one price alone cannot be lower
     for gap in (1e-3, 1e-2, 0.1):
-        better += [(posted[0] + gap, posted[1])] if posted[0] + gap <= 1 and window.import_request_kw.any() else []
-        better += [(posted[0], posted[1] + gap)] if posted[1] + gap <= 1 and window.export_request_kw.any() else []
+        better += [(posted[0] + gap, posted[1])] if posted[0] + gap <= 1 and requests.import_request_kw.any() else []
+        better += [(posted[0], posted[1] + gap)] if posted[1] + gap <= 1 and requests.export_request_kw.any() else []
     for i, e in better:
-        u = step.quantities(window, i * window.import_request_kw, e * window.export_request_kw)
+        u = grid.quantities(requests, i * requests.import_request_kw, e * requests.export_request_kw)
         assert np.any((u > upper + 1e-6) | (u < lower - 1e-6))

@@ -141,12 +141,12 @@ def test_start_and_steps_pick_the_window() -> None:
     case = ao.load_case("synthetic:buses=70,days=3,seed=3")
     found = document("run", "synthetic:buses=70,days=3,seed=3", "--mechanism", "amm", "--start", "2030-01-08 06:00",
                      "--steps", "20")["rows"][0]  # fmt: skip
-    window = case.window(60, 80)
+    requests = case.requests(60, 80)
     assert found["steps"] == 20
-    assert found["requested_export_mwh"] == pytest.approx(window.export_request_kw.sum() * 0.5 / 1000)
+    assert found["requested_export_mwh"] == pytest.approx(requests.export_request_kw.sum() * 0.5 / 1000)
     rest = document("run", "synthetic:buses=70,days=3,seed=3", "--mechanism", "no_control", "--start", "2030-01-09")
     assert rest["rows"][0]["steps"] == 48
-    asked = case.window(96, 144).import_request_kw.sum() * 0.5 / 1000
+    asked = case.requests(96, 144).import_request_kw.sum() * 0.5 / 1000
     assert rest["rows"][0]["requested_import_mwh"] == pytest.approx(asked)
 
 

@@ -116,7 +116,7 @@ def test_case_folder_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             path.parent.mkdir(exist_ok=True)
             path.write_text(block["text"], encoding="utf-8")
     case = ao.load_case(tmp_path / "tiny")
-    w = case.window(0, case.n_steps)
+    w = case.requests(0, case.n_steps)
     assert w.export_request_kw[0] == pytest.approx([0, 12])
     assert w.inflexible_kw[0].sum() == pytest.approx(1.0)
     assert w.import_request_kw[:, 0] == pytest.approx([0, 0, 0, 11])

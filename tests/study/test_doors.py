@@ -233,7 +233,7 @@ def test_public_functions_have_one_kind_of_error(value: Any, tmp_path: Path) -> 
         "lv_band_pu": lambda: ao.from_opendss(tmp_path, lv_band_pu=value),
         "ausgrid": lambda: ao.read_ausgrid(value),
         "direction": lambda: case.connection_kw(value),
-        "start": lambda: case.window(value, 3),
+        "start": lambda: case.requests(value, 3),
         "balanced model": lambda: ao.LinDistFlow(value),
         "phase model": lambda: ao.LinDist3Flow(value),
         "conic model": lambda: ao.BranchFlowSOCP(value),

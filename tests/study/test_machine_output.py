@@ -52,7 +52,7 @@ class Noisy(ao.Mechanism):
         print("at once", flush=True)
         os.write(1, b"by descriptor\\n")
         ctypes.CDLL(None).puts(b"by C")
-        return super().clear(step, solve, state, window)
+        return super().clear(grid, solve, state, window)
 """
 
 

@@ -185,7 +185,7 @@ class Feeder:
         branches = self.tables.branches.assign(rating_kva=self.tables.branches["rating_kva"] * capacity_scale)
         return _rooted(FeederTables(self.tables.buses, branches))
 
-    def part(self, keep: BoolArray) -> Feeder:
+    def select(self, keep: BoolArray) -> Feeder:
         """The feeder with only some of its buses and the branches between them, in the same order.
 
         Args:

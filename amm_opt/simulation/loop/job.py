@@ -89,17 +89,17 @@ class Part:
             self.audit = other.audit.worst(self.audit)
 
 
-def programs_of(mechanism: Mechanism[Any], step: Grid) -> dict[str, AnyProgram]:
+def programs_of(mechanism: Mechanism[Any], grid: Grid) -> dict[str, AnyProgram]:
     """A mechanism's programs by name.
 
     Raises:
         InputError: where it declares something else, or programs of an interval next to programs over a horizon.
     """
-    declared = mechanism.program(step)
+    declared = mechanism.program(grid)
     named = {"": declared} if isinstance(declared, Program | HorizonProgram) else declared or {}
     for item in named.values() if isinstance(named, Mapping) else (named,):
         if not isinstance(item, Program | HorizonProgram):
-            raise InputError(f"{mechanism}: program(step) must return a Program, not {type(item).__name__}")
+            raise InputError(f"{mechanism}: program(grid) must return a Program, not {type(item).__name__}")
     if len({type(item) for item in named.values()}) > 1:
         raise InputError(f"{mechanism}: its programs must be all of one interval or all over a horizon")
     return dict(named)
@@ -123,20 +123,20 @@ class Job:
 
     def __init__(
         self,
-        step: Grid,
+        grid: Grid,
         mechanism: Mechanism[Any],
         programs: Mapping[str, AnyProgram],
         solvers: SolverOrder,
         secure: bool = False,
         sessions: Sessions | None = None,
     ) -> None:
-        self.step, self.mechanism, self.sessions = step, mechanism, sessions
+        self.grid, self.mechanism, self.sessions = grid, mechanism, sessions
         self.opening: int | None = None
         self.enough = ENOUGH
-        self.programs = {name: ProgramSolver(p, step, solvers) for name, p in programs.items()}
+        self.programs = {name: ProgramSolver(p, grid, solvers) for name, p in programs.items()}
         self._solvers = solvers
         self._repair: Repair | None = None
-        self._security = ACSecurity(step) if secure and mechanism.enforces_limits else None
+        self._security = ACSecurity(grid) if secure and mechanism.enforces_limits else None
         self.clears = bool(self.programs) or type(mechanism).clear is not Mechanism.clear
 
     def run_chunk(
@@ -153,7 +153,7 @@ class Job:
         ``done(block)`` is called after every block. ``backlog`` is what waits before ``start``, where energy can wait.
         """
         self.reset()
-        part = Part(state, Metrics.empty(self.step.n), backlog, opening=start == self.opening)
+        part = Part(state, Metrics.empty(self.grid.n), backlog, opening=start == self.opening)
         self.run_span(part, start, stop, length, done)
         return part
 
@@ -184,32 +184,32 @@ class Job:
     def repair(self) -> Repair:
         """The program that cuts back what is not hosted, compiled when it is first needed."""
         if self._repair is None:
-            self._repair = Repair(self.step, self._solvers)
+            self._repair = Repair(self.grid, self._solvers)
         return self._repair
 
     def run_span(self, part: Part, start: int, stop: int, length: int, done: Callable[[Block], None]) -> None:
         """Intervals ``start .. stop - 1``, added to ``part``."""
         for first in range(start, stop, length):
-            window = self.step.case.window(first, min(first + length, stop), waits=self.sessions is not None)
-            allocation = self._run_block(part, window) if part.backlog is None else self._run_waiting(part, window)
-            part.metrics.add(self.step, window, allocation)
-            done(Block.of(self.step.case, window, allocation))
+            requests = self.grid.case.requests(first, min(first + length, stop), waits=self.sessions is not None)
+            allocation = self._run_block(part, requests) if part.backlog is None else self._run_waiting(part, requests)
+            part.metrics.add(self.grid, requests, allocation)
+            done(Block.of(self.grid.case, requests, allocation))
 
-    def _run_block(self, part: Part, window: Requests, firm: Requests | None = None) -> Allocation:
+    def _run_block(self, part: Part, requests: Requests, firm: Requests | None = None) -> Allocation:
         """A block; ``firm`` are the same intervals without sessions, where energy can wait."""
-        hosted = np.ones(window.n_steps, dtype=bool)
+        hosted = np.ones(requests.n_steps, dtype=bool)
         if self.clears:
-            window = replace(window, usage=self.step.usage(window))
-            hosted = self.fully_hosted(window)
+            requests = replace(requests, usage=self.grid.usage(requests))
+            hosted = self.fully_hosted(requests)
         alone: dict[int, ACState] = {}
         if self._security is not None:
-            hosted, alone = self._security.screened(window, hosted)
-        self.look_ahead(window, np.flatnonzero(~hosted))
+            hosted, alone = self._security.screened(requests, hosted)
+        self.look_ahead(requests, np.flatnonzero(~hosted))
         allocations = []
-        for k in range(window.n_steps):
-            interval = window.interval(k)
+        for k in range(requests.n_steps):
+            interval = requests.interval(k)
             if hosted[k]:
-                allocation = self.mechanism.settle(self.step, None, interval)
+                allocation = self.mechanism.settle(self.grid, None, interval)
             else:
                 allocation = self.run_interval(part, interval, alone.get(k))
             if firm is not None:
@@ -218,15 +218,15 @@ class Job:
             allocations.append(allocation)
         return Allocation.stacked(allocations)
 
-    def _run_waiting(self, part: Part, window: Requests) -> Allocation:
+    def _run_waiting(self, part: Part, requests: Requests) -> Allocation:
         """A block one interval after the other, because what is asked for depends on what was served before."""
         assert self.sessions is not None
-        firm = self.sessions.firm(window)
+        firm = self.sessions.firm(requests)
         allocations = []
-        for k in range(window.n_steps):
+        for k in range(requests.n_steps):
             assert part.backlog is not None
-            alone = firm.part(slice(k, k + 1))
-            allocations.append(self._run_block(part, self.sessions.asked(part.backlog, alone), alone).part(0))
+            alone = firm.select(slice(k, k + 1))
+            allocations.append(self._run_block(part, self.sessions.asked(part.backlog, alone), alone).select(0))
         return Allocation.stacked(allocations)
 
     def carry_over(
@@ -258,23 +258,23 @@ class Job:
 
     def _hosts(self, interval: Requests, a: Allocation) -> bool:
         """Whether an allocation keeps the limits of its interval as an audit sees them."""
-        return self._keeps(a.drawn_kw, a.injected_kw, interval, self.step.limits(interval))
+        return self._keeps(a.drawn_kw, a.injected_kw, interval, self.grid.limits(interval))
 
     def _keeps(self, import_kw: FloatArray, export_kw: FloatArray, interval: Requests, limits: Limits) -> bool:
         lower, upper = limits
-        slack = 2.0 * self.step.network.quantities.tolerance
-        u = self.step.quantities(interval, import_kw, export_kw)
+        slack = 2.0 * self.grid.network.quantities.tolerance
+        u = self.grid.quantities(interval, import_kw, export_kw)
         return bool(np.all((u <= upper + slack) & (u >= lower - slack)))
 
-    def look_ahead(self, window: Requests, scarce: IntArray) -> None:
+    def look_ahead(self, requests: Requests, scarce: IntArray) -> None:
         """Work out what can be for a whole block: the intervals of these numbers will be cleared one by one."""
 
-    def fully_hosted(self, window: Requests) -> BoolArray:
+    def fully_hosted(self, requests: Requests) -> BoolArray:
         """Where full service is optimal and a sweep has proved that the network hosts it."""
         if not self.mechanism.full_service_optimal:
-            return np.zeros(window.n_steps, dtype=bool)
-        lower, upper = self.step.limits(window)
-        _, asked = self.step.usage(window)
+            return np.zeros(requests.n_steps, dtype=bool)
+        lower, upper = self.grid.limits(requests)
+        _, asked = self.grid.usage(requests)
         return np.asarray(np.all((asked >= lower) & (asked <= upper), axis=-1))
 
     def run_interval(self, part: Part, interval: Requests, alone: ACState | None = None) -> Allocation:
@@ -284,12 +284,12 @@ class Job:
 
         def clear(lower: FloatArray, upper: FloatArray) -> Allocation:
             cleared = self.cleared(part, interval, (lower, upper), solved)
-            settled = self.inside(self.mechanism.settle(self.step, cleared, interval), interval)
+            settled = self.inside(self.mechanism.settle(self.grid, cleared, interval), interval)
             return self.audited(part, settled, interval, (lower, upper))
 
         try:
             if self._security is None or alone is None:
-                allocation = clear(*self.step.limits(interval))
+                allocation = clear(*self.grid.limits(interval))
             else:
                 allocation, repaired = self._security.allocate(interval, alone, clear)
                 part.repaired += [interval.start] if repaired else []
@@ -297,7 +297,7 @@ class Job:
             part.failed[interval.start] = str(error)
             part.fallback.pop(interval.start, None)
             self.stop_if_hopeless(part)
-            nothing = np.zeros(self.step.n)
+            nothing = np.zeros(self.grid.n)
             return Allocation(nothing, nothing)
         self.record(part, solved, interval.start)
         return allocation
@@ -312,7 +312,7 @@ class Job:
             solved.append(solution)
             return solution
 
-        return self.mechanism.clear(self.step, solve_program, part.state, interval)
+        return self.mechanism.clear(self.grid, solve_program, part.state, interval)
 
     @staticmethod
     def record(part: Part, solved: list[Solution], start: int) -> None:
@@ -341,7 +341,7 @@ class Job:
                 raise SolveError("an allocation is outside its request")
             clipped.append(inside)
         if a.battery_kw is not None:
-            most = self.step.case.participants["battery_kw"].to_numpy(float)
+            most = self.grid.case.participants["battery_kw"].to_numpy(float)
             if not np.all(np.abs(a.battery_kw) <= most * (1 + REQUEST_SLACK)):
                 raise SolveError("a battery's power is beyond its battery_kw")
         return replace(a, import_kw=clipped[0], export_kw=clipped[1])
@@ -360,7 +360,7 @@ class Job:
             self.record(part, [cut] if cut else [], interval.start)
             if self._keeps(a.drawn_kw, a.injected_kw, interval, limits):
                 return a
-        if not self.step.conic:
+        if not self.grid.conic:
             raise SolveError("an allocation breaks a network limit")
         part.repaired.append(interval.start)
         return scaled_back(a, lambda x, y: self._keeps(x, y, interval, limits))

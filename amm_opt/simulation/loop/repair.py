@@ -21,9 +21,9 @@ Limits = tuple[FloatArray, FloatArray]
 class Repair:
     """Cuts an allocation back where it presses on a limit that it breaks (``amm_opt.market.cut``), nowhere else."""
 
-    def __init__(self, step: Grid, solvers: SolverOrder) -> None:
-        self._step = step
-        self._solver = ProgramSolver(cut_program(step), step, solvers)
+    def __init__(self, grid: Grid, solvers: SolverOrder) -> None:
+        self._grid = grid
+        self._solver = ProgramSolver(cut_program(grid), grid, solvers)
 
     def reset(self) -> None:
         """Forget the last interval."""
@@ -40,10 +40,10 @@ class Repair:
         Raises:
             SolveError: where every solver fails.
         """
-        step = self._step
-        lower, upper = limits or step.limits(interval)
-        slack = step.network.quantities.tolerance
-        u = step.quantities(interval, plan.import_kw, plan.export_kw)
+        grid = self._grid
+        lower, upper = limits or grid.limits(interval)
+        slack = grid.network.quantities.tolerance
+        u = grid.quantities(interval, plan.import_kw, plan.export_kw)
         if np.all((u <= upper + slack) & (u >= lower - slack)):
             return plan, None
         values = cut_values(plan.import_kw, plan.export_kw)

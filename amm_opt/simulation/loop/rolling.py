@@ -65,14 +65,14 @@ class RollingJob(Job):
 
     def __init__(
         self,
-        step: Grid,
+        grid: Grid,
         mechanism: Mechanism[Any],
         programs: Mapping[str, AnyProgram],
         solvers: SolverOrder,
         roll: Roll,
         sessions: Sessions | None = None,
     ) -> None:
-        super().__init__(step, mechanism, programs, solvers, sessions=sessions)
+        super().__init__(grid, mechanism, programs, solvers, sessions=sessions)
         self._roll = roll
         self._horizon = any(isinstance(p, HorizonProgram) for p in programs.values())
         self._repairs = roll.forecast is not None and mechanism.enforces_limits
@@ -86,9 +86,9 @@ class RollingJob(Job):
 
     def _run_windows(self, part: Part, first: int, stop: int, length: int, done: Callable[[Block], None]) -> None:
         """The windows that start in ``first .. stop - 1``."""
-        case, roll = self.step.case, self._roll
+        case, roll = self.grid.case, self._roll
         last = min(stop + roll.horizon - roll.commit, roll.stop)
-        actual = firm = case.window(first, last, waits=self.sessions is not None)
+        actual = firm = case.requests(first, last, waits=self.sessions is not None)
         if self.sessions is not None:
             firm = self.sessions.firm(actual)
         elif roll.forecast is None:
@@ -97,19 +97,19 @@ class RollingJob(Job):
         planned: list[Allocation] = []
         now = first
         while now < stop:
-            window = now - (now - first) % roll.commit
-            ahead = slice(now - first, min(window + roll.horizon, roll.stop) - first)
-            count = min(window + roll.commit, stop) - now
-            for plan, served in self._run_window(part, actual.part(ahead), firm.part(ahead), count, length):
+            requests = now - (now - first) % roll.commit
+            ahead = slice(now - first, min(requests + roll.horizon, roll.stop) - first)
+            count = min(requests + roll.commit, stop) - now
+            for plan, served in self._run_window(part, actual.select(ahead), firm.select(ahead), count, length):
                 planned.append(plan)
                 happened.append(served)
                 now += 1
         whole, hoped = Allocation.stacked(happened), Allocation.stacked(planned)
         for a in range(0, stop - first, length):
             piece = slice(a, min(a + length, stop - first))
-            known, block = actual.part(piece), whole.part(piece)
-            part.metrics.add(self.step, known, block)
-            done(Block.of(case, known, block, None if roll.forecast is None else hoped.part(piece)))
+            known, block = actual.select(piece), whole.select(piece)
+            part.metrics.add(self.grid, known, block)
+            done(Block.of(case, known, block, None if roll.forecast is None else hoped.select(piece)))
 
     def _run_window(
         self, part: Part, actual: Requests, firm: Requests, count: int, length: int
@@ -118,14 +118,14 @@ class RollingJob(Job):
 
         Where energy can wait, it ends after an interval that leaves some waiting: the rest is to be planned again.
         """
-        asked = window = actual
+        asked = requests = actual
         if self.sessions is not None and part.backlog is not None:
-            asked = window = self._screened(self.sessions.asked(part.backlog, firm), length)
+            asked = requests = self._screened(self.sessions.asked(part.backlog, firm), length)
         elif self._roll.forecast is not None:
-            window = self._screened(
-                believed(self._roll.forecast, self.step.case, actual.start, actual.start + actual.n_steps), length
+            requests = self._screened(
+                believed(self._roll.forecast, self.grid.case, actual.start, actual.start + actual.n_steps), length
             )
-        for k, plan in enumerate(self._plan(part, window, count)):
+        for k, plan in enumerate(self._plan(part, requests, count)):
             interval, alone = asked.interval(k), firm.interval(k)
             happened = self._carried_out(part, plan, interval)
             lived, mean = self.carry_over(part, interval, alone, happened)
@@ -133,62 +133,62 @@ class RollingJob(Job):
             yield plan, mean
             if self.sessions is not None and _waits(interval, alone, happened):
                 for later in range(k + 1, count):
-                    part.failed.pop(window.start + later, None)
+                    part.failed.pop(requests.start + later, None)
                 return
 
-    def _screened(self, window: Requests, length: int) -> Requests:
+    def _screened(self, requests: Requests, length: int) -> Requests:
         """The window with what a sweep says of every interval."""
-        pieces = [slice(a, a + length) for a in range(0, window.n_steps, length)]
-        return replace(window, hosted=np.concatenate([self.fully_hosted(window.part(piece)) for piece in pieces]))
+        pieces = [slice(a, a + length) for a in range(0, requests.n_steps, length)]
+        return replace(requests, hosted=np.concatenate([self.fully_hosted(requests.select(piece)) for piece in pieces]))
 
-    def _plan(self, part: Part, window: Requests, count: int) -> list[Allocation]:
+    def _plan(self, part: Part, requests: Requests, count: int) -> list[Allocation]:
         """The plan of a window's first intervals; nothing where it fails, which is marked."""
         if not self._horizon:
-            return [self._plan_interval(part, window, k) for k in range(count)]
+            return [self._plan_interval(part, requests, k) for k in range(count)]
         part.attempted += count
         try:
-            plan = self._whole_plan(part, window)
+            plan = self._whole_plan(part, requests)
         except SolveError as error:
-            part.failed.update(dict.fromkeys(range(window.start, window.start + count), str(error)))
+            part.failed.update(dict.fromkeys(range(requests.start, requests.start + count), str(error)))
             self.stop_if_hopeless(part)
-            nothing = np.zeros(self.step.n)
+            nothing = np.zeros(self.grid.n)
             return [Allocation(nothing, nothing)] * count
-        return [plan.part(k) for k in range(count)]
+        return [plan.select(k) for k in range(count)]
 
-    def _plan_interval(self, part: Part, window: Requests, k: int) -> Allocation:
-        assert window.hosted is not None
-        interval = window.interval(k)
-        if window.hosted[k] or not self.clears:
-            return self.mechanism.settle(self.step, None, interval)
+    def _plan_interval(self, part: Part, requests: Requests, k: int) -> Allocation:
+        assert requests.hosted is not None
+        interval = requests.interval(k)
+        if requests.hosted[k] or not self.clears:
+            return self.mechanism.settle(self.grid, None, interval)
         return self.run_interval(part, interval)
 
-    def _whole_plan(self, part: Part, window: Requests) -> Allocation:
-        assert window.hosted is not None
-        if window.hosted.all():
-            return self.mechanism.settle(self.step, None, window)
+    def _whole_plan(self, part: Part, requests: Requests) -> Allocation:
+        assert requests.hosted is not None
+        if requests.hosted.all():
+            return self.mechanism.settle(self.grid, None, requests)
         solved: list[Solution] = []
 
         def solve_program(values: Mapping[str, Any], name: str = "", of: Requests | None = None) -> Solution:
-            solution = self.programs[name].solve(values, of or window, None, None)
+            solution = self.programs[name].solve(values, of or requests, None, None)
             solved.append(solution)
             return solution
 
-        cleared = self.mechanism.clear(self.step, solve_program, part.state, window)
-        allocation = self.mechanism.settle(self.step, cleared, window)
-        pieces = [slice(a, a + CHECKED) for a in range(0, window.n_steps, CHECKED)]
+        cleared = self.mechanism.clear(self.grid, solve_program, part.state, requests)
+        allocation = self.mechanism.settle(self.grid, cleared, requests)
+        pieces = [slice(a, a + CHECKED) for a in range(0, requests.n_steps, CHECKED)]
         checked = []
         for piece in pieces:
-            part_of = window.part(piece)
-            settled = self.inside(allocation.part(piece), part_of)
-            checked.append(self.audited(part, settled, part_of, self.step.limits(part_of)))
-        self.record(part, solved, window.start)
+            part_of = requests.select(piece)
+            settled = self.inside(allocation.select(piece), part_of)
+            checked.append(self.audited(part, settled, part_of, self.grid.limits(part_of)))
+        self.record(part, solved, requests.start)
         return Allocation.joined(checked)
 
     def _carried_out(self, part: Part, plan: Allocation, interval: Requests) -> Allocation:
         """What happens in an interval for which this was planned."""
         happened = plan
         if self._roll.forecast is not None:
-            happened = self.mechanism.carry_out(self.step, plan, interval)
+            happened = self.mechanism.carry_out(self.grid, plan, interval)
         if self._repairs:
             try:
                 happened, cut = self.repair(happened, interval)
@@ -196,6 +196,6 @@ class RollingJob(Job):
                 self.record(part, [cut] if cut else [], interval.start)
             except SolveError as error:
                 part.failed[interval.start] = str(error)
-                nothing = np.zeros(self.step.n)
+                nothing = np.zeros(self.grid.n)
                 happened = Allocation(nothing, nothing)
         return happened

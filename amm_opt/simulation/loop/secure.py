@@ -45,10 +45,10 @@ class ACSecurity:
         InputError: see ``ACNetwork``.
     """
 
-    def __init__(self, step: Grid) -> None:
-        self._step = step
-        self._ac = ACNetwork(step.case.feeder, threads=-1)
-        self._tolerance = step.network.quantities.tolerance
+    def __init__(self, grid: Grid) -> None:
+        self._grid = grid
+        self._ac = ACNetwork(grid.case.feeder, threads=-1)
+        self._tolerance = grid.network.quantities.tolerance
         self._margins = self._none()
 
     def reset(self) -> None:
@@ -56,10 +56,10 @@ class ACSecurity:
         self._margins = self._none()
 
     def _none(self) -> _Margins:
-        zero = np.zeros(len(self._step.network.quantities.lower))
+        zero = np.zeros(len(self._grid.network.quantities.lower))
         return _Margins(zero, zero)
 
-    def screened(self, window: Requests, hosted: BoolArray) -> tuple[BoolArray, dict[int, ACState]]:
+    def screened(self, requests: Requests, hosted: BoolArray) -> tuple[BoolArray, dict[int, ACState]]:
         """Prove full service on AC for a block.
 
         Args:
@@ -72,28 +72,28 @@ class ACSecurity:
         hosted = hosted.copy()
         k = np.flatnonzero(hosted)
         if len(k):
-            w = window
+            w = requests
             asked = self._flow(w.inflexible_kw[k], w.import_request_kw[k], w.export_request_kw[k])
             hosted[k] = self._hosted(asked, None)
         rest = np.flatnonzero(~hosted)
         if len(rest) == 0:
             return hosted, {}
-        alone = self._flow(window.inflexible_kw[rest], 0.0, 0.0)
+        alone = self._flow(requests.inflexible_kw[rest], 0.0, 0.0)
         return hosted, {int(k): alone.interval(i) for i, k in enumerate(rest)}
 
     def _flow(self, load_kw: FloatArray, import_kw: FloatArray | float, export_kw: FloatArray | float) -> ACState:
-        return self._ac.flow(*self._step.node_injections(load_kw, import_kw, export_kw))
+        return self._ac.flow(*self._grid.node_injections(load_kw, import_kw, export_kw))
 
     def _hosted(self, state: ACState, alone: ACState | None) -> BoolArray:
         """(...) where no limit is broken further than inflexible load alone does, within half the usual tolerance."""
-        ok, limits = state.solved, self._step.network
+        ok, limits = state.solved, self._grid.network
         before: tuple[FloatArray | float, ...] = (0.0, 0.0) if alone is None else excesses(limits, alone)
         tolerances = (THERMAL_TOLERANCE / 2, VOLTAGE_TOLERANCE_PU / 2)
         for excess, least, tolerance in zip(excesses(limits, state), before, tolerances, strict=True):
             ok = ok & np.all(excess <= least + tolerance, axis=-1)
         return np.asarray(ok)
 
-    def allocate(self, window: Requests, alone: ACState, clear: Clear) -> tuple[Allocation, bool]:
+    def allocate(self, requests: Requests, alone: ACState, clear: Clear) -> tuple[Allocation, bool]:
         """Clear one interval within tightened limits; says whether the allocation had to be scaled back.
 
         Args:
@@ -110,7 +110,7 @@ class ACSecurity:
         accepted: Allocation | None = None
         for _ in range(ROUNDS):
             margins = self._margins
-            lower, upper = self._tightened(window, limits, margins)
+            lower, upper = self._tightened(requests, limits, margins)
             try:
                 allocation = clear(lower, upper)
             except SolveError:
@@ -120,12 +120,12 @@ class ACSecurity:
                 if not (np.any(margins.up) or np.any(margins.down)):
                     raise
                 continue
-            state = self._flow(window.inflexible_kw, allocation.import_kw, allocation.export_kw)
+            state = self._flow(requests.inflexible_kw, allocation.import_kw, allocation.export_kw)
             if self._hosted(state, alone):
                 accepted = allocation
             if not state.solved:
                 break
-            u = self._step.quantities(window, allocation.import_kw, allocation.export_kw)
+            u = self._grid.quantities(requests, allocation.import_kw, allocation.export_kw)
             self._margins = self._measured(state, u)
             if accepted is allocation and self._settled(u, lower, upper, margins):
                 break
@@ -133,27 +133,27 @@ class ACSecurity:
             return accepted, False
         if allocation is None:
             raise SolveError("no answer within tightened limits")
-        return scaled_back(allocation, partial(self._proven, window, alone)), True
+        return scaled_back(allocation, partial(self._proven, requests, alone)), True
 
-    def _proven(self, window: Requests, alone: ACState, import_kw: FloatArray, export_kw: FloatArray) -> bool:
-        return bool(self._hosted(self._flow(window.inflexible_kw, import_kw, export_kw), alone))
+    def _proven(self, requests: Requests, alone: ACState, import_kw: FloatArray, export_kw: FloatArray) -> bool:
+        return bool(self._hosted(self._flow(requests.inflexible_kw, import_kw, export_kw), alone))
 
     def _ends(self, state: ACState) -> tuple[FloatArray, FloatArray]:
         """Limited quantities on AC: the lower and the higher of both ends of every branch."""
-        sent, received = (self._step.network.limited(state.v_pu, *flow) for flow in state.rated_flows)
+        sent, received = (self._grid.network.limited(state.v_pu, *flow) for flow in state.rated_flows)
         return np.minimum(sent, received), np.maximum(sent, received)
 
     def _limits(self, alone: ACState) -> tuple[FloatArray, FloatArray]:
-        q = self._step.network.quantities
+        q = self._grid.network.quantities
         low, high = self._ends(alone)
         return np.minimum(q.lower, low), np.maximum(q.upper, high)
 
     def _tightened(
-        self, window: Requests, limits: tuple[FloatArray, FloatArray], margins: _Margins
+        self, requests: Requests, limits: tuple[FloatArray, FloatArray], margins: _Margins
     ) -> tuple[FloatArray, FloatArray]:
         """Limits of the model's quantities; inflexible load alone stays inside."""
-        alone, _ = self._step.usage(window)
-        lower, upper = self._step.limits(window)
+        alone, _ = self._grid.usage(requests)
+        lower, upper = self._grid.limits(requests)
         tight = np.maximum(limits[0] + margins.down, lower), np.minimum(limits[1] - margins.up, upper)
         return np.minimum(tight[0], alone), np.maximum(tight[1], alone)
 

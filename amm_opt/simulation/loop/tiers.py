@@ -66,17 +66,17 @@ class _Feeder:
 
     def __init__(self, whole: Grid, tier: Tier, mechanism: Mechanism[Any]) -> None:
         self.tier, self.name, self._mechanism = tier, tier.case.name, mechanism
-        self.step = Grid(tier.case, type(whole.network)(tier.case.feeder))
-        self.rows = _rows(whole.network, self.step.network, tier.bus)
-        upstream = tier.case.feeder.lv_feeder[self.step.network.quantities.element] < 0
+        self.grid = Grid(tier.case, type(whole.network)(tier.case.feeder))
+        self.rows = _rows(whole.network, self.grid.network, tier.bus)
+        upstream = tier.case.feeder.lv_feeder[self.grid.network.quantities.element] < 0
         self._free = np.where(upstream, FREE, 0.0)
 
     def solver(self, solvers: SolverOrder) -> ProgramSolver:
         """The mechanism's program with grants, compiled."""
-        (program,) = programs_of(self._mechanism, self.step).values()
+        (program,) = programs_of(self._mechanism, self.grid).values()
         assert isinstance(program, Program)
         grants = [cp.sum(program.values[d]) <= cp.Parameter(nonneg=True, name=GRANT[d]) for d in DIRECTIONS]
-        return ProgramSolver(replace(program, constraints=[*program.constraints, *grants]), self.step, solvers)
+        return ProgramSolver(replace(program, constraints=[*program.constraints, *grants]), self.grid, solvers)
 
     def limits(self, limits: Limits, elsewhere: FloatArray, least: FloatArray) -> Limits:
         """The whole network's limits for the feeder's own quantities, which are ``elsewhere`` lower than the whole's.
@@ -91,9 +91,9 @@ class _Feeder:
         lower, upper = self.limits(limits, elsewhere, least)
         return lower - self._free, upper + self._free
 
-    def hosts(self, window: Requests, limits: Limits) -> bool:
+    def hosts(self, requests: Requests, limits: Limits) -> bool:
         """Whether full service is optimal and hosted."""
-        _, asked = self.step.usage(window)
+        _, asked = self.grid.usage(requests)
         inside = np.all((asked >= limits[0]) & (asked <= limits[1]))
         return self._mechanism.full_service_optimal and bool(inside)
 
@@ -106,14 +106,14 @@ class _Upper:
 
     def __init__(self, whole: Grid, tier: Tier, mechanism: Mechanism[Any]) -> None:
         self.tier, self.name, self._whole, self._mechanism = tier, tier.case.name, whole, mechanism
-        self.step = Grid(tier.case, type(whole.network)(tier.case.feeder))
+        self.grid = Grid(tier.case, type(whole.network)(tier.case.feeder))
         self._own: list[str] = []
 
     def solver(self, solvers: SolverOrder) -> ProgramSolver:
         """The mechanism's program with grants and shares, compiled for the whole network."""
-        (program,) = programs_of(self._mechanism, self.step).values()
+        (program,) = programs_of(self._mechanism, self.grid).values()
         assert isinstance(program, Program)
-        grants = {d: cp.Parameter(self.step.n, nonneg=True, name=GRANT[d]) for d in DIRECTIONS}
+        grants = {d: cp.Parameter(self.grid.n, nonneg=True, name=GRANT[d]) for d in DIRECTIONS}
         limits: list[cp.Constraint] = [*program.constraints]
         limits += [program.values[d] <= grant for d, grant in grants.items()]
         share = {d: cp.Parameter(self._whole.n, nonneg=True, name=SHARE[d]) for d in DIRECTIONS}
@@ -122,23 +122,23 @@ class _Upper:
             powers = []
             for d, power in zip(DIRECTIONS, (injection.import_kw, injection.export_kw), strict=True):
                 if power.parameters():
-                    own = cp.Variable(self.step.n)
+                    own = cp.Variable(self.grid.n)
                     limits.append(own == power)
                     power = own
                 powers.append(cp.multiply(share[d], self.tier.member.T @ power))
             hosted.append(Injection(*powers))
         program = replace(program, constraints=limits, injections=hosted)
-        given = (self.step.inflexible_kw, self.step.import_request_kw, self.step.export_request_kw)
+        given = (self.grid.inflexible_kw, self.grid.import_request_kw, self.grid.export_request_kw)
         parts = limits if isinstance(program.objective, Leximin) else [*limits, program.objective]
         used = {p.id for part in parts for p in part.parameters()}
         self._own = [p.name() for p in given if p.id in used]
         return ProgramSolver(program, self._whole, solvers)
 
-    def values(self, window: Requests, offered: FloatArray, offers: FloatArray) -> dict[str, FloatArray]:
+    def values(self, requests: Requests, offered: FloatArray, offers: FloatArray) -> dict[str, FloatArray]:
         """Numbers of the parameters that :meth:`solver` added; what customers (2, n) and their feeders offer."""
         total = offers[:, self.tier.participant]
         shares = np.where(total > 0, offered / np.where(total > 0, total, 1.0), 0.0)
-        own = {name: getattr(window, name) for name in self._own}
+        own = {name: getattr(requests, name) for name in self._own}
         grants = {GRANT[d]: offer for d, offer in zip(DIRECTIONS, offers, strict=True)}
         return {**own, **grants, **{SHARE[d]: share for d, share in zip(DIRECTIONS, shares, strict=True)}}
 
@@ -153,8 +153,8 @@ def _rows(whole: LinDistFlow, part: LinDistFlow, bus: IntArray) -> IntArray:
     return rows
 
 
-def _requests(window: Requests) -> FloatArray:
-    return np.stack([window.import_request_kw, window.export_request_kw])
+def _requests(requests: Requests) -> FloatArray:
+    return np.stack([requests.import_request_kw, requests.export_request_kw])
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,31 +191,31 @@ class TierJob(Job):
         InputError: where the case, the network model or the mechanism's state cannot be split.
     """
 
-    def __init__(self, step: Grid, mechanism: Mechanism[Any], solvers: SolverOrder, secure: bool = False) -> None:
-        super().__init__(step, mechanism, {}, solvers, secure)
-        if type(step.network) is not LinDistFlow:
-            raise InputError(f"two tiers need the network model lindistflow, not {step.network.name}")
-        for name, array in mechanism.initial_state(step.case).arrays().items():
-            if array.ndim and array.shape[-1] != step.n:
+    def __init__(self, grid: Grid, mechanism: Mechanism[Any], solvers: SolverOrder, secure: bool = False) -> None:
+        super().__init__(grid, mechanism, {}, solvers, secure)
+        if type(grid.network) is not LinDistFlow:
+            raise InputError(f"two tiers need the network model lindistflow, not {grid.network.name}")
+        for name, array in mechanism.initial_state(grid.case).arrays().items():
+            if array.ndim and array.shape[-1] != grid.n:
                 raise InputError(
                     f"{mechanism} cannot be matched in two tiers: {name} of its state has shape {array.shape},"
-                    f" not (..., {step.n} participants)"
+                    f" not (..., {grid.n} participants)"
                 )
         self.clears = True
         self._solvers = solvers
-        upper, lower = split(step.case)
-        self._upper = _Upper(step, upper, mechanism)
-        self._feeders = [_Feeder(step, tier, mechanism) for tier in lower]
+        upper, lower = split(grid.case)
+        self._upper = _Upper(grid, upper, mechanism)
+        self._feeders = [_Feeder(grid, tier, mechanism) for tier in lower]
         self._ahead = _Ahead({}, [], [])
 
-    def look_ahead(self, window: Requests, scarce: IntArray) -> None:
+    def look_ahead(self, requests: Requests, scarce: IntArray) -> None:
         """What each feeder asks for and uses."""
-        place = {window.start + int(k): i for i, k in enumerate(scarce)}
-        chosen, (alone, _) = window.part(scarce), self.step.usage(window)
+        place = {requests.start + int(k): i for i, k in enumerate(scarce)}
+        chosen, (alone, _) = requests.select(scarce), self.grid.usage(requests)
         asked, elsewhere = [], []
         for feeder in self._feeders if place else []:
-            own = feeder.tier.window(chosen)
-            usage = feeder.step.usage(own)
+            own = feeder.tier.requests(chosen)
+            usage = feeder.grid.usage(own)
             asked.append(replace(own, usage=usage))
             elsewhere.append(alone[np.ix_(scarce, feeder.rows)] - usage[0])
         self._ahead = _Ahead(place, asked, elsewhere)
@@ -237,25 +237,25 @@ class TierJob(Job):
     def _offered(self, now: _Now) -> FloatArray:
         """What every customer gets in its own feeder's match, others at inflexible load alone: (2, n)."""
         served = _requests(now.interval)
-        for feeder, window, elsewhere in zip(self._feeders, now.asked, now.elsewhere, strict=True):
-            limits = feeder.own_limits(now.limits, elsewhere, feeder.step.usage(window)[0])
-            if not feeder.hosts(window, limits):
-                everything = _requests(window).sum(axis=1)
-                served[:, feeder.tier.who] = self._within(now, feeder, window, limits, everything)
+        for feeder, requests, elsewhere in zip(self._feeders, now.asked, now.elsewhere, strict=True):
+            limits = feeder.own_limits(now.limits, elsewhere, feeder.grid.usage(requests)[0])
+            if not feeder.hosts(requests, limits):
+                everything = _requests(requests).sum(axis=1)
+                served[:, feeder.tier.who] = self._within(now, feeder, requests, limits, everything)
         return served
 
     def _grants(self, now: _Now, offered: FloatArray, offers: FloatArray) -> FloatArray:
         """Import and export granted to every participant of the upper tier, (2, participants there)."""
         upper = self._upper
-        window = upper.tier.window(now.interval)
+        requests = upper.tier.requests(now.interval)
         state = now.state.aggregated(upper.tier.member, _requests(now.interval))
         solver = self._solver(upper)
-        values = upper.values(window, offered, offers)
+        values = upper.values(requests, offered, offers)
 
         def solve(given: Mapping[str, Any]) -> Solution:
             return solver.solve({**given, **values}, now.interval, *now.limits)
 
-        grants = self._powers(now, upper.step, solve, state, window)
+        grants = self._powers(now, upper.grid, solve, state, requests)
         return np.where(grants < offers * WHOLE, grants, offers)
 
     def _matched(self, now: _Now, offered: FloatArray, offers: FloatArray, grants: FloatArray) -> FloatArray:
@@ -263,13 +263,13 @@ class TierJob(Job):
         tier = self._upper.tier
         share = np.where(grants < offers, grants / np.where(offers > 0, offers, 1.0), 1.0)
         served = offered * share[:, tier.participant]
-        u = self.step.quantities(now.interval, *served)
-        for at, (feeder, window) in enumerate(zip(self._feeders, now.asked, strict=True)):
+        u = self.grid.quantities(now.interval, *served)
+        for at, (feeder, requests) in enumerate(zip(self._feeders, now.asked, strict=True)):
             if np.any(share[:, at] < 1.0):
                 who = feeder.tier.who
-                own = feeder.step.quantities(window, *served[:, who])
+                own = feeder.grid.quantities(requests, *served[:, who])
                 limits = feeder.limits(now.limits, u[feeder.rows] - own, own)
-                served[:, who] = self._within(now, feeder, window, limits, grants[:, at])
+                served[:, who] = self._within(now, feeder, requests, limits, grants[:, at])
         return served
 
     def _solver(self, part: _Feeder | _Upper) -> ProgramSolver:
@@ -277,18 +277,18 @@ class TierJob(Job):
             self.programs[part.name] = part.solver(self._solvers)
         return self.programs[part.name]
 
-    def _within(self, now: _Now, feeder: _Feeder, window: Requests, limits: Limits, grants: FloatArray) -> FloatArray:
+    def _within(self, now: _Now, feeder: _Feeder, requests: Requests, limits: Limits, grants: FloatArray) -> FloatArray:
         """What the customers of a feeder get within its grants, (2, its customers)."""
         solver = self._solver(feeder)
         values = {GRANT[d]: grant for d, grant in zip(DIRECTIONS, grants, strict=True)}
 
         def solve(given: Mapping[str, Any]) -> Solution:
-            return solver.solve({**given, **values}, window, *limits)
+            return solver.solve({**given, **values}, requests, *limits)
 
-        return self._powers(now, feeder.step, solve, now.state.part(feeder.tier.who), window)
+        return self._powers(now, feeder.grid, solve, now.state.select(feeder.tier.who), requests)
 
     def _powers(
-        self, now: _Now, step: Grid, solve: Callable[[Mapping[str, Any]], Solution], state: State, window: Requests
+        self, now: _Now, grid: Grid, solve: Callable[[Mapping[str, Any]], Solution], state: State, requests: Requests
     ) -> FloatArray:
         """Import and export that the mechanism gives the participants of a part, (2, n of the part)."""
 
@@ -296,7 +296,7 @@ class TierJob(Job):
             now.solved.append(solve(values))
             return now.solved[-1]
 
-        cleared = self.mechanism.clear(step, recorded, state, window)
+        cleared = self.mechanism.clear(grid, recorded, state, requests)
         if not isinstance(cleared, Solution):
             raise InputError(f"{self.mechanism} clears to several solutions; two tiers need one")
-        return np.clip([cleared[d] for d in DIRECTIONS], 0.0, _requests(window))
+        return np.clip([cleared[d] for d in DIRECTIONS], 0.0, _requests(requests))

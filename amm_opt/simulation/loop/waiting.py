@@ -71,9 +71,9 @@ class Sessions:
         here = np.flatnonzero((self.first < now) & (self.last >= now))
         return self._lacking(here, self._due_kwh(here, now))
 
-    def firm(self, window: Requests) -> Requests:
+    def firm(self, requests: Requests) -> Requests:
         """The same intervals without any session."""
-        return self._firm_case.window(window.start, window.start + window.n_steps)
+        return self._firm_case.requests(requests.start, requests.start + requests.n_steps)
 
     def asked(self, backlog: Backlog, firm: Requests) -> Requests:
         """What is asked for in T intervals from ``firm.start`` on, if from now on everything is served.

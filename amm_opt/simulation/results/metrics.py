@@ -138,27 +138,27 @@ class Metrics:
         if kwh is not None:
             self.battery_kwh = kwh if self.battery_kwh is None else self.battery_kwh + kwh
 
-    def add(self, step: Grid, window: Requests, allocation: Allocation) -> None:
+    def add(self, grid: Grid, requests: Requests, allocation: Allocation) -> None:
         """Account for a block: window and allocation with (T, n) arrays."""
-        self.steps += window.n_steps
-        self.requested_kwh += _energy(window.import_request_kw, window.export_request_kw, window.dt_h)
-        self.served_kwh += _energy(allocation.import_kw, allocation.export_kw, window.dt_h)
+        self.steps += requests.n_steps
+        self.requested_kwh += _energy(requests.import_request_kw, requests.export_request_kw, requests.dt_h)
+        self.served_kwh += _energy(allocation.import_kw, allocation.export_kw, requests.dt_h)
         for power, price, sign in (
             (allocation.import_kw, allocation.import_price, 1.0),
             (allocation.export_kw, allocation.export_price, -1.0),
         ):
             if price is not None:
-                self.revenue += sign * float(np.nansum(power * price)) * window.dt_h
+                self.revenue += sign * float(np.nansum(power * price)) * requests.dt_h
                 self.priced = True
         if allocation.battery_kw is not None:
             through = (np.maximum(sign * allocation.battery_kw, 0.0) for sign in (-1.0, 1.0))
-            self._add_battery(np.array([float(kw.sum()) * window.dt_h for kw in through]))
-        self._count_violations(step, window, allocation)
+            self._add_battery(np.array([float(kw.sum()) * requests.dt_h for kw in through]))
+        self._count_violations(grid, requests, allocation)
 
-    def _count_violations(self, step: Grid, window: Requests, allocation: Allocation) -> None:
-        d, network, step_of = window.inflexible_kw, step.network, step.node_injections
-        state = network.state(*step_of(d, allocation.drawn_kw, allocation.injected_kw))
-        self.violations.add(network, state, lambda k: network.state(*step_of(d[k], 0.0, 0.0)))
+    def _count_violations(self, grid: Grid, requests: Requests, allocation: Allocation) -> None:
+        d, network, grid_of = requests.inflexible_kw, grid.network, grid.node_injections
+        state = network.state(*grid_of(d, allocation.drawn_kw, allocation.injected_kw))
+        self.violations.add(network, state, lambda k: network.state(*grid_of(d[k], 0.0, 0.0)))
 
     def summary(self, case: Case, seconds: float, failed: int, fallbacks: int) -> dict[str, float]:
         """The summary columns, in their order.

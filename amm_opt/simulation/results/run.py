@@ -100,12 +100,12 @@ class Run:
         return tuple(self.fallback_reasons)
 
     @property
-    def window(self) -> Requests:
-        """What was requested in the run's intervals, all at once; for long runs of large cases use ``case.window``.
+    def requests(self) -> Requests:
+        """What was requested in the run's intervals, all at once; for long runs of large cases use ``case.requests``.
 
         Energy that waits is in it once, where it is asked for first.
         """
-        return self.case.window(self.first, self.first + len(self.times), waits=self.waits)
+        return self.case.requests(self.first, self.first + len(self.times), waits=self.waits)
 
     @property
     def waits(self) -> bool:
@@ -294,9 +294,9 @@ def _read_store(folder: Path, case: Case, first: int, steps: int, *, waits: bool
                 _check_values(folder / f"{_TABLES[name]}.parquet", name, table, given[name], case.times[at:])
             block = Allocation(**{n: a for n, a in given.items() if n in FIELDS})
             planned = Allocation(*(given[n] for n in PLANNED)) if PLANNED[0] in given else None
-            window = case.window(at, at + len(block.import_kw), waits=waits)
-            store.write(Block.of(case, window, block, planned))
-            at += window.n_steps
+            requests = case.requests(at, at + len(block.import_kw), waits=waits)
+            store.write(Block.of(case, requests, block, planned))
+            at += requests.n_steps
     return store
 
 

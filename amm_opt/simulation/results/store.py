@@ -44,13 +44,13 @@ class Block:
     planned: Allocation | None = None
 
     @classmethod
-    def of(cls, case: Case, window: Requests, allocation: Allocation, planned: Allocation | None = None) -> Block:
+    def of(cls, case: Case, requests: Requests, allocation: Allocation, planned: Allocation | None = None) -> Block:
         """From what was requested and what was allocated."""
-        requested = (window.import_request_kw, window.export_request_kw)
+        requested = (requests.import_request_kw, requests.export_request_kw)
         powers = np.array([requested, (allocation.import_kw, allocation.export_kw)])
         feeders = by_feeder(case, powers)
         outside = powers.sum(axis=-1) - feeders.sum(axis=-1)
-        return cls(window.start, allocation, feeders, outside, window.inflexible_kw.sum(axis=-1), planned)
+        return cls(requests.start, allocation, feeders, outside, requests.inflexible_kw.sum(axis=-1), planned)
 
 
 class RunStore:

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from amm_opt.arrays import BoolArray, FloatArray
+from amm_opt.arrays import BoolArray, FloatArray, IntArray
 from amm_opt.io.output import native, silent
 from amm_opt.solve.backends.known import SETTINGS
 from amm_opt.solve.backends.reduced import FAILED, INFEASIBLE, UNBOUNDED, Point, Reduced, failed
@@ -237,7 +237,7 @@ class KeptClarabel:
 def _one_sided(problem: Reduced, sides: Sequence[BoolArray]) -> tuple[sp.csc_matrix, FloatArray]:
     """A and b: equalities, upper sides, lower sides, upper bounds, lower bounds."""
     rows, equal, above, below = problem.all_rows, *sides
-    parts: list[tuple[Int32Array, Int32Array, FloatArray]] = []
+    parts: list[tuple[IntArray, IntArray, FloatArray]] = []
     first = 0
     for mask, sign in ((equal, 1.0), (above, 1.0), (below, -1.0)):
         number = np.cumsum(mask) - 1

@@ -39,7 +39,7 @@ class _Block:
 
 
 def relaxation_gap(
-    step: Grid,
+    grid: Grid,
     injections: Sequence[tuple[FloatArray, FloatArray]],
     unknowns: Sequence[FloatArray],
     limits: tuple[FloatArray, FloatArray],
@@ -54,12 +54,12 @@ def relaxation_gap(
         unknowns: of the network's conic form, for every injection.
         limits: lower and upper limits of the interval, (m,) each.
     """
-    n = step.case.feeder.n_buses
-    worst, slack = np.zeros(n), 2.0 * step.network.quantities.tolerance
+    n = grid.case.feeder.n_buses
+    worst, slack = np.zeros(n), 2.0 * grid.network.quantities.tolerance
     for (p, q), u in zip(injections, unknowns, strict=True):
-        quantities = step.network.evaluate(p, q)
+        quantities = grid.network.evaluate(p, q)
         if not np.all((quantities <= limits[1] + slack) & (quantities >= limits[0] - slack)):
-            worst = np.maximum(worst, step.network.form.gap(u, n))
+            worst = np.maximum(worst, grid.network.form.gap(u, n))
     return worst
 
 
@@ -73,12 +73,12 @@ class ConicProgram:
         NotCompilableError: see ``CompiledProgram``.
     """
 
-    def __init__(self, program: Program, step: Grid, own: Mapping[str, Any], loss_weight: float) -> None:
-        self._step, self._own, self._loss_weight = step, own, loss_weight
-        self._compiled = CompiledProgram(program, step)
+    def __init__(self, program: Program, grid: Grid, own: Mapping[str, Any], loss_weight: float) -> None:
+        self._grid, self._own, self._loss_weight = grid, own, loss_weight
+        self._compiled = CompiledProgram(program, grid)
         powers = self._compiled.powers
         self._powers = list(zip(powers[::2], powers[1::2], strict=True))
-        self._form = step.network.form
+        self._form = grid.network.form
         self._width = self._compiled.size + len(self._powers) * self._form.size
         self._kept = KeptClarabel()
 
@@ -89,16 +89,16 @@ class ConicProgram:
     def solve(
         self,
         values: Mapping[str, Any],
-        window: Requests,
+        requests: Requests,
         lower: FloatArray,
         upper: FloatArray,
         time_limit_s: float = np.inf,
     ) -> Solution | str:
         """Solve one interval, or say why that failed; arguments as for ``DeclaredProgram.solve``."""
-        theta = self._compiled.theta(self._step, self._own, values, window)
+        theta = self._compiled.theta(self._grid, self._own, values, requests)
         numbers = self._compiled.numbers(theta)
         own = self._own_rows(numbers)
-        blocks = [self._balance(j, theta, window) for j in range(len(self._powers))]
+        blocks = [self._balance(j, theta, requests) for j in range(len(self._powers))]
         blocks += [own[0], own[1]]
         blocks += [self._limits(j, lower, upper) for j in range(len(self._powers))]
         blocks += [self._cones(j, upper) for j in range(len(self._powers))]
@@ -122,13 +122,13 @@ class ConicProgram:
             return f"the audit failed: {checked}"
         v, unknowns = z[: self._compiled.size], z[self._compiled.size :].reshape(len(self._powers), -1)
         given = [
-            self._injection(window, imports.at(theta, v), exports.at(theta, v)) for imports, exports in self._powers
+            self._injection(requests, imports.at(theta, v), exports.at(theta, v)) for imports, exports in self._powers
         ]
-        gap = relaxation_gap(self._step, given, list(unknowns), (lower, upper))
+        gap = relaxation_gap(self._grid, given, list(unknowns), (lower, upper))
         return self._solution(v, self._row_dual(numbers, dual), numbers, theta, checked, gap)
 
-    def _injection(self, window: Requests, imports: FloatArray, exports: FloatArray) -> tuple[FloatArray, FloatArray]:
-        return self._step.case.bus_injections(window.inflexible_kw, imports, exports)
+    def _injection(self, requests: Requests, imports: FloatArray, exports: FloatArray) -> tuple[FloatArray, FloatArray]:
+        return self._grid.case.bus_injections(requests.inflexible_kw, imports, exports)
 
     def _objective(self, numbers: Numbers) -> tuple[sp.csr_array, FloatArray]:
         """The program's, and the losses so that among equals the least are taken."""
@@ -146,12 +146,12 @@ class ConicProgram:
         parts += [sp.csr_array((rows, k)) if i != j or network is None else network for i in range(len(self._powers))]
         return sp.csr_array(sp.hstack(parts))
 
-    def _balance(self, j: int, theta: FloatArray, window: Requests) -> _Block:
-        form, case, (imports, exports) = self._form, self._step.case, self._powers[j]
+    def _balance(self, j: int, theta: FloatArray, requests: Requests) -> _Block:
+        form, case, (imports, exports) = self._form, self._grid.case, self._powers[j]
         k_import, k_export = (sp.diags_array(k) for k in case.kvar_per_kw[1:])
         x, y = imports.gain.at(theta), exports.gain.at(theta)
         active, reactive = case.incidence @ (y - x), case.incidence @ (k_export @ y - k_import @ x)
-        base = self._injection(window, imports.base.vector(theta), exports.base.vector(theta))
+        base = self._injection(requests, imports.base.vector(theta), exports.base.vector(theta))
         own = form.active @ active + form.reactive @ reactive
         rhs = form.rhs - form.active @ base[0] - form.reactive @ base[1]
         return _Block(self._wide(own, form.equality, j), rhs, [(clarabel.ZeroConeT, len(rhs))])
@@ -170,7 +170,7 @@ class ConicProgram:
         )
 
     def _limits(self, j: int, lower: FloatArray, upper: FloatArray) -> _Block:
-        form, n = self._form, self._step.case.feeder.n_buses - 1
+        form, n = self._form, self._grid.case.feeder.n_buses - 1
         eye = sp.eye_array(form.size, format="csr")
         w = eye[form.voltage]
         amperes = upper[n + form.of_amperes] - form.amperes_base
@@ -179,7 +179,7 @@ class ConicProgram:
         return _Block(self._wide(None, rows, j), rhs, [(clarabel.NonnegativeConeT, len(rhs))])
 
     def _cones(self, j: int, upper: FloatArray) -> _Block:
-        form, n = self._form, self._step.case.feeder.n_buses - 1
+        form, n = self._form, self._grid.case.feeder.n_buses - 1
         rating = form.powers_base.copy()
         rating[::3] += upper[n + form.of_powers]
         rows = self._wide(None, -sp.vstack([form.currents, form.powers]), j)

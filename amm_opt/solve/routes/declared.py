@@ -28,18 +28,18 @@ class DeclaredProgram:
         loss_weight: see ``ConicProgram``; without effect on linear network models.
     """
 
-    def __init__(self, program: Program, step: Grid, own: Mapping[str, cp.Parameter], loss_weight: float = 0.0) -> None:
+    def __init__(self, program: Program, grid: Grid, own: Mapping[str, cp.Parameter], loss_weight: float = 0.0) -> None:
         self._loss_weight = loss_weight
-        self._program, self._step, self._own = program, step, own
-        m = len(step.network.quantities.lower)
+        self._program, self._grid, self._own = program, grid, own
+        m = len(grid.network.quantities.lower)
         self._lower, self._upper = cp.Parameter(m, name="lower"), cp.Parameter(m, name="upper")
-        self._power = [step.bus_power(injection) for injection in program.injections]
+        self._power = [grid.bus_power(injection) for injection in program.injections]
         self._relaxed: list[Any] = []
-        if step.conic:
-            self._relaxed = [step.network.relaxation(p, q, self._lower, self._upper) for p, q in self._power]
+        if grid.conic:
+            self._relaxed = [grid.network.relaxation(p, q, self._lower, self._upper) for p, q in self._power]
             network = [c for relaxed in self._relaxed for c in relaxed.constraints]
         else:
-            network = [c for p, q in self._power for c in step.network.constraints(p, q, self._lower, self._upper)]
+            network = [c for p, q in self._power for c in grid.network.constraints(p, q, self._lower, self._upper)]
         self._problem = cp.Problem(self._objective(), [*program.constraints, *network])
 
     def _objective(self) -> cp.Minimize | cp.Maximize:
@@ -57,16 +57,16 @@ class DeclaredProgram:
         self,
         solver: str,
         values: Mapping[str, Any],
-        window: Requests,
+        requests: Requests,
         lower: FloatArray,
         upper: FloatArray,
         time_limit_s: float = np.inf,
     ) -> Solution | str:
         """Solve one interval, or say why that failed; arguments as for ``ProgramSolver.solve``."""
-        step = self._step
-        step.inflexible_kw.value = window.inflexible_kw
-        step.import_request_kw.value = window.import_request_kw
-        step.export_request_kw.value = window.export_request_kw
+        grid = self._grid
+        grid.inflexible_kw.value = requests.inflexible_kw
+        grid.import_request_kw.value = requests.import_request_kw
+        grid.export_request_kw.value = requests.export_request_kw
         for name, parameter in self._own.items():
             parameter.value = values[name]
         self._lower.value, self._upper.value = lower, upper
@@ -92,9 +92,9 @@ class DeclaredProgram:
 
     def _residual(self, lower: FloatArray, upper: FloatArray) -> str:
         """What the solution breaks, checked without the solver: the network by a sweep, own constraints by value."""
-        q = self._step.network.quantities
+        q = self._grid.network.quantities
         for p, reactive in self._power if not self._relaxed else ():
-            u = self._step.network.evaluate(p.value, reactive.value)
+            u = self._grid.network.evaluate(p.value, reactive.value)
             if np.any((u > upper + q.tolerance) | (u < lower - q.tolerance)):
                 return "the solution breaks a network limit"
         relaxed = [c for relaxed in self._relaxed for c in relaxed.constraints if not isinstance(c, cp.SOC)]
@@ -111,11 +111,11 @@ class DeclaredProgram:
         assert not isinstance(objective, Leximin)
         if self._relaxed:
             given = [(p.value, q.value) for p, q in self._power]
-            gap = relaxation_gap(self._step, given, [r.unknowns.value for r in self._relaxed], (lower, upper))
+            gap = relaxation_gap(self._grid, given, [r.unknowns.value for r in self._relaxed], (lower, upper))
         return Solution(values, duals, float(objective.value), solver, gap=gap)
 
 
-def check_program(program: Program, step: Grid) -> dict[str, cp.Parameter]:
+def check_program(program: Program, grid: Grid) -> dict[str, cp.Parameter]:
     """The mechanism's own parameters by name, after checking that the program can be compiled once.
 
     Raises:
@@ -130,9 +130,9 @@ def check_program(program: Program, step: Grid) -> dict[str, cp.Parameter]:
         for expression in (injection.import_kw, injection.export_kw):
             if not (expression.is_affine() and expression.is_dcp(dpp=True)):
                 raise InputError(f"program is not DPP: injection {expression} is not affine")
-            if expression.shape != (step.n,):
-                raise InputError(f"injection {expression} has shape {expression.shape}, not ({step.n},)")
-    given = {step.inflexible_kw.id, step.import_request_kw.id, step.export_request_kw.id}
+            if expression.shape != (grid.n,):
+                raise InputError(f"injection {expression} has shape {expression.shape}, not ({grid.n},)")
+    given = {grid.inflexible_kw.id, grid.import_request_kw.id, grid.export_request_kw.id}
     parts: list[Any] = [*program.constraints]
     if not isinstance(program.objective, Leximin):
         parts.append(program.objective)

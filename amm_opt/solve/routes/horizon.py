@@ -90,12 +90,12 @@ class HorizonForm:
 
     reason = ""
 
-    def __init__(self, program: HorizonProgram, step: Grid) -> None:
-        if step.conic:
-            raise InputError(f"programs over a horizon need a linear network model, and {step.network.name} is conic")
-        self._program, self._step = program, step
+    def __init__(self, program: HorizonProgram, grid: Grid) -> None:
+        if grid.conic:
+            raise InputError(f"programs over a horizon need a linear network model, and {grid.network.name} is conic")
+        self._program, self._grid = program, grid
         coupling = program.coupling
-        self._own = (check_program(program.interval, step), check_program(coupling, step))
+        self._own = (check_program(program.interval, grid), check_program(coupling, grid))
         if both := sorted(self._own[0].keys() & self._own[1].keys()):
             raise InputError(f"parameter {both[0]!r} is both an interval's and the coupling's")
         for name in (*program.totals, *program.stores.values()):
@@ -103,11 +103,11 @@ class HorizonForm:
                 known = ", ".join(program.interval.values)
                 raise InputError(f"the interval's program has no value {name!r}; valid choices: {known}")
         try:
-            self._interval, self._coupling = CompiledProgram(program.interval, step), CompiledProgram(coupling, step)
+            self._interval, self._coupling = CompiledProgram(program.interval, grid), CompiledProgram(coupling, grid)
         except NotCompilableError as error:
             raise InputError(f"a program over a horizon must be linear or quadratic: {error}") from error
         self.needs = frozenset({"qp" if self._interval.quadratic or self._coupling.quadratic else "lp"})
-        self._group = groups(step)
+        self._group = groups(grid)
         self._slopes: dict[int, Slopes] = {}
         self._kept = Kept()
 
@@ -119,7 +119,7 @@ class HorizonForm:
         self,
         solver: Choice,
         values: Mapping[str, Any],
-        window: Requests,
+        requests: Requests,
         lower: None = None,
         upper: None = None,
         time_limit_s: float = np.inf,
@@ -130,9 +130,9 @@ class HorizonForm:
             values: numbers of the parameters: (H, ...) for those of an interval; the bounds and the initial level of
                 each store as ``<store>_initial`` (B,), ``<store>_lower`` and ``<store>_upper`` (B,) or (H, B).
         """
-        thetas = self._thetas(values, window)
-        numbers, store_at = self._assembled(thetas, values, window)
-        pool = _Pool(self, window, thetas, numbers.rows.width)
+        thetas = self._thetas(values, requests)
+        numbers, store_at = self._assembled(thetas, values, requests)
+        pool = _Pool(self, requests, thetas, numbers.rows.width)
         whole, boxed = numbers, False
         for _ in range(MAX_ROUNDS):
             rows, low, high = pool.rows()
@@ -168,21 +168,21 @@ class HorizonForm:
         check_values(self._own[0], inner, (steps,))
         check_values(self._own[1], {n: v for n, v in values.items() if n not in ours and n not in inner})
 
-    def _thetas(self, values: Mapping[str, Any], window: Requests) -> list[FloatArray]:
+    def _thetas(self, values: Mapping[str, Any], requests: Requests) -> list[FloatArray]:
         """The parameter vectors of the intervals, and last of the coupling."""
         own, coupling = self._own
         found = []
-        for k in range(window.n_steps):
+        for k in range(requests.n_steps):
             given = {name: values[name][k] for name in own}
-            found.append(self._interval.theta(self._step, own, given, window.interval(k)).copy())
-        last = window.interval(window.n_steps - 1)
-        return [*found, self._coupling.theta(self._step, coupling, {n: values[n] for n in coupling}, last).copy()]
+            found.append(self._interval.theta(self._grid, own, given, requests.interval(k)).copy())
+        last = requests.interval(requests.n_steps - 1)
+        return [*found, self._coupling.theta(self._grid, coupling, {n: values[n] for n in coupling}, last).copy()]
 
     def _assembled(
-        self, thetas: list[FloatArray], values: Mapping[str, Any], window: Requests
+        self, thetas: list[FloatArray], values: Mapping[str, Any], requests: Requests
     ) -> tuple[Numbers, dict[str, IntArray]]:
         """All numbers but the network's, and where the stores' levels (H, B) are among the variables."""
-        steps, size = window.n_steps, self._interval.size
+        steps, size = requests.n_steps, self._interval.size
         parts = [self._interval.numbers(t) for t in thetas[:-1]]
         extra = self._coupling.numbers(thetas[-1])
         builder = _Builder()
@@ -191,7 +191,7 @@ class HorizonForm:
             builder.entries(part.rows.row + first, part.rows.col + k * size, part.rows.data)
         self._coupling_rows = slice(builder.count - len(extra.row_lower), builder.count)
         for value, total in self._program.totals.items():
-            self._add_total(builder, value, total.name(), thetas, window.dt_h)
+            self._add_total(builder, value, total.name(), thetas, requests.dt_h)
         width = steps * size + self._coupling.size
         q, lower, upper = (np.concatenate([getattr(p, n) for p in (*parts, extra)]) for n in ("q", "lower", "upper"))
         store_at: dict[str, IntArray] = {}
@@ -199,7 +199,7 @@ class HorizonForm:
             count = self._program.interval.values[gain].size
             store_at[name] = width + np.arange(steps * count).reshape(steps, count)
             width += steps * count
-            self._add_store(builder, gain, store_at[name], np.asarray(values[f"{name}_initial"]), thetas, window.dt_h)
+            self._add_store(builder, gain, store_at[name], np.asarray(values[f"{name}_initial"]), thetas, requests.dt_h)
             low, high = (np.broadcast_to(values[f"{name}_{side}"], (steps, count)) for side in ("lower", "upper"))
             q, lower, upper = (np.append(a, b) for a, b in ((q, np.zeros(low.size)), (lower, low), (upper, high)))
         rows, row_lower, row_upper = builder.rows(width)
@@ -277,8 +277,8 @@ class HorizonForm:
 class _Pool:
     """Network rows in use in one window."""
 
-    def __init__(self, form: HorizonForm, window: Requests, thetas: list[FloatArray], width: int) -> None:
-        self._form, self._window, self._thetas, self._width = form, window, thetas, width
+    def __init__(self, form: HorizonForm, requests: Requests, thetas: list[FloatArray], width: int) -> None:
+        self._form, self._requests, self._thetas, self._width = form, requests, thetas, width
         powers = form._interval.powers
         self._powers = list(zip(powers[::2], powers[1::2], strict=True))
         self._parts: list[tuple[IntArray, FloatArray]] = []
@@ -293,22 +293,22 @@ class _Pool:
 
     def add_violated(self, v: FloatArray) -> bool:
         """Add the most violated rows of each interval; whether there were any."""
-        before, steps = len(self._parts), self._window.n_steps
+        before, steps = len(self._parts), self._requests.n_steps
         for first in range(0, steps, BLOCK):
             self._add_in_block(first, min(first + BLOCK, steps), v)
         return len(self._parts) > before or bool(self.stuck)
 
     def _add_in_block(self, first: int, stop: int, v: FloatArray) -> None:
-        step, size = self._form._step, self._form._interval.size
-        window = self._window.part(slice(first, stop))
-        lower, upper = step.limits(window)
-        tolerance = step.network.quantities.tolerance
+        grid, size = self._form._grid, self._form._interval.size
+        requests = self._requests.select(slice(first, stop))
+        lower, upper = grid.limits(requests)
+        tolerance = grid.network.quantities.tolerance
         for j, powers in enumerate(self._powers):
             flexible = [
                 np.stack([p.at(self._thetas[k], v[k * size : (k + 1) * size]) for k in range(first, stop)])
                 for p in powers
             ]
-            u = step.quantities(window, flexible[0], flexible[1])
+            u = grid.quantities(requests, flexible[0], flexible[1])
             excess = np.maximum(u - upper, lower - u) / tolerance
             for k in np.flatnonzero((excess > ROW_TOLERANCE).any(axis=1)):
                 violated = np.flatnonzero(excess[k] > ROW_TOLERANCE)
@@ -326,11 +326,11 @@ class _Pool:
                 self.stuck = f"a network row is violated by {excess[limit]:.2g} times its tolerance"
         if not new:
             return
-        form._slopes.update(slopes_of(form._step, [limit for limit in new if limit not in form._slopes]))
-        theta, step, size = self._thetas[k], form._step, form._interval.size
-        rows = gradients(step.n, size, self._powers[j], [form._slopes[limit] for limit in new], theta)
+        form._slopes.update(slopes_of(form._grid, [limit for limit in new if limit not in form._slopes]))
+        theta, grid, size = self._thetas[k], form._grid, form._interval.size
+        rows = gradients(grid.n, size, self._powers[j], [form._slopes[limit] for limit in new], theta)
         imports, exports = (p.base.vector(theta) for p in self._powers[j])
-        base = step.quantities(self._window.interval(k), imports, exports)
+        base = grid.quantities(self._requests.interval(k), imports, exports)
         for i, limit in enumerate(new):
             part = slice(rows.start[i], rows.start[i + 1])
             self._parts.append((rows.col[part] + k * size, rows.data[part]))

@@ -61,15 +61,15 @@ class LazyProgram:
         NotCompilableError: see ``CompiledProgram``.
     """
 
-    def __init__(self, program: Program, step: Grid, own: Mapping[str, Any]) -> None:
-        self._step, self._own = step, own
-        self._compiled = CompiledProgram(program, step)
+    def __init__(self, program: Program, grid: Grid, own: Mapping[str, Any]) -> None:
+        self._grid, self._own = grid, own
+        self._compiled = CompiledProgram(program, grid)
         self.quadratic = self._compiled.quadratic
         powers = self._compiled.powers
         self._powers = list(zip(powers[::2], powers[1::2], strict=True))
         self._constant = [imports.gain.constant and exports.gain.constant for imports, exports in self._powers]
         self._pools = [_Pool() for _ in self._powers]
-        self._group = groups(step)
+        self._group = groups(grid)
         self._own_dual = np.zeros(self._compiled.n_rows)
         self._kept = Kept()
 
@@ -85,16 +85,16 @@ class LazyProgram:
         self,
         solver: Choice,
         values: Mapping[str, Any],
-        window: Requests,
+        requests: Requests,
         lower: FloatArray,
         upper: FloatArray,
         time_limit_s: float = np.inf,
     ) -> Solution | str:
         """Solve one interval, or say why that failed; arguments as for ``DeclaredProgram.solve``."""
-        theta = self._compiled.theta(self._step, self._own, values, window)
+        theta = self._compiled.theta(self._grid, self._own, values, requests)
         whole = numbers = self._compiled.numbers(theta)
-        constants = [self._constants(window, theta, *powers) for powers in self._powers]
-        slack = ROW_TOLERANCE * self._step.network.quantities.tolerance
+        constants = [self._constants(requests, theta, *powers) for powers in self._powers]
+        slack = ROW_TOLERANCE * self._grid.network.quantities.tolerance
         inner = (lower - slack, upper + slack)
         boxed = False
         active = [(j, k) for j, pool in enumerate(self._pools) for k in pool.idle]
@@ -114,7 +114,9 @@ class LazyProgram:
             self._own_dual = point.row_dual
             for (j, k), dual in zip(active, point.network_dual, strict=True):
                 self._pools[j].dual[k] = float(dual)
-            trouble, new = self._add_violated(point.v, theta, window, inner, int(GROWTH ** max(0, attempt - PATIENCE)))
+            trouble, new = self._add_violated(
+                point.v, theta, requests, inner, int(GROWTH ** max(0, attempt - PATIENCE))
+            )
             if trouble:
                 return trouble
             active, rows = [*active, *new], stacked(rows, self._rows(new, theta)) if new else rows
@@ -135,7 +137,7 @@ class LazyProgram:
         parts: list[tuple[IntArray, FloatArray]] = []
         for j, pool in enumerate(self._pools):
             mine = [k for injection, k in active if injection == j]
-            pool.slopes.update(slopes_of(self._step, [k for k in mine if k not in pool.slopes]))
+            pool.slopes.update(slopes_of(self._grid, [k for k in mine if k not in pool.slopes]))
             if self._constant[j]:
                 for k in mine:
                     if k not in pool.gradients:
@@ -143,7 +145,7 @@ class LazyProgram:
                 parts += [pool.gradients[k] for k in mine]
             elif mine:
                 whole = gradients(
-                    self._step.n, self._compiled.size, self._powers[j], [pool.slopes[k] for k in mine], theta
+                    self._grid.n, self._compiled.size, self._powers[j], [pool.slopes[k] for k in mine], theta
                 )
                 cuts = whole.start.tolist()
                 parts += [(whole.col[a:b], whole.data[a:b]) for a, b in itertools.pairwise(cuts)]
@@ -152,31 +154,31 @@ class LazyProgram:
     def _gradient(self, powers: tuple[AffineMap, AffineMap], slopes: Slopes, theta: FloatArray) -> _Sparse:
         total = np.zeros(self._compiled.size)
         for (who, slope), power in zip(slopes, powers, strict=True):
-            everyone = np.zeros(self._step.n)
+            everyone = np.zeros(self._grid.n)
             everyone[who] = slope
             gain = power.gain
             total += np.bincount(gain.col, gain.data(theta) * everyone[gain.row], len(total))
         place = np.flatnonzero(total)
         return place, total[place]
 
-    def _constants(self, window: Requests, theta: FloatArray, imports: AffineMap, exports: AffineMap) -> FloatArray:
+    def _constants(self, requests: Requests, theta: FloatArray, imports: AffineMap, exports: AffineMap) -> FloatArray:
         """Every limited quantity where all variables are zero."""
-        if imports.base.empty and exports.base.empty and window.usage is not None:
-            return window.usage[0]
-        return self._step.quantities(window, imports.base.vector(theta), exports.base.vector(theta))
+        if imports.base.empty and exports.base.empty and requests.usage is not None:
+            return requests.usage[0]
+        return self._grid.quantities(requests, imports.base.vector(theta), exports.base.vector(theta))
 
     def _add_violated(
-        self, v: FloatArray, theta: FloatArray, window: Requests, limits: tuple[FloatArray, FloatArray], most: int
+        self, v: FloatArray, theta: FloatArray, requests: Requests, limits: tuple[FloatArray, FloatArray], most: int
     ) -> tuple[str, list[tuple[int, int]]]:
         """Put violated rows into use and return them; says so where a row in use is still violated.
 
         ``limits`` are those beyond which a row is added, ``most`` how many of a group are.
         """
-        tolerance = self._step.network.quantities.tolerance
+        tolerance = self._grid.network.quantities.tolerance
         low, high = limits
         added: list[tuple[int, int]] = []
         for j, (pool, (imports, exports)) in enumerate(zip(self._pools, self._powers, strict=True)):
-            u = self._step.quantities(window, imports.at(theta, v), exports.at(theta, v))
+            u = self._grid.quantities(requests, imports.at(theta, v), exports.at(theta, v))
             violated = np.flatnonzero((u > high) | (u < low))
             at = u[violated]
             excess = np.maximum(at - high[violated], low[violated] - at) / tolerance[violated] + ROW_TOLERANCE
@@ -242,9 +244,9 @@ def gradients(n: int, width: int, powers: tuple[AffineMap, AffineMap], slopes: l
     return Rows.from_sparse(matrix)
 
 
-def groups(step: Grid) -> IntArray:
+def groups(grid: Grid) -> IntArray:
     """(m,) rows of one kind in one LV feeder, or of one kind at one element of the upper tier, form a group."""
-    q, feeder = step.network.quantities, step.case.feeder
+    q, feeder = grid.network.quantities, grid.case.feeder
     home = feeder.lv_feeder[q.element]
     place = np.where(home >= 0, home, len(feeder.lv_feeders) + q.element)
     return np.asarray(2 * place + (q.kind == "voltage"), dtype=np.intp)
@@ -260,9 +262,9 @@ def worst(excess: FloatArray, group: IntArray, most: int = 1) -> list[int]:
     return [int(i) for i in order[rank < most]]
 
 
-def slopes_of(step: Grid, rows: Sequence[int]) -> Iterator[tuple[int, Slopes]]:
+def slopes_of(grid: Grid, rows: Sequence[int]) -> Iterator[tuple[int, Slopes]]:
     """Change of limited quantities per kW of flexible import and of export: participants and slopes of each."""
     if len(rows):
-        for k, *both in zip(rows, *step.slopes(np.array(rows, dtype=np.intp)), strict=True):
+        for k, *both in zip(rows, *grid.slopes(np.array(rows, dtype=np.intp)), strict=True):
             imports, exports = ((np.flatnonzero(slope), slope[np.flatnonzero(slope)]) for slope in both)
             yield k, (imports, exports)

@@ -127,9 +127,9 @@ def test_reactive_power_alone_is_kept(tmp_path: Path) -> None:
     case = year_case(network, YearScenario(ev=1.0, pv=1.0, days=1))
     parts = case.participants.set_index("name")
     assert parts["inflexible_kvar"].to_dict() == {"var": -8.0, "almost": 5.0, "none": 0.0, "home": 0.0}
-    window = case.window(0, case.n_steps).interval(20)
-    assert window.inflexible_kw[case.participant_names.index("var")] == 0.0
-    assert window.inflexible_kw[case.participant_names.index("home")] > 0.0
+    requests = case.requests(0, case.n_steps).interval(20)
+    assert requests.inflexible_kw[case.participant_names.index("var")] == 0.0
+    assert requests.inflexible_kw[case.participant_names.index("home")] > 0.0
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,8 @@ def simulate(
     if total.failed:
         first_failed, reason = next(iter(total.failed.items()))
         warnings.warn(
-            f"{mechanism}: nobody is served in {len(total.failed)} intervals, first at {case.times[first_failed]}: {reason}",
+            f"{mechanism}: nobody is served in {len(total.failed)} intervals, first at {case.times[first_failed]}:"
+            f" {reason}",
             stacklevel=2,
         )
     summary = total.metrics.summary(case, seconds, len(total.failed), len(total.fallback))

@@ -242,7 +242,7 @@ def test_two_solvers_agree(fortnight: tuple[Case, ao.Run]) -> None:
     st.sampled_from([2, 3, 8]),
 )
 def test_any_requests_close_the_balance(
-    requests: list[tuple[float, float]], efficiency: float, initial: float, requests: int
+    requests: list[tuple[float, float]], efficiency: float, initial: float, window: int
 ) -> None:
     powers = np.round(np.array(requests), 3)
     n = len(powers)

@@ -188,9 +188,8 @@ def check_backend(backend: Any) -> None:
     """Hold a solver to a fixed set of small programs: primal, multipliers, signs, gap, infeasible, unbounded.
 
     Args:
-        backend: an object or class with ``name``, ``lp``, ``qp`` and ``solve`` (see
-            ``amm_opt.solve.backends.known.Backend``), or
-            the name of an installed solver.
+        backend: an object or class with ``name``, ``lp``, ``qp`` and ``solve``, see
+            ``amm_opt.solve.backends.known.Backend``, or the name of an installed solver.
 
     Raises:
         CheckError: an AssertionError that names everything that does not hold.

@@ -200,10 +200,10 @@ def windows_equal(a: Any, b: Any) -> None:
 
 
 @pytest.mark.parametrize("step", [1, 3, 7])
-def test_blocks_make_up_the_whole(grid: int) -> None:
+def test_blocks_make_up_the_whole(step: int) -> None:
     case, whole = tiny(), tiny().requests(0, 8)
-    blocks = [case.requests(start, min(start + grid, 8)) for start in range(0, 8, grid)]
-    assert [b.start for b in blocks] == list(range(0, 8, grid))
+    blocks = [case.requests(start, min(start + step, 8)) for start in range(0, 8, step)]
+    assert [b.start for b in blocks] == list(range(0, 8, step))
     for name in WINDOW_ARRAYS:
         np.testing.assert_array_equal(np.concatenate([getattr(b, name) for b in blocks]), getattr(whole, name))
 

@@ -55,10 +55,10 @@ def test_no_texts(value: Any) -> None:
 
 
 @pytest.mark.parametrize("window", [-1, 0, None, 1.5, "x", "1.5", "-1D", "0D", "", True, [1], np.nan], ids=str)
-def test_no_windows(requests: Any) -> None:
+def test_no_windows(window: Any) -> None:
     for kind in (FairOverTime, FairUsingHistory):
         with pytest.raises(InputError, match="window = "):
-            kind(requests=requests)
+            kind(window=window)
 
 
 def test_what_fits_is_taken() -> None:

@@ -18,7 +18,7 @@ from small import small_case
 import amm_opt as ao
 from amm_opt.network import ACNetwork, ACState
 from amm_opt.simulation import replay as replay_module
-from amm_opt.simulation import secure
+from amm_opt.simulation.loop import secure
 from amm_opt.simulation.results.digest import sealed
 from amm_opt.study.cli import main
 from formulations import AMM, EqualDOE, NoControl

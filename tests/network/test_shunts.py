@@ -10,7 +10,7 @@ import cvxpy as cp
 import numpy as np
 import pandas as pd
 import pytest
-from test_lindist3flow import feeder_tables
+from tests.network.test_lindist3flow import feeder_tables
 
 import amm_opt as ao
 from amm_opt.network import ACNetwork, BranchFlowSOCP, Feeder, LinDist3Flow, LinDistFlow

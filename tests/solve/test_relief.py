@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from small import small_case
-from test_leximin import brute_force
+from tests.solve.test_leximin import brute_force
 
 import amm_opt as ao
 from amm_opt.solve.backends.relief import fill_with_relief

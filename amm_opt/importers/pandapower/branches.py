@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from amm_opt.arrays import BoolArray
 from amm_opt.importers.pandapower.net import NetTables
 
 SWITCH_RX_RATIO = 2.0
@@ -39,7 +40,7 @@ class BranchReader:
                 self.shunt_kw[at] += p
                 self.shunt_kvar[at] += q
 
-    def _hang(self, bus: pd.Series[int], which: NDArray[np.bool_], mva: pd.Series[complex]) -> None:
+    def _hang(self, bus: pd.Series[int], which: BoolArray, mva: pd.Series[complex]) -> None:
         """Branches that hang at one bus, by what they draw there at nominal voltage (MW - j Mvar)."""
         kva = 1e3 * mva.to_numpy(complex)[which]
         self._add(bus[which], pd.Series(kva.real), pd.Series(kva.imag))
@@ -64,7 +65,7 @@ class BranchReader:
             self._add(table["bus"], kw, kvar)
             self._report.read.append(f"{len(table)} {kind} elements: {kw.sum():g} kW, {-kvar.sum():g} kvar at 1 pu")
 
-    def _open_ends(self, table: pd.DataFrame, letter: str, ends: tuple[str, str]) -> NDArray[np.bool_]:
+    def _open_ends(self, table: pd.DataFrame, letter: str, ends: tuple[str, str]) -> BoolArray:
         """(elements, 2) which ends an open switch cuts off, or have no bus in service."""
         t = self._tables
         switch = t.table("switch")

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from amm_opt.arrays import FloatArray
 from amm_opt.importers.opendss.dialect.text import array, is_yes, number, whole
 from amm_opt.importers.opendss.elements.part import PHASE_NAMES, Part, UnsupportedError, bus_and_nodes
 
 ComplexArray = NDArray[np.complex128]
-FloatArray = NDArray[np.float64]
 
 METRES = {
     "mi": 1609.344,

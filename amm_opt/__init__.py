@@ -23,6 +23,7 @@ from amm_opt.importers import (
     from_opendss,
     from_pandapower,
     from_simbench,
+    import_network,
     read_ausgrid,
     year_case,
 )
@@ -78,6 +79,7 @@ __all__ = [
     "from_pandapower",
     "from_simbench",
     "from_tables",
+    "import_network",
     "load_case",
     "load_comparison",
     "load_run",

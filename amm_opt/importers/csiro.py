@@ -1,13 +1,12 @@
-"""The Australian MV feeder with its LV feeders that CSIRO publishes, as a case."""
+"""The Australian MV feeder with its LV feeders that CSIRO publishes."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from amm_opt.cases.case import Case
+from amm_opt.importers.imported import ImportedNetwork
 from amm_opt.importers.opendss import from_opendss
-from amm_opt.importers.report import ImportedNetwork
-from amm_opt.importers.year import YearScenario, year_case
 
 LICENCE = "CC-BY-NC-SA-4.0"
 ATTRIBUTION = (
@@ -26,16 +25,10 @@ def csiro_network(path: str | Path, *, xhl: str = "percent") -> ImportedNetwork:
     Raises:
         InputError: see ``from_opendss``.
     """
-    return from_opendss(path, xhl=xhl, nominal_kv=(11.0, 0.4))
-
-
-def csiro_case(network: ImportedNetwork, scenario: YearScenario | None = None) -> Case:
-    """A year of half-hours on that network."""
-    return year_case(
-        network,
-        scenario,
-        timezone="Etc/GMT-10",
+    return replace(
+        from_opendss(path, xhl=xhl, nominal_kv=(11.0, 0.4)),
         title="Australian 11 kV feeder with 33 LV feeders (CSIRO 65408), one year of half-hours",
         licence=LICENCE,
         attribution=ATTRIBUTION,
+        timezone="Etc/GMT-10",
     )

@@ -1,18 +1,17 @@
-"""What every importer ends in: tables of another tool's network, made radial and turned into a case."""
+"""Tables of another tool's balanced network with its loads and plants, made radial and supplied."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import networkx as nx
 import numpy as np
 import pandas as pd
 
-from amm_opt.cases.case import Case
-from amm_opt.cases.folder.folder import from_tables
 from amm_opt.errors import InputError, shorten
+from amm_opt.importers.imported import Demand, ImportedNetwork
 from amm_opt.importers.people import CONSTANT, participants
 from amm_opt.importers.report import ImportReport
 
@@ -42,8 +41,8 @@ class Draft:
     profiles: pd.DataFrame | None = None
     report: ImportReport = field(default_factory=ImportReport)
 
-    def case(self, open_branches: Sequence[str] = ()) -> Case:
-        """The case, with the named branches open as well.
+    def network(self, open_branches: Sequence[str] = ()) -> ImportedNetwork:
+        """The network with its demand, the named branches open as well.
 
         Raises:
             InputError: unknown branches; a meshed network, with the open points it could use.
@@ -67,19 +66,13 @@ class Draft:
             }
         )
         used = ["time", *sorted(set(series["profile"]))]
-        made = from_tables(
-            name=self.name,
-            buses=buses,
-            branches=branches,
-            participants=people,
-            profiles=profiles[used],
-            series=series[series["scale_kw"] != 0],
-        )
+        demand = Demand(people, profiles[used], series[series["scale_kw"] != 0])
+        made = ImportedNetwork(self.name, buses, branches, _customers(people, elements, owner), self.report, demand)
+        self.report.check(made.feeder)
         counts = {"buses": len(buses), "branches": len(branches), "participants": len(people)}
         counts["intervals"] = len(profiles)
-        self.report.check(made.feeder)
         self.report.read += [f"{count} {what}" for what, count in counts.items()]
-        return replace(made, report=self.report)
+        return made
 
     def _with_source_band(self, buses: pd.DataFrame) -> pd.DataFrame:
         """Other tools hold the source by a band without width; no limit is kept there, but a band must have one."""
@@ -118,6 +111,14 @@ class Draft:
                 f"the snapshot lasts two intervals of {SNAPSHOT_MINUTES} minutes; ao.from_tables puts profiles on it"
             )
         return profiles.assign(**{CONSTANT: 1.0})
+
+
+def _customers(people: pd.DataFrame, elements: pd.DataFrame, owner: pd.Series[str]) -> pd.DataFrame:
+    """Participants with inflexible load, or with constant reactive power alone."""
+    own = elements["quantity"].eq("inflexible")
+    kw = people["name"].map(elements["p_kw"][own].groupby(owner[own]).sum()).fillna(0.0).clip(lower=0.0)
+    table = people[["name", "bus", "power_factor", "inflexible_kvar"]].assign(kw=kw)
+    return table[(kw > 0) | people["inflexible_kvar"].ne(0)].reset_index(drop=True)
 
 
 def _with_shunts(buses: pd.DataFrame, branches: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -13,7 +13,8 @@ from amm_opt.cases.folder.folder import from_tables
 from amm_opt.cases.generators import WEEK, charging_sessions, household_series, roof_series, year_profiles
 from amm_opt.errors import InputError
 from amm_opt.fields import Checked, is_number, shortened
-from amm_opt.importers.report import ImportedNetwork
+from amm_opt.importers.imported import ImportedNetwork
+from amm_opt.network.feeder.tables import text
 
 HOUSEHOLD_SHAPES = 40
 TAP_STEP = 0.025
@@ -107,11 +108,14 @@ def year_case(
     licence: str = "",
     attribution: str = "",
 ) -> Case:
-    """The network with a year of half-hours by a scenario; each customer of the file is one participant.
+    """The network with a year of half-hours by a scenario; each customer of the network is one participant.
 
     Loads have power factor 0.95, vehicles and roofs 1. Customers without active power that draw (or feed in) constant
     reactive power, ``inflexible_kvar`` of the network's customers, do only that. The same seed gives the same
     case, and a higher share of one technology leaves the draws of the others alone.
+
+    Args:
+        timezone, title, licence, attribution: of the case; the network's own by default.
 
     Raises:
         InputError: where that is no network, or it has no customers.
@@ -132,10 +136,7 @@ def year_case(
         network = network.with_taps((1.0 + TAP_STEP) ** scenario.tap_steps)
     shapes, loads, roofs, cars = (np.random.default_rng(s) for s in np.random.SeedSequence(scenario.seed).spawn(4))
     times = pd.date_range(f"{scenario.year}-01-01", periods=48 * scenario.days, freq="30min")
-    people = network.customers[["name", "bus", "phases"]].assign(power_factor=0.95)
-    people["connection_import_kw"], people["connection_export_kw"] = SERVICE_KW * _phase_count(people["phases"]), 10.0
-    if "inflexible_kvar" in network.customers:
-        people["inflexible_kvar"] = network.customers["inflexible_kvar"]
+    people = _participants(network.customers)
     names = people["name"][~_only_reactive(network.customers)].to_numpy(dtype=object)
     profiles = year_profiles(times, latitude_deg, HOUSEHOLD_SHAPES, shapes)
     shifts = np.add.outer(WEEK * np.arange(-2, 3), np.arange(-1, 2)).ravel()
@@ -162,10 +163,10 @@ def year_case(
         series=pd.concat([homes, roof_series(names, scenario.pv, PV_KW, roofs)], ignore_index=True),
         sessions=sessions,
         scenario=Scenario(description=str(scenario)),
-        timezone=timezone or None,
-        title=title or f"{network.name}, {scenario.days} days of half-hours",
-        licence=licence,
-        attribution=attribution,
+        timezone=timezone or network.timezone or None,
+        title=title or network.title or f"{network.name}, {scenario.days} days of half-hours",
+        licence=licence or network.licence,
+        attribution=attribution or network.attribution,
     )
     note = f"a scenario instead of the customers' kW and power factors: {scenario}"
     return replace(made, report=replace(network.report, assumed=[*network.report.assumed, note]))
@@ -177,6 +178,14 @@ def _only_reactive(customers: pd.DataFrame) -> pd.Series[bool]:
     return customers["kw"].eq(0) & customers["inflexible_kvar"].ne(0)
 
 
-def _phase_count(phases: pd.Series[str]) -> pd.Series[int]:
-    """Phases of each customer's service; one where the network is balanced and does not say."""
-    return phases.map(lambda own: 1 if own == "pos" or own != own or not own else len(own))
+def _participants(customers: pd.DataFrame) -> pd.DataFrame:
+    """Every customer with a service of 80 A on each phase; on one where the network is balanced or does not say."""
+    own = [c for c in ("name", "bus", "phases", "inflexible_kvar") if c in customers]
+    people = customers[own].assign(power_factor=0.95, connection_export_kw=10.0)
+    count = people["phases"].map(_phase_count) if "phases" in people else 1
+    return people.assign(connection_import_kw=SERVICE_KW * count)
+
+
+def _phase_count(phases: object) -> int:
+    given = text(phases)
+    return 1 if given is None or given == "pos" else len(given)

@@ -1,23 +1,62 @@
-"""The command ``amm-opt import``: network files as case folders."""
+"""The command ``amm-opt import``: network files of every installed format as case folders."""
 
 from __future__ import annotations
 
+import inspect
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
 from amm_opt.cases import save_case
 from amm_opt.errors import Problems
-from amm_opt.importers import YearScenario, csiro_case, csiro_network
+from amm_opt.importers import ImportedNetwork, YearScenario, import_network, importers, year_case
+from amm_opt.importers.formats import Importer, importer, options_of
 from amm_opt.io.files import whole_folder
 from amm_opt.io.output import emit
 from amm_opt.study.terminal import folder_given, say
 from amm_opt.study.text import plain
 
+EXAMPLES = {
+    "matpower": "case33bw.m --option 'open_branches=[\"branch 33\"]'",
+    "opendss": "feeder/Master.dss --option 'nominal_kv=[11, 0.4]' --scenario ev=0.5",
+    "pandapower": "net.json",
+    "simbench": "1-LV-rural1--0-sw",
+}
+"""What stands after the format in the examples of our own importers; PATH for those of others."""
 
-@click.group(name="import")
+scenario_option = click.option(
+    "--scenario", metavar="NAME=VALUE,...", help="ev, timer, pv, load_kw, tap_steps, days, year, seed."
+)
+out_option = click.option(
+    "--out", callback=folder_given, metavar="PATH", help="New folder for the case; without it only the report is shown."
+)
+
+
+class Formats(click.Group):
+    """One command per installed format; those that need options of their own are written out."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all formats that can be loaded."""
+        return sorted({*super().list_commands(ctx), *importers()})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        """The command of a format.
+
+        Raises:
+            InputError: unknown format, or a plug-in that cannot be loaded.
+        """
+        return super().get_command(ctx, cmd_name) or _command(cmd_name, importer(cmd_name))
+
+
+@click.group(name="import", cls=Formats)
 def import_group() -> None:
     """Make a case folder from a network file, and say what was read, assumed and left out.
+
+    The participants and profiles of the case are those of the file where it has any and no --scenario is given; else a
+    year of half-hours is laid over its customers. Formats of other packages stand here as well once they are installed.
 
     \b
     Example:  amm-opt import csiro ../csiro_mv_lv --scenario ev=0.6,pv=0.5 --out csiro
@@ -26,9 +65,7 @@ def import_group() -> None:
 
 @import_group.command()
 @click.argument("path", callback=folder_given)
-@click.option(
-    "--scenario", default="", metavar="NAME=VALUE,...", help="ev, timer, pv, load_kw, tap_steps, days, year, seed."
-)
+@scenario_option
 @click.option(
     "--xhl",
     type=click.Choice(["percent", "per_unit"]),
@@ -36,26 +73,75 @@ def import_group() -> None:
     show_default=True,
     help="How transformer reactances are read.",
 )
-@click.option(
-    "--out", callback=folder_given, metavar="PATH", help="New folder for the case; without it only the report is shown."
-)
-def csiro(path: Path, scenario: str, xhl: str, out: Path | None) -> None:
+@out_option
+def csiro(path: Path, scenario: str | None, xhl: str, out: Path | None) -> None:
     """The Australian MV and LV feeders of CSIRO's data set, from the folder with Master.dss.
 
     \b
     Example:  amm-opt import csiro ../csiro_mv_lv --scenario ev=0.6,pv=0.5,seed=1 --out csiro
     """
+    _import("csiro", path, {"xhl": xhl}, scenario, out)
+
+
+def _command(name: str, found: Importer) -> click.Command:
+    """``amm-opt import NAME PATH``, with ``--option`` where the importer takes any."""
+    options = options_of(found)
+
+    def run(path: str, scenario: str | None, out: Path | None, given: tuple[str, ...] = ()) -> None:
+        said = Problems()
+        values = _values(given, options or {}, said)
+        said.report()
+        _import(name, path, values, scenario, out)
+
+    if options is None or options:
+        valid = "of the importer" if options is None else ", ".join(options)
+        described = f"Options {valid}; VALUE is text, or JSON such as [1, 2] where it reads as such."
+        run = click.option("--option", "given", multiple=True, metavar="NAME=VALUE", help=described)(run)
+    run = click.argument("path")(scenario_option(out_option(run)))
+    about = (inspect.getdoc(found) or f"Networks in the format {name}.").partition("\n\n")[0].replace("``", "")
+    example = f"amm-opt import {name} {EXAMPLES.get(name, 'PATH')} --out case"
+    return click.command(name, help=f"{about}\n\n\b\nExample:  {example}")(run)
+
+
+def _values(given: tuple[str, ...], options: Mapping[str, inspect.Parameter], said: Problems) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for item in given:
+        name, equals, text = item.partition("=")
+        said.say("" if equals else f"--option {item}: NAME=VALUE is needed")
+        said.say(f"--option {name} is given twice" if name in values else "")
+        values[name] = _value(text, options.get(name))
+    return values
+
+
+def _value(text: str, option: inspect.Parameter | None) -> Any:
+    """Text where the option is text, else what it is as JSON."""
+    if option is not None and (isinstance(option.default, str) or option.annotation in (str, "str")):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _import(name: str, path: str | Path, options: Mapping[str, Any], scenario: str | None, out: Path | None) -> None:
+    """Print the report of a network and, with ``out``, write its case."""
     said = Problems()
-    chosen = said.of(lambda: YearScenario.from_spec(scenario)) or YearScenario()
+    chosen = said.of(lambda: None if scenario is None else YearScenario.from_spec(scenario))
     if said:
-        said.of(lambda: csiro_network(path, xhl=xhl))
+        said.of(lambda: import_network(name, path, **options))
     said.report()
     if out is None:
-        network = csiro_network(path, xhl=xhl)
+        network = import_network(name, path, **options)
     else:
         with whole_folder(out):
-            network = csiro_network(path, xhl=xhl)
-            save_case(csiro_case(network, chosen), out)
-    emit(plain(f"{network.report}\n\nScenario: {chosen}", keep="\n"))
+            network = import_network(name, path, **options)
+            save_case(network.case() if _own(network, chosen) else year_case(network, chosen), out)
+    demand = "Demand: that of the file" if _own(network, chosen) else f"Scenario: {chosen or YearScenario()}"
+    emit(plain(f"{network.report}\n\n{demand}", keep="\n"))
     if out is not None:
         say(f"Written to {out}")
+
+
+def _own(network: ImportedNetwork, chosen: YearScenario | None) -> bool:
+    """Whether the case is that of the file's own participants and profiles."""
+    return network.demand is not None and chosen is None

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from amm_opt.errors import InputError
-from amm_opt.importers import ImportedNetwork, csiro_case, csiro_network
+from amm_opt.importers import ImportedNetwork, csiro_network, year_case
 from amm_opt.network import LinDist3Flow
 from amm_opt.simulation import simulate
 
@@ -152,7 +152,7 @@ def test_losses_around_an_operating_point(judged: Judged, at: float, kw: float, 
 
 
 def test_a_scarce_evening_runs_on_phases(network: ImportedNetwork) -> None:
-    case = csiro_case(network)
+    case = year_case(network)
     assert (case.n_steps, case.n_participants, case.dt_h) == (17520, 1255, 0.5)
     evening = case.span(slice("2023-01-10 20:00", None))[0]
     steps = slice(evening, evening + 8)
@@ -166,7 +166,7 @@ def test_a_scarce_evening_runs_on_phases(network: ImportedNetwork) -> None:
 
 def test_envelopes_where_no_equal_level_is_hosted(network: ImportedNetwork) -> None:
     """A winter evening at its limit, on which lowering some customers' import raises what others may not use."""
-    case = csiro_case(network)
+    case = year_case(network)
     evening = case.span(slice("2023-06-12 18:30", None))[0]
     run = simulate(case, "equal_doe:enrolled=requesting", steps=slice(evening, evening + 1))
     assert not run.failed_steps

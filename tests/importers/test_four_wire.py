@@ -11,8 +11,7 @@ import pytest
 
 import amm_opt as ao
 from amm_opt.errors import InputError
-from amm_opt.importers import ImportedNetwork, from_opendss
-from amm_opt.importers.csiro import csiro_case, csiro_network
+from amm_opt.importers import ImportedNetwork, csiro_network, from_opendss, year_case
 from amm_opt.importers.opendss.neutral import star_resistances
 from amm_opt.network import ACNetwork
 
@@ -154,7 +153,7 @@ def test_bad_input(tmp_path: Path) -> None:
 
 def test_a_run_on_the_real_feeder_is_verified(csiro_folder: Path, tmp_path: Path) -> None:
     """Four wires and the reduced network see the same customers beyond their limits, but not the same number."""
-    case = csiro_case(csiro_network(csiro_folder))
+    case = year_case(csiro_network(csiro_folder))
     noon = case.span(slice("2023-01-09 12:00", None))[0]
     run = ao.simulate(case, "no_control", steps=slice(noon, noon + 4))
     three, four = ao.verify(run), ao.verify(run, opendss=csiro_folder)

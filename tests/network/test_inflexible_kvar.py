@@ -12,7 +12,7 @@ from small import TRACE, small_case
 import amm_opt as ao
 from amm_opt.cases.folder.folder import case_tables
 from amm_opt.cases.tiers import split
-from amm_opt.importers.report import ImportedNetwork, ImportReport
+from amm_opt.importers import ImportedNetwork, ImportReport
 
 DRAWN = 1000.0 * 2.0 / 400.0**2
 """Fall of v^2 per kW in 1 ohm of resistance or kvar in 1 ohm of reactance at 0.4 kV."""

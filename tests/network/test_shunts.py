@@ -10,11 +10,11 @@ import cvxpy as cp
 import numpy as np
 import pandas as pd
 import pytest
-from tests.network.test_lindist3flow import feeder_tables
 
 import amm_opt as ao
 from amm_opt.network import ACNetwork, BranchFlowSOCP, Feeder, LinDist3Flow, LinDistFlow
 from tests.network.test_feeder import assert_said, changed, good_tables, problems_of
+from tests.network.test_lindist3flow import feeder_tables
 
 NAN = float("nan")
 MATRIX = "0.3 | 0.1 0.3 | 0.1 0.1 0.3"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from small import small_case
-from tests.solve.test_leximin import brute_force
 
 import amm_opt as ao
 from amm_opt.solve.backends.relief import fill_with_relief
 from formulations import DNP, AlphaFair, Leximin
 from tests.mechanisms.test_envelopes_on_phases import grid_of, random_street
+from tests.solve.test_leximin import brute_force
 
 
 @pytest.mark.parametrize("seed", range(25))

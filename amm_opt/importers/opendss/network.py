@@ -13,6 +13,7 @@ import pandas as pd
 
 from amm_opt.errors import InputError, as_path
 from amm_opt.fields import shortened
+from amm_opt.importers.imported import ImportedNetwork
 from amm_opt.importers.opendss.circuit import Elements
 from amm_opt.importers.opendss.dialect.reader import read_script
 from amm_opt.importers.opendss.dialect.script import Script
@@ -26,7 +27,7 @@ from amm_opt.importers.opendss.parallel import Conductor, listed, side_by_side, 
 from amm_opt.importers.opendss.ratings import assumed_rating
 from amm_opt.importers.opendss.report import describe
 from amm_opt.importers.opendss.topology import LV_KV, Topology
-from amm_opt.importers.report import ImportedNetwork, ImportReport
+from amm_opt.importers.report import ImportReport
 
 LINK_METRES = 2.0
 """Lines up to this length are busbar links: they get no assumed rating."""

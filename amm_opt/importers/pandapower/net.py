@@ -44,7 +44,7 @@ class NetTables:
         if not (isinstance(net, Mapping) or (hasattr(net, "keys") and hasattr(net, "__getitem__"))):
             raise InputError(
                 f"net is a {type(net).__name__}; a pandapower net, or a mapping of its tables, is needed"
-                " (pandapower.from_json reads a file)"
+                " (import_network('pandapower', path) reads a file)"
             )
         self.net = net
         self._known: dict[str, pd.DataFrame] = {}

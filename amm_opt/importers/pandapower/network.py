@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from amm_opt.cases.case import Case
 from amm_opt.errors import InputError, shorten
 from amm_opt.fields import shortened
 from amm_opt.importers.draft import ELEMENT_COLUMNS, V_MAX_PU, V_MIN_PU, Draft
+from amm_opt.importers.imported import ImportedNetwork
 from amm_opt.importers.pandapower.branches import BranchReader
+from amm_opt.importers.pandapower.file import read_net
 from amm_opt.importers.pandapower.net import NetTables
 from amm_opt.importers.pandapower.profiles import read_profiles
 from amm_opt.importers.people import unique_names
@@ -39,13 +42,30 @@ def from_pandapower(net: Any, *, name: str = "", open_branches: Sequence[str] = 
         InputError: elements that cannot be modelled, no or several external grids, or a meshed network, with the open
             points it could use; all at once.
     """
-    if not isinstance(name, str | None):
-        raise InputError(f"name = {shortened(name)} must be text")
-    tables = NetTables(net, name or str(getattr(net, "name", "") or "pandapower"))
-    return _Reader(tables).draft().case(open_branches)
+    return _network(net, name, open_branches).case()
 
 
 def from_simbench(code: str, *, open_branches: Sequence[str] = ()) -> Case:
+    """A SimBench network with its year of quarter-hours as a case; see ``simbench_network``."""
+    return simbench_network(code, open_branches=open_branches).case()
+
+
+def pandapower_network(path: str | Path, *, name: str = "", open_branches: Sequence[str] = ()) -> ImportedNetwork:
+    """A network from a JSON file that ``pandapower.to_json`` wrote; pandapower itself is not needed.
+
+    Args:
+        path: the file.
+        name: of the network; the net's own by default, else that of the file.
+        open_branches: names of branches to open beside those that the net has open.
+
+    Raises:
+        InputError: where the file cannot be read, or what ``from_pandapower`` refuses.
+    """
+    net = read_net(path)
+    return _network(net, name or str(net.get("name") or "") or Path(path).stem, open_branches, str(path))
+
+
+def simbench_network(code: str, *, open_branches: Sequence[str] = ()) -> ImportedNetwork:
     """A SimBench network with its year of quarter-hours, such as ``"1-LV-rural1--0-sw"``; see ``from_pandapower``.
 
     Raises:
@@ -54,13 +74,20 @@ def from_simbench(code: str, *, open_branches: Sequence[str] = ()) -> Case:
     try:
         import simbench
     except ImportError as error:
-        raise InputError("from_simbench needs simbench: pip install 'amm-opt[simbench]'") from error
+        raise InputError("SimBench networks need simbench: pip install 'amm-opt[simbench]'") from error
     codes = [str(c) for c in simbench.collect_all_simbench_codes()]
     if code not in codes:
         near = ", ".join(difflib.get_close_matches(code, codes, 5, 0.0))
         raise InputError(f"unknown SimBench code {code!r}; {len(codes)} are known, nearest: {near}")
-    net = simbench.get_simbench_net(code)
-    return from_pandapower(net, name=code, open_branches=open_branches)
+    return _network(simbench.get_simbench_net(code), code, open_branches)
+
+
+def _network(net: Any, name: str, open_branches: Sequence[str], source: str = "") -> ImportedNetwork:
+    if not isinstance(name, str | None):
+        raise InputError(f"name = {shortened(name)} must be text")
+    tables = NetTables(net, name or str(getattr(net, "name", "") or "pandapower"))
+    tables.report.source = source
+    return _Reader(tables).draft().network(open_branches)
 
 
 class _Reader:

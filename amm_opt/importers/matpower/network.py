@@ -11,6 +11,7 @@ import numpy as np
 from amm_opt.arrays import FloatArray
 from amm_opt.cases.case import Case
 from amm_opt.errors import InputError, shorten
+from amm_opt.importers.imported import ImportedNetwork
 from amm_opt.importers.matpower.tables import COLUMNS, draft
 from amm_opt.importers.matpower.text import evaluated
 from amm_opt.importers.report import ImportReport
@@ -19,17 +20,24 @@ KNOWN = {"baseMVA", "version", *COLUMNS}
 
 
 def from_matpower(source: str | Path | Mapping[str, Any], *, name: str = "", open_branches: Sequence[str] = ()) -> Case:
-    """A case from a MATPOWER case (MATPOWER manual, appendix B); balanced and radial.
+    """The network of a MATPOWER case with its loads and plants as a case of two intervals; see ``matpower_network``."""
+    return matpower_network(source, name=name, open_branches=open_branches).case()
+
+
+def matpower_network(
+    source: str | Path | Mapping[str, Any], *, name: str = "", open_branches: Sequence[str] = ()
+) -> ImportedNetwork:
+    """A network from a MATPOWER case (MATPOWER manual, appendix B); balanced and radial.
 
     The statements of a file are run as MATLAB would, so that expressions and conversions of units count; what is not
     assignment of numbers is refused. The reference bus is the source, held at its generators' Vg. Loads are inflexible;
     other generators export up to Pmax, of which Pmin must run; those with a negative Pmin are dispatchable loads, which
-    ask for import. The case is a snapshot of two intervals. Branches are called ``branch K`` by their row, buses
+    ask for import. The demand is a snapshot of two intervals. Branches are called ``branch K`` by their row, buses
     ``bus I``.
 
     Args:
         source: path of an .m file, its text, or a mapping with ``baseMVA, bus, gen, branch`` (arrays).
-        name: of the case; that of the file or function by default.
+        name: of the network; that of the file or function by default.
         open_branches: names of branches to open beside those with status 0.
 
     Raises:
@@ -39,7 +47,7 @@ def from_matpower(source: str | Path | Mapping[str, Any], *, name: str = "", ope
     report = ImportReport()
     data, found = _read(source, report)
     name = name or found or "matpower"
-    return draft(name, _matrices(data, name, report), report).case(open_branches)
+    return draft(name, _matrices(data, name, report), report).network(open_branches)
 
 
 def _read(source: str | Path | Mapping[str, Any], report: ImportReport) -> tuple[Mapping[str, Any], str]:

@@ -13,7 +13,6 @@ from amm_opt.cases import Requests
 from amm_opt.errors import SolveError
 from amm_opt.grid import Grid
 from amm_opt.program import HorizonProgram, Leximin, Program, Solution
-from amm_opt.solve.backends.dispatch import WATER_FILLING
 from amm_opt.solve.backends.known import (
     HORIZON_TIME_LIMIT_S,
     TIME_LIMIT_S,
@@ -23,6 +22,7 @@ from amm_opt.solve.backends.known import (
     require,
 )
 from amm_opt.solve.backends.reduced import FAILED, INFEASIBLE, UNBOUNDED
+from amm_opt.solve.backends.water_filling import WATER_FILLING
 from amm_opt.solve.compiled import NotCompilableError
 from amm_opt.solve.routes.conic import ConicProgram
 from amm_opt.solve.routes.declared import DeclaredProgram, check_program, check_values

@@ -76,8 +76,8 @@ def test_no_pair_of_lower_prices_is_hosted(seed: int, phases: bool) -> None:
     assert a.export_price is not None
     posted = 1 - 0.5 * (a.import_price[0, 0] / 0.10 - 1), 1 - 0.5 * (1 - a.export_price[0, 0] / 0.08)
     assert run.summary.thermal_violations == run.summary.voltage_violations == 0
-    grid = np.linspace(0, 1, 51)
-    better = [(i, e) for i in grid for e in grid if min(i - posted[0], e - posted[1]) > 1e-6]
+    shares = np.linspace(0, 1, 51)
+    better = [(i, e) for i in shares for e in shares if min(i - posted[0], e - posted[1]) > 1e-6]
     # also one price alone cannot be lower
     for gap in (1e-3, 1e-2, 0.1):
         better += [(posted[0] + gap, posted[1])] if posted[0] + gap <= 1 and requests.import_request_kw.any() else []

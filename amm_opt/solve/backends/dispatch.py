@@ -16,13 +16,12 @@ from amm_opt.solve.backends.interior_point import solve_separable
 from amm_opt.solve.backends.kept import Kept
 from amm_opt.solve.backends.known import SETTINGS, Choice, label
 from amm_opt.solve.backends.reduced import Point, Reduced, failed, infeasible
-from amm_opt.solve.backends.relief import fill_with_relief
-from amm_opt.solve.routes.leximin import fill
+from amm_opt.solve.backends.water_filling import WATER_FILLING, solve_water_filling
 
 LINEAR_START = 150
 """With more rows the linear program takes longer than the interior point."""
 
-WATER_FILLING, DUAL_NEWTON = "WATER_FILLING", "DUAL_NEWTON"
+DUAL_NEWTON = "DUAL_NEWTON"
 
 
 def solve_reduced(problem: Reduced, solver: Choice, start: FloatArray, kept: Kept) -> Point:
@@ -77,45 +76,6 @@ def solve_dual_newton(problem: Reduced, start: FloatArray, kept: Kept) -> Point:
 
     x, z, trouble = solve_separable(separable, starts())
     return failed(trouble) if trouble else problem.point(x, z, DUAL_NEWTON)
-
-
-def solve_water_filling(problem: Reduced) -> Point:
-    """Leximin of all variables of ``problem``, or why its limits do not allow this short way.
-
-    Levels that press on no limit and relieve some are best at their upper bound, whatever the others are.
-    """
-    if len(problem.own):
-        return failed("water filling takes no constraints but bounds")
-    rows, limit = _one_sided(problem)
-    relieving = ~(rows > 0).any(axis=0) & np.isfinite(problem.upper)
-    limit = limit - rows[:, relieving] @ problem.upper[relieving]
-    rows = np.where(relieving, 0.0, rows)
-    pressed = (rows > 0).any(axis=1)
-    rows, limit = rows[pressed], limit[pressed]
-    if np.any(rows < 0):
-        found = fill_with_relief(rows, limit, problem.lower, problem.upper)
-        if isinstance(found, str):
-            return failed(found)
-        level = found
-    else:
-        level = fill(rows, limit, problem.upper)
-    if not np.all(np.isfinite(level)):
-        return failed("a level has no limit")
-    if np.any(level < problem.lower):
-        return failed("a level has a lower bound that is not hosted")
-    return problem.point(level, np.zeros(len(problem.row_lower)), WATER_FILLING)
-
-
-def _one_sided(problem: Reduced) -> tuple[FloatArray, FloatArray]:
-    """Network rows as rows @ x <= limit, without those that hold wherever x is within its bounds."""
-    above, below = np.isfinite(problem.row_upper), np.isfinite(problem.row_lower)
-    network = problem.network.dense()
-    rows = np.concatenate([network[above], -network[below]])
-    limit = np.concatenate([problem.row_upper[above], -problem.row_lower[below]])
-    bounded = np.isfinite(problem.lower) & np.isfinite(problem.upper)
-    most = np.maximum(rows * np.where(bounded, problem.lower, 0.0), rows * np.where(bounded, problem.upper, 0.0))
-    can_bind = (most.sum(axis=1) > limit) | (rows[:, ~bounded] != 0).any(axis=1)
-    return rows[can_bind], limit[can_bind]
 
 
 def solve_cvxpy(problem: Reduced, solver: str) -> Point:

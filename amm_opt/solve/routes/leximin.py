@@ -4,8 +4,7 @@ Any convex program: stages of ``max t`` in which all levels that can still rise 
 carries a multiplier are held, because no solution that keeps the others at t raises them (progressive filling;
 B. Radunovic and J.-Y. Le Boudec, IEEE/ACM Trans. Networking 15(5), 2007, doi 10.1109/TNET.2007.896231).
 
-Linear limits that rising levels only press on: the same by water filling, one division per limit and stage, without
-a solver. Each level then has a bottleneck: a limit that binds, in which it is among the largest.
+Where the levels are the only variables of a linear program, ``backends.water_filling`` does the same without stages.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from typing import Any, TypeVar
 import cvxpy as cp
 import numpy as np
 
-from amm_opt.arrays import FloatArray
 from amm_opt.program import HorizonProgram, Leximin, Program, Solution
 
 AnyProgram = TypeVar("AnyProgram", bound=Program | HorizonProgram)
@@ -29,7 +27,6 @@ HOLD_BACK = 1e-8
 COUPLED = (1e-2, 2e-3)
 """The two with losses, through which every level presses on every limit a little: raising one lowers another by a hair.
 Strictly, the second stage could then raise nothing."""
-SAME = 1e-12
 
 
 def stage_program(program: AnyProgram) -> AnyProgram:
@@ -68,37 +65,6 @@ def solve_stages(
             return replace(answer, objective=float(np.min(answer["leximin_level"])))
         held = np.where(blocked, t - hold_back * max(1.0, abs(t)), held)
         rising &= ~blocked
-
-
-def fill(rows: FloatArray, limit: FloatArray, upper: FloatArray) -> FloatArray:
-    """Leximin-optimal levels subject to rows @ level <= limit, level <= upper, with rows >= 0.
-
-    Args:
-        rows: (K, G); limit: (K,); upper: (G,), infinite where a level has no bound of its own.
-    """
-    alone = (rows != 0).sum(axis=1) == 1
-    if alone.any():
-        row, which = np.nonzero(rows[alone])
-        upper = upper.copy()
-        np.minimum.at(upper, which, limit[alone][row] / rows[alone][row, which])
-        rows, limit = rows[~alone], limit[~alone]
-    if np.all(np.isfinite(upper)) and np.all(rows @ upper <= limit):
-        return upper
-    level = np.full(len(upper), np.inf)
-    rising = np.ones(len(upper), dtype=bool)
-    used = np.zeros(len(limit))
-    while rising.any():
-        press = rows[:, rising].sum(axis=1)
-        reach = np.where(press > 0, (limit - used) / np.where(press > 0, press, 1.0), np.inf)
-        t = min(float(np.min(reach, initial=np.inf)), float(np.min(upper[rising])))
-        if np.isinf(t):
-            break
-        tight = reach <= t + SAME * max(1.0, abs(t))
-        stop = rising & ((rows[tight] > 0).any(axis=0) | (upper <= t))
-        level[stop] = t
-        used += rows[:, stop].sum(axis=1) * t
-        rising &= ~stop
-    return level
 
 
 def numeric_program(program: Program) -> Program:

@@ -12,7 +12,7 @@ import pytest
 import amm_opt as ao
 from amm_opt.errors import InputError
 from amm_opt.importers import ImportedNetwork, csiro_network, from_opendss, year_case
-from amm_opt.importers.opendss.neutral import star_resistances
+from amm_opt.importers.opendss.elements.neutral import star_resistances
 from amm_opt.network import ACNetwork
 
 pytest.importorskip("opendssdirect", reason="pip install 'amm-opt[opendss]'")

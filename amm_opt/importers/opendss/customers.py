@@ -1,0 +1,88 @@
+"""Loads of a circuit as customers, and its shunts."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from amm_opt.importers.opendss.circuit import Elements
+from amm_opt.importers.opendss.elements.loads import Capacitor, Load, between_phases, power_factor_and_rest
+from amm_opt.importers.opendss.elements.part import PHASE_NAMES
+from amm_opt.importers.opendss.elements.transformers import Transformer
+from amm_opt.importers.opendss.topology import Topology
+from amm_opt.importers.report import ImportReport
+
+CUSTOMER_COLUMNS = ["name", "bus", "phases", "kw", "kvar", "power_factor", "inflexible_kvar"]
+
+
+class Customers:
+    """Makes the rows; what is wrong goes to ``problems``, and what is assumed to the report."""
+
+    def __init__(self, elements: Elements, topology: Topology, problems: list[str], report: ImportReport) -> None:
+        self._elements, self._topology = elements, topology
+        self._problems, self._report = problems, report
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Rows of all loads."""
+        return [row for x in self._elements.loads for row in self._customers(x)]
+
+    def _customers(self, x: Load) -> list[dict[str, Any]]:
+        """Rows of a load: one, or one for each of the two phases that it is between."""
+        if not self._known_bus(x):
+            return []
+        nodes = x.nodes[: x.phases] + (x.nodes[1:2] if x.between_phases else ())
+        neutral = () if x.delta or x.between_phases else x.nodes[x.phases : x.phases + 1]
+        wrong = set(nodes) - set(PHASE_NAMES) or set(neutral) & set(PHASE_NAMES) or len(set(nodes)) < len(nodes)
+        if x.phases > 3 or wrong or (x.delta and x.phases == 2):
+            self._problems.append(
+                f"{x.element}: unsupported element: nodes {x.nodes}; supported are loads from phases to neutral,"
+                " between two phases, and on three phases"
+            )
+            return []
+        self._topology.check_rated(x)
+        if x.model != "1":
+            self._report.assumed.append(f"{x.element}: model={x.model} is taken as constant power")
+        power = complex(x.kw, x.kvar) * x.scale
+        names = [PHASE_NAMES[n] for n in nodes]
+        if not x.between_phases:
+            return [self._row(x, x.element.name, "".join(sorted(names)), power)]
+        shares = between_phases(names[0], names[1])
+        return [self._row(x, f"{x.element.name}.{p}", p, power * s) for p, s in zip(names, shares, strict=True)]
+
+    def _row(self, x: Load, name: str, phases: str, power: complex) -> dict[str, Any]:
+        factor, rest = power_factor_and_rest(power.real, power.imag)
+        return {
+            "name": name,
+            "bus": self._topology.names[x.bus.lower()],
+            "phases": phases,
+            "kw": power.real,
+            "kvar": power.imag,
+            "power_factor": factor,
+            "inflexible_kvar": rest,
+        }
+
+    def _known_bus(self, x: Load | Capacitor) -> bool:
+        """Whether something ends at a bus; only where nothing is broken that might is it a problem."""
+        if x.bus.lower() in self._topology.names:
+            return True
+        if x.bus.lower() not in self._elements.ends:
+            self._problems.append(f"{x.element}: unknown bus {x.bus!r}: no line or transformer ends there")
+        return False
+
+    def shunts(self, transformers: list[tuple[Transformer, dict[str, Any]]]) -> dict[tuple[str, str], complex]:
+        """kW drawn and kvar fed in at nominal voltage by bus and phase: capacitors, and transformers without load."""
+        shunts: dict[tuple[str, str], complex] = {}
+        for x in self._elements.capacitors:
+            if self._known_bus(x):
+                self._topology.check_rated(x)
+                ratio = self._topology.vn_kv[x.bus.lower()] / (x.kv * (math.sqrt(3) if x.phases == 1 else 1.0))
+                for node in x.nodes:
+                    key = (x.bus.lower(), PHASE_NAMES[node])
+                    shunts[key] = shunts.get(key, 0.0) + 1j * x.kvar * ratio**2 / x.phases
+        for t, branch in transformers:
+            bus = t.buses[t.idle_end].lower()
+            rated = t.kv[t.idle_end] * t.taps[t.idle_end] * (math.sqrt(3) if t.phases == 1 else 1.0)
+            power = complex(t.no_load_loss, -t.magnetising) / 100.0 * t.kva * (self._topology.vn_kv[bus] / rated) ** 2
+            for phase in branch["phases"] if power else "":
+                shunts[bus, phase] = shunts.get((bus, phase), 0.0) + power / t.phases
+        return shunts

@@ -16,7 +16,7 @@ import pandas as pd
 from amm_opt.cases.folder.tables import checked_participants
 from amm_opt.errors import InputError, Problems, one_line, unknown
 from amm_opt.fields import is_text, shortened
-from amm_opt.importers.imported import ImportedNetwork
+from amm_opt.importers.imported import Demand, ImportedNetwork
 from amm_opt.importers.report import ImportReport
 from amm_opt.io.output import foreign
 from amm_opt.network import Feeder
@@ -100,7 +100,9 @@ def checked_network(network: Any, subject: str) -> ImportedNetwork:
     said.say(*(f"{t} must be text" for t in texts if not is_text(getattr(network, t))))
     said.say("name must not be empty" if network.name == "" else "")
     said.say(*_report_problems(network.report))
-    feeder = said.of(lambda: network.feeder)
+    known = isinstance(network.demand, Demand | None)
+    said.say("" if known else f"demand = {shortened(network.demand)} must be a Demand or None")
+    feeder = said.of(lambda: network.feeder) if known else None
     said.say(*_customer_problems(network.customers, feeder))
     try:
         said.report()

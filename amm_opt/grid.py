@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import cvxpy as cp
 import numpy as np
 import scipy.sparse as sp
 
-from amm_opt.arrays import FloatArray, IntArray
+from amm_opt.arrays import BoolArray, FloatArray, IntArray
 from amm_opt.cases import Case, Requests
 from amm_opt.network import LinDistFlow
 from amm_opt.program import Injection
 
 Pressure = tuple[IntArray | slice, FloatArray]
+Limits = tuple[FloatArray, FloatArray]
+
+BLOCK_NUMBERS = 3_000_000
+"""A block has at most this many limited quantities times intervals, which bounds memory."""
 
 KEPT_NUMBERS = 40_000_000
 """At most so many numbers are kept of who presses on which limit."""
@@ -150,14 +155,64 @@ class Grid:
         reactive -= self.case.inflexible_kvar
         return self.incidence @ (y - x - d), self.incidence @ reactive
 
-    def usage(self, requests: Requests) -> tuple[FloatArray, FloatArray]:
-        """Every limited quantity with inflexible load alone, and with every request served, (..., m) each."""
-        if requests.usage is not None:
-            return requests.usage
-        asked = self.quantities(requests, requests.import_request_kw, requests.export_request_kw)
-        return self.quantities(requests, 0.0, 0.0), asked
+    @cached_property
+    def _usage(self) -> WeakKeyDictionary[Requests, Limits]:
+        return WeakKeyDictionary()
 
-    def limits(self, requests: Requests) -> tuple[FloatArray, FloatArray]:
+    @cached_property
+    def _scarce(self) -> WeakKeyDictionary[Requests, BoolArray]:
+        return WeakKeyDictionary()
+
+    def usage(self, requests: Requests) -> Limits:
+        """Every limited quantity under inflexible load only, and with every request served, (..., m) each.
+
+        It is kept as long as the requests are.
+        """
+        known = self._usage.get(requests)
+        if known is None:
+            asked = self.quantities(requests, requests.import_request_kw, requests.export_request_kw)
+            known = self._usage[requests] = (self.quantities(requests, 0.0, 0.0), asked)
+        return known
+
+    def scarce(self, requests: Requests) -> BoolArray:
+        """(T,) where full service is not proved feasible: it would break a limit by however little."""
+        known = self._scarce.get(requests)
+        if known is None:
+            length = self.block_steps
+            if requests in self._usage or requests.n_steps <= length:
+                lower, upper = self.limits(requests)
+                _, asked = self.usage(requests)
+                known = np.atleast_1d(np.any((asked < lower) | (asked > upper), axis=-1))
+            else:
+                firsts = range(0, requests.n_steps, length)
+                known = np.concatenate([self.scarce(requests.select(slice(k, k + length))) for k in firsts])
+            self._scarce[requests] = known
+        return known
+
+    @property
+    def block_steps(self) -> int:
+        """At most so many intervals are swept at once."""
+        return max(1, BLOCK_NUMBERS // len(self.network.quantities.lower))
+
+    def select(self, requests: Requests, which: Any) -> Requests:
+        """``requests.select(which)``; what is known of all is known of these."""
+        chosen = requests.select(which)
+        if (usage := self._usage.get(requests)) is not None:
+            self._usage[chosen] = (usage[0][which], usage[1][which])
+        if (scarce := self._scarce.get(requests)) is not None:
+            self._scarce[chosen] = scarce[which]
+        return chosen
+
+    def intervals(self, requests: Requests, which: Iterable[int] | None = None) -> Iterator[Requests]:
+        """The intervals one by one (those at the positions ``which``), their usage known from one sweep of all."""
+        positions = range(requests.n_steps) if which is None else [int(k) for k in which]
+        alone, asked = self.usage(requests if which is None else self.select(requests, positions))
+        for row, k in enumerate(positions):
+            interval = requests.interval(k)
+            self._usage[interval] = (alone[row], asked[row])
+            yield interval
+
+    def limits(self, requests: Requests) -> Limits:
         """Lower and upper limit of every limited quantity, (..., m).
 
         Inflexible load comes first: a limit that it breaks by itself is relaxed to what it uses and no further.

@@ -156,10 +156,14 @@ class AMM(Mechanism[FairnessState]):
             floor = np.clip([cut["import"], cut["export"]], 0.0, floor)
         return np.asarray((1.0 - HAIR) * floor)
 
-    def settle(self, grid: Grid, solution: Solution | None, requests: Requests) -> Allocation:  # type: ignore[override]
+    def full_service(self, grid: Grid, requests: Requests) -> Allocation:
+        """At the prices of no deficit."""
+        prices = self.prices.prices(np.zeros((2, grid.n)))
+        return Allocation(requests.import_request_kw, requests.export_request_kw, *prices)
+
+    def settle(self, grid: Grid, solution: Solution, requests: Requests) -> Allocation:
         served = super().settle(grid, solution, requests)
-        scarcity = np.zeros((2, grid.n)) if solution is None else deficits(grid, requests)
-        return Allocation(served.import_kw, served.export_kw, *self.prices.prices(scarcity))
+        return Allocation(served.import_kw, served.export_kw, *self.prices.prices(deficits(grid, requests)))
 
     def advance(self, state: FairnessState, allocation: Allocation, requests: Requests) -> FairnessState:
         served = np.stack([allocation.import_kw, allocation.export_kw])

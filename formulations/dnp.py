@@ -116,10 +116,12 @@ class DNP(Mechanism[NoState]):
         values = {"import": answer[0], "export": answer[1], "import_price": prices[0], "export_price": prices[1]}
         return replace(hosted, values=values)
 
-    def settle(self, grid: Grid, solution: Solution | None, requests: Requests) -> Allocation:  # type: ignore[override]
-        if solution is None:
-            reference = np.full((2, grid.n), [[self.import_price_min], [self.export_price_max]])
-            return Allocation(requests.import_request_kw, requests.export_request_kw, *reference)
+    def full_service(self, grid: Grid, requests: Requests) -> Allocation:
+        """At the reference prices."""
+        reference = np.full((2, grid.n), [[self.import_price_min], [self.export_price_max]])
+        return Allocation(requests.import_request_kw, requests.export_request_kw, *reference)
+
+    def settle(self, grid: Grid, solution: Solution, requests: Requests) -> Allocation:
         return Allocation(*(solution[v] for v in ("import", "export", "import_price", "export_price")))
 
     def carry_out(self, grid: Grid, plan: Allocation, requests: Requests) -> Allocation:

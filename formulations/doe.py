@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
@@ -67,9 +67,7 @@ class Envelope(Mechanism[NoState], ABC):
             if np.any(requested(requests.request_kw(direction)))
         }
 
-    def settle(  # type: ignore[override]
-        self, grid: Grid, solution: Mapping[str, Solution], requests: Requests
-    ) -> Allocation:
+    def settle(self, grid: Grid, solution: Mapping[str, Solution], requests: Requests) -> Allocation:
         headroom = {d: s["envelope"] for d, s in solution.items()}
         x, y = requests.import_request_kw, requests.export_request_kw
         return Allocation(
@@ -167,6 +165,5 @@ class EqualDOE(Envelope):
                 capped, floored = capped | above, floored & ~above
             else:
                 return solution
-        linear = replace(requests, usage=None) if grid.conic else requests
-        level = levels_by_sweeps(Limits(grid.linear, direction, linear, most), base, group, count, top)
+        level = levels_by_sweeps(Limits(grid.linear, direction, requests, most), base, group, count, top)
         return Solution({"envelope": np.clip(level[group] + base, 0.0, most), "level": level}, {}, float("nan"), "-")

@@ -32,7 +32,7 @@ import cvxpy as cp
 import numpy as np
 import scipy.sparse as sp
 
-from amm_opt.arrays import DIRECTIONS, FloatArray
+from amm_opt.arrays import DIRECTIONS, BoolArray, FloatArray
 from amm_opt.cases import Case, Requests
 from amm_opt.cases.times import is_length
 from amm_opt.errors import InputError
@@ -101,7 +101,7 @@ class _MaxMin(Mechanism[ServedState]):
     def clear(self, grid: Grid, solve: Solve, state: ServedState, requests: Requests) -> Solution:
         """Both stages, on the intervals that are not served in full anyway."""
         members = self._members(grid.case)
-        scarce = requests.select(requests.scarce)
+        scarce = requests.select(self._scarce(grid, requests))
         values: dict[str, FloatArray | float] = {}
         for i, d in enumerate(DIRECTIONS):
             energy = members @ requests.request_kw(d).sum(axis=0) * requests.dt_h
@@ -112,14 +112,14 @@ class _MaxMin(Mechanism[ServedState]):
         roots = {f"root_{d}": np.sqrt(TIE * requests.dt_h * scarce.request_kw(d) @ members.T) for d in DIRECTIONS}
         return solve({**values, **roots, "reached": reached}, "throughput", scarce)
 
-    def settle(self, grid: Grid, solution: Solution | None, requests: Requests) -> Allocation:  # type: ignore[override]
-        served = Allocation(requests.import_request_kw.copy(), requests.export_request_kw.copy())
-        if solution is not None:
-            served.import_kw[requests.scarce], served.export_kw[requests.scarce] = (
-                solution["import"],
-                solution["export"],
-            )
-        return served
+    def _scarce(self, grid: Grid, requests: Requests) -> BoolArray:
+        """(T,) the intervals that are planned; all others are served in full."""
+        return grid.scarce(requests)
+
+    def settle(self, grid: Grid, solution: Solution, requests: Requests) -> Allocation:
+        served = np.stack([requests.import_request_kw, requests.export_request_kw])
+        served[:, self._scarce(grid, requests)] = solution["import"], solution["export"]
+        return Allocation(*served)
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class FairOverTime(_MaxMin):
 
     Args:
         per: ``feeder`` or ``participant``: whose served ratio counts.
-        requests: its length, such as ``1D``, ``7D`` or ``all`` (the whole run), or a number of intervals.
+        window: its length, such as ``1D``, ``7D`` or ``all`` (the whole run), or a number of intervals.
     """
 
     name: ClassVar[str] = "fot"
@@ -164,7 +164,7 @@ class FairUsingHistory(FairOverTime):
 
     Args:
         per: ``feeder`` or ``participant``: whose served ratio counts.
-        requests: its length, such as ``1D``, ``7D`` or ``all`` (the whole run), or a number of intervals.
+        window: its length, such as ``1D``, ``7D`` or ``all`` (the whole run), or a number of intervals.
     """
 
     name: ClassVar[str] = "fuh"

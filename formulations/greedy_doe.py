@@ -7,7 +7,7 @@ the network. All hand out limits in kW up to the connection limit, hosted with e
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import cvxpy as cp
@@ -71,5 +71,5 @@ class GreedyDOE(Envelope):
             curvature = TIE / max(float(np.mean((most - base)[most > 0])) if np.any(most > 0) else 1.0, 1e-3)
             return solve({"gain": 1.0 + curvature * base, "root_curvature": np.sqrt(curvature), "most": most})
         find = largest_request_first if self.rule == "largest_request_first" else worst_bus_first
-        x = find(Limits(grid.linear, direction, replace(requests, usage=None) if grid.conic else requests, most))
+        x = find(Limits(grid.linear, direction, requests, most))
         return Solution({"envelope": x}, {}, float((x - base)[most > 0].sum()), "-")

@@ -23,4 +23,4 @@ class NoControl(Mechanism[NoState]):
 
     def carry_out(self, grid: Grid, plan: Allocation, requests: Requests) -> Allocation:
         """Requests are served, whatever was expected."""
-        return self.settle(grid, None, requests)
+        return self.full_service(grid, requests)

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from amm_opt.arrays import FloatArray
+from amm_opt.arrays import BoolArray, FloatArray
 from amm_opt.cases import Case, Requests
 from amm_opt.grid import Grid
 from amm_opt.market import Allocation, ServedState, battery_kw, stored_after, with_batteries, without_burning
@@ -43,7 +43,7 @@ class FairOverTimeStorage(FairOverTime):
 
     Args:
         per: ``feeder`` or ``participant``: whose served ratio counts.
-        requests: its length, such as ``1D``, ``7D`` or ``all`` (the whole run), or a number of intervals.
+        window: its length, such as ``1D``, ``7D`` or ``all`` (the whole run), or a number of intervals.
     """
 
     name: ClassVar[str] = "fot_storage"
@@ -72,15 +72,19 @@ class FairOverTimeStorage(FairOverTime):
                 levels.extend(np.sort(solution.values.get("leximin_level", np.zeros(0))).tolist())
                 return solution
 
-            served = super(FairOverTimeStorage, self).clear(grid, both, state, replace(requests, hosted=None))
+            served = super(FairOverTimeStorage, self).clear(grid, both, state, requests)
             return served, (*levels, served.objective)
 
         return without_burning(stages, batteries, state.stored_kwh[batteries.participant], requests.n_steps)
 
-    def settle(self, grid: Grid, solution: Solution | None, requests: Requests) -> Allocation:  # type: ignore[override]
-        if solution is None or not len(grid.case.batteries):
-            return super().settle(grid, solution, requests)
-        served = super().settle(grid, solution, replace(requests, hosted=None))
+    def _scarce(self, grid: Grid, requests: Requests) -> BoolArray:
+        """With batteries every interval matters to others."""
+        return np.ones(requests.n_steps, dtype=bool) if len(grid.case.batteries) else super()._scarce(grid, requests)
+
+    def settle(self, grid: Grid, solution: Solution, requests: Requests) -> Allocation:
+        served = super().settle(grid, solution, requests)
+        if not len(grid.case.batteries):
+            return served
         return replace(served, battery_kw=battery_kw(solution, grid.case.batteries, grid.n))
 
     def advance(self, state: ServedState, allocation: Allocation, requests: Requests) -> StorageState:

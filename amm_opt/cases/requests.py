@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from amm_opt.arrays import BoolArray, FloatArray
+from amm_opt.arrays import FloatArray
 from amm_opt.cases.profiles import requested
 
 
@@ -22,9 +22,6 @@ class Requests:
         export_request_kw: generation available to export g >= 0, likewise.
         start: number of the first interval within the case.
         dt_h: length of an interval in hours.
-        usage: every limited network quantity with inflexible load alone and with every request served, (T, m) each,
-            where somebody has worked it out already (see ``Grid.usage``).
-        hosted: (T,) whether a sweep has proved that the network hosts every request; None where nobody looked.
     """
 
     inflexible_kw: FloatArray
@@ -33,8 +30,6 @@ class Requests:
     start: int
     dt_h: float
     times: pd.DatetimeIndex
-    usage: tuple[FloatArray, FloatArray] | None = None
-    hosted: BoolArray | None = None
 
     def __post_init__(self) -> None:
         for name in ("import_request_kw", "export_request_kw"):
@@ -42,17 +37,11 @@ class Requests:
             counts = requested(power)
             if np.any(~counts & (power > 0)):
                 object.__setattr__(self, name, np.where(counts, power, 0.0))
-                object.__setattr__(self, "usage", None)
 
     @property
     def n_steps(self) -> int:
         """Number of intervals T."""
         return len(self.times)
-
-    @property
-    def scarce(self) -> BoolArray:
-        """(T,) where nobody has proved that every request is hosted."""
-        return np.ones(self.n_steps, dtype=bool) if self.hosted is None else ~self.hosted
 
     def request_kw(self, direction: str) -> FloatArray:
         """Requests in ``"import"`` or ``"export"`` direction."""
@@ -60,14 +49,11 @@ class Requests:
 
     def select(self, which: Any) -> Requests:
         """The intervals that a slice or a mask selects; ``start`` is that of the first."""
-        usage = None if self.usage is None else (self.usage[0][which], self.usage[1][which])
-        hosted = None if self.hosted is None else self.hosted[which]
         first = self.start + int(np.arange(self.n_steps)[which][:1].sum())
         arrays = (self.inflexible_kw[which], self.import_request_kw[which], self.export_request_kw[which])
-        return Requests(*arrays, first, self.dt_h, self.times[which], usage, hosted)
+        return Requests(*arrays, first, self.dt_h, self.times[which])
 
     def interval(self, k: int) -> Requests:
-        """Interval k of this window alone, with arrays of shape (n,)."""
+        """Interval k alone, with arrays of shape (n,)."""
         arrays = (self.inflexible_kw[k], self.import_request_kw[k], self.export_request_kw[k])
-        usage = None if self.usage is None else (self.usage[0][k], self.usage[1][k])
-        return Requests(*arrays, self.start + k, self.dt_h, self.times[k : k + 1], usage)
+        return Requests(*arrays, self.start + k, self.dt_h, self.times[k : k + 1])

@@ -143,13 +143,18 @@ class Mechanism(Checked, Generic[StateT]):
         """Solve one interval; mechanisms of several stages override this and call ``solve`` as often as they need."""
         return solve(self.parameters(grid, state, requests))
 
-    def settle(self, grid: Grid, solution: Solution | Mapping[str, Solution] | None, requests: Requests) -> Allocation:
-        """The allocation; ``solution`` is None where nothing had to be solved, which means full service.
+    def full_service(self, grid: Grid, requests: Requests) -> Allocation:
+        """The allocation where nothing has to be solved: every request is served, by default without prices.
+
+        ``requests`` is one interval, or a window of a mechanism that looks ahead.
+        """
+        return Allocation(requests.import_request_kw, requests.export_request_kw)
+
+    def settle(self, grid: Grid, solution: Any, requests: Requests) -> Allocation:
+        """The allocation that follows from what :meth:`clear` returned.
 
         By default the program's values named ``import`` and ``export``.
         """
-        if solution is None:
-            return Allocation(requests.import_request_kw, requests.export_request_kw)
         if not isinstance(solution, Solution):
             raise InputError(f"{self}: a mechanism with several programs must define settle")
         for name in ("import", "export"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -29,8 +29,7 @@ def deficits(grid: Grid, requests: Requests) -> FloatArray:
     Args:
         requests: one interval, arrays of shape (n,).
     """
-    if grid.conic:
-        grid, requests = grid.linear, replace(requests, usage=None)
+    grid = grid.linear
     q = grid.network.quantities
     alone, asked = grid.usage(requests)
     inherited = np.zeros(2 * grid.n)

@@ -32,8 +32,6 @@ from amm_opt.simulation.workers import spread
 from amm_opt.solve.backends.known import Choice
 
 BLOCK_STEPS = 96
-BLOCK_NUMBERS = 3_000_000
-"""A block has at most this many limited quantities times intervals, which bounds memory."""
 NOTHING = 1e-6
 """Of what is asked for: less is nothing."""
 CHUNK_STEPS = 1344
@@ -205,7 +203,7 @@ class _Collector:
 
 
 def _block_length(job: Job) -> int:
-    return max(1, min(BLOCK_STEPS, BLOCK_NUMBERS // len(job.grid.network.quantities.lower)))
+    return min(BLOCK_STEPS, job.grid.block_steps)
 
 
 def _here(job: Job, spans: list[tuple[int, int]], done: _Collector) -> Generator[Part, None, None]:

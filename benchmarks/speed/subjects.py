@@ -67,9 +67,7 @@ def congested(grid: Grid, count: int, *, days: int | None = None) -> list[Interv
     found: list[Interval] = []
     for day in chosen:
         requests = case.requests(int(day) * per_day, (int(day) + 1) * per_day)
-        requests = replace(requests, usage=grid.usage(requests))
-        for k in range(requests.n_steps):
-            one = requests.interval(k)
+        for one in grid.intervals(requests):
             lower, upper = grid.limits(one)
             asked = grid.usage(one)[1]
             if np.any((asked < lower) | (asked > upper)):

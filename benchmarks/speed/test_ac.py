@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,14 +32,14 @@ def test_interval(benchmark: Any, way: str, case: ao.Case) -> None:
     job = Job(grid, AMM(), programs_of(AMM(), grid), (None,), secure)
     part = Part(job.mechanism.initial_state(case), Metrics.empty(case.n_participants))
     requests = case.requests(*case.span(SCARCE))
-    requests = replace(requests, usage=job.grid.usage(requests))
+    intervals = list(grid.intervals(requests))
     hosted, alone = job.fully_hosted(requests), {}
     if job._security is not None:
         hosted, alone = job._security.screened(requests, hosted)
     scarce = np.flatnonzero(~hosted)[:COUNT].tolist()
 
     def run(k: int) -> None:
-        job.run_interval(part, requests.interval(k), alone.get(k))
+        job.run_interval(part, intervals[k], alone.get(k))
 
     for k in scarce:
         run(k)

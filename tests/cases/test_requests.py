@@ -96,7 +96,8 @@ def test_windows_hold_requests_that_count_only() -> None:
     np.testing.assert_array_equal(requests.import_request_kw, [[2.0, 0.0]] * 2)
     np.testing.assert_array_equal(requests.export_request_kw, [[0.0, 0.5]] * 2)
     grid = grid_of(case)
-    known = replace(requests.interval(0), usage=grid.usage(requests.interval(0)))
+    known = requests.interval(0)
+    grid.usage(known)
     changed = replace(known, import_request_kw=np.array([2.0, 1e-9]))
     np.testing.assert_array_equal(changed.import_request_kw, [2.0, 0.0])
     np.testing.assert_array_equal(grid.usage(changed)[1], grid.usage(requests.interval(0))[1])
@@ -121,3 +122,23 @@ def test_tiny_requests_in_forecasts_are_none() -> None:
     run = ao.simulate(case, "amm", forecast=rumour)
     np.testing.assert_array_equal(run.planned.import_kw[:, 0], 0.0)  # type: ignore[union-attr]
     np.testing.assert_allclose(run.allocation.import_kw[:, 1], 9.0)
+
+
+def test_a_grid_keeps_usage_as_long_as_the_requests() -> None:
+    """One sweep of a block says of every interval what a sweep of it alone says; what is derived is looked at anew."""
+    case = one_transformer(10.0, [[1.0, 2.0]] * 3, [[5.0, 9.0], [5.0, 1.0], [0.0, 0.0]], [[0.0, 0.0]] * 3)
+    grid, requests = grid_of(case), case.requests(0, 3)
+    np.testing.assert_array_equal(grid.scarce(requests), [True, False, False])
+    np.testing.assert_array_equal(grid.scarce(grid.select(requests, slice(1, 3))), [False, False])
+    for k, interval in enumerate(grid.intervals(requests)):
+        assert interval.start == k
+        for known, anew in zip(grid.usage(interval), grid_of(case).usage(requests.interval(k)), strict=True):
+            np.testing.assert_allclose(known, anew, rtol=1e-14)
+        assert bool(grid.scarce(interval)[0]) == (k == 0)
+    (chosen,) = grid.intervals(requests, [2])
+    assert (chosen.start, bool(grid.scarce(chosen)[0])) == (2, False)
+    less = replace(requests, import_request_kw=0.1 * requests.import_request_kw)
+    assert not grid.scarce(less).any()
+    kept = len(grid._usage)
+    del requests, less, interval, chosen
+    assert len(grid._usage) < kept

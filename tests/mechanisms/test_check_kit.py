@@ -117,7 +117,10 @@ class PhaseBlind(GreedyDOE):
 class Altered(AMM):
     """The AMM with one thing wrong."""
 
-    def settle(self, grid: ao.Grid, solution: Any, requests: Any) -> ao.Allocation:  # type: ignore[override]
+    def full_service(self, grid: ao.Grid, requests: Any) -> ao.Allocation:
+        return self.wrong(super().full_service(grid, requests), requests)
+
+    def settle(self, grid: ao.Grid, solution: Any, requests: Any) -> ao.Allocation:
         return self.wrong(super().settle(grid, solution, requests), requests)
 
     def wrong(self, allocation: ao.Allocation, requests: Any) -> ao.Allocation:

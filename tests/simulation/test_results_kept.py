@@ -108,7 +108,7 @@ def test_bad_input_leaves_no_folder(tmp_path: Path) -> None:
     class Fails(NoControl):
         name = "fails"
 
-        def settle(self, *_: Any) -> Any:
+        def full_service(self, *_: Any) -> Any:
             raise ValueError("mine")
 
     with pytest.raises(ValueError, match="mine"):
@@ -201,7 +201,7 @@ def test_interrupted_after_the_first_mechanism(tmp_path: Path) -> None:
     """What is finished is kept and printed; the folder does not look complete."""
     (tmp_path / "slow.py").write_text(
         "import time\nfrom formulations import NoControl\n\n\nclass Slow(NoControl):\n    name = 'slow'\n"
-        "    def settle(self, *given):\n        time.sleep(0.2)\n        return super().settle(*given)\n"
+        "    def full_service(self, *given):\n        time.sleep(0.2)\n        return super().full_service(*given)\n"
     )
     out = tmp_path / "out"
     command = [*START, "compare", CASE, "--mechanisms", f"no_control,{tmp_path / 'slow.py'}:Slow", "--out", str(out)]

@@ -48,12 +48,12 @@ def directly(case: Case, requests: Requests, per: str) -> tuple[np.ndarray, floa
     """FOT's levels and its energy by one cvxpy problem with every network row of every interval."""
     grid, members = grid_of(case), groups(case, per)
     by_import, by_export = network_rows(grid)
-    requests = (requests.import_request_kw, requests.export_request_kw)
-    share = [cp.Variable((requests.n_steps, len(members))) for _ in requests]
+    both = (requests.import_request_kw, requests.export_request_kw)
+    share = [cp.Variable((requests.n_steps, len(members))) for _ in both]
     level = cp.Variable(2)
     limits = [level <= 1]
     energy: Any = 0.0
-    for d, (a, r) in enumerate(zip(share, requests, strict=True)):
+    for d, (a, r) in enumerate(zip(share, both, strict=True)):
         total = cp.sum(cp.multiply(a, r @ members.T), axis=0) * requests.dt_h
         asked = (members @ r.sum(axis=0)) * requests.dt_h
         limits += [a >= 0, a <= 1, total >= level[d] * asked]

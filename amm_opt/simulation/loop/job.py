@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -198,18 +198,18 @@ class Job:
     def _run_block(self, part: Part, requests: Requests, firm: Requests | None = None) -> Allocation:
         """A block; ``firm`` are the same intervals without sessions, where energy can wait."""
         hosted = np.ones(requests.n_steps, dtype=bool)
+        intervals: Iterable[Requests] = map(requests.interval, range(requests.n_steps))
         if self.clears:
-            requests = replace(requests, usage=self.grid.usage(requests))
+            intervals = self.grid.intervals(requests)
             hosted = self.fully_hosted(requests)
         alone: dict[int, ACState] = {}
         if self._security is not None:
             hosted, alone = self._security.screened(requests, hosted)
         self.look_ahead(requests, np.flatnonzero(~hosted))
         allocations = []
-        for k in range(requests.n_steps):
-            interval = requests.interval(k)
+        for k, interval in enumerate(intervals):
             if hosted[k]:
-                allocation = self.mechanism.settle(self.grid, None, interval)
+                allocation = self.mechanism.full_service(self.grid, interval)
             else:
                 allocation = self.run_interval(part, interval, alone.get(k))
             if firm is not None:
@@ -251,7 +251,7 @@ class Job:
                     allocation, lambda x, y: self._hosts(asked, replace(allocation, import_kw=mean_kw(x), export_kw=y))
                 )
                 mean = mean_kw(allocation.import_kw)
-            asked = replace(asked, import_request_kw=mean_kw(asked.import_request_kw), usage=None)
+            asked = replace(asked, import_request_kw=mean_kw(asked.import_request_kw))
         part.backlog, departed = self.sessions.after(backlog, firm, allocation.import_kw)
         part.departed += [departed] if len(departed.session) else []
         return asked, replace(allocation, import_kw=mean)
@@ -273,9 +273,7 @@ class Job:
         """Where full service is optimal and a sweep has proved that the network hosts it."""
         if not self.mechanism.full_service_optimal:
             return np.zeros(requests.n_steps, dtype=bool)
-        lower, upper = self.grid.limits(requests)
-        _, asked = self.grid.usage(requests)
-        return np.asarray(np.all((asked >= lower) & (asked <= upper), axis=-1))
+        return ~self.grid.scarce(requests)
 
     def run_interval(self, part: Part, interval: Requests, alone: ACState | None = None) -> Allocation:
         """The allocation of one interval; nobody is served where no answer passes, which is marked."""

@@ -7,7 +7,7 @@ real interval does not host that, it is cut back to the closest allocation that 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -92,7 +92,7 @@ class RollingJob(Job):
         if self.sessions is not None:
             firm = self.sessions.firm(actual)
         elif roll.forecast is None:
-            actual = self._screened(actual, length)
+            self.grid.scarce(actual)
         happened: list[Allocation] = []
         planned: list[Allocation] = []
         now = first
@@ -100,7 +100,7 @@ class RollingJob(Job):
             requests = now - (now - first) % roll.commit
             ahead = slice(now - first, min(requests + roll.horizon, roll.stop) - first)
             count = min(requests + roll.commit, stop) - now
-            for plan, served in self._run_window(part, actual.select(ahead), firm.select(ahead), count, length):
+            for plan, served in self._run_window(part, self.grid.select(actual, ahead), firm.select(ahead), count):
                 planned.append(plan)
                 happened.append(served)
                 now += 1
@@ -112,7 +112,7 @@ class RollingJob(Job):
             done(Block.of(case, known, block, None if roll.forecast is None else hoped.select(piece)))
 
     def _run_window(
-        self, part: Part, actual: Requests, firm: Requests, count: int, length: int
+        self, part: Part, actual: Requests, firm: Requests, count: int
     ) -> Iterator[tuple[Allocation, Allocation]]:
         """Plan a window and carry out its first ``count`` intervals: what was planned and what happened in each.
 
@@ -120,11 +120,10 @@ class RollingJob(Job):
         """
         asked = requests = actual
         if self.sessions is not None and part.backlog is not None:
-            asked = requests = self._screened(self.sessions.asked(part.backlog, firm), length)
+            asked = requests = self.sessions.asked(part.backlog, firm)
         elif self._roll.forecast is not None:
-            requests = self._screened(
-                believed(self._roll.forecast, self.grid.case, actual.start, actual.start + actual.n_steps), length
-            )
+            stop = actual.start + actual.n_steps
+            requests = believed(self._roll.forecast, self.grid.case, actual.start, stop)
         for k, plan in enumerate(self._plan(part, requests, count)):
             interval, alone = asked.interval(k), firm.interval(k)
             happened = self._carried_out(part, plan, interval)
@@ -136,15 +135,10 @@ class RollingJob(Job):
                     part.failed.pop(requests.start + later, None)
                 return
 
-    def _screened(self, requests: Requests, length: int) -> Requests:
-        """The window with what a sweep says of every interval."""
-        pieces = [slice(a, a + length) for a in range(0, requests.n_steps, length)]
-        return replace(requests, hosted=np.concatenate([self.fully_hosted(requests.select(piece)) for piece in pieces]))
-
     def _plan(self, part: Part, requests: Requests, count: int) -> list[Allocation]:
         """The plan of a window's first intervals; nothing where it fails, which is marked."""
         if not self._horizon:
-            return [self._plan_interval(part, requests, k) for k in range(count)]
+            return self._plan_intervals(part, requests, count)
         part.attempted += count
         try:
             plan = self._whole_plan(part, requests)
@@ -155,17 +149,18 @@ class RollingJob(Job):
             return [Allocation(nothing, nothing)] * count
         return [plan.select(k) for k in range(count)]
 
-    def _plan_interval(self, part: Part, requests: Requests, k: int) -> Allocation:
-        assert requests.hosted is not None
-        interval = requests.interval(k)
-        if requests.hosted[k] or not self.clears:
-            return self.mechanism.settle(self.grid, None, interval)
-        return self.run_interval(part, interval)
+    def _plan_intervals(self, part: Part, requests: Requests, count: int) -> list[Allocation]:
+        if not self.clears:
+            return [self.mechanism.full_service(self.grid, requests.interval(k)) for k in range(count)]
+        hosted = self.fully_hosted(requests)
+        return [
+            self.mechanism.full_service(self.grid, interval) if hosted[k] else self.run_interval(part, interval)
+            for k, interval in enumerate(self.grid.intervals(requests, range(count)))
+        ]
 
     def _whole_plan(self, part: Part, requests: Requests) -> Allocation:
-        assert requests.hosted is not None
-        if requests.hosted.all():
-            return self.mechanism.settle(self.grid, None, requests)
+        if self.fully_hosted(requests).all():
+            return self.mechanism.full_service(self.grid, requests)
         solved: list[Solution] = []
 
         def solve_program(values: Mapping[str, Any], name: str = "", of: Requests | None = None) -> Solution:

@@ -158,23 +158,15 @@ def _requests(requests: Requests) -> FloatArray:
 
 
 @dataclass(frozen=True, eq=False)
-class _Ahead:
-    """Scarce intervals of a block.
+class _Now:
+    """The interval that is being cleared.
 
     Attributes:
-        place: position of an interval, by its number in the case.
-        asked: by LV feeder, what it asks for, with its own usage.
-        elsewhere: by LV feeder, how much higher its quantities are in the whole network under inflexible load alone.
+        limits: the whole network's.
+        asked: by LV feeder, what it asks for.
+        elsewhere: by LV feeder, how much higher its quantities are in the whole network under inflexible load only.
+        solved: collects solutions.
     """
-
-    place: Mapping[int, int]
-    asked: list[Requests]
-    elsewhere: list[FloatArray]
-
-
-@dataclass(frozen=True, eq=False)
-class _Now:
-    """The interval that is being cleared; ``limits`` are the whole network's, ``solved`` collects solutions."""
 
     interval: Requests
     limits: Limits
@@ -206,25 +198,21 @@ class TierJob(Job):
         upper, lower = split(grid.case)
         self._upper = _Upper(grid, upper, mechanism)
         self._feeders = [_Feeder(grid, tier, mechanism) for tier in lower]
-        self._ahead = _Ahead({}, [], [])
+        self._place: dict[int, int] = {}
+        self._asked: list[list[Requests]] = []
 
     def look_ahead(self, requests: Requests, scarce: IntArray) -> None:
         """What each feeder asks for and uses."""
-        place = {requests.start + int(k): i for i, k in enumerate(scarce)}
-        chosen, (alone, _) = requests.select(scarce), self.grid.usage(requests)
-        asked, elsewhere = [], []
-        for feeder in self._feeders if place else []:
-            own = feeder.tier.requests(chosen)
-            usage = feeder.grid.usage(own)
-            asked.append(replace(own, usage=usage))
-            elsewhere.append(alone[np.ix_(scarce, feeder.rows)] - usage[0])
-        self._ahead = _Ahead(place, asked, elsewhere)
+        self._place = {requests.start + int(k): i for i, k in enumerate(scarce)}
+        feeders = self._feeders if len(scarce) else []
+        self._asked = [list(f.grid.intervals(f.tier.requests(requests), scarce)) for f in feeders]
 
     def cleared(self, part: Part, interval: Requests, limits: Limits, solved: list[Solution]) -> Solution:
         """Offers, grants, matches, and the repair of what the whole network does not host."""
-        k = self._ahead.place[interval.start]
-        asked = [replace(w.interval(k), start=interval.start, times=interval.times) for w in self._ahead.asked]
-        now = _Now(interval, limits, part.state, asked, [e[k] for e in self._ahead.elsewhere], solved)
+        asked = [intervals[self._place[interval.start]] for intervals in self._asked]
+        alone, _ = self.grid.usage(interval)
+        elsewhere = [alone[f.rows] - f.grid.usage(own)[0] for f, own in zip(self._feeders, asked, strict=True)]
+        now = _Now(interval, limits, part.state, asked, elsewhere, solved)
         offered = self._offered(now)
         offers = self._upper.tier.added(offered)
         served = self._matched(now, offered, offers, self._grants(now, offered, offers))

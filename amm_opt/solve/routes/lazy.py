@@ -164,8 +164,8 @@ class LazyProgram:
 
     def _constants(self, requests: Requests, theta: FloatArray, imports: AffineMap, exports: AffineMap) -> FloatArray:
         """Every limited quantity where all variables are zero."""
-        if imports.base.empty and exports.base.empty and requests.usage is not None:
-            return requests.usage[0]
+        if imports.base.empty and exports.base.empty:
+            return self._grid.usage(requests)[0]
         return self._grid.quantities(requests, imports.base.vector(theta), exports.base.vector(theta))
 
     def _add_violated(

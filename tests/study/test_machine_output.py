@@ -41,18 +41,18 @@ class Noisy(ao.Mechanism):
 
     name = "noisy"
 
-    def program(self, step):
-        served = cp.Variable(step.n)
-        limits = [served >= 0, served <= step.import_request_kw]
-        hosted = step.injection(import_kw=served)
+    def program(self, grid):
+        served = cp.Variable(grid.n)
+        limits = [served >= 0, served <= grid.import_request_kw]
+        hosted = grid.injection(import_kw=served)
         return ao.Program(cp.Maximize(cp.sum(served)), limits, [hosted], {"import": served, "export": 0 * served})
 
-    def clear(self, step, solve, state, window):
+    def clear(self, grid, solve, state, requests):
         print("by Python")
         print("at once", flush=True)
         os.write(1, b"by descriptor\\n")
         ctypes.CDLL(None).puts(b"by C")
-        return super().clear(grid, solve, state, window)
+        return super().clear(grid, solve, state, requests)
 """
 
 

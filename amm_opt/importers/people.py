@@ -10,7 +10,7 @@ import pandas as pd
 from amm_opt.errors import shorten
 from amm_opt.importers.report import ImportReport
 
-LEAST_POWER_FACTOR = 0.1
+MIN_POWER_FACTOR = 0.1
 SAME_RATIO = 1e-6
 """Kvar per kW that differ by less are one power factor."""
 CONSTANT = "constant"
@@ -47,71 +47,70 @@ def participants(
     Returns:
         The table of participants, and the participant of each element.
     """
-    parts = elements.reset_index(drop=True)
-    parts["profile"] = parts["profile"].replace("", CONSTANT)
-    loose = _constant_kvar(parts, profiles, report)
-    q = parts["q_kvar"].where(~loose, 0.0)
+    labels, elements = elements.index, elements.reset_index(drop=True)
+    elements["profile"] = elements["profile"].replace("", CONSTANT)
+    loose = _constant_kvar(elements, profiles, report)
+    q = elements["q_kvar"].where(~loose, 0.0)
     low, high = (getattr(profiles.drop(columns="time"), f)() for f in ("min", "max"))
-    extremes = [parts["p_kw"] * parts["profile"].map(e).astype(float) for e in (low, high)]
-    group, ratio = _groups(parts.assign(q_kvar=q), extremes)
-    names = _named(parts, group)
+    extremes = [elements["p_kw"] * elements["profile"].map(e).astype(float) for e in (low, high)]
+    group, ratio = _groups(elements.assign(q_kvar=q), extremes)
+    names = _named(elements, group)
     table = pd.DataFrame({"name": names.drop_duplicates()})
-    table["bus"] = table["name"].map(dict(zip(names, parts["bus"], strict=True)))
+    table["bus"] = table["name"].map(dict(zip(names, elements["bus"], strict=True)))
     for quantity, column in FACTORS.items():
-        own = parts["quantity"] == quantity
-        slope = table["name"].map(dict(zip(names[own], ratio[own], strict=True))).fillna(0.0)
-        table[column] = np.where(slope < 0, -1.0, 1.0) / np.sqrt(1.0 + slope**2)
-    sign = np.where(parts["quantity"] == "export", -1.0, 1.0)
-    drawn = (parts["q_kvar"].where(loose, 0.0) * sign).groupby(names).sum()
+        own = elements["quantity"] == quantity
+        kvar_per_kw = table["name"].map(dict(zip(names[own], ratio[own], strict=True))).fillna(0.0)
+        table[column] = np.where(kvar_per_kw < 0, -1.0, 1.0) / np.sqrt(1.0 + kvar_per_kw**2)
+    sign = np.where(elements["quantity"] == "export", -1.0, 1.0)
+    drawn = (elements["q_kvar"].where(loose, 0.0) * sign).groupby(names).sum()
     table["inflexible_kvar"] = table["name"].map(drawn)
-    power = np.stack([np.where(parts["quantity"] == "export", -e, e) for e in extremes])
-    for column, most in (("import", power.max(axis=0)), ("export", (-power).max(axis=0))):
-        total = pd.Series(np.maximum(most, 0.0)).groupby(names).sum()
+    power = np.stack([np.where(elements["quantity"] == "export", -e, e) for e in extremes])
+    for column, highest in (("import", power.max(axis=0)), ("export", (-power).max(axis=0))):
+        total = pd.Series(np.maximum(highest, 0.0)).groupby(names).sum()
         table[f"connection_{column}_kw"] = table["name"].map(total)
     report.assumed.append("connections cover the highest draw and output of the elements behind them")
     report.assumed.append("one participant per bus; power factors are constant, elements on one profile share theirs")
-    if further := sorted(set(names) - set(parts["bus"])):
+    if further := sorted(set(names) - set(elements["bus"])):
         report.assumed.append(
             f"{len(further)} further participants, for elements with a power factor and a profile of their own:"
             f" {shorten(further)}"
         )
-    return table.sort_values("name", ignore_index=True), names.set_axis(elements.index)
+    return table.sort_values("name", ignore_index=True), names.set_axis(labels)
 
 
-def _constant_kvar(parts: pd.DataFrame, profiles: pd.DataFrame, report: ImportReport) -> pd.Series[bool]:
+def _constant_kvar(elements: pd.DataFrame, profiles: pd.DataFrame, report: ImportReport) -> pd.Series[bool]:
     """Which elements draw or inject their reactive power at all times."""
-    sums = parts.groupby(["bus", "quantity", "profile"])[["p_kw", "q_kvar"]].transform("sum")
-    alone = parts["p_kw"].abs() < LEAST_POWER_FACTOR * np.hypot(parts["p_kw"], parts["q_kvar"])
-    together = sums["p_kw"].abs() < LEAST_POWER_FACTOR * np.hypot(sums["p_kw"], sums["q_kvar"])
-    steady = parts["profile"].eq(CONSTANT)
-    loose: pd.Series[bool] = (alone | (together & steady)) & parts["q_kvar"].ne(0)
+    sums = elements.groupby(["bus", "quantity", "profile"])[["p_kw", "q_kvar"]].transform("sum")
+    weak = elements["p_kw"].abs() < MIN_POWER_FACTOR * np.hypot(elements["p_kw"], elements["q_kvar"])
+    together = sums["p_kw"].abs() < MIN_POWER_FACTOR * np.hypot(sums["p_kw"], sums["q_kvar"])
+    steady = elements["profile"].eq(CONSTANT)
+    loose: pd.Series[bool] = (weak | (together & steady)) & elements["q_kvar"].ne(0)
     if loose.any():
         report.assumed.append(
-            f"{parts['q_kvar'][loose].abs().sum():.1f} kvar of elements with little or no active power are constant"
-            f" reactive power: {shorten(sorted(set(parts['name'][loose])))}"
+            f"{elements['q_kvar'][loose].abs().sum():.1f} kvar of elements with little or no active power are constant"
+            f" reactive power: {shorten(sorted(set(elements['name'][loose])))}"
         )
-    moving = loose & ((~steady & profiles.shape[0]) | (parts["quantity"].ne("inflexible") & parts["p_kw"].ne(0)))
+    moving = loose & ((~steady & profiles.shape[0]) | (elements["quantity"].ne("inflexible") & elements["p_kw"].ne(0)))
     if moving.any():
-        report.assumed.append(
-            f"of these, {shorten(sorted(set(parts['name'][moving])))} may vary: their reactive power stays what it is"
-        )
+        names = shorten(sorted(set(elements["name"][moving])))
+        report.assumed.append(f"of these, {names} may vary: their reactive power stays what it is")
     return loose
 
 
-def _groups(parts: pd.DataFrame, extremes: list[pd.Series[float]]) -> tuple[pd.Series[int], pd.Series[float]]:
+def _groups(elements: pd.DataFrame, extremes: list[pd.Series[float]]) -> tuple[pd.Series[int], pd.Series[float]]:
     """Number of the group within its bus of every element, 0 for the bus's main participant, and its kvar per kW."""
     weight = np.maximum(extremes[0].abs(), extremes[1].abs())
-    group = pd.Series(0, index=parts.index)
-    ratio = pd.Series(0.0, index=parts.index)
-    own = parts.assign(weight=weight)
+    group = pd.Series(0, index=elements.index)
+    ratio = pd.Series(0.0, index=elements.index)
+    own = elements.assign(weight=weight)
     for _, rows in own.groupby(["bus", "quantity"], sort=False):
-        slopes: list[float] = []
+        ratios: list[float] = []
         sums = _sums(rows)
-        for index, slope in sorted(sums, key=lambda s: -float(own.loc[s[0], "weight"].sum())):
-            near = [k for k, known in enumerate(slopes) if abs(known - slope) <= SAME_RATIO]
+        for index, own_ratio in sorted(sums, key=lambda s: -float(own.loc[s[0], "weight"].sum())):
+            near = [k for k, known in enumerate(ratios) if abs(known - own_ratio) <= SAME_RATIO]
             if not near:
-                slopes.append(slope)
-            group[index], ratio[index] = (near or [len(slopes) - 1])[0], slope
+                ratios.append(own_ratio)
+            group[index], ratio[index] = (near or [len(ratios) - 1])[0], own_ratio
     return group, ratio
 
 
@@ -123,7 +122,7 @@ def _sums(rows: pd.DataFrame) -> list[tuple[pd.Index[int], float]]:
     out = []
     for _, same in rows.groupby("profile", sort=False):
         p, q = same["p_kw"].sum(), same["q_kvar"].sum()
-        if abs(p) >= LEAST_POWER_FACTOR * np.hypot(p, q) and p != 0:
+        if abs(p) >= MIN_POWER_FACTOR * np.hypot(p, q) and p != 0:
             out.append((same.index, float(q / p)))
             continue
         for _, side in same.groupby(same["p_kw"] < 0):
@@ -132,15 +131,15 @@ def _sums(rows: pd.DataFrame) -> list[tuple[pd.Index[int], float]]:
     return out
 
 
-def _named(parts: pd.DataFrame, group: pd.Series[int]) -> pd.Series[str]:
+def _named(elements: pd.DataFrame, group: pd.Series[int]) -> pd.Series[str]:
     """Participant of every element: its bus, or the bus and the name of the first element of a further group."""
-    names = parts["bus"].astype(object).copy()
+    names = elements["bus"].astype(object).copy()
     further = group > 0
     if not further.any():
         return names
-    keys = list(zip(parts["bus"][further], group[further], strict=True))
-    first = dict(zip(reversed(keys), reversed(list(parts["name"][further])), strict=True))
-    made = unique_names([f"{bus}: {first[bus, k]}" for bus, k in first], set(parts["bus"]))
+    keys = list(zip(elements["bus"][further], group[further], strict=True))
+    first = dict(zip(reversed(keys), reversed(list(elements["name"][further])), strict=True))
+    made = unique_names([f"{bus}: {first[bus, k]}" for bus, k in first], set(elements["bus"]))
     label = dict(zip(first, made, strict=True))
     names[further] = [label[key] for key in keys]
     return names

@@ -75,10 +75,10 @@ def _numbering(bus: pd.DataFrame, gen: pd.DataFrame, branch: pd.DataFrame) -> li
 
 def _without_self(branch: pd.DataFrame, report: ImportReport) -> pd.DataFrame:
     """Branches out of service from a bus to itself say nothing."""
-    alone = (branch["F_BUS"] == branch["T_BUS"]) & ~(branch["BR_STATUS"] > 0)
-    if alone.any():
-        report.left_out.append(f"{int(alone.sum())} branches out of service from a bus to itself")
-    return branch[~alone]
+    rings = (branch["F_BUS"] == branch["T_BUS"]) & ~(branch["BR_STATUS"] > 0)
+    if rings.any():
+        report.left_out.append(f"{int(rings.sum())} branches out of service from a bus to itself")
+    return branch[~rings]
 
 
 def _in_service(
@@ -204,7 +204,7 @@ def _elements(bus: pd.DataFrame, gen: pd.DataFrame, reference: int, report: Impo
         f"generator {k}: Pmin = {plants.loc[k, 'PMIN']:g} is above Pmax = {plants.loc[k, 'PMAX']:g}"
         for k in plants.index[plants["PMIN"] > plants["PMAX"]]
     ]
-    slope, said = _reactive_slope(plants)
+    ratio, said = _mvar_per_mw(plants)
     if problems := problems + said:
         raise InputError(problems)
     held = dict(zip(bus["BUS_I"], bus["BUS_TYPE"] != PQ, strict=True))
@@ -213,9 +213,9 @@ def _elements(bus: pd.DataFrame, gen: pd.DataFrame, reference: int, report: Impo
         name, at = f"generator {k}", g["GEN_BUS"]
         must = max(g["PMIN"], 0.0) + min(g["PMAX"], 0.0)
         if g["PMIN"] < 0:
-            must_kvar = must * slope[k]
+            must_kvar = must * ratio[k]
             rows.append(
-                (name, at, "import", min(g["PMAX"], 0.0) - g["PMIN"], (min(g["PMAX"], 0.0) - g["PMIN"]) * slope[k])
+                (name, at, "import", min(g["PMAX"], 0.0) - g["PMIN"], (min(g["PMAX"], 0.0) - g["PMIN"]) * ratio[k])
             )
         else:
             must_kvar = 0.0
@@ -233,9 +233,9 @@ def _elements(bus: pd.DataFrame, gen: pd.DataFrame, reference: int, report: Impo
     return table.assign(bus=_bus_names(table["at"]), profile="").drop(columns="at")
 
 
-def _reactive_slope(plants: pd.DataFrame) -> tuple[pd.Series[float], list[str]]:
+def _mvar_per_mw(plants: pd.DataFrame) -> tuple[pd.Series[float], list[str]]:
     """Mvar drawn per MW drawn of dispatchable loads: one of Qmin and Qmax is 0, the other goes with Pmin."""
-    slope, problems = pd.Series(0.0, index=plants.index), []
+    ratio, problems = pd.Series(0.0, index=plants.index), []
     for k, g in plants[plants["PMIN"] < 0].iterrows():
         low, high = g["QMIN"], g["QMAX"]
         if g["PMAX"] > 0:
@@ -246,8 +246,8 @@ def _reactive_slope(plants: pd.DataFrame) -> tuple[pd.Series[float], list[str]]:
                 " other is the reactive power at Pmin"
             )
         else:
-            slope[k] = (low + high) / g["PMIN"]
-    return slope, problems
+            ratio[k] = (low + high) / g["PMIN"]
+    return ratio, problems
 
 
 def _say_what_they_are(

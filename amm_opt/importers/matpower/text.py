@@ -11,7 +11,7 @@ from amm_opt.importers.matpower.expressions import Expression, FollowsError, Unk
 from amm_opt.importers.matpower.tokens import CLOSING, OPENING, Statement, Token, statements
 from amm_opt.importers.matpower.values import INDEX_FUNCTIONS, matrix, places, put, scalar, stacked
 
-MOST_PROBLEMS = 50
+MAX_PROBLEMS = 50
 _KEYWORDS = {"if", "else", "elseif", "for", "while", "switch", "case", "try", "catch", "parfor", "do", "until", "end"}
 _KEYWORDS |= {"global", "persistent"}
 _QUIET = {"disp", "fprintf", "printf", "warning", "format", "clc", "define_constants"}
@@ -82,7 +82,7 @@ class _Run:
         except InputError as error:
             where, text = statement.place(self._reached)
             self.problems.append(f"line {where}: cannot be followed: {text} ({error})")
-        return len(self.problems) < MOST_PROBLEMS
+        return len(self.problems) < MAX_PROBLEMS
 
     def _header(self, tokens: list[Token]) -> None:
         names = [t.name for t in tokens if t.name]

@@ -12,8 +12,8 @@ import numpy as np
 
 from amm_opt.errors import InputError
 
-MOST_CHARACTERS = 100_000_000
-MOST_SHOWN = 90
+MAX_CHARACTERS = 100_000_000
+MAX_SHOWN = 90
 JOINT = "\x01"
 """Stands for the end of a line that ``...`` continues: white space that still counts as a line."""
 OPENING = {"(": ")", "[": "]", "{": "}"}
@@ -71,7 +71,7 @@ class Statement:
             start = self.line_ends[line - 1] + 1
             end = self.line_ends[line] if line < len(self.line_ends) else len(self.text)
         words = " ".join(self.text[start : min(end, start + 200)].replace(JOINT, " ").split())
-        return line + 1, words if len(words) <= MOST_SHOWN else words[: MOST_SHOWN - 3] + "..."
+        return line + 1, words if len(words) <= MAX_SHOWN else words[: MAX_SHOWN - 3] + "..."
 
 
 def statements(text: str) -> Iterator[Statement]:
@@ -80,8 +80,8 @@ def statements(text: str) -> Iterator[Statement]:
     Raises:
         InputError: a block comment without an end, or brackets without one.
     """
-    if len(text) > MOST_CHARACTERS:
-        raise InputError(f"the file has {len(text)} characters; at most {MOST_CHARACTERS} are read")
+    if len(text) > MAX_CHARACTERS:
+        raise InputError(f"the file has {len(text)} characters; at most {MAX_CHARACTERS} are read")
     clean = _without_comments(text)
     lines = [m.start() for m in re.finditer(f"[\n{JOINT}]", clean)]
     own: list[Token] = []

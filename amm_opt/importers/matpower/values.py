@@ -9,7 +9,7 @@ import numpy as np
 
 from amm_opt.errors import InputError
 
-MOST_ELEMENTS = 20_000_000
+MAX_ELEMENTS = 20_000_000
 Matrix = np.ndarray
 """Two-dimensional, of numbers or truth values."""
 
@@ -72,7 +72,7 @@ def bounded(rows: float, columns: float) -> tuple[int, int]:
     Raises:
         InputError: where it is no size, or too large.
     """
-    if not (np.isfinite(rows) and np.isfinite(columns) and rows * columns <= MOST_ELEMENTS):
+    if not (np.isfinite(rows) and np.isfinite(columns) and rows * columns <= MAX_ELEMENTS):
         raise InputError(f"a matrix of {rows:g} x {columns:g} is too large")
     return max(int(rows), 0), max(int(columns), 0)
 
@@ -295,8 +295,8 @@ def put(value: Matrix, indices: Sequence[Any], new: Matrix) -> Matrix:
             chosen = places(indices[0], value.size)
         else:
             chosen = places(indices[0], value.size, growing=value.shape[0] <= 1)
-        most = int(chosen.max(initial=-1)) + 1
-        out = _grown(value, 1, most) if most > value.size else value.astype(float)
+        size = int(chosen.max(initial=-1)) + 1
+        out = _grown(value, 1, size) if size > value.size else value.astype(float)
         flat = out.ravel(order="F")
         flat[chosen] = _fitting(new, (len(chosen), 1)).ravel(order="F")
         return np.asarray(flat.reshape(out.shape, order="F"))

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from amm_opt.importers.opendss.circuit import Elements
+from amm_opt.importers.opendss.elements.component import PHASE_NAMES
 from amm_opt.importers.opendss.elements.lines import Line, charging_kvar, reduced_neutral, split_conductors
 from amm_opt.importers.opendss.elements.neutral import idle_neutrals, star_resistances
 from amm_opt.importers.opendss.elements.parallel import Conductor, side_by_side, triangles
-from amm_opt.importers.opendss.elements.part import PHASE_NAMES
 from amm_opt.importers.opendss.elements.transformers import Transformer
 from amm_opt.importers.opendss.ratings import assumed_rating
 from amm_opt.importers.opendss.settings import Settings

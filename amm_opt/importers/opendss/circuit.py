@@ -8,14 +8,14 @@ from typing import TypeVar
 
 from amm_opt.importers.opendss.dialect.script import CLOSE, OPEN, Command, Edit, Element, Script, Where
 from amm_opt.importers.opendss.dialect.text import number, whole
+from amm_opt.importers.opendss.elements.component import Component, UnsupportedError
 from amm_opt.importers.opendss.elements.controls import Control, Protection
 from amm_opt.importers.opendss.elements.lines import Line, LineCode
 from amm_opt.importers.opendss.elements.loads import Capacitor, Load
-from amm_opt.importers.opendss.elements.part import Part, UnsupportedError
 from amm_opt.importers.opendss.elements.sources import Reactor, Source
 from amm_opt.importers.opendss.elements.transformers import Transformer
 
-KINDS: dict[str, type[Part]] = {
+KINDS: dict[str, type[Component]] = {
     "vsource": Source,
     "linecode": LineCode,
     "line": Line,
@@ -29,7 +29,7 @@ KINDS: dict[str, type[Part]] = {
     "relay": Protection,
 }
 DEFAULT_FREQUENCY = 60.0
-_P = TypeVar("_P", bound=Part)
+_P = TypeVar("_P", bound=Component)
 
 
 class Elements:
@@ -53,7 +53,7 @@ class Elements:
         self.disabled = [e for e in script.elements.values() if not e.enabled]
         self._script = script
         self._multiplier = 1.0
-        self._parts: dict[tuple[str, str], Part] = {}
+        self._components: dict[tuple[str, str], Component] = {}
         self._bad: set[tuple[str, str]] = set()
         self.frequency = self._frequency()
         for event in script.events:
@@ -65,19 +65,21 @@ class Elements:
             for control in self._of(Control):
                 control.act()
         self._options()
-        for key, part in self._parts.items():
-            if part.element.enabled and key not in self._bad and not isinstance(part, LineCode):
-                self._guarded(part.element, part.finish)
-            self.assumed += dict.fromkeys(part.remarks)
+        for key, component in self._components.items():
+            if component.element.enabled and key not in self._bad and not isinstance(component, LineCode):
+                self._guarded(component.element, component.finish)
+            self.assumed += dict.fromkeys(component.remarks)
         self._sort()
 
     def _of(self, kind: type[_P]) -> list[_P]:
-        return [part for part in self._parts.values() if isinstance(part, kind)]
+        return [component for component in self._components.values() if isinstance(component, kind)]
 
     def _usable(self, kind: type[_P]) -> list[_P]:
         """Enabled, and without problems."""
         return [
-            x for key, x in self._parts.items() if isinstance(x, kind) and x.element.enabled and key not in self._bad
+            x
+            for key, x in self._components.items()
+            if isinstance(x, kind) and x.element.enabled and key not in self._bad
         ]
 
     def _sort(self) -> None:
@@ -119,54 +121,54 @@ class Elements:
     def _edit(self, edit: Edit) -> None:
         element = edit.element
         key = (element.kind, element.name)
-        if key not in self._parts:
-            self._parts[key] = KINDS[element.kind](element, self.frequency)
-        part = self._parts[key]
-        if isinstance(part, Control):
-            part.find = self._found
-        if isinstance(part, LineCode):
-            part.begin_statement()
+        if key not in self._components:
+            self._components[key] = KINDS[element.kind](element, self.frequency)
+        component = self._components[key]
+        if isinstance(component, Control):
+            component.find = self._found
+        if isinstance(component, LineCode):
+            component.begin_statement()
         for name, value in edit.given:
             try:
-                self._set(part, name, value)
+                self._set(component, name, value)
             except (UnsupportedError, ValueError) as error:
                 self._wrong(element, error, edit.where)
         try:
-            part.end_of_statement()
+            component.end_of_statement()
         except (UnsupportedError, ValueError) as error:
             self._wrong(element, error, edit.where)
 
-    def _set(self, part: Part, name: str, value: str) -> None:
+    def _set(self, component: Component, name: str, value: str) -> None:
         if name in (OPEN, CLOSE):
-            self._switch(part, name, whole(value))
-        elif isinstance(part, Line) and name == "linecode":
-            code = self._parts.get(("linecode", value.lower()))
+            self._switch(component, name, whole(value))
+        elif isinstance(component, Line) and name == "linecode":
+            code = self._components.get(("linecode", value.lower()))
             if not isinstance(code, LineCode):
                 raise UnsupportedError(f"unknown linecode {value!r}")
             if ("linecode", value.lower()) in self._bad:
-                self._bad.add((part.element.kind, part.element.name))
+                self._bad.add((component.element.kind, component.element.name))
             else:
-                part.take(value, code)
-        elif name == "basefreq" and not isinstance(part, Line | LineCode):
-            if abs(number(value) - self.frequency) > 1e-6 and isinstance(part, Transformer | Source):
+                component.take(value, code)
+        elif name == "basefreq" and not isinstance(component, Line | LineCode):
+            if abs(number(value) - self.frequency) > 1e-6 and isinstance(component, Transformer | Source):
                 raise UnsupportedError(f"basefreq = {value}, but the circuit is at {self.frequency:g} Hz")
-        elif not part.set(name, value):
-            self.unread[part.element.kind, name] += 1
+        elif not component.set(name, value):
+            self.unread[component.element.kind, name] += 1
 
-    def _switch(self, part: Part, how: str, terminal: int) -> None:
-        if isinstance(part, Source):
+    def _switch(self, component: Component, how: str, terminal: int) -> None:
+        if isinstance(component, Source):
             raise UnsupportedError("opening the source is not supported")
         if how == OPEN:
-            part.open_terminals.add(terminal)
+            component.open_terminals.add(terminal)
         else:
-            part.open_terminals.discard(terminal)
+            component.open_terminals.discard(terminal)
 
-    def _found(self, full: str) -> Part:
+    def _found(self, full: str) -> Component:
         kind, _, name = full.lower().partition(".")
-        part = self._parts.get((kind, name))
-        if part is None:
+        component = self._components.get((kind, name))
+        if component is None:
             raise UnsupportedError(f"unknown element {full!r}; it must be defined before")
-        return part
+        return component
 
     def _command(self, command: Command) -> None:
         given = dict(command.given)
@@ -246,9 +248,9 @@ class Elements:
                 self.problems.append(f"{load.element}: loadshape {actual[0]!r} with useactual=yes sets its power")
 
 
-def _named_ends(part: Line | Transformer) -> Iterable[str]:
+def _named_ends(component: Line | Transformer) -> Iterable[str]:
     """Buses that an element names, whatever else is wrong with it."""
-    named = part.ends.values() if isinstance(part, Line) else (w.bus for w in part.windings)
+    named = component.ends.values() if isinstance(component, Line) else (w.bus for w in component.windings)
     for text in named:
         if text:
             yield text.strip().partition(".")[0]

@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 from amm_opt.importers.opendss.circuit import Elements
+from amm_opt.importers.opendss.elements.component import PHASE_NAMES
 from amm_opt.importers.opendss.elements.loads import Capacitor, Load, between_phases, power_factor_and_rest
-from amm_opt.importers.opendss.elements.part import PHASE_NAMES
 from amm_opt.importers.opendss.elements.transformers import Transformer
 from amm_opt.importers.opendss.topology import Topology
 from amm_opt.importers.report import ImportReport

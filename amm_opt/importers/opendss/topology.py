@@ -9,9 +9,9 @@ from pathlib import Path
 import networkx as nx
 
 from amm_opt.errors import shorten
+from amm_opt.importers.opendss.elements.component import PHASE_NAMES
 from amm_opt.importers.opendss.elements.lines import Line
 from amm_opt.importers.opendss.elements.loads import Capacitor, Load
-from amm_opt.importers.opendss.elements.part import PHASE_NAMES
 from amm_opt.importers.opendss.elements.sources import Source
 from amm_opt.importers.opendss.elements.transformers import Transformer
 
@@ -141,17 +141,17 @@ class Topology:
 
     def islands(self) -> Iterator[str]:
         """Buses that nothing feeds, with the open branches that could."""
-        for part in nx.connected_components(self.graph):
-            if self.start in part:
+        for island in nx.connected_components(self.graph):
+            if self.start in island:
                 continue
             near = [
                 f"{x.element.kind} {x.element.name!r}"
                 for x in self.edges
-                if not x.closed and any(bus.lower() in part for bus in x.buses)
+                if not x.closed and any(bus.lower() in island for bus in x.buses)
             ]
             opened = f"; open there: {shorten(near)} (by a command or a switch control)" if near else ""
             yield (
-                f"island: no closed line or transformer joins {shorten(sorted(self.names[b] for b in part))} to the"
+                f"island: no closed line or transformer joins {shorten(sorted(self.names[b] for b in island))} to the"
                 f" source bus {self.names[self.start]!r}{opened}"
             )
 

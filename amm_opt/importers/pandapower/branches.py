@@ -56,7 +56,7 @@ class BranchReader:
             if kind == "shunt":
                 vn = table["bus"].map(t.vn_kv).astype(float)
                 own = t.numbers(table, kind, "vn_kv", np.nan).fillna(vn)
-                factor *= t.numbers(table, kind, "step", 1.0, least=0.0) * (vn / own) ** 2
+                factor *= t.numbers(table, kind, "step", 1.0, lower=0.0) * (vn / own) ** 2
                 tabular = t.texts(table, "step_dependency_table").eq("True")
                 t.problems += [
                     f"shunt {name!r}: step_dependency_table is not supported" for name in t.names(table[tabular], kind)
@@ -86,10 +86,10 @@ class BranchReader:
             return every
         line = t.at_buses(every, kind, ("from_bus", "to_bus"))
         every = every[every[["from_bus", "to_bus"]].isin(t.bus.index).any(axis=1)]
-        number = t.numbers(every, kind, "parallel", 1.0, least=1.0)
-        length = t.numbers(every, kind, "length_km", least=0.0)
-        amps = t.numbers(every, kind, "max_i_ka", np.nan, least=0.0) * t.numbers(every, kind, "df", 1.0, least=0.0)
-        loading = t.numbers(every, kind, "max_loading_percent", 100.0, least=0.0) / 100.0
+        number = t.numbers(every, kind, "parallel", 1.0, lower=1.0)
+        length = t.numbers(every, kind, "length_km", lower=0.0)
+        amps = t.numbers(every, kind, "max_i_ka", np.nan, lower=0.0) * t.numbers(every, kind, "df", 1.0, lower=0.0)
+        loading = t.numbers(every, kind, "max_loading_percent", 100.0, lower=0.0) / 100.0
         kv = every["to_bus"].map(t.vn_kv).fillna(every["from_bus"].map(t.vn_kv)).astype(float)
         rating = 1e3 * np.sqrt(3.0) * kv * amps * number * loading
         if unrated := int(rating.isna().sum()):
@@ -133,15 +133,15 @@ class BranchReader:
         if len(tr) == 0:
             return tr
         tr = t.at_buses(tr, kind, ("hv_bus", "lv_bus"))
-        number, mva = t.numbers(tr, kind, "parallel", 1.0, least=1.0), t.numbers(tr, kind, "sn_mva", least=0.0)
-        vk, vkr = (t.numbers(tr, kind, c, least=0.0) for c in ("vk_percent", "vkr_percent"))
+        number, mva = t.numbers(tr, kind, "parallel", 1.0, lower=1.0), t.numbers(tr, kind, "sn_mva", lower=0.0)
+        vk, vkr = (t.numbers(tr, kind, c, lower=0.0) for c in ("vk_percent", "vkr_percent"))
         high, low, vk, vkr = self._taps(tr, vk, vkr)
         t.problems += [f"trafo {n!r}: vkr_percent is above vk_percent" for n in t.names(tr[vkr > vk], kind)]
         t.problems += [f"trafo {n!r}: sn_mva must be positive" for n in t.names(tr[~(mva > 0)], kind)]
         base = low**2 / mva.where(mva > 0, 1.0) / number
         z = (vkr + 1j * np.sqrt(np.maximum(vk**2 - vkr**2, 0.0))) / 100.0 * base
-        iron = t.numbers(tr, kind, "pfe_kw", 0.0, least=0.0) / 1e3
-        idle = t.numbers(tr, kind, "i0_percent", 0.0, least=0.0) / 100.0 * mva
+        iron = t.numbers(tr, kind, "pfe_kw", 0.0, lower=0.0) / 1e3
+        idle = t.numbers(tr, kind, "i0_percent", 0.0, lower=0.0) / 100.0 * mva
         y = number * (iron - 1j * np.sqrt(np.maximum(idle**2 - iron**2, 0.0))) / low**2
         z, at_high, at_low = self._pi(tr, z.to_numpy(complex), y.to_numpy(complex))
         vn_low, vn_high = (tr[c].map(t.vn_kv).astype(float) for c in ("lv_bus", "hv_bus"))
@@ -150,7 +150,7 @@ class BranchReader:
             self._report.left_out.append(
                 f"phase shifts of {int(shift.ne(0).sum())} transformers: in a radial network they turn angles alone"
             )
-        loading = t.numbers(tr, kind, "max_loading_percent", 100.0, least=0.0) / 100.0
+        loading = t.numbers(tr, kind, "max_loading_percent", 100.0, lower=0.0) / 100.0
         off = self._open_ends(tr, "t", ("hv_bus", "lv_bus"))
         self._hang(tr["hv_bus"], ~off[:, 0] & off[:, 1], _seen(at_high, z, at_low) * vn_low**2 / tap**2)
         self._hang(tr["lv_bus"], ~off[:, 1] & off[:, 0], _seen(at_low, z, at_high) * vn_low**2)
@@ -166,7 +166,7 @@ class BranchReader:
                 "r_ohm": z.real,
                 "x_ohm": z.imag,
                 "kind": "transformer",
-                "rating_kva": 1e3 * mva * t.numbers(tr, kind, "df", 1.0, least=0.0) * number * loading,
+                "rating_kva": 1e3 * mva * t.numbers(tr, kind, "df", 1.0, lower=0.0) * number * loading,
                 "tap": tap,
                 "closed": ~off.any(axis=1),
                 "from_shunt_kw": 1e3 * at_high.real * vn_low**2 / tap**2,
@@ -196,8 +196,8 @@ class BranchReader:
         """Rated voltages after both tap changers, and the impedance voltages that a table gives for the position."""
         t = self._tables
         rated = {
-            "hv": t.numbers(tr, "trafo", "vn_hv_kv", least=1e-9),
-            "lv": t.numbers(tr, "trafo", "vn_lv_kv", least=1e-9),
+            "hv": t.numbers(tr, "trafo", "vn_hv_kv", lower=1e-9),
+            "lv": t.numbers(tr, "trafo", "vn_lv_kv", lower=1e-9),
         }
         for tap in ("tap", "tap2"):
             if f"{tap}_pos" not in tr:
@@ -286,9 +286,9 @@ class BranchReader:
                 for n, e in zip(t.names(switch[lost], kind), switch["element"][lost], strict=True)
             ]
         switch = t.at_buses(switch[switch["et"] == "b"], kind, ("bus", "element"))
-        z = t.numbers(switch, kind, "z_ohm", 0.0, least=0.0)
+        z = t.numbers(switch, kind, "z_ohm", 0.0, lower=0.0)
         share = np.hypot(SWITCH_RX_RATIO, 1.0)
-        amps = t.numbers(switch, kind, "in_ka", np.nan, least=0.0)
+        amps = t.numbers(switch, kind, "in_ka", np.nan, lower=0.0)
         kv = switch["bus"].map(t.vn_kv).astype(float)
         return pd.DataFrame(
             {

@@ -94,9 +94,9 @@ class NetTables:
         ]
 
     def numbers(
-        self, table: pd.DataFrame, kind: str, column: str, default: float | None = None, *, least: float = -np.inf
+        self, table: pd.DataFrame, kind: str, column: str, default: float | None = None, *, lower: float = -np.inf
     ) -> pd.Series[float]:
-        """A column as finite floats of at least ``least``; empty places get the default.
+        """A column as finite floats of at least ``lower``; empty places get the default.
 
         Without one they are problems, and so is everything else that is no such number.
         """
@@ -105,9 +105,9 @@ class NetTables:
         raw = table[column]
         values = pd.to_numeric(raw, errors="coerce").astype(float)
         empty = raw.isna()
-        bad = (values.isna() & ~empty) | np.isinf(values) | (values < least)
+        bad = (values.isna() & ~empty) | np.isinf(values) | (values < lower)
         bad |= empty & (default is None)
-        allowed = "a finite number" if least == -np.inf else f"a finite number of at least {least:g}"
+        allowed = "a finite number" if lower == -np.inf else f"a finite number of at least {lower:g}"
         for label, value in list(zip(self.names(table[bad], kind), raw[bad], strict=True))[:20]:
             self.problems.append(f"{kind} {label!r}: {column} = {shown(value)} must be {allowed}")
         return values.where(~bad, 1.0 if default is None else default).fillna(1.0 if default is None else default)

@@ -143,9 +143,9 @@ class _Reader:
         elif path is not None:
             self._problem(where, f"{str(path)!r} is not a folder")
 
-    def _set_options(self, verb: str, parts: list[tuple[str, str]], where: Where) -> None:
+    def _set_options(self, verb: str, pairs: list[tuple[str, str]], where: Where) -> None:
         known = []
-        for name, value in parts:
+        for name, value in pairs:
             full = next((o for o in OPTIONS if name and o == name), name)
             full = next((o for o in OPTIONS if len(name) > 3 and o.startswith(name)), full)
             known.append((full, value))
@@ -164,11 +164,11 @@ class _Reader:
         self._active = self._find(rest.split()[0], where)
 
     def _element(self, verb: str, rest: str, where: Where) -> None:
-        parts = tokens(rest)
-        if not parts:
+        pairs = tokens(rest)
+        if not pairs:
             self._problem(where, f"{verb} without an element")
             return
-        (label, full), parts = parts[0], parts[1:]
+        (label, full), pairs = pairs[0], pairs[1:]
         if label not in ("", "object"):
             self._problem(where, f"{verb} needs class.name first, not {label}={full}")
             return
@@ -186,7 +186,7 @@ class _Reader:
             self.script.options.pop("frequency", None)
             kind, name = "vsource", "source"
         if kind not in PROPERTIES:
-            self._other_class(kind, full, parts, where)
+            self._other_class(kind, full, pairs, where)
             return
         if not name:
             self._problem(where, f"{verb} {full}: an element needs a name, as in {kind}.name")
@@ -206,26 +206,26 @@ class _Reader:
         element = known or Element(kind, name, where)
         element.last = -1
         self.script.elements[kind, name] = self._active = element
-        self._assign(element, parts, where)
+        self._assign(element, pairs, where)
 
-    def _other_class(self, kind: str, full: str, parts: list[tuple[str, str]], where: Where) -> None:
+    def _other_class(self, kind: str, full: str, pairs: list[tuple[str, str]], where: Where) -> None:
         self._leave_out(kind)
         self._shape = full.lower().partition(".")[2] if kind == "loadshape" else ""
-        self._assign(None, parts, where)
+        self._assign(None, pairs, where)
         if kind not in HARMLESS:
             supported = ", ".join(sorted(PROPERTIES))
             self._problem(where, f"unsupported element {full!r}; supported classes: circuit, {supported}")
-            buses = [v for label, value in parts if label.startswith("bus") for v in array(value)]
+            buses = [v for label, value in pairs if label.startswith("bus") for v in array(value)]
             self.script.unknown_buses.update(b.partition(".")[0].lower() for b in buses)
 
-    def _assign(self, element: Element | None, parts: list[tuple[str, str]], where: Where) -> None:
+    def _assign(self, element: Element | None, pairs: list[tuple[str, str]], where: Where) -> None:
         if element is None:
-            if self._shape and any("useactual".startswith(n) and len(n) > 3 and is_yes(v) for n, v in parts):
+            if self._shape and any("useactual".startswith(n) and len(n) > 3 and is_yes(v) for n, v in pairs):
                 self.script.actual_shapes.add(self._shape)
             return
         names = PROPERTIES[element.kind]
         edit = Edit(element, [], where)
-        for label, value in parts:
+        for label, value in pairs:
             if label:
                 place = PLACES[element.kind].get(label)
                 if place is None:
@@ -272,8 +272,8 @@ class _Reader:
             self._problem(where, f"no element matches {full!r}")
         return found
 
-    def _switch(self, verb: str, parts: list[tuple[str, str]], where: Where) -> None:
-        values = [value for _, value in parts]
+    def _switch(self, verb: str, pairs: list[tuple[str, str]], where: Where) -> None:
+        values = [value for _, value in pairs]
         if not values:
             self._problem(where, f"{verb} without an element")
             return

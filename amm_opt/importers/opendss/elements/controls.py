@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from amm_opt.importers.opendss.dialect.text import array, is_yes, whole
-from amm_opt.importers.opendss.elements.part import Part, UnsupportedError
+from amm_opt.importers.opendss.elements.component import Component, UnsupportedError
 
-Find = Callable[[str], Part]
+Find = Callable[[str], Component]
 
 
 @dataclass
-class Control(Part):
+class Control(Component):
     """A switch control; ``present`` says whether it holds its element open, ``wanted`` what it will do when solving."""
 
     find: Find | None = None
-    target: Part | None = None
+    target: Component | None = None
     terminal: int = 1
     present: bool = False
     wanted: bool = False

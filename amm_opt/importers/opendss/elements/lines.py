@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from amm_opt.arrays import FloatArray
 from amm_opt.importers.opendss.dialect.text import array, is_yes, number, whole
-from amm_opt.importers.opendss.elements.part import PHASE_NAMES, Part, UnsupportedError, bus_and_nodes
+from amm_opt.importers.opendss.elements.component import PHASE_NAMES, Component, UnsupportedError, bus_and_nodes
 
 ComplexArray = NDArray[np.complex128]
 
@@ -32,7 +32,7 @@ _SUSCEPTANCE = {"b1": "c1", "b0": "c0"}
 
 
 @dataclass
-class Conductors(Part):
+class Conductors(Component):
     """Impedance (ohm) and capacitance (nF) of all conductors, per unit of length.
 
     Attributes:

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, field
 
 from amm_opt.importers.opendss.dialect.text import array, number, numbers, whole
-from amm_opt.importers.opendss.elements.part import Part, UnsupportedError, bus_and_nodes, is_delta
-from amm_opt.importers.people import LEAST_POWER_FACTOR
+from amm_opt.importers.opendss.elements.component import Component, UnsupportedError, bus_and_nodes, is_delta
+from amm_opt.importers.people import MIN_POWER_FACTOR
 
 HOURS_PER_DAY = 24.0
 MODELS = tuple("12345678")
@@ -15,7 +15,7 @@ _PF_RANGE = "must be within 0..1 (or -1..0) and not 0"
 
 
 @dataclass
-class Load(Part):
+class Load(Component):
     """A load. Of five specifications OpenDSS keeps the last that was given, and works it out when the statement ends.
 
     Connected kVA and billed kWh are worked out where they are given, with the power factor of that moment; a later
@@ -155,13 +155,13 @@ def power_factor_and_rest(kw: float, kvar: float) -> tuple[float, float]:
     size = math.hypot(kw, kvar)
     if size == 0:
         return 1.0, 0.0
-    if abs(kw) < LEAST_POWER_FACTOR * size:
+    if abs(kw) < MIN_POWER_FACTOR * size:
         return 1.0, kvar
     return abs(kw) / size * (-1.0 if kvar * kw < 0 else 1.0), 0.0
 
 
 @dataclass
-class Capacitor(Part):
+class Capacitor(Component):
     """A capacitor to ground: fixed reactive power at nominal voltage."""
 
     phases: int = 3

@@ -102,9 +102,9 @@ def idle_neutrals(lines: Iterable[Line], loads: Iterable[Load], grounding: Mappi
     used = {x.bus.lower() for x in loads if any(n > 3 for n in x.nodes)}
     return {
         bus
-        for part in nx.connected_components(graph)
-        if not part & used and sum(grounded.get(b, 0) for b in part) < 2
-        for bus in part
+        for joined in nx.connected_components(graph)
+        if not joined & used and sum(grounded.get(b, 0) for b in joined) < 2
+        for bus in joined
     }
 
 

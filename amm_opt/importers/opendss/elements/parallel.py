@@ -46,7 +46,7 @@ class Conductor:
         }
 
 
-def side_by_side(parts: Sequence[Conductor]) -> Conductor:
+def side_by_side(conductors: Sequence[Conductor]) -> Conductor:
     """One conductor instead of several between the same buses.
 
     Their admittances add up, each on its own phases. Current divides by them, so the ampacity is that of balanced
@@ -55,19 +55,19 @@ def side_by_side(parts: Sequence[Conductor]) -> Conductor:
     Raises:
         LinAlgError: where one of them has no impedance.
     """
-    phases = "".join(sorted(set("".join(p.phases for p in parts))))
-    places = [[phases.index(p) for p in part.phases] for part in parts]
-    admittances = [np.linalg.inv(part.z_ohm) for part in parts]
+    phases = "".join(sorted(set("".join(p.phases for p in conductors))))
+    places = [[phases.index(p) for p in conductor.phases] for conductor in conductors]
+    admittances = [np.linalg.inv(conductor.z_ohm) for conductor in conductors]
     total = np.zeros((len(phases), len(phases)), dtype=complex)
     charging = np.zeros(len(phases))
-    for part, at, y in zip(parts, places, admittances, strict=True):
+    for conductor, at, y in zip(conductors, places, admittances, strict=True):
         total[np.ix_(at, at)] += y
-        charging[at] += part.charging_kvar
+        charging[at] += conductor.charging_kvar
     z = np.linalg.inv(total)
     drop = z @ np.exp([-2j * math.pi / 3 * "abc".index(p) for p in phases])
     shares = [np.abs(y @ drop[at]).max() for at, y in zip(places, admittances, strict=True)]
-    amps = min(part.amps / share for part, share in zip(parts, shares, strict=True))
-    name, switch = "+".join(p.name for p in parts), all(p.switch for p in parts)
+    amps = min(conductor.amps / share for conductor, share in zip(conductors, shares, strict=True))
+    name, switch = "+".join(p.name for p in conductors), all(p.switch for p in conductors)
     return Conductor(name, switch, phases, np.asarray(z), float(amps), charging)
 
 
@@ -77,8 +77,8 @@ def triangles(z: ComplexArray) -> dict[str, object]:
         return {"r_ohm": float(z[0, 0].real), "x_ohm": float(z[0, 0].imag)}
     z = (z + z.T) / 2
     return {
-        name: " | ".join(" ".join(f"{v:.9g}" for v in part[i, : i + 1]) for i in range(len(z)))
-        for name, part in (("r_ohm", z.real), ("x_ohm", z.imag))
+        name: " | ".join(" ".join(f"{v:.9g}" for v in matrix[i, : i + 1]) for i in range(len(z)))
+        for name, matrix in (("r_ohm", z.real), ("x_ohm", z.imag))
     }
 
 

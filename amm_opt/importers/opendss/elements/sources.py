@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from amm_opt.importers.opendss.dialect.text import number, whole
-from amm_opt.importers.opendss.elements.part import Part, UnsupportedError, bus_and_nodes
+from amm_opt.importers.opendss.elements.component import Component, UnsupportedError, bus_and_nodes
 
 
 @dataclass
-class Source(Part):
+class Source(Component):
     """The circuit's source: a bus whose voltage is held."""
 
     bus: str = "sourcebus"
@@ -51,7 +51,7 @@ class Source(Part):
 
 
 @dataclass
-class Reactor(Part):
+class Reactor(Component):
     """A reactor from a neutral to ground."""
 
     phases: int = 3

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from amm_opt.importers.opendss.dialect.text import array, is_yes, number, whole
-from amm_opt.importers.opendss.elements.part import Part, UnsupportedError, bus_and_nodes, is_delta
+from amm_opt.importers.opendss.elements.component import Component, UnsupportedError, bus_and_nodes, is_delta
 
 _LISTS = {"buses": "bus", "conns": "conn", "kvs": "kv", "kvas": "kva", "taps": "tap", "%rs": "%r"}
 _REFUSED = {
@@ -29,7 +29,7 @@ class Winding:
 
 
 @dataclass
-class Transformer(Part):
+class Transformer(Component):
     """A transformer of two windings; resistance and reactance in percent of the first winding's rating.
 
     After ``finish``, of a wye and a delta winding the delta comes first.

@@ -15,7 +15,7 @@ class UnsupportedError(Exception):
 
 
 @dataclass
-class Part:
+class Component:
     """An element that is built up by its properties, one statement after the other.
 
     Attributes:
@@ -53,7 +53,7 @@ class Part:
         """
 
 
-MOST_PHASES = 99
+MAX_PHASES = 99
 
 
 def bus_and_nodes(text: str, n: int, *, wye: bool = False) -> tuple[str, tuple[int, ...]]:
@@ -63,8 +63,8 @@ def bus_and_nodes(text: str, n: int, *, wye: bool = False) -> tuple[str, tuple[i
         ValueError: where a node is no whole number.
         UnsupportedError: where the number of phases is none that an element can have.
     """
-    if not 1 <= n <= MOST_PHASES:
-        raise UnsupportedError(f"phases = {n} must be between 1 and {MOST_PHASES}")
+    if not 1 <= n <= MAX_PHASES:
+        raise UnsupportedError(f"phases = {n} must be between 1 and {MAX_PHASES}")
     name, *nodes = text.strip().split(".")
     given = [whole(x) for x in nodes if x]
     wanted = n + 1 if wye else n

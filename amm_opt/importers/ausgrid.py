@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from amm_opt.arrays import FloatArray, IntArray
 from amm_opt.errors import InputError, as_path, shorten, shown
 from amm_opt.importers.report import ImportReport
 from amm_opt.io.tables import as_table
@@ -131,7 +132,36 @@ def _wanted(customers: Any, there: set[int]) -> list[str]:
 
 
 def _households(table: pd.DataFrame, customers: Sequence[int] | None, subject: str) -> Households:
+    table, kwh, day = _checked(table, customers, subject)
+    first = day.min()
+    days = int((day.max() - first) / pd.Timedelta(days=1)) + 1
+    place = ((day - first) / pd.Timedelta(days=1)).to_numpy().astype(int)
+    columns, problems = _columns(table, kwh, place, days)
+    if problems:
+        raise InputError(problems, subject=subject)
+    times = pd.date_range(first, periods=48 * days, freq="30min")
+    numbers = tuple(sorted({int(c) for c in table["Customer"]}))
     report = ImportReport(source=subject)
+    report.read += [f"{len(numbers)} customers", f"{len(columns)} profiles", f"{days} days"]
+    report.read.append(f"the highest half-hour is {2.0 * kwh.max():g} kW")
+    if unread := [c for c in table if c not in (*KEYS, *HALF_HOURS, "Row Quality") and table[c].notna().any()]:
+        report.left_out.append(f"columns that are not read: {shorten(unread)}")
+    report.assumed += [
+        "values are kWh in half an hour",
+        f"dates that are not ISO are day first: the first day is {first:%Y-%m-%d}, the last {day.max():%Y-%m-%d}",
+        "a column's time is the end of its half-hour; every day has 48, in standard time",
+        "controlled load is flexible; days without a row of it have none",
+    ]
+    if "Row Quality" in table and table["Row Quality"].notna().any():
+        marked = int(table["Row Quality"].notna().sum())
+        report.assumed.append(f"{marked} rows with a quality mark are used as they are")
+    return Households(pd.DataFrame({"time": times, **columns}), numbers, report)
+
+
+def _checked(
+    table: pd.DataFrame, customers: Sequence[int] | None, subject: str
+) -> tuple[pd.DataFrame, FloatArray, pd.Series[pd.Timestamp]]:
+    """The rows of the wanted customers, their (rows, 48) kWh, and their days; or everything that is wrong with them."""
     values, problems = _numbers(table["Customer"])
     if problems:
         raise InputError(problems, subject=subject)
@@ -151,13 +181,21 @@ def _households(table: pd.DataFrame, customers: Sequence[int] | None, subject: s
         problems.append(f"{negative} half-hours are negative")
     if problems or len(table) == 0:
         raise InputError(problems or ["no rows"], subject=subject)
-    first = day.min()
-    days = int((day.max() - first) / pd.Timedelta(days=1)) + 1
-    place = ((day - first) / pd.Timedelta(days=1)).to_numpy().astype(int)
-    columns: dict[str, np.ndarray] = {}
-    for (customer, category), rows in (
-        table.reset_index(drop=True).groupby(["Customer", "Consumption Category"]).indices.items()
-    ):
+    return table, kwh, day
+
+
+def _columns(
+    table: pd.DataFrame, kwh: FloatArray, place: IntArray, days: int
+) -> tuple[dict[str, FloatArray], list[str]]:
+    """kW of every customer and category, and what is wrong with their days.
+
+    Args:
+        place: day of every row, from the first.
+    """
+    columns: dict[str, FloatArray] = {}
+    problems: list[str] = []
+    rows_of = table.reset_index(drop=True).groupby(["Customer", "Consumption Category"]).indices
+    for (customer, category), rows in rows_of.items():
         own = place[rows]
         if len(set(own)) != len(own):
             problems.append(f"customer {customer}: two rows of {category} for one day")
@@ -166,22 +204,4 @@ def _households(table: pd.DataFrame, customers: Sequence[int] | None, subject: s
         kw = np.zeros((days, len(HALF_HOURS)))
         kw[own] = 2.0 * kwh[rows]
         columns[f"{customer}-{category}"] = kw.ravel()
-    if problems:
-        raise InputError(problems, subject=subject)
-    times = pd.date_range(first, periods=48 * days, freq="30min")
-    numbers = tuple(sorted({int(c) for c in table["Customer"]}))
-    report.read += [f"{len(numbers)} customers", f"{len(columns)} profiles", f"{days} days"]
-    report.read.append(f"the highest half-hour is {2.0 * kwh.max():g} kW")
-    if unread := [c for c in table if c not in (*KEYS, *HALF_HOURS, "Row Quality") and table[c].notna().any()]:
-        report.left_out.append(f"columns that are not read: {shorten(unread)}")
-    report.assumed.append("values are kWh in half an hour")
-    report.assumed.append(
-        f"dates that are not ISO are day first: the first day is {first:%Y-%m-%d}, the last {day.max():%Y-%m-%d}"
-    )
-    report.assumed.append("a column's time is the end of its half-hour; every day has 48, in standard time")
-    report.assumed.append("controlled load is flexible; days without a row of it have none")
-    if "Row Quality" in table and table["Row Quality"].notna().any():
-        report.assumed.append(
-            f"{int(table['Row Quality'].notna().sum())} rows with a quality mark are used as they are"
-        )
-    return Households(pd.DataFrame({"time": times, **columns}), numbers, report)
+    return columns, problems

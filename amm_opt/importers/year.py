@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from amm_opt.cases.case import Case, Scenario
 from amm_opt.cases.folder.folder import from_tables
@@ -120,24 +121,46 @@ def year_case(
     Raises:
         InputError: where that is no network, or it has no customers.
     """
+    scenario = YearScenario() if scenario is None else scenario
+    _check(network, scenario, latitude_deg)
+    if scenario.tap_steps:
+        network = network.with_taps((1.0 + TAP_STEP) ** scenario.tap_steps)
+    people = _participants(network.customers)
+    names = people["name"][~_only_reactive(network.customers)].to_numpy(dtype=object)
+    made = from_tables(
+        name=network.name,
+        buses=network.buses,
+        branches=network.branches,
+        participants=people,
+        **_demand(names, scenario, latitude_deg),
+        scenario=Scenario(description=str(scenario)),
+        timezone=timezone or network.timezone or None,
+        title=title or network.title or f"{network.name}, {scenario.days} days of half-hours",
+        licence=licence or network.licence,
+        attribution=attribution or network.attribution,
+    )
+    note = f"a scenario instead of the customers' kW and power factors: {scenario}"
+    return replace(made, report=replace(network.report, assumed=[*network.report.assumed, note]))
+
+
+def _check(network: ImportedNetwork, scenario: YearScenario, latitude_deg: float) -> None:
     if not isinstance(network, ImportedNetwork):
         raise InputError(
             f"year_case lays a year over a network that an importer read (from_opendss); this is a"
             f" {type(network).__name__}, give its own profiles instead"
         )
-    scenario = YearScenario() if scenario is None else scenario
     if not isinstance(scenario, YearScenario):
         raise InputError(f"scenario = {scenario!r}; a YearScenario is needed (YearScenario.from_spec reads a text)")
     if not (is_number(latitude_deg) and -90.0 <= latitude_deg <= 90.0):
         raise InputError(f"latitude_deg = {shortened(latitude_deg)} must be a number within -90 to 90")
     if network.customers.empty:
         raise InputError(f"{network.name} has no customers")
-    if scenario.tap_steps:
-        network = network.with_taps((1.0 + TAP_STEP) ** scenario.tap_steps)
+
+
+def _demand(names: NDArray[np.object_], scenario: YearScenario, latitude_deg: float) -> dict[str, pd.DataFrame]:
+    """Tables ``profiles``, ``series`` and ``sessions``: load of every name, roofs and vehicles of some."""
     shapes, loads, roofs, cars = (np.random.default_rng(s) for s in np.random.SeedSequence(scenario.seed).spawn(4))
     times = pd.date_range(f"{scenario.year}-01-01", periods=48 * scenario.days, freq="30min")
-    people = _participants(network.customers)
-    names = people["name"][~_only_reactive(network.customers)].to_numpy(dtype=object)
     profiles = year_profiles(times, latitude_deg, HOUSEHOLD_SHAPES, shapes)
     shifts = np.add.outer(WEEK * np.arange(-2, 3), np.arange(-1, 2)).ravel()
     homes = household_series(names, HOUSEHOLD_SHAPES, scenario.load_kw, 0.4, shifts, loads)
@@ -154,28 +177,14 @@ def year_case(
         power_kw=EV_KW,
         stay_hours=9.0,
     )
-    made = from_tables(
-        name=network.name,
-        buses=network.buses,
-        branches=network.branches,
-        participants=people,
-        profiles=profiles,
-        series=pd.concat([homes, roof_series(names, scenario.pv, PV_KW, roofs)], ignore_index=True),
-        sessions=sessions,
-        scenario=Scenario(description=str(scenario)),
-        timezone=timezone or network.timezone or None,
-        title=title or network.title or f"{network.name}, {scenario.days} days of half-hours",
-        licence=licence or network.licence,
-        attribution=attribution or network.attribution,
-    )
-    note = f"a scenario instead of the customers' kW and power factors: {scenario}"
-    return replace(made, report=replace(network.report, assumed=[*network.report.assumed, note]))
+    series = pd.concat([homes, roof_series(names, scenario.pv, PV_KW, roofs)], ignore_index=True)
+    return {"profiles": profiles, "series": series, "sessions": sessions}
 
 
 def _only_reactive(customers: pd.DataFrame) -> pd.Series[bool]:
     if "inflexible_kvar" not in customers:
         return pd.Series(False, index=customers.index)
-    return customers["kw"].eq(0) & customers["inflexible_kvar"].ne(0)
+    return customers["kw"].eq(0) & customers["inflexible_kvar"].fillna(0.0).ne(0)
 
 
 def _participants(customers: pd.DataFrame) -> pd.DataFrame:

@@ -66,11 +66,11 @@ def problem(seed: int, n: int, k: int, *, spread: float = 1.0, kinds: str = "ran
 
 def solved(p: SeparableQP, start: FloatArray) -> bool:
     """Whether there is an answer; whatever is claimed to be one is optimal."""
-    x, z, trouble = solve_separable(p, [start])
-    if trouble:
+    x, z, reason = solve_separable(p, [start])
+    if reason:
         return False
-    for name, worst in conditions(p, x, z).items():
-        assert worst < 1e-7, name
+    for name, largest in conditions(p, x, z).items():
+        assert largest < 1e-7, name
     return True
 
 
@@ -110,8 +110,8 @@ def test_agrees_with_clarabel(seed: int, spread: float) -> None:
     limits = [p.rows[low] @ v >= p.row_lower[low], p.rows[high] @ v <= p.row_upper[high], v >= p.lower, v <= p.upper]
     model = cp.Problem(cp.Minimize(0.5 * cp.sum(cp.multiply(p.hessian, cp.square(v))) + p.q @ v), limits)
     model.solve(solver="CLARABEL", tol_gap_abs=1e-11, tol_gap_rel=1e-11, tol_feas=1e-11)
-    x, _, trouble = solve_separable(p, [np.zeros(15)])
-    assert trouble == ""
+    x, _, reason = solve_separable(p, [np.zeros(15)])
+    assert reason == ""
     assert float(0.5 * (p.hessian * x) @ x + p.q @ x) == pytest.approx(model.value, rel=1e-7, abs=1e-7)
     np.testing.assert_allclose(x, v.value, atol=1e-5)
 
@@ -132,13 +132,13 @@ def by_hand(**changes: Any) -> SeparableQP:
 
 def test_by_hand() -> None:
     """x = (1, 1) + z/2 (1, 2) on the row: 3 + 5 z / 2 = 2, z = -0.4."""
-    x, z, trouble = solve_separable(by_hand(), [np.zeros(1)])
-    assert trouble == ""
+    x, z, reason = solve_separable(by_hand(), [np.zeros(1)])
+    assert reason == ""
     np.testing.assert_allclose(x, [0.8, 0.6], atol=1e-9)
     np.testing.assert_allclose(z, [-0.4], atol=1e-9)
     # from below the multiplier is positive: x0 + 2 x1 >= 5, 3 + 5 z / 2 = 5
-    x, z, trouble = solve_separable(by_hand(row_lower=np.array([5.0]), row_upper=np.array([INF])), [np.array([-7.0])])
-    assert trouble == ""
+    x, z, reason = solve_separable(by_hand(row_lower=np.array([5.0]), row_upper=np.array([INF])), [np.array([-7.0])])
+    assert reason == ""
     np.testing.assert_allclose(x, [1.4, 1.8], atol=1e-9)
     np.testing.assert_allclose(z, [0.8], atol=1e-9)
 
@@ -146,16 +146,16 @@ def test_by_hand() -> None:
 def test_two_copies_of_a_row_share_its_multiplier() -> None:
     p = by_hand(rows=np.array([[1.0, 2.0], [1.0, 2.0]]), row_lower=np.full(2, -INF), row_upper=np.array([2.0, 2.0]))
     for start in ([0.0, 0.0], [-3.0, 0.0], [0.0, -9.0], [5.0, -5.0]):
-        x, z, trouble = solve_separable(p, [np.array(start)])
-        assert trouble == ""
+        x, z, reason = solve_separable(p, [np.array(start)])
+        assert reason == ""
         np.testing.assert_allclose(x, [0.8, 0.6], atol=1e-8)
         assert z.sum() == pytest.approx(-0.4, abs=1e-8)
         assert np.all(z <= 0)
 
 
 def test_an_infeasible_problem_says_so() -> None:
-    x, z, trouble = solve_separable(by_hand(row_upper=np.array([-1.0])), [np.zeros(1)])
-    assert trouble
+    x, z, reason = solve_separable(by_hand(row_upper=np.array([-1.0])), [np.zeros(1)])
+    assert reason
     assert np.all(np.isfinite(x))
     assert np.all(np.isfinite(z))
 
@@ -177,14 +177,14 @@ def test_the_interior_point_alone_is_close_and_its_multipliers_name_the_limits(
     seed: int, n: int, k: int, kinds: str
 ) -> None:
     p = problem(seed, n, k, kinds=kinds)
-    x, z, trouble = interior_point(p)
-    assert trouble == ""
-    for name, worst in conditions(p, x, z).items():
-        assert worst < 1e-4, name
+    x, z, reason = interior_point(p)
+    assert reason == ""
+    for name, largest in conditions(p, x, z).items():
+        assert largest < 1e-4, name
 
 
 def nearly_linear(seed: int, feeders: int = 6, n: int = 25) -> SeparableQP:
-    """Equal gains, a hair of curvature, and a voltage limit for each customer of a few unbalanced feeders."""
+    """Equal gains, very little curvature, and a voltage limit for each customer of a few unbalanced feeders."""
     rng = np.random.default_rng(seed)
     size = feeders * n
     depth = np.cumsum(rng.uniform(0.3, 1.0, (feeders, n)), axis=1)
@@ -199,10 +199,10 @@ def nearly_linear(seed: int, feeders: int = 6, n: int = 25) -> SeparableQP:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_nearly_linear_problems_where_newton_alone_does_not_end(seed: int) -> None:
+def test_nearly_linear_problems_where_newton_alone_does_not_converge(seed: int) -> None:
     p = nearly_linear(seed)
     assert newton(p, np.zeros(150))[2]
-    x, z, trouble = solve_separable(p, [np.zeros(150)])
-    assert trouble == ""
+    x, z, reason = solve_separable(p, [np.zeros(150)])
+    assert reason == ""
     assert max(conditions(p, x, z).values()) < 1e-7
     assert np.count_nonzero(z) > 10

@@ -23,7 +23,6 @@ def test_stages_are_leximin(seed: int) -> None:
     limit = np.abs(rows).sum(axis=1) * rng.uniform(0.02, 0.4, count)
     upper = np.ones(size)
     found = fill_with_relief(rows[(rows != 0).any(axis=1)], limit[(rows != 0).any(axis=1)], np.zeros(size), upper)
-    assert not isinstance(found, str)
     np.testing.assert_allclose(found, brute_force(rows, limit, upper, np.eye(size)), atol=1e-4)
     assert np.all(rows @ found <= limit + 1e-8)
 

@@ -74,8 +74,8 @@ def solve_dual_newton(problem: Reduced, start: FloatArray, kept: Kept) -> Point:
             if not linear.problem:
                 yield np.concatenate([linear.row_dual, linear.network_dual[problem.live]])
 
-    x, z, trouble = solve_separable(separable, starts())
-    return failed(trouble) if trouble else problem.point(x, z, DUAL_NEWTON)
+    x, z, reason = solve_separable(separable, starts())
+    return failed(reason) if reason else problem.point(x, z, DUAL_NEWTON)
 
 
 def solve_cvxpy(problem: Reduced, solver: str) -> Point:

@@ -2,16 +2,28 @@
 
     min 1/2 sum h_i x_i^2 + q'x   s.t.  row_lower <= R x <= row_upper,  lower <= x <= upper,   h > 0.
 
-For multipliers z the minimiser of the Lagrangian is x(z) = clip((R'z - q) / h, lower, upper), so the dual is a concave,
-piecewise quadratic function of as many variables as there are rows. Newton's method with the generalised Hessian
-R_F diag(1/h_F) R_F' (F: variables between their bounds) ends after finitely many steps (L. Qi and J. Sun, "A nonsmooth
-version of Newton's method", Math. Programming 58, 1993, doi 10.1007/BF01581275). Stationarity and bounds hold exactly
-at every iterate; what remains to be checked is the residual of the rows, so a converged point is certified optimal.
+A multiplier z_k > 0 holds row k at its lower limit, z_k < 0 at its upper limit. The minimiser of the Lagrangian is
+
+    x(z) = clip((R'z - q) / h, lower, upper),
+
+so the dual objective is a concave, piecewise quadratic function of as many variables as there are rows. Its gradient is
+g(z) = (the limit that z_k points to) - R x(z). Every iteration takes the working set W, the rows with a multiplier or
+outside their limits, and the free variables F, which are strictly between their bounds, and solves
+
+    (R_WF diag(1/h_F) R_WF' + damping) dz_W = g_W                                       (generalised Hessian)
+
+A multiplier that would change sign goes to zero, as in a projected Newton method, and the others are solved again. A
+line search on the dual objective follows. Where the working sets settle, the iteration ends after finitely many steps
+(L. Qi and J. Sun, "A nonsmooth version of Newton's method", Math. Programming 58, 1993, doi 10.1007/BF01581275;
+projection: D. P. Bertsekas, "Projected Newton methods for optimization problems with simple constraints", SIAM J.
+Control Optim. 20(2), 1982, doi 10.1137/0320018; damping and the handling of short steps are our own). Stationarity and
+bounds hold exactly at every iterate; what remains to be checked is the gradient, so a converged point is optimal.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -22,13 +34,29 @@ from amm_opt.solve.rows import Rows
 
 MAX_STEPS = 30
 SHORT = 0.05
-"""So many steps in a row that are no longer than this fraction of Newton's lead nowhere."""
+"""A step length below this is short; ``SHORT_STEPS`` of them in a row lead nowhere."""
 SHORT_STEPS = 5
+MIN_LENGTH = 1e-9
+"""The line search gives up below this step length."""
+ASCENT = 1e-4
+"""Armijo's condition: the dual objective rises by at least this fraction of what its slope promises."""
 TOLERANCE = 1e-9
-DAMPING = 1e-12
+"""Of the gradient, relative to the norm of each row."""
+DAMPING, MAX_DAMPING = 1e-12, 1.0
+"""Added to the generalised Hessian, relative to the row's curvature with every variable free."""
+FLAT = 1e-3
+"""The same for a row in which no variable is free."""
 MANY_ROWS = 150
-"""From here on Newton's equations are solved by sparse factorisation."""
+"""With more rows the Newton system is sparse."""
 MANY_PAIRS = 200_000
+
+
+class Outcome(NamedTuple):
+    """Variables (N,), multipliers (K,), and the reason why they are not optimal: empty where they are."""
+
+    x: FloatArray
+    z: FloatArray
+    reason: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,124 +73,130 @@ class SeparableQP:
 
     def at(self, z: FloatArray) -> _Iterate:
         """The minimiser x(z) of the Lagrangian, and the dual objective."""
-        slope = self.q - z @ self.rows
-        raw = -slope / self.hessian
-        x = np.minimum(np.maximum(raw, self.lower), self.upper)
-        side = np.where(z > 0, self.row_lower, np.where(z < 0, self.row_upper, 0.0))
-        free = (raw > self.lower) & (raw < self.upper)
-        return _Iterate(z, x, free, float((0.5 * self.hessian * x + slope) @ x + z @ side))
+        reduced_cost = self.q - z @ self.rows
+        unclipped = -reduced_cost / self.hessian
+        x = np.minimum(np.maximum(unclipped, self.lower), self.upper)
+        limit = np.where(z > 0, self.row_lower, np.where(z < 0, self.row_upper, 0.0))
+        free = (unclipped > self.lower) & (unclipped < self.upper)
+        return _Iterate(z, x, free, float((0.5 * self.hessian * x + reduced_cost) @ x + z @ limit))
+
+    def gradient(self, at: _Iterate) -> FloatArray:
+        """(K,) of the dual objective; zero where a row without multiplier is within its limits."""
+        use = self.rows @ at.x
+        to_lower, to_upper = self.row_lower - use, self.row_upper - use
+        outside = np.maximum(to_lower, 0.0) + np.minimum(to_upper, 0.0)
+        return np.where(at.z > 0, to_lower, np.where(at.z < 0, to_upper, outside))
+
+    def admissible(self, z: FloatArray) -> FloatArray:
+        """``z`` itself, changed in place: without multipliers of limits that do not exist."""
+        z[(z > 0) & ~np.isfinite(self.row_lower)] = 0.0
+        z[(z < 0) & ~np.isfinite(self.row_upper)] = 0.0
+        return z
 
 
 @dataclass(frozen=True, eq=False)
 class _Iterate:
-    """Multipliers, their minimiser, which variables are not clipped, and the dual objective."""
+    """Multipliers, their minimiser, which variables are strictly between their bounds, and the dual objective."""
 
     z: FloatArray
     x: FloatArray
     free: BoolArray
-    value: float
+    objective: float
 
 
-def newton(p: SeparableQP, start: FloatArray) -> tuple[FloatArray, FloatArray, str]:
-    """Newton's method from the multipliers ``start``, (K,).
-
-    Returns:
-        Variables, multipliers and an empty text, or the reason for having no solution.
-    """
-    curvature = _Curvature(p)
-    at = p.at(_signed(p, start.copy()))
-    damping = DAMPING
-    short = 0
+def newton(p: SeparableQP, start: FloatArray) -> Outcome:
+    """Newton's method from the multipliers ``start``, (K,)."""
+    hessian = _DualHessian(p)
+    at = p.at(p.admissible(start.copy()))
+    damping, short = DAMPING, 0
     for _ in range(MAX_STEPS):
-        residual = _residual(p, at.z, p.rows @ at.x)
-        if np.all(np.abs(residual) <= TOLERANCE * curvature.size):
-            return at.x, at.z, ""
-        step = _newton_step(at, residual, curvature, damping)
-        trial, length = _line_search(p, at, step, residual)
+        # converged: every row is within its limits, or at the limit that its multiplier points to
+        gradient = p.gradient(at)
+        if np.all(np.abs(gradient) <= TOLERANCE * hessian.row_norm):
+            return Outcome(at.x, at.z, "")
+        # step and line search
+        step = _newton_step(at, gradient, hessian, damping)
+        trial, length = _line_search(p, at, step, gradient)
+        # give up where steps stay short; damp where there is no ascent
         short = short + 1 if length < SHORT else 0
         if short == SHORT_STEPS:
-            return at.x, at.z, f"{SHORT_STEPS} short Newton steps in a row"
+            return Outcome(at.x, at.z, f"{SHORT_STEPS} short Newton steps in a row")
         if length == 0.0:
-            if damping > 1.0:
-                return at.x, at.z, "the line search found no ascent"
+            if damping > MAX_DAMPING:
+                return Outcome(at.x, at.z, "the line search found no ascent")
             damping *= 1e3
             continue
         damping = max(DAMPING, damping * (1e-2 if length == 1.0 else 1.0))
         at = trial
-    return at.x, at.z, f"no convergence in {MAX_STEPS} Newton steps"
+    return Outcome(at.x, at.z, f"no convergence in {MAX_STEPS} Newton steps")
 
 
-class _Curvature:
-    """Generalised Hessians of the dual, rows_F diag(1 / h_F) rows_F', dense where there are few rows."""
+class _DualHessian:
+    """The generalised Hessian of the dual, R_WF diag(1 / h_F) R_WF', up to its sign.
+
+    Attributes:
+        row_norm: (K,) Euclidean norm of each row, 1 for an empty one.
+    """
 
     def __init__(self, p: SeparableQP) -> None:
         self._rows = p.rows
         self._inverse = 1.0 / p.hessian
         if isinstance(p.rows, Rows):
-            size, scale = p.rows.square_sums(np.ones(len(p.q))), p.rows.square_sums(self._inverse)
+            square, diagonal = p.rows.square_sums(np.ones(len(p.q))), p.rows.square_sums(self._inverse)
             self._paired = len(p.rows) <= MANY_ROWS and p.rows.n_pairs <= MANY_PAIRS
         else:
-            size, scale = np.sum(p.rows**2, axis=1), p.rows**2 @ self._inverse
-        self.size = np.where(size > 0, np.sqrt(size), 1.0)
-        self.scale = np.where(scale > 0, scale, 1.0)  # an empty row has no curvature of its own
+            square, diagonal = np.sum(p.rows**2, axis=1), p.rows**2 @ self._inverse
+        self.row_norm = np.where(square > 0, np.sqrt(square), 1.0)
+        self._all_free = np.where(diagonal > 0, diagonal, 1.0)  # an empty row has no curvature of its own
 
-    def system(self, free: BoolArray, work: IntArray, damping: float) -> FloatArray | sp.csc_array:
-        """The damped matrix of the rows ``work``."""
+    def damped(self, free: BoolArray, working: IntArray, damping: float) -> FloatArray | sp.csc_array:
+        """The matrix of the Newton system of the rows ``working``."""
         weight, rows = np.where(free, self._inverse, 0.0), self._rows
-        scale, everyone = self.scale[work], len(work) == len(rows)
-        if isinstance(rows, Rows) and not self._paired:
-            sparse = rows.sparse_gram(weight)
-            sparse = sparse if everyone else sparse[work][:, work]
-            extra = damping * scale + np.where(sparse.diagonal() <= 0, 1e-3 * scale, 0.0)
-            return sp.csc_array(sparse + sp.diags_array(extra))
-        if isinstance(rows, Rows):
+        scale, every_row = self._all_free[working], len(working) == len(rows)
+        matrix: FloatArray | sp.csc_array
+        if not isinstance(rows, Rows):
+            # dense rows: one product over the free columns
+            columns = np.flatnonzero(free)
+            some = rows[:, columns] if every_row else rows[np.ix_(working, columns)]
+            matrix = (some * weight[columns]) @ some.T
+        elif self._paired:
+            # few sparse rows: a dense matrix from stored pairs of entries, whose sum alone depends on the weights
             matrix = rows.gram(weight)
-            matrix = matrix if everyone else matrix[np.ix_(work, work)]
+            matrix = matrix if every_row else matrix[np.ix_(working, working)]
         else:
-            at = np.flatnonzero(free)
-            part = rows[:, at] if everyone else rows[np.ix_(work, at)]
-            matrix = (part * weight[at]) @ part.T
-        diagonal = matrix.diagonal()
-        matrix[np.diag_indices(len(work))] += damping * scale + np.where(diagonal <= 0, 1e-3 * scale, 0.0)
-        return matrix
+            # many sparse rows: a sparse matrix
+            matrix = rows.sparse_gram(weight)
+            matrix = matrix if every_row else matrix[working][:, working]
+        # diagonal
+        extra = damping * scale + np.where(matrix.diagonal() <= 0, FLAT * scale, 0.0)
+        if isinstance(matrix, np.ndarray):
+            matrix[np.diag_indices(len(working))] += extra
+            return matrix
+        return sp.csc_array(matrix + sp.diags_array(extra))
 
 
-def _signed(p: SeparableQP, z: FloatArray) -> FloatArray:
-    """Drop multipliers of limits that do not exist."""
-    z[(z > 0) & ~np.isfinite(p.row_lower)] = 0.0
-    z[(z < 0) & ~np.isfinite(p.row_upper)] = 0.0
-    return z
-
-
-def _residual(p: SeparableQP, z: FloatArray, use: FloatArray) -> FloatArray:
-    """Gradient of the dual, zero where a row without multiplier is inside its limits."""
-    low, high = p.row_lower - use, p.row_upper - use
-    inactive = np.maximum(low, 0.0) + np.minimum(high, 0.0)
-    return np.where(z > 0, low, np.where(z < 0, high, inactive))
-
-
-def _newton_step(at: _Iterate, residual: FloatArray, curvature: _Curvature, damping: float) -> FloatArray:
-    """Newton's step, with multipliers that would change sign taken to zero and the others solved again."""
-    work = np.flatnonzero((at.z != 0) | (residual != 0))
-    matrix = curvature.system(at.free, work, damping)
-    here, gradient = at.z[work], residual[work]
-    side = np.where(here != 0, here, gradient)
-    step = np.zeros(len(work))
-    moving = np.ones(len(work), dtype=bool)
+def _newton_step(at: _Iterate, gradient: FloatArray, hessian: _DualHessian, damping: float) -> FloatArray:
+    """(K,) Newton's step, with multipliers that would change sign taken to zero and the others solved again."""
+    working = np.flatnonzero((at.z != 0) | (gradient != 0))
+    matrix = hessian.damped(at.free, working, damping)
+    z, g = at.z[working], gradient[working]
+    sign = np.where(z != 0, z, g)
+    step = np.zeros(len(working))
+    moving = np.ones(len(working), dtype=bool)
     while moving.any():
         if moving.all():
-            step = _solved(matrix, gradient)
+            step = _solved(matrix, g)
         else:
-            pull = gradient - matrix @ np.where(moving, 0.0, step)
-            part = matrix[np.ix_(moving, moving)] if isinstance(matrix, np.ndarray) else matrix[moving][:, moving]
-            step[moving] = _solved(part, pull[moving])
-        crossing = moving & ((here + step) * side < 0)
+            right = g - matrix @ np.where(moving, 0.0, step)
+            block = matrix[np.ix_(moving, moving)] if isinstance(matrix, np.ndarray) else matrix[moving][:, moving]
+            step[moving] = _solved(block, right[moving])
+        crossing = moving & ((z + step) * sign < 0)
         if not crossing.any():
             break
-        step[crossing] = -here[crossing]
+        step[crossing] = -z[crossing]
         moving &= ~crossing
     full = np.zeros_like(at.z)
-    full[work] = step
+    full[working] = step
     return full
 
 
@@ -172,15 +206,15 @@ def _solved(matrix: FloatArray | sp.csc_array, right: FloatArray) -> FloatArray:
     return np.asarray(splu(sp.csc_matrix(matrix)).solve(right))
 
 
-def _line_search(p: SeparableQP, at: _Iterate, step: FloatArray, residual: FloatArray) -> tuple[_Iterate, float]:
-    """The largest step length of 1, 1/2, 1/4, ... that raises the dual enough; 0 where there is none."""
-    rise = float(residual @ step)
-    noise = 1e-14 * max(1.0, abs(at.value))
+def _line_search(p: SeparableQP, at: _Iterate, step: FloatArray, gradient: FloatArray) -> tuple[_Iterate, float]:
+    """The first step length of 1, 1/2, 1/4, ... with enough ascent, and where it leads; 0 where there is none."""
+    slope = float(gradient @ step)
+    rounding = 1e-14 * max(1.0, abs(at.objective))
     length = 1.0
-    while rise > 0 and length > 1e-9:
+    while slope > 0 and length > MIN_LENGTH:
         z = at.z + length * step
-        trial = p.at(_signed(p, np.where(z * at.z < 0, 0.0, z)))
-        if trial.value >= at.value + 1e-4 * length * rise - noise:
+        trial = p.at(p.admissible(np.where(z * at.z < 0, 0.0, z)))
+        if trial.objective >= at.objective + ASCENT * length * slope - rounding:
             return trial, length
         length *= 0.5
     return at, 0.0

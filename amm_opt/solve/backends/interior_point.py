@@ -1,202 +1,278 @@
-"""Separable quadratic programs by a primal-dual interior point, for where Newton's method on the dual does not end.
+"""Separable quadratic programs by a primal-dual interior point, where Newton's method on the dual does not converge.
 
-The problem of ``dual_newton``, with s = R x and barriers at the limits of x and s. Newton's equations of every step are
-reduced to the rows: (R D^-1 R' + E^-1) dy = right side, D and E diagonal, which is dense, positive definite and as
-large as there are rows. Predictor and corrector after S. Mehrotra, "On the implementation of a primal-dual interior
-point method", SIAM J. Optimization 2(4), 1992, doi 10.1137/0802028.
+The problem of ``dual_newton``, with the use s of the rows as variables of their own:
+
+    min 1/2 x'Hx + q'x   s.t.  R x = s,   lower <= x <= upper,   row_lower <= s <= row_upper,   H diagonal.
+
+Multipliers: y of R x = s; u, w >= 0 of the lower and the upper bounds of x and of s, with slacks a = x - lower and
+b = upper - x, and the same for s. Optimal where
+
+    Hx + q - R'y - u_x + w_x = 0,   y - u_s + w_s = 0,   R x = s,   a u = b w = mu,   mu -> 0.
+
+With Theta = u/a + w/b, which is diagonal, and the barrier's force f = (mu - c_u)/a - (mu - c_w)/b (c: second-order
+correction), a Newton step solves
+
+    (H + Theta_x) dx - R' dy = f_x - (Hx + q - R'y) =: r_x
+           Theta_s ds +  dy  = f_s - y              =: r_s
+                 R dx - ds   = -(R x - s)           =: -gap
+
+and with D = (H + Theta_x)^-1 and E = Theta_s^-1, both diagonal, this reduces to one dense, positive definite system
+that is as large as there are rows:
+
+    (R D R' + E) dy = E r_s - gap - R D r_x,    dx = D (r_x + R' dy),    ds = E (r_s - dy).
+
+Each iteration factorises it once and solves it twice: an affine step (predictor), which aims at mu = 0, and a step to a
+mu that depends on how far the affine step came, with its second-order terms (corrector). S. Mehrotra, "On the
+implementation of a primal-dual interior point method", SIAM J. Optimization 2(4), 1992, doi 10.1137/0802028. Common
+step lengths for everything, and second-order terms only as far as the affine step can be followed, are our reading.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from amm_opt.arrays import BoolArray, FloatArray
-from amm_opt.solve.backends.dual_newton import SeparableQP, newton
+from amm_opt.solve.backends.dual_newton import Outcome, SeparableQP, newton
 from amm_opt.solve.rows import Rows
 
 _Pair = tuple[FloatArray, FloatArray]
+"""One array for lower bounds and one for upper bounds."""
 
 MAX_STEPS = 80
 GAP = 1e-11
 """Mean complementarity product at the end, relative to the cost; residuals are a hundred times this."""
 TO_BOUNDARY = 0.995
+"""The corrector goes this fraction of the way to the boundary."""
 TINY, DIVERGED = 1e-100, 1e20
 MANY_ROWS = 4000
-"""Above, the dense equations take too long."""
+"""With more rows the dense system takes too long."""
 INSIDE = 0.05
-"""How far inside its limits every value starts, as a fraction of their distance."""
+"""How far inside its bounds every variable starts, as a fraction of their distance."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Box:
-    """Values strictly inside low .. high, with a multiplier for each finite end; ``fixed`` where both are the same."""
+class _Bounded:
+    """Variables strictly inside their bounds, with a multiplier for each finite one; ``fixed`` where both are equal."""
 
     value: FloatArray
-    low: FloatArray
-    high: FloatArray
-    on_low: FloatArray
-    on_high: FloatArray
+    lower: FloatArray
+    upper: FloatArray
+    dual_lower: FloatArray
+    dual_upper: FloatArray
     fixed: BoolArray
 
     @classmethod
-    def around(cls, value: FloatArray, low: FloatArray, high: FloatArray) -> _Box:
-        """Start near ``value``."""
-        fixed = low == high
-        margin = INSIDE * np.where(np.isfinite(high - low), high - low, 1.0)
-        inside = np.minimum(np.maximum(value, low + margin), high - margin)
-        on_low, on_high = (np.where(np.isfinite(end) & ~fixed, 1.0, 0.0) for end in (low, high))
-        return cls(np.where(fixed, low, inside), low, high, on_low, on_high, fixed)
+    def around(cls, value: FloatArray, lower: FloatArray, upper: FloatArray) -> _Bounded:
+        """Start near ``value``, with multipliers of 1."""
+        fixed = lower == upper
+        margin = INSIDE * np.where(np.isfinite(upper - lower), upper - lower, 1.0)
+        inside = np.minimum(np.maximum(value, lower + margin), upper - margin)
+        dual_lower, dual_upper = (np.where(np.isfinite(bound) & ~fixed, 1.0, 0.0) for bound in (lower, upper))
+        return cls(np.where(fixed, lower, inside), lower, upper, dual_lower, dual_upper, fixed)
 
-    @property
-    def room(self) -> _Pair:
-        """To both ends, never nothing by rounding; 1 where there is none."""
+    @cached_property
+    def slack(self) -> _Pair:
+        """To both bounds, never zero by rounding; 1 where there is no bound."""
         least = np.finfo(float).eps * (1.0 + np.abs(self.value))
-        below = np.where(self.on_low > 0, np.maximum(self.value - self.low, least), 1.0)
-        return below, np.where(self.on_high > 0, np.maximum(self.high - self.value, least), 1.0)
+        below = np.where(self.dual_lower > 0, np.maximum(self.value - self.lower, least), 1.0)
+        return below, np.where(self.dual_upper > 0, np.maximum(self.upper - self.value, least), 1.0)
 
     @property
-    def products(self) -> float:
-        """Sum of all complementarity products."""
-        below, above = self.room
-        return float(below @ self.on_low + above @ self.on_high)
+    def complementarity(self) -> float:
+        """Sum of all products of slack and multiplier."""
+        below, above = self.slack
+        return float(below @ self.dual_lower + above @ self.dual_upper)
 
     @property
-    def ends(self) -> int:
-        """Number of finite ends."""
-        return int(np.count_nonzero(self.on_low) + np.count_nonzero(self.on_high))
+    def n_bounds(self) -> int:
+        """Number of finite bounds."""
+        return int(np.count_nonzero(self.dual_lower) + np.count_nonzero(self.dual_upper))
 
     @property
-    def curvature(self) -> FloatArray:
-        """Of the barrier."""
-        below, above = self.room
-        return self.on_low / below + self.on_high / above
+    def theta(self) -> FloatArray:
+        """Multiplier over slack: the diagonal that the bounds add to the Newton system."""
+        below, above = self.slack
+        return self.dual_lower / below + self.dual_upper / above
 
-    def pull(self, mu: float, second: _Pair) -> FloatArray:
-        """The barrier's slope at ``mu``; ``second`` are the products of the predictor's steps."""
-        below, above = self.room
-        low, high = self.on_low > 0, self.on_high > 0
-        return np.where(low, (mu - second[0]) / below, 0.0) - np.where(high, (mu - second[1]) / above, 0.0)
+    def force(self, mu: float, second_order: _Pair) -> FloatArray:
+        """Of the barrier, away from the bounds."""
+        below, above = self.slack
+        from_lower = np.where(self.dual_lower > 0, (mu - second_order[0]) / below, 0.0)
+        return from_lower - np.where(self.dual_upper > 0, (mu - second_order[1]) / above, 0.0)
 
-    def steps(self, step: FloatArray, mu: float, second: _Pair) -> _Pair:
+    def dual_step(self, step: FloatArray, mu: float, second_order: _Pair) -> _Pair:
         """Of the multipliers, for a step of the values."""
-        below, above = self.room
-        on_low = np.where(self.on_low > 0, (mu - second[0] - self.on_low * step) / below - self.on_low, 0.0)
-        on_high = np.where(self.on_high > 0, (mu - second[1] + self.on_high * step) / above - self.on_high, 0.0)
-        return on_low, on_high
+        below, above = self.slack
+        lower = (mu - second_order[0] - self.dual_lower * step) / below - self.dual_lower
+        upper = (mu - second_order[1] + self.dual_upper * step) / above - self.dual_upper
+        return np.where(self.dual_lower > 0, lower, 0.0), np.where(self.dual_upper > 0, upper, 0.0)
 
-    def longest(self, step: FloatArray, steps: _Pair) -> float:
-        """How far values and multipliers can go until one is at its end."""
-        below, above = self.room
-        low, high = self.on_low > 0, self.on_high > 0
-        pairs = ((below[low], step[low]), (above[high], -step[high]), (self.on_low, steps[0]), (self.on_high, steps[1]))
-        return min(float(np.min(-room[d < 0] / d[d < 0], initial=np.inf)) for room, d in pairs)
+    def max_length(self, step: FloatArray, dual_step: _Pair) -> float:
+        """The ratio test: the step length at which the first slack or multiplier is zero."""
+        below, above = self.slack
+        low, high = self.dual_lower > 0, self.dual_upper > 0
+        slacks = (below[low], step[low]), (above[high], -step[high])
+        duals = (self.dual_lower, dual_step[0]), (self.dual_upper, dual_step[1])
+        return min(float(np.min(-at[d < 0] / d[d < 0], initial=np.inf)) for at, d in (*slacks, *duals))
 
-    def moved(self, step: FloatArray, steps: _Pair, length: float) -> _Box:
+    def moved(self, step: FloatArray, dual_step: _Pair, length: float) -> _Bounded:
         """After a step of this length."""
         value = np.where(self.fixed, self.value, self.value + length * step)
-        on_low, on_high = self.on_low + length * steps[0], self.on_high + length * steps[1]
-        return _Box(value, self.low, self.high, on_low, on_high, self.fixed)
+        duals = self.dual_lower + length * dual_step[0], self.dual_upper + length * dual_step[1]
+        return _Bounded(value, self.lower, self.upper, *duals, self.fixed)
 
 
-def solve_separable(p: SeparableQP, starts: Iterable[FloatArray]) -> tuple[FloatArray, FloatArray, str]:
-    """Newton's method on the dual from each of the ``starts`` until one ends, else from the interior point.
+def solve_separable(p: SeparableQP, starts: Iterable[FloatArray]) -> Outcome:
+    """Newton's method on the dual from each of the ``starts`` until it converges, at last from the interior point.
 
     Args:
         starts: at least one, (K,) multipliers each.
-
-    Returns:
-        Variables, multipliers and an empty text, or the reason for having no solution.
     """
     for start in starts:
-        x, z, trouble = newton(p, start)
-        if not trouble:
-            return x, z, ""
+        outcome = newton(p, start)
+        if not outcome.reason:
+            return outcome
     if len(p.row_lower) > MANY_ROWS:
-        return x, z, f"{trouble}, and {len(p.row_lower)} rows are too many for the interior point"
-    x, z, trouble = interior_point(p)
-    return (x, z, trouble) if trouble else newton(p, z)
+        reason = f"{outcome.reason}, and {len(p.row_lower)} rows are too many for the interior point"
+        return outcome._replace(reason=reason)
+    outcome = interior_point(p)
+    return outcome if outcome.reason else newton(p, outcome.z)
 
 
-def interior_point(p: SeparableQP) -> tuple[FloatArray, FloatArray, str]:
-    """Variables, multipliers (zero for rows inside their limits) and an empty text, or why there is no solution."""
+def interior_point(p: SeparableQP) -> Outcome:
+    """Solve to ``GAP``; multipliers of rows within their limits are zero."""
+    # rows without a limit play no part; the others are scaled to a norm of 1
     rows = p.rows.dense() if isinstance(p.rows, Rows) else p.rows
+    z = np.zeros(len(rows))
     limited = np.flatnonzero(np.isfinite(p.row_lower) | np.isfinite(p.row_upper))
-    size = np.sqrt((rows[limited] ** 2).sum(axis=1))
-    size[size == 0] = 1.0
-    rows, z = rows[limited] / size[:, None], np.zeros(len(rows))
-    x = _Box.around(np.clip(-p.q / p.hessian, p.lower, p.upper), p.lower, p.upper)
-    s = _Box.around(rows @ x.value, p.row_lower[limited] / size, p.row_upper[limited] / size)
-    y, count = np.zeros(len(size)), max(1, x.ends + s.ends)
+    norm = np.sqrt((rows[limited] ** 2).sum(axis=1))
+    norm[norm == 0] = 1.0
+    rows = rows[limited] / norm[:, None]
+    # start inside all bounds, near the minimiser without rows
+    x = _Bounded.around(np.clip(-p.q / p.hessian, p.lower, p.upper), p.lower, p.upper)
+    s = _Bounded.around(rows @ x.value, p.row_lower[limited] / norm, p.row_upper[limited] / norm)
+    at, count = _Iterate(x, s, np.zeros(len(norm))), max(1, x.n_bounds + s.n_bounds)
     cost = 1.0 + float(np.max(np.abs(p.q), initial=0.0))
     for _ in range(MAX_STEPS):
-        slope_x, slope_s = p.hessian * x.value + p.q - y @ rows, np.where(s.fixed, 0.0, y)
-        off_x, off_s = slope_x - x.on_low + x.on_high, slope_s - s.on_low + s.on_high
-        gap = rows @ x.value - s.value
-        mu = (x.products + s.products) / count
-        worst = max(float(np.max(np.abs(r), initial=0.0)) for r in (off_x, off_s, gap))
-        if mu <= GAP * cost and worst <= 1e2 * GAP * cost * (1.0 + float(np.max(np.abs(x.value), initial=0.0))):
-            tight = s.fixed | (np.maximum(s.on_low - s.room[0], s.on_high - s.room[1]) > 0)
-            z[limited] = np.where(tight, y, 0.0) / size
-            return x.value, z, ""
+        # converged: complementarity and residuals are small; rows with more multiplier than slack bind
+        residual = _Residual.of(p, rows, at)
+        mu = at.complementarity / count
+        size = 1.0 + float(np.max(np.abs(at.x.value), initial=0.0))
+        if mu <= GAP * cost and residual.largest(at) <= 1e2 * GAP * cost * size:
+            z[limited] = np.where(at.s.fixed | _binds(at.s), at.y, 0.0) / norm
+            return Outcome(at.x.value, z, "")
         if not mu <= DIVERGED * cost:
             break
+        # factorise once for both steps
         try:
-            system = _System(p.hessian, rows, x, s)
+            system = _NewtonSystem(p.hessian, rows, at)
         except LinAlgError:
             break
-        step = system.step((slope_x, slope_s, gap), 0.0, None)
-        after = step.x_moved.products + step.s_moved.products
-        step = system.step((slope_x, slope_s, gap), mu * (min(after / count, mu) / max(mu, TINY)) ** 3, step)
-        x, s, y = step.x_moved, step.s_moved, y + step.length * step.y
-    return x.value, z, "the interior point did not converge"
+        # affine step (predictor), and how far it would bring complementarity down
+        affine = system.step(residual, 0.0, None)
+        mu_affine = at.moved(affine).complementarity / count
+        # corrector: the less the affine step achieves, the more it is centred
+        centred = mu * (min(mu_affine, mu) / max(mu, TINY)) ** 3
+        at = at.moved(system.step(residual, centred, affine))
+    return Outcome(at.x.value, z, "the interior point did not converge")
+
+
+def _binds(s: _Bounded) -> BoolArray:
+    below, above = s.slack
+    return np.maximum(s.dual_lower - below, s.dual_upper - above) > 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Iterate:
+    """Variables, use of the rows, and multipliers of R x = s."""
+
+    x: _Bounded
+    s: _Bounded
+    y: FloatArray
+
+    @property
+    def complementarity(self) -> float:
+        """Sum of all products of slack and multiplier."""
+        return self.x.complementarity + self.s.complementarity
+
+    def moved(self, step: _Step) -> _Iterate:
+        """After this step."""
+        x = self.x.moved(step.x, step.dual_x, step.length)
+        s = self.s.moved(step.s, step.dual_s, step.length)
+        return _Iterate(x, s, self.y + step.length * step.y)
+
+
+@dataclass(frozen=True, eq=False)
+class _Residual:
+    """Slopes of the Lagrangian without its bounds in x, (N,), and in s, (K,); gap R x - s, (K,)."""
+
+    slope_x: FloatArray
+    slope_s: FloatArray
+    gap: FloatArray
+
+    @classmethod
+    def of(cls, p: SeparableQP, rows: FloatArray, at: _Iterate) -> _Residual:
+        """At this iterate."""
+        slope_x = p.hessian * at.x.value + p.q - at.y @ rows
+        return cls(slope_x, np.where(at.s.fixed, 0.0, at.y), rows @ at.x.value - at.s.value)
+
+    def largest(self, at: _Iterate) -> float:
+        """Largest violation of stationarity and of R x = s."""
+        x = self.slope_x - at.x.dual_lower + at.x.dual_upper
+        s = self.slope_s - at.s.dual_lower + at.s.dual_upper
+        return max(float(np.max(np.abs(r), initial=0.0)) for r in (x, s, self.gap))
 
 
 @dataclass(frozen=True, eq=False)
 class _Step:
-    """A step of everything and where it leads."""
+    """A direction of everything, and the step length."""
 
     x: FloatArray
     s: FloatArray
     y: FloatArray
-    of_x: _Pair
-    of_s: _Pair
+    dual_x: _Pair
+    dual_s: _Pair
     length: float
-    x_moved: _Box
-    s_moved: _Box
 
 
-class _System:
-    """Newton's equations at one point, factorised."""
+class _NewtonSystem:
+    """R D R' + E at one iterate, factorised; everything else is diagonal."""
 
-    def __init__(self, hessian: FloatArray, rows: FloatArray, x: _Box, s: _Box) -> None:
-        self._rows, self._x, self._s = rows, x, s
-        self._d = np.where(x.fixed, 0.0, 1.0 / (hessian + x.curvature))
-        self._e = np.where(s.fixed, 0.0, 1.0 / np.where(s.fixed, 1.0, s.curvature))
+    def __init__(self, hessian: FloatArray, rows: FloatArray, at: _Iterate) -> None:
+        self._rows, self._at = rows, at
+        # diagonal; a fixed variable does not move
+        self._d = np.where(at.x.fixed, 0.0, 1.0 / (hessian + at.x.theta))
+        self._e = np.where(at.s.fixed, 0.0, 1.0 / np.where(at.s.fixed, 1.0, at.s.theta))
+        # dense: rows of network limits are nearly full, and a sparse factorisation would fill in
         scaled = rows * np.sqrt(self._d)
         matrix = scaled @ scaled.T
         diagonal = matrix.diagonal() + self._e
         matrix[np.diag_indices(len(diagonal))] = diagonal * (1.0 + 1e-14) + 1e-300
         self._factor = cho_factor(matrix, overwrite_a=True, check_finite=False)
 
-    def step(self, residual: tuple[FloatArray, FloatArray, FloatArray], mu: float, before: _Step | None) -> _Step:
-        """Towards products of ``mu``; corrected for the predictor's step ``before``."""
-        rows, x, s, (slope_x, slope_s, gap) = self._rows, self._x, self._s, residual
-        second_x = _products(before.x, before.of_x, before.length) if before else (np.zeros(len(x.value)),) * 2
-        second_s = _products(before.s, before.of_s, before.length) if before else (np.zeros(len(s.value)),) * 2
-        right_x, right_s = x.pull(mu, second_x) - slope_x, s.pull(mu, second_s) - slope_s
-        right = self._e * right_s - gap - rows @ (self._d * right_x)
+    def step(self, residual: _Residual, mu: float, affine: _Step | None) -> _Step:
+        """Towards complementarity ``mu``: the affine step itself, or corrected for the one that is given."""
+        rows, x, s = self._rows, self._at.x, self._at.s
+        second_x = _second_order(affine.x, affine.dual_x, affine.length) if affine else _nothing(x)
+        second_s = _second_order(affine.s, affine.dual_s, affine.length) if affine else _nothing(s)
+        r_x, r_s = x.force(mu, second_x) - residual.slope_x, s.force(mu, second_s) - residual.slope_s
+        right = self._e * r_s - residual.gap - rows @ (self._d * r_x)
         dy = np.asarray(cho_solve(self._factor, right, check_finite=False))
-        dx, ds = self._d * (right_x + dy @ rows), self._e * (right_s - dy)
-        of_x, of_s = x.steps(dx, mu, second_x), s.steps(ds, mu, second_s)
-        reach = min(x.longest(dx, of_x), s.longest(ds, of_s))
-        length = min(1.0, TO_BOUNDARY * reach if before else reach)
-        return _Step(dx, ds, dy, of_x, of_s, length, x.moved(dx, of_x, length), s.moved(ds, of_s, length))
+        dx, ds = self._d * (r_x + dy @ rows), self._e * (r_s - dy)
+        dual_x, dual_s = x.dual_step(dx, mu, second_x), s.dual_step(ds, mu, second_s)
+        length = min(x.max_length(dx, dual_x), s.max_length(ds, dual_s))
+        return _Step(dx, ds, dy, dual_x, dual_s, min(1.0, TO_BOUNDARY * length if affine else length))
 
 
-def _products(step: FloatArray, steps: _Pair, length: float) -> _Pair:
-    """Second-order terms of the predictor as far as it can be followed; in full they can make the corrector cycle."""
-    return length**2 * step * steps[0], -(length**2) * step * steps[1]
+def _second_order(step: FloatArray, dual_step: _Pair, length: float) -> _Pair:
+    """Products of the affine step as far as it can be followed; in full they can make the corrector cycle."""
+    return length**2 * step * dual_step[0], -(length**2) * step * dual_step[1]
+
+
+def _nothing(variables: _Bounded) -> _Pair:
+    return (np.zeros(len(variables.value)),) * 2

@@ -1,9 +1,14 @@
-"""Leximin of levels under linear limits that some of them press on and others relieve, by a few linear programs.
+"""Leximin of levels under linear limits that some of them load and others relieve, by a few linear programs.
 
-A stage is max t over levels z with rows @ z <= limit, lower <= z <= upper, z_i >= t of those that rise and, of those
-that are held, z_i >= what they reached. Its multipliers of z_i >= t sum to 1; they are c_i = (y' rows)_i > 0 with y the
-multipliers of the limits. y proves that z_i = t wherever the others have at least t, so i is held. A level without a
-multiplier is not guessed to be free: it rises in the next stage, or is proved to be held there.
+A stage of progressive filling, over levels z of which some still rise and the others are saturated:
+
+    max t   s.t.  rows @ z <= limit,   lower <= z <= upper,   z_i >= t (rising),   z_i >= reached_i (saturated).
+
+Let y >= 0 be the multipliers of the limits. Those of z_i >= t are c_i = (y' rows)_i and sum to 1. Where c_i > 0, y
+proves that z_i = t wherever the other rising levels have at least t, so level i is saturated: the limits with y_k > 0
+are its bottleneck. A level without a multiplier is not guessed to be free: it rises in the next stage, or is proved to
+be saturated there. Every stage saturates at least one level. Progressive filling is from B. Radunovic and J.-Y. Le
+Boudec (see ``water_filling``); the proof by multipliers is our reading.
 """
 
 from __future__ import annotations
@@ -14,55 +19,81 @@ import highspy
 import numpy as np
 import scipy.sparse as sp
 
-from amm_opt.arrays import FloatArray
+from amm_opt.arrays import BoolArray, FloatArray
 from amm_opt.io.output import native, silent
 from amm_opt.solve.backends.known import SETTINGS
 
 PROOF = 1e-9
 """Lifting a level all the way costs the others at most its multiplier of theirs: less than this is nothing."""
 GIVES = (1e-9, 1e-8, 1e-7, 1e-6)
-"""What held levels may give up for the others: the first of these with which the next stage is feasible."""
+"""What saturated levels may give up for the others: the first of these with which the next stage is feasible."""
 
 
-def fill_with_relief(rows: FloatArray, limit: FloatArray, lower: FloatArray, upper: FloatArray) -> FloatArray | str:
-    """Levels (G,), or why there are none.
+class NoLevelsError(Exception):
+    """There are no levels, or none that are proved to be leximin, for this reason."""
+
+
+def fill_with_relief(rows: FloatArray, limit: FloatArray, lower: FloatArray, upper: FloatArray) -> FloatArray:
+    """Leximin-optimal levels (G,) subject to rows @ level <= limit and their bounds.
 
     Args:
         rows: (K, G); limit: (K,); lower, upper: (G,), infinite where a level has no bound of its own.
+
+    Raises:
+        NoLevelsError: where a stage has no solution, or saturates no level.
     """
     level = upper.copy()
-    some = (rows != 0).any(axis=0)
-    if not some.any():
-        return level
-    most = np.abs(rows).max(axis=1)
-    rows, limit, lower, upper = rows[:, some] / most[:, None], limit / most, lower[some], upper[some]
-    count, size = rows.shape
-    model = _model(rows, limit, lower, upper)
-    rising, t = np.ones(size, dtype=bool), -np.inf
-    reached, gives = np.zeros(size), list(GIVES)
-    while rising.any():
-        with native:
-            model.run()
-        if model.getModelStatus() != highspy.HighsModelStatus.kOptimal:
-            if rising.all() or len(gives) == 1:
-                return f"no stage above {t:.6g}: {model.modelStatusToString(model.getModelStatus())}"
-            gives.pop(0)
-        else:
-            solution = model.getSolution()
-            t = float(solution.col_value[0])
-            multiplier = np.where(rising, np.abs(np.array(solution.row_dual)[count:]), 0.0)
-            held = rising & ((multiplier > PROOF) | (upper <= t + GIVES[0]))
-            if not held.any():
-                return f"no level is proved to be held at {t:.6g}"
-            reached[held] = np.minimum(t, upper[held])
-            rising &= ~held
-        who = np.flatnonzero(~rising).astype(np.int32)
-        free = np.full(len(who), highspy.kHighsInf)
-        model.changeRowsBounds(len(who), (count + who).astype(np.int32), -free, free)
-        least = np.maximum(reached[who] - gives[0] * np.maximum(1.0, np.abs(reached[who])), lower[who])
-        model.changeColsBounds(len(who), (1 + who).astype(np.int32), least, upper[who])
-    level[some] = np.minimum(np.array(solution.col_value)[1:], upper)
+    limited = (rows != 0).any(axis=0)
+    if limited.any():
+        largest = np.abs(rows).max(axis=1)
+        stages = _Stages(rows[:, limited] / largest[:, None], limit / largest, lower[limited], upper[limited])
+        level[limited] = stages.solve()
     return level
+
+
+class _Stages:
+    """The linear program of a stage in one HiGHS model, whose bounds change from stage to stage."""
+
+    def __init__(self, rows: FloatArray, limit: FloatArray, lower: FloatArray, upper: FloatArray) -> None:
+        self._lower, self._upper = lower, upper
+        self._n_limits, self._n_levels = rows.shape
+        self._model = _model(rows, limit, lower, upper)
+
+    def solve(self) -> FloatArray:
+        """All levels."""
+        rising, reached, t = np.ones(self._n_levels, dtype=bool), np.zeros(self._n_levels), -np.inf
+        gives = list(GIVES)
+        while rising.any():
+            with native:
+                self._model.run()
+            status = self._model.getModelStatus()
+            if status == highspy.HighsModelStatus.kOptimal:
+                # levels with a multiplier, and those at their own bound, are saturated
+                solution = self._model.getSolution()
+                t = float(solution.col_value[0])
+                multiplier = np.where(rising, np.abs(np.array(solution.row_dual)[self._n_limits :]), 0.0)
+                saturated = rising & ((multiplier > PROOF) | (self._upper <= t + GIVES[0]))
+                if not saturated.any():
+                    raise NoLevelsError(f"no level is proved to be saturated at {t:.6g}")
+                reached[saturated] = np.minimum(t, self._upper[saturated])
+                rising &= ~saturated
+            elif rising.all() or len(gives) == 1:
+                raise NoLevelsError(f"no stage above {t:.6g}: {self._model.modelStatusToString(status)}")
+            else:
+                # infeasible by rounding: the same stage again, with saturated levels that give up more
+                gives.pop(0)
+            self._hold(~rising, reached, gives[0])
+        levels = np.array(solution.col_value)[1:]
+        return np.asarray(np.minimum(levels, self._upper))
+
+    def _hold(self, saturated: BoolArray, reached: FloatArray, give: float) -> None:
+        """Saturated levels leave the rows z_i >= t and keep what they reached."""
+        which = np.flatnonzero(saturated)
+        free = np.full(len(which), highspy.kHighsInf)
+        self._model.changeRowsBounds(len(which), (self._n_limits + which).astype(np.int32), -free, free)
+        kept = reached[which] - give * np.maximum(1.0, np.abs(reached[which]))
+        least = np.maximum(kept, self._lower[which])
+        self._model.changeColsBounds(len(which), (1 + which).astype(np.int32), least, self._upper[which])
 
 
 def _model(rows: FloatArray, limit: FloatArray, lower: FloatArray, upper: FloatArray) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 
 from amm_opt.arrays import FloatArray
 from amm_opt.solve.backends.reduced import Point, Reduced, failed
-from amm_opt.solve.backends.relief import fill_with_relief
+from amm_opt.solve.backends.relief import NoLevelsError, fill_with_relief
 
 WATER_FILLING = "WATER_FILLING"
 SAME = 1e-12
@@ -36,9 +36,10 @@ def solve_water_filling(problem: Reduced) -> Point:
     loaded = (rows > 0).any(axis=1)
     rows, limit = rows[loaded], limit[loaded]
     if np.any(rows < 0):
-        level = fill_with_relief(rows, limit, problem.lower, problem.upper)
-        if isinstance(level, str):
-            return failed(level)
+        try:
+            level = fill_with_relief(rows, limit, problem.lower, problem.upper)
+        except NoLevelsError as error:
+            return failed(str(error))
     else:
         level = fill(rows, limit, problem.upper)
     if not np.all(np.isfinite(level)):

@@ -8,6 +8,10 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 BoolArray = NDArray[np.bool_]
+ComplexArray = NDArray[np.complex128]
 
 DIRECTIONS = ("import", "export")
 """The order of rows where an array holds both directions."""
+OPPOSITE = {"import": "export", "export": "import"}
+SIGN = {"import": 1.0, "export": -1.0}
+"""What a kW of each direction adds to the net power that a participant draws."""

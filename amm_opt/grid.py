@@ -15,31 +15,67 @@ import scipy.sparse as sp
 from amm_opt.arrays import BoolArray, FloatArray, IntArray
 from amm_opt.cases import Case, Requests
 from amm_opt.network import LinDistFlow
-from amm_opt.program import Injection
+from amm_opt.program import Injection, IntervalParameters
+from amm_opt.tolerances import ROUNDING, SERVED_SLACK
 
-Pressure = tuple[IntArray | slice, FloatArray]
+Relative = tuple[IntArray | slice, FloatArray]
 Limits = tuple[FloatArray, FloatArray]
 
 BLOCK_NUMBERS = 3_000_000
 """A block has at most this many limited quantities times intervals, which bounds memory."""
-
 KEPT_NUMBERS = 40_000_000
-"""At most so many numbers are kept of who presses on which limit."""
+"""At most so many sensitivities are kept."""
 ROWS_AT_ONCE = 256
-ROUNDING = 1e-9
-"""Use of a limit below this is rounding."""
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
     """What a program is built from: the case, the network model and the parameters of one interval.
 
-    Attributes:
-        inflexible_kw, import_request_kw, export_request_kw: cvxpy Parameters of shape (n,), set for each interval.
+    What is known of requests is kept as long as they are. A changed copy of them is another object, of which nothing is
+    known, so that nobody has to clear anything.
     """
 
     case: Case
     network: Any
+
+    # What a mechanism's author writes a program in.
+
+    @property
+    def n(self) -> int:
+        """Number of participants."""
+        return self.case.n_participants
+
+    @cached_property
+    def parameters(self) -> IntervalParameters:
+        """The cvxpy parameters of one interval, set by the engine for each."""
+        return IntervalParameters(self.case)
+
+    @property
+    def inflexible_kw(self) -> cp.Parameter:
+        """(n,) inflexible net load d."""
+        return self.parameters.inflexible_kw
+
+    @property
+    def import_request_kw(self) -> cp.Parameter:
+        """(n,) flexible import requests r."""
+        return self.parameters.import_request_kw
+
+    @property
+    def export_request_kw(self) -> cp.Parameter:
+        """(n,) export requests g."""
+        return self.parameters.export_request_kw
+
+    def request_kw(self, direction: str) -> cp.Parameter:
+        """(n,) requests in ``"import"`` or ``"export"`` direction."""
+        return self.import_request_kw if direction == "import" else self.export_request_kw
+
+    def injection(self, *, import_kw: cp.Expression | None = None, export_kw: cp.Expression | None = None) -> Injection:
+        """An injection with flexible import and export (kW per participant; none where not given)."""
+        zero = cp.Constant(np.zeros(self.n))
+        return Injection(zero if import_kw is None else import_kw, zero if export_kw is None else export_kw)
+
+    # The network model and where participants are on it.
 
     @property
     def conic(self) -> bool:
@@ -48,33 +84,8 @@ class Grid:
 
     @cached_property
     def linear(self) -> Grid:
-        """The same step on linear rows, from which sensitivities are read: LinDistFlow's for a conic network model."""
+        """The same case on linear rows, from which sensitivities are read: LinDistFlow's for a conic network model."""
         return Grid(self.case, LinDistFlow(self.case.feeder)) if self.conic else self
-
-    @property
-    def n(self) -> int:
-        """Number of participants."""
-        return self.case.n_participants
-
-    @cached_property
-    def inflexible_kw(self) -> cp.Parameter:
-        """Inflexible net load d."""
-        return cp.Parameter(self.n, name="inflexible_kw")
-
-    @cached_property
-    def import_request_kw(self) -> cp.Parameter:
-        """Flexible import requests r."""
-        return cp.Parameter(self.n, nonneg=True, name="import_request_kw")
-
-    @cached_property
-    def export_request_kw(self) -> cp.Parameter:
-        """Export requests g."""
-        return cp.Parameter(self.n, nonneg=True, name="export_request_kw")
-
-    def injection(self, *, import_kw: cp.Expression | None = None, export_kw: cp.Expression | None = None) -> Injection:
-        """An injection with flexible import and export (kW per participant; none where not given)."""
-        zero = cp.Constant(np.zeros(self.n))
-        return Injection(zero if import_kw is None else import_kw, zero if export_kw is None else export_kw)
 
     @cached_property
     def incidence(self) -> sp.csr_array:
@@ -88,91 +99,101 @@ class Grid:
         one_each = bool(np.all(np.diff(entries.indptr) == 1) and np.all(entries.data == 1.0))
         return entries.indices.astype(np.intp) if one_each else None
 
-    def slopes(self, rows: IntArray) -> FloatArray:
-        """Change of each limited quantity in ``rows`` per kW of everyone's flexible import and export: (2, K, n)."""
-        _, k_import, k_export = self.case.kvar_per_kw
-        a_p, a_q, _ = self.network.rows(rows)
-        at_p, at_q = self.at_participants(a_p), self.at_participants(a_q)
-        return np.stack([-(at_p + at_q * k_import), at_p + at_q * k_export])
-
-    def kept_slopes(self, rows: IntArray) -> FloatArray:
-        """As :meth:`slopes`, and kept as long as there is room: the same limits are met in many intervals."""
-        known = self._slopes
-        if new := [k for k in rows.tolist() if k not in known]:
-            if 2 * self.n * (len(known) + len(new)) > KEPT_NUMBERS:
-                known.clear()
-                new = rows.tolist()
-            known.update(zip(new, np.swapaxes(self.slopes(np.array(new, dtype=np.intp)), 0, 1), strict=True))
-        return np.stack([known[k] for k in rows.tolist()], axis=1) if len(rows) else np.zeros((2, 0, self.n))
-
-    @cached_property
-    def _slopes(self) -> dict[int, FloatArray]:
-        return {}
-
-    @cached_property
-    def _pressures(self) -> dict[tuple[int, float], Pressure]:
-        return {}
-
-    def pressures(self, rows: IntArray, side: float) -> Iterator[Pressure]:
-        """How hard everyone's import and export presses on each limit, relative to who presses hardest, one by one.
-
-        They are kept as long as there is room: the same limits are tight in many intervals.
-
-        Args:
-            side: 1 for upper limits, -1 for lower ones.
-
-        Returns:
-            Places among (2 n), imports first, that press at all, and their shares in (0, 1].
-        """
-        known = self._pressures
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            keys = [(k, side) for k in rows[start : start + ROWS_AT_ONCE].tolist()]
-            new = [key for key in keys if key not in known]
-            if new:
-                if sum(len(share) for _, share in known.values()) + 2 * len(new) * self.n > KEPT_NUMBERS:
-                    known.clear()
-                    new = keys
-                known.update(zip(new, self._relative(np.array([k for k, _ in new]), side), strict=True))
-            yield from (known[key] for key in keys)
-
-    def _relative(self, rows: IntArray, side: float) -> Iterator[Pressure]:
-        pressing = np.maximum(side * self.slopes(rows), 0.0)
-        most = pressing.max(axis=2, keepdims=True, initial=0.0)
-        shares = pressing / np.where(most > 0, most, 1.0)
-        for share in np.concatenate(list(shares), axis=1):
-            who = np.flatnonzero(share)
-            yield (slice(None), share.copy()) if 2 * len(who) > len(share) else (who, share[who])
-
-    def at_participants(self, slopes: FloatArray) -> FloatArray:
-        """Slopes (..., nodes) in injections of nodes as slopes (..., n) in injections of participants."""
-        return slopes[..., self._node] if self._node is not None else np.asarray(slopes @ self.incidence)
-
     def bus_power(self, injection: Injection) -> tuple[cp.Expression, cp.Expression]:
         """Net active (kW) and reactive (kvar) injection of every node under ``injection``."""
-        load, imports, exports = self.case.kvar_per_kw
-        x, y, d = injection.import_kw, injection.export_kw, self.inflexible_kw
-        reactive = cp.multiply(exports, y) - cp.multiply(imports, x) - cp.multiply(load, d)
-        reactive -= self.case.inflexible_kvar
-        return self.incidence @ (y - x - d), self.incidence @ reactive
+        return self.parameters.node_power(injection, self.incidence)
+
+    def node_injections(
+        self, inflexible_kw: FloatArray, import_kw: FloatArray | float, export_kw: FloatArray | float
+    ) -> tuple[FloatArray, FloatArray]:
+        """Net injections (kW, kvar) of the network model's nodes for (..., n) participant powers."""
+        return self.case.bus_injections(inflexible_kw, import_kw, export_kw, self.incidence)
+
+    def quantities(
+        self, requests: Requests, import_kw: FloatArray | float, export_kw: FloatArray | float
+    ) -> FloatArray:
+        """Every limited quantity with the given flexible powers on top of inflexible load, (..., m)."""
+        return np.asarray(self.network.evaluate(*self.node_injections(requests.inflexible_kw, import_kw, export_kw)))
 
     @cached_property
-    def _usage(self) -> WeakKeyDictionary[Requests, Limits]:
+    def limit_groups(self) -> IntArray:
+        """(m,) limits of one kind in one LV feeder, or of one kind at one element of the upper tier, form a group."""
+        q, feeder = self.network.quantities, self.case.feeder
+        home = feeder.lv_feeder[q.element]
+        place = np.where(home >= 0, home, len(feeder.lv_feeders) + q.element)
+        return np.asarray(2 * place + (q.kind == "voltage"), dtype=np.intp)
+
+    # What requests use, and what keeps every limit.
+
+    @cached_property
+    def _usage(self) -> WeakKeyDictionary[Requests, tuple[FloatArray, FloatArray]]:
         return WeakKeyDictionary()
 
     @cached_property
     def _scarce(self) -> WeakKeyDictionary[Requests, BoolArray]:
         return WeakKeyDictionary()
 
-    def usage(self, requests: Requests) -> Limits:
-        """Every limited quantity under inflexible load only, and with every request served, (..., m) each.
-
-        It is kept as long as the requests are.
-        """
+    def usage(self, requests: Requests) -> tuple[FloatArray, FloatArray]:
+        """Every limited quantity under inflexible load only, and with every request served, (..., m) each."""
         known = self._usage.get(requests)
         if known is None:
             asked = self.quantities(requests, requests.import_request_kw, requests.export_request_kw)
             known = self._usage[requests] = (self.quantities(requests, 0.0, 0.0), asked)
         return known
+
+    def limits(self, requests: Requests) -> Limits:
+        """Lower and upper limit of every limited quantity, (..., m).
+
+        Inflexible load comes first: a limit that it breaks by itself is relaxed to what it uses and no further.
+        """
+        inflexible, _ = self.usage(requests)
+        q = self.network.quantities
+        return np.minimum(q.lower, inflexible), np.maximum(q.upper, inflexible)
+
+    def within(self, quantities: FloatArray, limits: Limits, slack: float = 0.0) -> BoolArray:
+        """(...) where all limited quantities (..., m) are within limits.
+
+        Args:
+            slack: how far beyond them still is within, in multiples of each quantity's tolerance; see
+                ``amm_opt.tolerances``.
+        """
+        (lower, upper), room = limits, slack * self.network.quantities.tolerance
+        return np.asarray(np.all((quantities <= upper + room) & (quantities >= lower - room), axis=-1))
+
+    def feasible(
+        self,
+        requests: Requests,
+        import_kw: FloatArray | float,
+        export_kw: FloatArray | float,
+        *,
+        limits: Limits | None = None,
+        slack: float = SERVED_SLACK,
+    ) -> BoolArray:
+        """(...) where the network carries the given flexible powers (..., n) on top of inflexible load.
+
+        Args:
+            limits: those of the requests where None.
+            slack: see :meth:`within`.
+        """
+        u = self.quantities(requests, import_kw, export_kw)
+        return self.within(u, self.limits(requests) if limits is None else limits, slack)
+
+    def feasible_share(self, requests: Requests, import_kw: FloatArray, export_kw: FloatArray) -> float:
+        """The largest t at which t times the given flexible powers is feasible; infinite where nothing limits it.
+
+        Exact, because limited quantities are affine: the ray meets the first limit at t. The limits are those of
+        :meth:`limits`, so t >= 0.
+
+        Args:
+            requests: one interval, arrays of shape (n,).
+            import_kw, export_kw: (n,) flexible powers on top of inflexible load.
+        """
+        lower, upper = self.limits(requests)
+        inflexible, _ = self.usage(requests)
+        use = self.quantities(requests, import_kw, export_kw) - inflexible
+        moving = np.abs(use) > ROUNDING
+        room = np.where(use > 0, upper - inflexible, inflexible - lower)[moving]
+        return float(np.min(np.maximum(room, 0.0) / np.abs(use[moving]), initial=np.inf))
 
     def scarce(self, requests: Requests) -> BoolArray:
         """(T,) where full service is not proved feasible: it would break a limit by however little."""
@@ -180,9 +201,7 @@ class Grid:
         if known is None:
             length = self.block_steps
             if requests in self._usage or requests.n_steps <= length:
-                lower, upper = self.limits(requests)
-                _, asked = self.usage(requests)
-                known = np.atleast_1d(np.any((asked < lower) | (asked > upper), axis=-1))
+                known = ~np.atleast_1d(self.within(self.usage(requests)[1], self.limits(requests)))
             else:
                 firsts = range(0, requests.n_steps, length)
                 known = np.concatenate([self.scarce(requests.select(slice(k, k + length))) for k in firsts])
@@ -206,46 +225,79 @@ class Grid:
     def intervals(self, requests: Requests, which: Iterable[int] | None = None) -> Iterator[Requests]:
         """The intervals one by one (those at the positions ``which``), their usage known from one sweep of all."""
         positions = range(requests.n_steps) if which is None else [int(k) for k in which]
-        alone, asked = self.usage(requests if which is None else self.select(requests, positions))
+        inflexible, asked = self.usage(requests if which is None else self.select(requests, positions))
         for row, k in enumerate(positions):
             interval = requests.interval(k)
-            self._usage[interval] = (alone[row], asked[row])
+            self._usage[interval] = (inflexible[row], asked[row])
             yield interval
 
-    def limits(self, requests: Requests) -> Limits:
-        """Lower and upper limit of every limited quantity, (..., m).
+    # Sensitivities: how much each participant uses each limit.
 
-        Inflexible load comes first: a limit that it breaks by itself is relaxed to what it uses and no further.
-        """
-        alone, _ = self.usage(requests)
-        q = self.network.quantities
-        return np.minimum(q.lower, alone), np.maximum(q.upper, alone)
+    def sensitivity(self, rows: IntArray) -> FloatArray:
+        """Change of each limited quantity in ``rows`` per kW of everyone's flexible import and export: (2, K, n)."""
+        _, k_import, k_export = self.case.kvar_per_kw
+        a_p, a_q, _ = self.network.rows(rows)
+        at_p, at_q = self.at_participants(a_p), self.at_participants(a_q)
+        return np.stack([-(at_p + at_q * k_import), at_p + at_q * k_export])
 
-    def hosted_share(self, requests: Requests, import_kw: FloatArray, export_kw: FloatArray) -> float:
-        """The largest t at which t times the given flexible powers is hosted; infinite where nothing limits it.
+    def kept_sensitivity(self, rows: IntArray) -> FloatArray:
+        """As :meth:`sensitivity`, and kept as long as there is room: the same limits are met in many intervals."""
+        known = self._sensitivity
+        if new := [k for k in rows.tolist() if k not in known]:
+            if 2 * self.n * (len(known) + len(new)) > KEPT_NUMBERS:
+                known.clear()
+                new = rows.tolist()
+            known.update(zip(new, np.swapaxes(self.sensitivity(np.array(new, dtype=np.intp)), 0, 1), strict=True))
+        return np.stack([known[k] for k in rows.tolist()], axis=1) if len(rows) else np.zeros((2, 0, self.n))
 
-        Exact, because limited quantities are affine: the ray meets the first limit at t. The limits are those of
-        :meth:`limits`, so t >= 0.
+    @cached_property
+    def _sensitivity(self) -> dict[int, FloatArray]:
+        return {}
+
+    @cached_property
+    def _relative(self) -> dict[tuple[int, float], Relative]:
+        return {}
+
+    def relative_sensitivities(self, rows: IntArray, side: float) -> Iterator[Relative]:
+        """Everyone's sensitivity towards each limit, relative to that of the most sensitive, limit by limit.
+
+        They are kept as long as there is room: the same limits are tight in many intervals.
 
         Args:
-            requests: one interval, arrays of shape (n,).
-            import_kw, export_kw: (n,) flexible powers on top of inflexible load.
+            side: 1 for upper limits, -1 for lower ones.
+
+        Returns:
+            Places among (2 n), imports first, that load the limit at all, and their shares in (0, 1].
         """
-        lower, upper = self.limits(requests)
-        alone, _ = self.usage(requests)
-        use = self.quantities(requests, import_kw, export_kw) - alone
-        moving = np.abs(use) > ROUNDING
-        room = np.where(use > 0, upper - alone, alone - lower)[moving]
-        return float(np.min(np.maximum(room, 0.0) / np.abs(use[moving]), initial=np.inf))
+        known = self._relative
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            keys = [(k, side) for k in rows[start : start + ROWS_AT_ONCE].tolist()]
+            new = [key for key in keys if key not in known]
+            if new:
+                if sum(len(share) for _, share in known.values()) + 2 * len(new) * self.n > KEPT_NUMBERS:
+                    known.clear()
+                    new = keys
+                known.update(zip(new, self._relative_of(np.array([k for k, _ in new]), side), strict=True))
+            yield from (known[key] for key in keys)
 
-    def quantities(
-        self, requests: Requests, import_kw: FloatArray | float, export_kw: FloatArray | float
-    ) -> FloatArray:
-        """Every limited quantity with the given flexible powers on top of inflexible load, (..., m)."""
-        return np.asarray(self.network.evaluate(*self.node_injections(requests.inflexible_kw, import_kw, export_kw)))
+    def _relative_of(self, rows: IntArray, side: float) -> Iterator[Relative]:
+        loading = np.maximum(side * self.sensitivity(rows), 0.0)
+        largest = loading.max(axis=2, keepdims=True, initial=0.0)
+        shares = loading / np.where(largest > 0, largest, 1.0)
+        for share in np.concatenate(list(shares), axis=1):
+            who = np.flatnonzero(share)
+            yield (slice(None), share.copy()) if 2 * len(who) > len(share) else (who, share[who])
 
-    def node_injections(
-        self, inflexible_kw: FloatArray, import_kw: FloatArray | float, export_kw: FloatArray | float
-    ) -> tuple[FloatArray, FloatArray]:
-        """Net injections (kW, kvar) of the network model's nodes for (..., n) participant powers."""
-        return self.case.bus_injections(inflexible_kw, import_kw, export_kw, self.incidence)
+    def at_participants(self, sensitivity: FloatArray) -> FloatArray:
+        """Sensitivities (..., nodes) to injections of nodes as such (..., n) to injections of participants."""
+        return sensitivity[..., self._node] if self._node is not None else np.asarray(sensitivity @ self.incidence)
+
+
+def largest_of_each(excess: FloatArray, group: IntArray, count: int = 1) -> list[int]:
+    """Positions of the largest in each group, at most so many of each."""
+    if len(excess) == 0:
+        return []
+    order = np.lexsort((-excess, group))
+    first = np.concatenate([[True], np.diff(group[order]) != 0])
+    rank = np.arange(len(order)) - np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))
+    return [int(i) for i in order[rank < count]]

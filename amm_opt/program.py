@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import cvxpy as cp
+import scipy.sparse as sp
 
 from amm_opt.arrays import FloatArray
-
-AUDIT_TOLERANCE = 1e-6
+from amm_opt.cases.case import Case
+from amm_opt.tolerances import AUDIT_TOLERANCE
 
 
 @dataclass(frozen=True, eq=False)
 class Injection:
-    """Net injections that the network must be able to host, as flexible power on top of inflexible load.
+    """Net injections that must be feasible on the network, as flexible power on top of inflexible load.
 
     Each is an affine cvxpy expression of shape (n,) in kW. An allocation has import and export at once; an
     envelope has everyone at its limit.
@@ -22,6 +23,33 @@ class Injection:
 
     import_kw: cp.Expression
     export_kw: cp.Expression
+
+
+class IntervalParameters:
+    """The cvxpy parameters of one interval, (n,) each in kW: a program is declared in them and built once.
+
+    Attributes:
+        inflexible_kw: inflexible net load d.
+        import_request_kw: flexible import requests r.
+        export_request_kw: export requests g.
+    """
+
+    def __init__(self, case: Case) -> None:
+        self._case, n = case, case.n_participants
+        self.inflexible_kw = cp.Parameter(n, name="inflexible_kw")
+        self.import_request_kw = cp.Parameter(n, nonneg=True, name="import_request_kw")
+        self.export_request_kw = cp.Parameter(n, nonneg=True, name="export_request_kw")
+
+    def __iter__(self) -> Iterator[cp.Parameter]:
+        return iter((self.inflexible_kw, self.import_request_kw, self.export_request_kw))
+
+    def node_power(self, injection: Injection, incidence: sp.csr_array) -> tuple[cp.Expression, cp.Expression]:
+        """Net active (kW) and reactive (kvar) injection of every node, by everybody's share of it (nodes, n)."""
+        load, imports, exports = self._case.kvar_per_kw
+        x, y, d = injection.import_kw, injection.export_kw, self.inflexible_kw
+        reactive = cp.multiply(exports, y) - cp.multiply(imports, x) - cp.multiply(load, d)
+        reactive -= self._case.inflexible_kvar
+        return incidence @ (y - x - d), incidence @ reactive
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +61,12 @@ class Leximin:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """A convex program without its network: the engine adds ``injections`` hosted by whatever network is chosen.
+    """A convex program without its network: the engine makes ``injections`` feasible on whatever network is chosen.
 
     Attributes:
         objective: cvxpy Minimize or Maximize, parametrised (DPP), or Leximin.
         constraints: the mechanism's own constraints.
-        injections: every net injection that must be hosted.
+        injections: every net injection that must be feasible.
         values: named expressions whose numbers the mechanism reads from the solution.
         duals: named constraints whose multipliers it reads.
     """

@@ -151,7 +151,7 @@ class AMM(Mechanism[FairnessState]):
         floor = np.clip(
             [given.import_kw, given.export_kw], 0.0, [requests.import_request_kw, requests.export_request_kw]
         )
-        if grid.hosted_share(requests, floor[0], floor[1]) < 1.0:
+        if grid.feasible_share(requests, floor[0], floor[1]) < 1.0:
             cut = solve(cut_values(floor[0], floor[1]), CUT)
             floor = np.clip([cut["import"], cut["export"]], 0.0, floor)
         return np.asarray((1.0 - HAIR) * floor)

@@ -46,7 +46,7 @@ class Envelope(Mechanism[NoState], ABC):
         if self.enrolled not in ENROLLED:
             raise InputError(f"{self.name}: enrolled = {self.enrolled!r}; valid choices: {', '.join(ENROLLED)}")
 
-    hosted_at_limits_only: ClassVar[bool] = True
+    feasible_at_limits_only: ClassVar[bool] = True
 
     def program(self, grid: Grid) -> Mapping[str, Program] | None:
         return {direction: self._program(grid, direction) for direction in DIRECTIONS}

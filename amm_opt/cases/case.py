@@ -11,14 +11,16 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from amm_opt.arrays import FloatArray, IntArray
+from amm_opt.arrays import DIRECTIONS, SIGN, FloatArray, IntArray
 from amm_opt.cases.batteries import Batteries
+from amm_opt.cases.groups import PER, Groups
 from amm_opt.cases.profiles import Profiles
 from amm_opt.cases.requests import Requests
 from amm_opt.cases.times import span
 from amm_opt.errors import InputError, unknown
 from amm_opt.fields import Checked, is_number, is_whole, shortened
 from amm_opt.network import Feeder
+from amm_opt.tolerances import CONNECTION_SLACK
 
 MOST_SCALE = 1e6
 _SCALES = {
@@ -135,12 +137,28 @@ class Case:
         n = self.n_participants
         return sp.csr_array((np.ones(n), (self.bus, np.arange(n))), shape=(self.feeder.n_buses, n))
 
+    def groups(self, per: str) -> Groups:
+        """Participants in groups.
+
+        Args:
+            per: ``system`` (one group), ``feeder`` (one of each LV feeder, and last one of the customers of the upper
+                tier) or ``participant``.
+
+        Raises:
+            InputError: for anything else.
+        """
+        if per not in PER:
+            raise InputError(f"per = {shortened(per)}; valid choices: {', '.join(PER)}")
+        return self._groups[per]
+
     @cached_property
-    def feeder_membership(self) -> sp.csr_array:
-        """(feeders, n) sparse matrix that adds participants up in their LV feeder."""
-        inside = np.flatnonzero(self.lv_feeder >= 0)
-        shape = (len(self.feeder.lv_feeders), self.n_participants)
-        return sp.csr_array((np.ones(len(inside)), (self.lv_feeder[inside], inside)), shape=shape)
+    def _groups(self) -> dict[str, Groups]:
+        n, feeders = self.n_participants, len(self.feeder.lv_feeders)
+        return {
+            "system": Groups(np.zeros(n, dtype=np.intp), 1),
+            "feeder": Groups(np.where(self.lv_feeder >= 0, self.lv_feeder, feeders), feeders + 1),
+            "participant": Groups(np.arange(n), n),
+        }
 
     @cached_property
     def kvar_per_kw(self) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -193,8 +211,8 @@ class Case:
         Raises:
             InputError: for another direction.
         """
-        if not isinstance(direction, str) or direction not in ("import", "export"):
-            raise InputError(f"direction = {shortened(direction)}; valid choices: import, export")
+        if not isinstance(direction, str) or direction not in DIRECTIONS:
+            raise InputError(f"direction = {shortened(direction)}; valid choices: {', '.join(DIRECTIONS)}")
         s = self.scenario
         scale = max(1.0, s.load_scale, s.import_scale if direction == "import" else s.export_scale)
         return np.asarray(self.participants[f"connection_{direction}_kw"], dtype=float) * scale
@@ -263,12 +281,10 @@ class Case:
 
     def _check_connections(self, w: Requests) -> None:
         problems = []
-        for direction, power in (
-            ("import", w.inflexible_kw + w.import_request_kw),
-            ("export", w.export_request_kw - w.inflexible_kw),
-        ):
+        for direction in DIRECTIONS:
+            power = w.request_kw(direction) + SIGN[direction] * w.inflexible_kw
             limit = self.connection_kw(direction)
-            excess = power - limit * (1 + 1e-6)
+            excess = power - limit * (1 + CONNECTION_SLACK)
             for i in np.flatnonzero((excess > 0).any(axis=0)):
                 k = int(np.argmax(excess[:, i]))
                 problems.append(

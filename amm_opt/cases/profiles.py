@@ -11,10 +11,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from amm_opt.arrays import BoolArray, FloatArray, IntArray
+from amm_opt.tolerances import REQUEST_TOLERANCE_KW
 
 QUANTITIES = ("inflexible", "import", "export")
-REQUEST_TOLERANCE_KW = 1e-6
-"""A request of at most this many kW, a milliwatt, is none: it is 0 in every window."""
 
 
 def requested(power_kw: FloatArray) -> BoolArray:

@@ -47,6 +47,11 @@ class Requests:
         """Requests in ``"import"`` or ``"export"`` direction."""
         return self.import_request_kw if direction == "import" else self.export_request_kw
 
+    @property
+    def both_kw(self) -> FloatArray:
+        """(2, ...) requests: import, then export."""
+        return np.stack([self.import_request_kw, self.export_request_kw])
+
     def select(self, which: Any) -> Requests:
         """The intervals that a slice or a mask selects; ``start`` is that of the first."""
         first = self.start + int(np.arange(self.n_steps)[which][:1].sum())

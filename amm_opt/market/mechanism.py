@@ -94,7 +94,7 @@ class Mechanism(Checked, Generic[StateT]):
     Attributes:
         name: registry name.
         enforces_limits: whether its allocations claim to be hosted by the network, and are audited for it.
-        hosted_at_limits_only: whether what is hosted is everybody at its limit, from which it need not follow that
+        feasible_at_limits_only: whether what is hosted is everybody at its limit, from which it need not follow that
             smaller use is: on phases use on one relieves another (B. Liu and J. H. Braslavsky, "Robust dynamic
             operating envelopes for DER integration in unbalanced distribution networks", IEEE Trans. Power Systems
             39(2), 2024), and import and export of different power factors leave reactive power behind. What then
@@ -106,7 +106,7 @@ class Mechanism(Checked, Generic[StateT]):
 
     name: ClassVar[str] = ""
     enforces_limits: ClassVar[bool] = True
-    hosted_at_limits_only: ClassVar[bool] = False
+    feasible_at_limits_only: ClassVar[bool] = False
     full_service_optimal: ClassVar[bool] = False
 
     @property

@@ -11,7 +11,7 @@ from amm_opt.cases import Requests
 from amm_opt.errors import InputError
 from amm_opt.fields import Checked, is_number
 from amm_opt.grid import Grid
-from amm_opt.solve.routes.lazy import ROW_TOLERANCE
+from amm_opt.tolerances import ROW_SLACK
 
 SHAPES = ("linear", "power", "logistic")
 
@@ -38,10 +38,10 @@ def deficits(grid: Grid, requests: Requests) -> FloatArray:
     use = asked - alone
     for side, headroom in ((1.0, q.upper - alone), (-1.0, alone - q.lower)):
         pressed = side * use
-        tight = np.flatnonzero((pressed > 0) & (pressed > headroom + ROW_TOLERANCE * q.tolerance))
+        tight = np.flatnonzero((pressed > 0) & (pressed > headroom + ROW_SLACK * q.tolerance))
         if len(tight):
             deficit = 1.0 - np.maximum(headroom[tight], 0.0) / pressed[tight]
-            for (who, share), missing in zip(grid.pressures(tight, side), deficit.tolist(), strict=True):
+            for (who, share), missing in zip(grid.relative_sensitivities(tight, side), deficit.tolist(), strict=True):
                 inherited[who] = np.maximum(inherited[who], missing * share)
     return inherited.reshape(2, grid.n)
 

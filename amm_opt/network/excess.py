@@ -13,11 +13,8 @@ from amm_opt.errors import InputError
 from amm_opt.network.feeder.feeder import Feeder
 from amm_opt.network.models.lindist3flow import LinDist3Flow
 from amm_opt.network.models.lindistflow import LinDistFlow
+from amm_opt.tolerances import THERMAL_VIOLATION, VOLTAGE_VIOLATION_PU
 
-THERMAL_TOLERANCE = 1e-4
-"""A branch is in violation beyond its rating by more than this fraction of it."""
-VOLTAGE_TOLERANCE_PU = 1e-5
-"""A bus is in violation beyond its band by more than this."""
 NAMED = 3
 """Elements that are named; of more, how many there are."""
 
@@ -72,14 +69,14 @@ def broken_without_injection(model: Any) -> list[str]:
     names = _Names(model)
     return [
         *_worst(
-            np.where(voltage > VOLTAGE_TOLERANCE_PU, voltage, 0.0),
+            np.where(voltage > VOLTAGE_VIOLATION_PU, voltage, 0.0),
             lambda i: (
                 f"{names.bus(i)} is at {state.v_pu[i]:.4f} pu with nobody connected, {names.band(i, state.v_pu[i])}"
             ),
             names.many("buses are outside their voltage band with nobody connected"),
         ),
         *_worst(
-            np.where(thermal > THERMAL_TOLERANCE, thermal, 0.0),
+            np.where(thermal > THERMAL_VIOLATION, thermal, 0.0),
             lambda i: (
                 f"{names.branch(i)} carries {state.loading_kva[i]:.4g} kVA of shunts and line charging with nobody"
                 f" connected, above its rating_kva = {model.rating_kva[i]:g}"

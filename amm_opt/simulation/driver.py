@@ -126,7 +126,7 @@ def simulate(
         )
     summary = total.metrics.summary(case, seconds, len(total.failed), len(total.fallback))
     cuts = ac == SECURE or roll.forecast is not None or job.grid.conic or tiers == TWO
-    if cuts or mechanism.hosted_at_limits_only or total.repaired:
+    if cuts or mechanism.feasible_at_limits_only or total.repaired:
         summary["repaired_steps"] = len(set(total.repaired))
     if job.grid.conic:
         summary["unsolved_steps"] = total.metrics.violations.unsolved

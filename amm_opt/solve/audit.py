@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from amm_opt.arrays import FloatArray
-from amm_opt.program import AUDIT_TOLERANCE, Audit
+from amm_opt.program import Audit
 from amm_opt.solve.numbers import Numbers
 from amm_opt.solve.rows import Rows
+from amm_opt.tolerances import AUDIT_TOLERANCE
 
 
 def audit(

@@ -44,16 +44,15 @@ class PlainCvxpy:
             for row in grid.network.constraints(*grid.bus_power(injection), self._lower, self._upper)
         ]
         self.problem = cp.Problem(program.objective, [*program.constraints, *rows])
-        given = {grid.inflexible_kw.id, grid.import_request_kw.id, grid.export_request_kw.id}
+        given = {parameter.id for parameter in grid.parameters}
         given |= {self._lower.id, self._upper.id}
         self._own = {p.name(): p for p in self.problem.parameters() if p.id not in given}
 
     def set(self, interval: Interval) -> None:
         """Give every parameter its numbers."""
         grid, requests = self.grid, interval.requests
-        grid.inflexible_kw.value = requests.inflexible_kw
-        grid.import_request_kw.value = requests.import_request_kw
-        grid.export_request_kw.value = requests.export_request_kw
+        for parameter in grid.parameters:
+            parameter.value = getattr(requests, parameter.name())
         self._lower.value, self._upper.value = interval.lower, interval.upper
         values = self.mechanism.parameters(grid, self._state, requests)
         for name, parameter in self._own.items():

@@ -14,13 +14,11 @@ import numpy as np
 
 from amm_opt.arrays import DIRECTIONS, BoolArray, FloatArray, IntArray
 from amm_opt.cases import Requests
-from amm_opt.grid import ROUNDING, Grid
-from amm_opt.solve.routes.lazy import groups, worst
+from amm_opt.grid import Grid, largest_of_each
+from amm_opt.tolerances import ROUNDING, SEARCH_SLACK
 
 CUT = 0.02
 """Grid of ``worst_bus_first``, as a fraction of the connection limit."""
-SLACK = 0.01
-"""How far beyond a limit the rules may be, as a fraction of the audit's tolerance."""
 SPACING, STATES_AT_ONCE = 16, 8
 NEAR, V_SLACK = 0.98, 1e-9
 """A flow below this share of its rating is inside the polygon that stands for it; rounding of voltages, pu."""
@@ -41,7 +39,7 @@ class Limits:
 
     @property
     def slack(self) -> FloatArray:
-        return np.asarray(SLACK * self.grid.network.quantities.tolerance)
+        return np.asarray(SEARCH_SLACK * self.grid.network.quantities.tolerance)
 
     @property
     def monotone(self) -> bool:
@@ -82,7 +80,7 @@ class Limits:
 
     def slopes(self, rows: IntArray, side: FloatArray) -> FloatArray:
         """(K, n) how much more each of these limits is used when someone rises from 0 to ``most``."""
-        slope = self.grid.kept_slopes(rows)[DIRECTIONS.index(self.direction)]
+        slope = self.grid.kept_sensitivity(rows)[DIRECTIONS.index(self.direction)]
         return np.asarray(side[:, None] * slope * self.most)
 
 
@@ -90,7 +88,7 @@ class Known:
     """Limits that matter as exact rows: slopes (K, n) per share of ``most``, room (K,) beside inflexible load."""
 
     def __init__(self, limits: Limits) -> None:
-        self._limits, self._home = limits, groups(limits.grid)
+        self._limits, self._home = limits, limits.grid.limit_groups
         self._seen: set[tuple[int, ...]] = set()
         self.slopes, self.room = np.zeros((0, len(limits.most))), np.zeros(0)
 
@@ -98,7 +96,7 @@ class Known:
         """The worst of each group of those that are broken, (m,) each, join; whether any of them is new."""
         limits = self._limits
         rows = np.flatnonzero(excess > limits.slack)
-        rows = rows[worst((excess / limits.grid.network.quantities.tolerance)[rows], self._home[rows])]
+        rows = rows[largest_of_each((excess / limits.grid.network.quantities.tolerance)[rows], self._home[rows])]
         new = np.column_stack([rows, side[rows].astype(np.intp)])
         new = new[[tuple(pair) not in self._seen for pair in new.tolist()]]
         if len(new) == 0:
@@ -192,7 +190,7 @@ def worst_bus_first(limits: Limits) -> FloatArray:
         hot = np.flatnonzero(beyond & ~voltage)
         cut = pressing(hot, side[hot]).any(axis=0) & (x > 0)
         low = np.flatnonzero(beyond & voltage)
-        low = low[worst(excess[low], place[low])]
+        low = low[largest_of_each(excess[low], place[low])]
         presses = pressing(low, side[low]) & (x > 0)
         affected = _own_excess(limits, x) if len(low) else x
         for row, who in zip(low, presses, strict=True):

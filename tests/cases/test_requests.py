@@ -13,8 +13,8 @@ from tiny import MECHANISMS, tiny_case
 import amm_opt as ao
 from amm_opt.cases import Case
 from amm_opt.cases.folder.folder import case_tables
-from amm_opt.cases.profiles import REQUEST_TOLERANCE_KW
 from amm_opt.market import FairnessState, deficits
+from amm_opt.tolerances import REQUEST_TOLERANCE_KW
 
 TINY_KW = (1e-15, 1e-10, 9e-7)
 

@@ -170,7 +170,7 @@ def test_the_random_streets_relieve_one_another() -> None:
     for seed in range(0, 10, 2):
         for phases in (False, True):
             grid = grid_of(random_street(seed, phases))
-            slope = grid.slopes(np.arange(len(grid.network.quantities.lower)))[0]
+            slope = grid.sensitivity(np.arange(len(grid.network.quantities.lower)))[0]
             relieved += bool(((slope > 1e-6).any(axis=1) & (slope < -1e-6).any(axis=1)).any())
     assert relieved >= 7
 
@@ -193,7 +193,7 @@ def test_what_is_not_hosted_is_cut_where_it_breaks_a_limit_and_nowhere_else(phas
         case = random_street(100 + seed, phases)
         grid, requests = grid_of(case), case.requests(0, 1).interval(0)
         lower, upper = grid.limits(requests)
-        rows = grid.slopes(np.arange(len(lower)))
+        rows = grid.sensitivity(np.arange(len(lower)))
         mechanism = MECHANISMS[seed % len(MECHANISMS)]
         run = ao.simulate(case, mechanism, steps=1)
         assert not run.failed_steps

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from small import TRACE, cleared, first_interval, grid_of, network_rows, one_transformer, small_case
 
 import amm_opt as ao
-from amm_opt.cases.profiles import REQUEST_TOLERANCE_KW
 from amm_opt.market import FairnessState, PriceCurve, deficits
 from amm_opt.market.state import served_ratio
+from amm_opt.tolerances import REQUEST_TOLERANCE_KW
 from formulations import AMM
 
 FloatArray = NDArray[np.float64]

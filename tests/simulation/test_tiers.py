@@ -77,7 +77,7 @@ class TestSplit:
     def test_the_upper_tier_asks_for_what_its_feeders_ask_for(self, mv33lv: Case) -> None:
         requests = mv33lv.requests(7000, 7010)
         upper, lower = split(mv33lv)
-        own, members = upper.requests(requests), mv33lv.feeder_membership
+        own, members = upper.requests(requests), mv33lv.groups("feeder").members[:-1]
         assert_allclose(own.export_request_kw[:, : len(lower)], requests.export_request_kw @ members.T, rtol=1e-12)
         assert upper.case.n_participants == len(lower) + np.sum(mv33lv.lv_feeder < 0)
         assert len(upper.case.feeder.lv_feeders) == 0

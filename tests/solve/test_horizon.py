@@ -41,7 +41,7 @@ def worst_ratio(run: ao.Run, members: np.ndarray) -> float:
 def groups(case: Case, per: str) -> np.ndarray:
     if per == "participant":
         return np.eye(case.n_participants)
-    return case.feeder_membership.toarray()
+    return case.groups("feeder").members.toarray()[:-1]
 
 
 def directly(case: Case, requests: Requests, per: str) -> tuple[np.ndarray, float]:

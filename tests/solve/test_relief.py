@@ -33,7 +33,7 @@ def test_leximin_on_feeders_with_relief(seed: int, phases: bool) -> None:
     case = random_street(seed, phases)
     grid, requests = grid_of(case), case.requests(0, 1).interval(0)
     lower, upper = grid.limits(requests)
-    alone, rows = grid.quantities(requests, 0.0, 0.0), np.concatenate(grid.slopes(np.arange(len(lower))), axis=1)
+    alone, rows = grid.quantities(requests, 0.0, 0.0), np.concatenate(grid.sensitivity(np.arange(len(lower))), axis=1)
     request = np.concatenate([requests.import_request_kw, requests.export_request_kw])
     asked = request > 1e-6
     matrix, bound = np.concatenate([rows, -rows])[:, asked], np.concatenate([upper - alone, alone - lower])

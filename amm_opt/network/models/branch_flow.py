@@ -15,8 +15,9 @@ from amm_opt.arrays import BoolArray, FloatArray, IntArray
 from amm_opt.network.ac.power_flow import ACState
 from amm_opt.network.ac.ratings import RatedEnds
 from amm_opt.network.feeder.feeder import Feeder
-from amm_opt.network.models.limits import THERMAL_TOLERANCE, VOLTAGE_TOLERANCE, Quantities
+from amm_opt.network.models.limits import Quantities
 from amm_opt.network.models.lindistflow import LinDistFlow
+from amm_opt.tolerances import THERMAL_TOLERANCE, VOLTAGE_TOLERANCE
 
 LOSS_WEIGHT = 1e-3
 SWEEPS = 100

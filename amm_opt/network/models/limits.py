@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from amm_opt.arrays import BoolArray, FloatArray, IntArray
 from amm_opt.network.feeder.feeder import Feeder
+from amm_opt.tolerances import THERMAL_TOLERANCE, VOLTAGE_TOLERANCE
 
 SIDES = 16
-THERMAL_TOLERANCE = 1e-5
-VOLTAGE_TOLERANCE = 2e-6
 
 
 @dataclass(frozen=True, eq=False)

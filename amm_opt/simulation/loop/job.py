@@ -352,7 +352,7 @@ class Job:
         """
         if not self.mechanism.enforces_limits or self._keeps(a.drawn_kw, a.injected_kw, interval, limits):
             return a
-        if self.mechanism.hosted_at_limits_only:
+        if self.mechanism.feasible_at_limits_only:
             part.repaired.append(interval.start)
             a, cut = self.repair(a, interval, limits)
             self.record(part, [cut] if cut else [], interval.start)

@@ -20,7 +20,8 @@ from amm_opt.errors import SolveError
 from amm_opt.grid import Grid
 from amm_opt.market import Allocation
 from amm_opt.network import ACNetwork, ACState
-from amm_opt.network.excess import THERMAL_TOLERANCE, VOLTAGE_TOLERANCE_PU, excesses
+from amm_opt.network.excess import excesses
+from amm_opt.tolerances import THERMAL_VIOLATION, VOLTAGE_VIOLATION_PU
 
 Clear = Callable[[FloatArray, FloatArray], Allocation]
 
@@ -88,7 +89,7 @@ class ACSecurity:
         """(...) where no limit is broken further than inflexible load alone does, within half the usual tolerance."""
         ok, limits = state.solved, self._grid.network
         before: tuple[FloatArray | float, ...] = (0.0, 0.0) if alone is None else excesses(limits, alone)
-        tolerances = (THERMAL_TOLERANCE / 2, VOLTAGE_TOLERANCE_PU / 2)
+        tolerances = (THERMAL_VIOLATION / 2, VOLTAGE_VIOLATION_PU / 2)
         for excess, least, tolerance in zip(excesses(limits, state), before, tolerances, strict=True):
             ok = ok & np.all(excess <= least + tolerance, axis=-1)
         return np.asarray(ok)

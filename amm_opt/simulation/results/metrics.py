@@ -14,13 +14,12 @@ from amm_opt.grid import Grid
 from amm_opt.market import Allocation
 from amm_opt.market.state import served_ratio
 from amm_opt.network.excess import (
-    THERMAL_TOLERANCE,
-    VOLTAGE_TOLERANCE_PU,
     FlowState,
     NodeLimits,
     Unavoidable,
     excesses,
 )
+from amm_opt.tolerances import THERMAL_VIOLATION, VOLTAGE_VIOLATION_PU
 
 
 def jain(ratios: FloatArray) -> float:
@@ -34,7 +33,7 @@ def jain(ratios: FloatArray) -> float:
 
 def by_feeder(case: Case, per_participant: FloatArray) -> FloatArray:
     """Sum a (..., n) array over the participants of each LV feeder: (..., feeders)."""
-    member = case.feeder_membership
+    member = case.groups("feeder").members[:-1]
     return np.asarray((member @ per_participant.reshape(-1, per_participant.shape[-1]).T).T).reshape(
         *per_participant.shape[:-1], member.shape[0]
     )
@@ -75,13 +74,13 @@ class Violations:
         """
         self.unsolved += int(np.isnan(state.v_pu).any(axis=1).sum())
         worst = [np.nanmax(e, axis=1, initial=0.0) for e in excesses(limits, state)]
-        beyond = np.flatnonzero((worst[0] > THERMAL_TOLERANCE) | (worst[1] > VOLTAGE_TOLERANCE_PU))
+        beyond = np.flatnonzero((worst[0] > THERMAL_VIOLATION) | (worst[1] > VOLTAGE_VIOLATION_PU))
         if len(beyond) == 0:
             return
         before = excesses(limits, alone(beyond))
         after = [e[beyond] for e in excesses(limits, state)]
         pairs = []
-        for excess, least, tolerance in zip(after, before, (THERMAL_TOLERANCE, VOLTAGE_TOLERANCE_PU), strict=True):
+        for excess, least, tolerance in zip(after, before, (THERMAL_VIOLATION, VOLTAGE_VIOLATION_PU), strict=True):
             over = excess > tolerance
             pairs.append((excess, over, over & (least > 0) & (excess <= least + tolerance)))
         (thermal, voltage), largest = zip(*(_avoidable(*pair) for pair in pairs), strict=True)

@@ -23,10 +23,9 @@ from amm_opt.solve.backends.kept import KeptClarabel, status_of
 from amm_opt.solve.backends.known import CONIC_SETTINGS
 from amm_opt.solve.compiled import CompiledProgram
 from amm_opt.solve.numbers import Numbers
+from amm_opt.tolerances import CONIC_AUDIT_TOLERANCE, SERVED_SLACK
 
 TAKEN = (clarabel.SolverStatus.Solved, clarabel.SolverStatus.AlmostSolved)
-AUDIT_TOLERANCE = 1e-5
-"""Worst residual or duality gap, relative, of an answer that is taken."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,10 +54,9 @@ def relaxation_gap(
         limits: lower and upper limits of the interval, (m,) each.
     """
     n = grid.case.feeder.n_buses
-    worst, slack = np.zeros(n), 2.0 * grid.network.quantities.tolerance
+    worst = np.zeros(n)
     for (p, q), u in zip(injections, unknowns, strict=True):
-        quantities = grid.network.evaluate(p, q)
-        if not np.all((quantities <= limits[1] + slack) & (quantities >= limits[0] - slack)):
+        if not grid.within(grid.network.evaluate(p, q), limits, SERVED_SLACK):
             worst = np.maximum(worst, grid.network.form.gap(u, n))
     return worst
 
@@ -118,7 +116,7 @@ class ConicProgram:
             return Reason.of(str(answer.status), status_of(answer))
         z, dual = np.array(answer.x), np.array(answer.z)
         checked = _audit(hessian, cost, matrix, rhs, z, dual, np.array(answer.s))
-        if not max(checked.primal, checked.dual, checked.gap) <= AUDIT_TOLERANCE:
+        if not max(checked.primal, checked.dual, checked.gap) <= CONIC_AUDIT_TOLERANCE:
             return f"the audit failed: {checked}"
         v, unknowns = z[: self._compiled.size], z[self._compiled.size :].reshape(len(self._powers), -1)
         given = [

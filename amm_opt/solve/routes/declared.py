@@ -19,6 +19,7 @@ from amm_opt.program import Leximin, Program, Solution
 from amm_opt.solve.backends.attempt import Reason, by_cvxpy, caught
 from amm_opt.solve.backends.known import CONIC_SETTINGS, SETTINGS
 from amm_opt.solve.routes.conic import relaxation_gap
+from amm_opt.tolerances import DECLARED_TOLERANCE, SOLVED_SLACK
 
 
 class DeclaredProgram:
@@ -64,9 +65,8 @@ class DeclaredProgram:
     ) -> Solution | str:
         """Solve one interval, or say why that failed; arguments as for ``ProgramSolver.solve``."""
         grid = self._grid
-        grid.inflexible_kw.value = requests.inflexible_kw
-        grid.import_request_kw.value = requests.import_request_kw
-        grid.export_request_kw.value = requests.export_request_kw
+        for parameter in grid.parameters:
+            parameter.value = getattr(requests, parameter.name())
         for name, parameter in self._own.items():
             parameter.value = values[name]
         self._lower.value, self._upper.value = lower, upper
@@ -92,15 +92,14 @@ class DeclaredProgram:
 
     def _residual(self, lower: FloatArray, upper: FloatArray) -> str:
         """What the solution breaks, checked without the solver: the network by a sweep, own constraints by value."""
-        q = self._grid.network.quantities
         for p, reactive in self._power if not self._relaxed else ():
             u = self._grid.network.evaluate(p.value, reactive.value)
-            if np.any((u > upper + q.tolerance) | (u < lower - q.tolerance)):
+            if not self._grid.within(u, (lower, upper), SOLVED_SLACK):
                 return "the solution breaks a network limit"
         relaxed = [c for relaxed in self._relaxed for c in relaxed.constraints if not isinstance(c, cp.SOC)]
         for constraint in [*self._program.constraints, *relaxed]:
             worst = float(np.max(constraint.violation(), initial=0.0))
-            if worst > 1e-5:
+            if worst > DECLARED_TOLERANCE:
                 return f"the solution breaks {constraint} by {worst:.2g}"
         return ""
 
@@ -132,7 +131,7 @@ def check_program(program: Program, grid: Grid) -> dict[str, cp.Parameter]:
                 raise InputError(f"program is not DPP: injection {expression} is not affine")
             if expression.shape != (grid.n,):
                 raise InputError(f"injection {expression} has shape {expression.shape}, not ({grid.n},)")
-    given = {grid.inflexible_kw.id, grid.import_request_kw.id, grid.export_request_kw.id}
+    given = {parameter.id for parameter in grid.parameters}
     parts: list[Any] = [*program.constraints]
     if not isinstance(program.objective, Leximin):
         parts.append(program.objective)

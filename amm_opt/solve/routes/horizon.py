@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from amm_opt.arrays import FloatArray, IntArray
 from amm_opt.cases import Requests
 from amm_opt.errors import InputError
-from amm_opt.grid import Grid
+from amm_opt.grid import Grid, largest_of_each
 from amm_opt.program import HorizonProgram, Solution
 from amm_opt.solve.audit import audit
 from amm_opt.solve.backends.attempt import Reason
@@ -28,17 +28,15 @@ from amm_opt.solve.compiled import CompiledProgram, NotCompilableError
 from amm_opt.solve.numbers import Numbers
 from amm_opt.solve.routes.declared import check_program, check_values
 from amm_opt.solve.routes.lazy import (
-    ROW_TOLERANCE,
     Slopes,
     at_box,
     gradients,
-    groups,
     in_box,
     limited,
     slopes_of,
-    worst,
 )
 from amm_opt.solve.rows import Rows
+from amm_opt.tolerances import ROW_SLACK
 
 MAX_ROUNDS = 60
 BLOCK = 96
@@ -107,7 +105,7 @@ class HorizonForm:
         except NotCompilableError as error:
             raise InputError(f"a program over a horizon must be linear or quadratic: {error}") from error
         self.needs = frozenset({"qp" if self._interval.quadratic or self._coupling.quadratic else "lp"})
-        self._group = groups(grid)
+        self._group = grid.limit_groups
         self._slopes: dict[int, Slopes] = {}
         self._kept = Kept()
 
@@ -310,15 +308,15 @@ class _Pool:
             ]
             u = grid.quantities(requests, flexible[0], flexible[1])
             excess = np.maximum(u - upper, lower - u) / tolerance
-            for k in np.flatnonzero((excess > ROW_TOLERANCE).any(axis=1)):
-                violated = np.flatnonzero(excess[k] > ROW_TOLERANCE)
+            for k in np.flatnonzero((excess > ROW_SLACK).any(axis=1)):
+                violated = np.flatnonzero(excess[k] > ROW_SLACK)
                 self._add(j, first + int(k), violated, excess[k], lower[k], upper[k])
 
     def _add(
         self, j: int, k: int, violated: IntArray, excess: FloatArray, lower: FloatArray, upper: FloatArray
     ) -> None:
         form, new = self._form, []
-        for i in worst(excess[violated], form._group[violated]):
+        for i in largest_of_each(excess[violated], form._group[violated]):
             limit = int(violated[i])
             if (j, k, limit) not in self._seen:
                 new.append(limit)

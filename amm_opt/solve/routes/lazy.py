@@ -17,7 +17,7 @@ import scipy.sparse as sp
 
 from amm_opt.arrays import FloatArray, IntArray
 from amm_opt.cases import Requests
-from amm_opt.grid import Grid
+from amm_opt.grid import Grid, largest_of_each
 from amm_opt.program import Program, Solution
 from amm_opt.solve.affine import AffineMap
 from amm_opt.solve.audit import audit
@@ -30,6 +30,7 @@ from amm_opt.solve.backends.water_filling import WATER_FILLING
 from amm_opt.solve.compiled import CompiledProgram
 from amm_opt.solve.numbers import Numbers
 from amm_opt.solve.rows import Rows, stacked
+from amm_opt.tolerances import ROW_SLACK
 
 _Sparse = tuple[IntArray, FloatArray]
 Slopes = tuple[_Sparse, _Sparse]
@@ -41,8 +42,6 @@ PATIENCE, GROWTH = 3, 1.4
 """Rounds in which one row of each group is added, and how many times more every later round adds than the last."""
 STALE_AFTER = 12
 FEW_ENTRIES = 100_000
-ROW_TOLERANCE = 0.1
-"""A row is added when it is violated by more than this fraction of the audit's tolerance."""
 
 
 @dataclass
@@ -70,7 +69,7 @@ class LazyProgram:
         self._powers = list(zip(powers[::2], powers[1::2], strict=True))
         self._constant = [imports.gain.constant and exports.gain.constant for imports, exports in self._powers]
         self._pools = [_Pool() for _ in self._powers]
-        self._group = groups(grid)
+        self._group = grid.limit_groups
         self._own_dual = np.zeros(self._compiled.n_rows)
         self._kept = Kept()
 
@@ -95,7 +94,7 @@ class LazyProgram:
         theta = self._compiled.theta(self._grid, self._own, values, requests)
         whole = numbers = self._compiled.numbers(theta)
         constants = [self._constants(requests, theta, *powers) for powers in self._powers]
-        slack = ROW_TOLERANCE * self._grid.network.quantities.tolerance
+        slack = ROW_SLACK * self._grid.network.quantities.tolerance
         inner = (lower - slack, upper + slack)
         boxed = False
         active = [(j, k) for j, pool in enumerate(self._pools) for k in pool.idle]
@@ -182,8 +181,8 @@ class LazyProgram:
             u = self._grid.quantities(requests, imports.at(theta, v), exports.at(theta, v))
             violated = np.flatnonzero((u > high) | (u < low))
             at = u[violated]
-            excess = np.maximum(at - high[violated], low[violated] - at) / tolerance[violated] + ROW_TOLERANCE
-            for i in worst(excess, self._group[violated], most):
+            excess = np.maximum(at - high[violated], low[violated] - at) / tolerance[violated] + ROW_SLACK
+            for i in largest_of_each(excess, self._group[violated], most):
                 k = int(violated[i])
                 if k not in pool.idle:
                     pool.idle[k] = 0
@@ -245,27 +244,9 @@ def gradients(n: int, width: int, powers: tuple[AffineMap, AffineMap], slopes: l
     return Rows.from_sparse(matrix)
 
 
-def groups(grid: Grid) -> IntArray:
-    """(m,) rows of one kind in one LV feeder, or of one kind at one element of the upper tier, form a group."""
-    q, feeder = grid.network.quantities, grid.case.feeder
-    home = feeder.lv_feeder[q.element]
-    place = np.where(home >= 0, home, len(feeder.lv_feeders) + q.element)
-    return np.asarray(2 * place + (q.kind == "voltage"), dtype=np.intp)
-
-
-def worst(excess: FloatArray, group: IntArray, most: int = 1) -> list[int]:
-    """The largest of each group, at most so many of each."""
-    if len(excess) == 0:
-        return []
-    order = np.lexsort((-excess, group))
-    first = np.concatenate([[True], np.diff(group[order]) != 0])
-    rank = np.arange(len(order)) - np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))
-    return [int(i) for i in order[rank < most]]
-
-
 def slopes_of(grid: Grid, rows: Sequence[int]) -> Iterator[tuple[int, Slopes]]:
     """Change of limited quantities per kW of flexible import and of export: participants and slopes of each."""
     if len(rows):
-        for k, *both in zip(rows, *grid.slopes(np.array(rows, dtype=np.intp)), strict=True):
+        for k, *both in zip(rows, *grid.sensitivity(np.array(rows, dtype=np.intp)), strict=True):
             imports, exports = ((np.flatnonzero(slope), slope[np.flatnonzero(slope)]) for slope in both)
             yield k, (imports, exports)

@@ -57,7 +57,7 @@ def with_batteries(programs: Mapping[str, HorizonProgram], grid: Grid) -> dict[s
     stored = cp.multiply(b.efficiency, power["charge"]) - cp.multiply(1.0 / b.efficiency, power["discharge"])
 
     used = [cp.sum(p) + cp.sum_squares(cp.multiply(b.power_kw**-0.5, p)) / 2 for p in power.values()]
-    cost = COST * dt * cp.sum(cp.hstack(used))
+    cost = COST * dt * sum(used)
 
     def interval(program: HorizonProgram) -> Program:
         own = program.interval

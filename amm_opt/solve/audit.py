@@ -6,8 +6,7 @@ import numpy as np
 
 from amm_opt.arrays import FloatArray
 from amm_opt.program import Audit
-from amm_opt.solve.numbers import Numbers
-from amm_opt.solve.rows import Rows
+from amm_opt.solve.compile import Numbers, Rows
 from amm_opt.tolerances import AUDIT_TOLERANCE
 
 

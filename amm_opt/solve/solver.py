@@ -23,7 +23,7 @@ from amm_opt.solve.backends.known import (
 )
 from amm_opt.solve.backends.reduced import FAILED, INFEASIBLE, UNBOUNDED
 from amm_opt.solve.backends.water_filling import WATER_FILLING
-from amm_opt.solve.compiled import NotCompilableError
+from amm_opt.solve.compile import NotCompilableError
 from amm_opt.solve.routes.conic import ConicProgram
 from amm_opt.solve.routes.declared import DeclaredProgram, check_program, check_values
 from amm_opt.solve.routes.horizon import HorizonForm

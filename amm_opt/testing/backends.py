@@ -18,8 +18,7 @@ from amm_opt.solve.backends.dispatch import solve_reduced
 from amm_opt.solve.backends.kept import Kept
 from amm_opt.solve.backends.known import label, solver_order, solvers
 from amm_opt.solve.backends.reduced import FAILED, INFEASIBLE, UNBOUNDED, reduced
-from amm_opt.solve.numbers import Numbers
-from amm_opt.solve.rows import Rows
+from amm_opt.solve.compile import Numbers, Rows
 from amm_opt.testing.checks import Check, claim, run_all
 
 ACCURACY = 1e-4

@@ -26,9 +26,8 @@ from amm_opt.solve.backends.dispatch import solve_reduced
 from amm_opt.solve.backends.kept import Kept, KeptClarabel, KeptHighs
 from amm_opt.solve.backends.known import SolverOrder
 from amm_opt.solve.backends.reduced import Point, Reduced, failed, infeasible, reduced, unbounded
-from amm_opt.solve.numbers import Numbers
+from amm_opt.solve.compile import Numbers, Rows
 from amm_opt.solve.routes.declared import DeclaredProgram, check_program
-from amm_opt.solve.rows import Rows
 from amm_opt.solve.solver import ProgramSolver
 from formulations import AMM
 

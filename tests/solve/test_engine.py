@@ -9,9 +9,6 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 import pytest
-import scipy.sparse as sp
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from small import grid_of, one_transformer
 
@@ -21,7 +18,6 @@ from amm_opt.grid import Grid
 from amm_opt.market import FairnessState, Mechanism
 from amm_opt.program import Leximin, Program, Solution
 from amm_opt.solve.backends.known import solvers
-from amm_opt.solve.compiled import AffineMatrix
 from amm_opt.solve.routes import declared as declared_module
 from amm_opt.solve.routes.declared import DeclaredProgram, check_program
 from amm_opt.solve.routes.leximin import solve_stages, stage_program
@@ -185,27 +181,6 @@ def test_every_solver_gives_the_same_allocation(solver: str, mechanism: Mechanis
     for d in ("import_kw", "export_kw"):
         off = np.abs(getattr(usual.allocation, d) - getattr(named.allocation, d))[own]
         assert np.max(off, initial=0.0) < FLAT.get(str(mechanism), 2e-5)
-
-
-@given(st.integers(0, 10**6), st.integers(1, 6), st.integers(1, 5), st.integers(0, 4))
-@settings(deadline=None, max_examples=50)
-def test_affine_matrix(seed: int, m: int, n: int, parameters: int) -> None:
-    """A(theta) = A_0 theta_0 + ... + A_p, entries in any order."""
-    rng = np.random.default_rng(seed)
-    dense = rng.normal(size=(m * n, parameters + 1)) * (rng.random((m * n, parameters + 1)) < 0.6)
-    used = rng.permutation(np.flatnonzero(dense.any(axis=1)))
-    matrix = AffineMatrix(used // n, used % n, sp.csr_array(dense[used]), (m, n))
-    theta = np.append(rng.normal(size=parameters), 1.0)
-    expected = (dense @ theta).reshape(m, n)
-    np.testing.assert_allclose(matrix.at(theta).toarray(), expected, atol=1e-12)
-    v = rng.normal(size=n)
-    np.testing.assert_allclose(matrix.times(theta, v), expected @ v, atol=1e-12)
-    assert matrix.constant == (not dense[:, :-1].any())
-    np.testing.assert_array_equal(
-        matrix.fixed(np.arange(len(used))), ~dense[used[np.lexsort((used,))], :-1].any(axis=1)
-    )
-    if n == 1:
-        np.testing.assert_allclose(matrix.vector(theta), expected[:, 0], atol=1e-12)
 
 
 @pytest.mark.parametrize("shift", [0.0, 3.0])

@@ -17,9 +17,8 @@ from amm_opt.solve.audit import audit
 from amm_opt.solve.backends import kept
 from amm_opt.solve.backends.kept import KeptClarabel, KeptHighs
 from amm_opt.solve.backends.reduced import Reduced, reduced
-from amm_opt.solve.numbers import Numbers
+from amm_opt.solve.compile import Numbers, Rows
 from amm_opt.solve.routes import lazy
-from amm_opt.solve.rows import Rows
 
 FloatArray = NDArray[np.float64]
 N = 30

@@ -30,7 +30,7 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
 from amm_opt.arrays import BoolArray, FloatArray, IntArray
-from amm_opt.solve.rows import Rows
+from amm_opt.solve.compile import Rows
 
 MAX_STEPS = 30
 SHORT = 0.05

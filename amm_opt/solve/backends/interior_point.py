@@ -38,7 +38,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from amm_opt.arrays import BoolArray, FloatArray
 from amm_opt.solve.backends.dual_newton import Outcome, SeparableQP, newton
-from amm_opt.solve.rows import Rows
+from amm_opt.solve.compile import Rows
 
 _Pair = tuple[FloatArray, FloatArray]
 """One array for lower bounds and one for upper bounds."""

@@ -11,8 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
 from amm_opt.arrays import BoolArray, FloatArray, IntArray
-from amm_opt.solve.numbers import Numbers
-from amm_opt.solve.rows import Rows, stacked
+from amm_opt.solve.compile import Numbers, Rows, stacked
 
 FIXED = 1e-12
 """A variable whose bounds are closer than this is taken out of the problem."""

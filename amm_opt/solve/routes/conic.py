@@ -21,8 +21,7 @@ from amm_opt.program import Audit, Program, Solution
 from amm_opt.solve.backends.attempt import Reason, caught
 from amm_opt.solve.backends.kept import KeptClarabel, status_of
 from amm_opt.solve.backends.known import CONIC_SETTINGS
-from amm_opt.solve.compiled import CompiledProgram
-from amm_opt.solve.numbers import Numbers
+from amm_opt.solve.compile import CompiledProgram, Numbers
 from amm_opt.tolerances import CONIC_AUDIT_TOLERANCE, SERVED_SLACK
 
 TAKEN = (clarabel.SolverStatus.Solved, clarabel.SolverStatus.AlmostSolved)

@@ -24,8 +24,7 @@ from amm_opt.solve.backends.dispatch import solve_reduced
 from amm_opt.solve.backends.kept import Kept
 from amm_opt.solve.backends.known import Choice
 from amm_opt.solve.backends.reduced import INFEASIBLE, UNBOUNDED, reduced
-from amm_opt.solve.compiled import CompiledProgram, NotCompilableError
-from amm_opt.solve.numbers import Numbers
+from amm_opt.solve.compile import CompiledProgram, NotCompilableError, Numbers, Rows
 from amm_opt.solve.routes.declared import check_program, check_values
 from amm_opt.solve.routes.lazy import (
     Slopes,
@@ -35,7 +34,6 @@ from amm_opt.solve.routes.lazy import (
     limited,
     slopes_of,
 )
-from amm_opt.solve.rows import Rows
 from amm_opt.tolerances import ROW_SLACK
 
 MAX_ROUNDS = 60

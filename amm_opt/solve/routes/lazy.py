@@ -19,7 +19,6 @@ from amm_opt.arrays import FloatArray, IntArray
 from amm_opt.cases import Requests
 from amm_opt.grid import Grid, largest_of_each
 from amm_opt.program import Program, Solution
-from amm_opt.solve.affine import AffineMap
 from amm_opt.solve.audit import audit
 from amm_opt.solve.backends.attempt import Reason
 from amm_opt.solve.backends.dispatch import solve_reduced
@@ -27,9 +26,7 @@ from amm_opt.solve.backends.kept import Kept
 from amm_opt.solve.backends.known import Choice
 from amm_opt.solve.backends.reduced import INFEASIBLE, UNBOUNDED, Point, reduced
 from amm_opt.solve.backends.water_filling import WATER_FILLING
-from amm_opt.solve.compiled import CompiledProgram
-from amm_opt.solve.numbers import Numbers
-from amm_opt.solve.rows import Rows, stacked
+from amm_opt.solve.compile import AffineMap, CompiledProgram, Numbers, Rows, stacked
 from amm_opt.tolerances import ROW_SLACK
 
 _Sparse = tuple[IntArray, FloatArray]

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
-from amm_opt.solve.rows import Rows
-
-FloatArray = NDArray[np.float64]
+from amm_opt.arrays import FloatArray
+from amm_opt.solve.compile.rows import Rows
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,10 +8,8 @@ from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.intp]
+from amm_opt.arrays import FloatArray, IntArray
 
 LARGE = 20_000_000
 FILLED = 0.1

@@ -1,0 +1,179 @@
+"""A program compiled once to numbers that are affine in its parameters.
+
+Three steps: cvxpy canonicalises it (``canonical``), variables that no solver needs to see are eliminated
+(``eliminate``), and what is left are sparse maps from the parameter vector to the problem's numbers (``affine``), so
+that an interval costs a few sparse matrix-vector products. Time and memory are linear in the size of the program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+from cvxpy.atoms.affine.add_expr import AddExpression
+from cvxpy.atoms.affine.binary_operators import DivExpression, multiply
+from cvxpy.atoms.affine.unary_operators import NegExpression
+
+from amm_opt.arrays import FloatArray, IntArray
+from amm_opt.cases import Requests
+from amm_opt.grid import Grid
+from amm_opt.program import Program
+from amm_opt.solve.compile.affine import AffineMap, Terms
+from amm_opt.solve.compile.canonical import Canonical, NotCompilableError, canonicalise
+from amm_opt.solve.compile.eliminate import eliminate, put_back_products
+from amm_opt.solve.compile.numbers import Numbers
+from amm_opt.solve.compile.products import Cutter
+
+
+class CompiledProgram:
+    """The numbers of one program as a function of its parameters.
+
+    Raises:
+        NotCompilableError: where the program needs cones beyond linear constraints, or a value or dual that the
+            compiled form cannot give.
+    """
+
+    def __init__(self, program: Program, grid: Grid) -> None:
+        self.program = program
+        for name, expression in program.values.items():
+            if not (expression.is_affine() and expression.is_dcp(dpp=True)):
+                raise NotCompilableError(f"the value {name!r} is not affine in the variables")
+        powers = [e for injection in program.injections for e in (injection.import_kw, injection.export_kw)]
+        distinct = {id(e): e for e in (*powers, *program.values.values())}
+        form = _canonical(program, list(distinct.values()))
+        for name, constraint in program.duals.items():
+            if constraint.id not in form.row_of:
+                raise NotCompilableError(f"the constraint whose dual is {name!r} was transformed")
+        named = {name: form.row_of[constraint.id] for name, constraint in program.duals.items()}
+        self._compact = eliminate(form, list(named.values()))
+        self.dual_rows: dict[str, tuple[IntArray, tuple[int, ...]]] = {}
+        for name, rows in named.items():
+            number = self._compact.row_number[rows]
+            if np.any(number < 0):
+                raise NotCompilableError(f"the constraint whose dual is {name!r} became a bound")
+            self.dual_rows[name] = (number, program.duals[name].shape)
+        self.maximise = isinstance(program.objective, cp.Maximize)
+        self.quadratic = len(form.quadratic.row) > 0
+        maps = dict(zip(distinct, self._compact.maps, strict=True))
+        self.powers = [maps[id(e)] for e in powers]
+        self._values = {name: maps[id(e)] for name, e in program.values.items()}
+        self._places = form.parameters
+        self._theta = np.zeros(form.rows.shape[2])
+        self._theta[-1] = 1.0
+
+    @property
+    def size(self) -> int:
+        """Number of variables N."""
+        return self._compact.size
+
+    @property
+    def n_rows(self) -> int:
+        """Number of general rows."""
+        return len(self._compact.equality)
+
+    def theta(self, grid: Grid, own: Mapping[str, Any], values: Mapping[str, Any], requests: Requests) -> FloatArray:
+        """The parameter vector: the mechanism's values and the interval's requests."""
+        given = {
+            grid.inflexible_kw.id: requests.inflexible_kw,
+            grid.import_request_kw.id: requests.import_request_kw,
+            grid.export_request_kw.id: requests.export_request_kw,
+            **{parameter.id: values[name] for name, parameter in own.items()},
+        }
+        for i, place in self._places.items():
+            self._theta[place] = np.asarray(given[i], dtype=float).ravel(order="F")
+        return self._theta
+
+    def numbers(self, theta: FloatArray) -> Numbers:
+        """Everything but the network at these parameters."""
+        form, size = self._compact, self.size
+        lower, upper = form.bounds.at(theta, size)
+        q = np.zeros(size)
+        q[form.cost.gain.col] = form.cost.gain.data(theta)
+        offset = float(form.cost.base.vector(theta)[0])
+        hessian, matrix = None, None
+        if form.diagonal:
+            hessian = np.zeros(size)
+            hessian[form.quadratic.row] = form.quadratic.data(theta)
+        else:
+            matrix = form.quadratic.at(theta)
+        if form.squares is not None:
+            assert hessian is not None
+            offset += form.squares.add(theta, q, hessian)
+        base = -form.rows.base.vector(theta)
+        return Numbers(
+            q=q,
+            offset=offset,
+            hessian=hessian,
+            matrix=matrix,
+            lower=lower,
+            upper=upper,
+            rows=form.rows.gain.rows(theta),
+            row_lower=base,
+            row_upper=np.where(form.equality, base, np.inf),
+        )
+
+    def value_map(self, name: str) -> AffineMap:
+        """A named value as a map of the variables."""
+        return self._values[name]
+
+    def values(self, v: FloatArray, theta: FloatArray) -> dict[str, FloatArray]:
+        """The program's named values at variables ``v``."""
+        return {
+            name: m.at(theta, v).reshape(self.program.values[name].shape, order="F") for name, m in self._values.items()
+        }
+
+
+def _canonical(program: Program, expressions: Sequence[cp.Expression]) -> Canonical:
+    """The canonical form of a program, and maps of these expressions; products are put back into both."""
+    curved, affine = _split(program.objective)
+    wanted, constraints, products = [*expressions, affine], list(program.constraints), []
+    cutter = Cutter()
+    without = (cutter.cut(curved), cutter.each(constraints))
+    order = cp.Problem(cp.Minimize(without[0]), [curved == 0, *constraints, *(e == 0 for e in wanted)]).variables()
+    if cp.Problem(cp.Minimize(without[0]), without[1]).is_dcp(dpp=True):
+        (curved, constraints), wanted, products = without, cutter.each(wanted), cutter.products
+    parts = [side for product in products for side in (product.factor, product.operand)]
+    form = canonicalise(curved, constraints, [*wanted, *parts], order)
+    *maps, cost = form.maps[: len(wanted)]
+    factors, operands = form.maps[len(wanted) :: 2], form.maps[len(wanted) + 1 :: 2]
+    form = replace(form, maps=[*maps, cost])
+    if products:
+        columns = np.concatenate([form.column_of[p.variable.id] + np.arange(p.variable.size) for p in products])
+        form = put_back_products(form, columns, Terms.stacked(factors), Terms.stacked(operands))
+    *maps, cost = form.maps
+    return replace(form, maps=maps, cost=form.cost.plus(cost.row, cost.col, cost.parameter, cost.value))
+
+
+def _split(objective: cp.Minimize | cp.Maximize) -> tuple[cp.Expression, cp.Expression]:
+    """What is to be minimised, as curved and affine terms.
+
+    The affine ones are carried as a row, because cvxpy extracts the coefficients of quadratic objectives with a dense
+    array of variables times parameters.
+    """
+    terms = list(_terms(objective.args[0], 1.0 if isinstance(objective, cp.Minimize) else -1.0))
+    zero = cp.Constant(0.0)
+    curved, affine = ([f * e for f, e in terms if e.is_affine() == kind] for kind in (False, True))
+    return sum(curved, zero), sum(affine, zero)
+
+
+def _terms(expression: cp.Expression, factor: float) -> Iterator[tuple[float, cp.Expression]]:
+    """Scalar expressions and factors whose products add up to it."""
+    args = expression.args
+    if isinstance(expression, AddExpression) and all(e.is_scalar() for e in args):
+        for e in args:
+            yield from _terms(e, factor)
+    elif isinstance(expression, NegExpression):
+        yield from _terms(args[0], -factor)
+    elif isinstance(expression, multiply) and _number(args[0]):
+        yield from _terms(args[1], factor * float(args[0].value))
+    elif isinstance(expression, DivExpression) and _number(args[1]):
+        yield from _terms(args[0], factor / float(args[1].value))
+    else:
+        yield factor, expression
+
+
+def _number(expression: cp.Expression) -> bool:
+    return bool(expression.is_scalar() and expression.is_constant() and not expression.parameters())

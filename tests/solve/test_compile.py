@@ -9,7 +9,6 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 import pytest
-from formulations.matching import matching
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import first_interval, grid_of, one_transformer
@@ -20,6 +19,7 @@ from amm_opt.solve.compile import AffineMatrix, CompiledProgram, NotCompilableEr
 from amm_opt.solve.compile.affine import AffineMap, Terms
 from amm_opt.solve.routes.declared import DeclaredProgram, check_program
 from amm_opt.solve.solver import ProgramSolver
+from formulations.parts.matching import matching
 
 EXACT = {"tol_gap_abs": 1e-12, "tol_gap_rel": 1e-12, "tol_feas": 1e-12}
 SEEDS = st.integers(0, 10**6)

@@ -47,7 +47,7 @@ def importer(name: str) -> Importer:
     return load(known[name], IMPORTERS, _not_an_importer)  # type: ignore[no-any-return]
 
 
-def import_network(format: str | Importer, path: str | PathLike[str], **options: Any) -> ImportedNetwork:
+def import_network(format: str | Importer, path: str | PathLike[str], /, **options: Any) -> ImportedNetwork:
     """The network in a file, by an installed importer or by one's own; what the importer returns is checked.
 
     Args:

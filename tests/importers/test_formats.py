@@ -260,6 +260,19 @@ def test_the_report_says_which_limits_are_broken() -> None:
     assert "bus 'a'" in network.report.broken[0]
 
 
+def test_options_may_have_any_name() -> None:
+    seen: dict[str, Any] = {}
+
+    def mine(file: str, *, path: str = "", format: int = 0) -> ao.ImportedNetwork:
+        seen.update(path=path, format=format)
+        return lane()
+
+    ao.import_network(mine, "x", path="y", format=3)
+    assert seen == {"path": "y", "format": 3}
+    with pytest.raises(ao.InputError, match="unknown option of mine 'file'; valid choices: format, path"):
+        ao.import_network(mine, "x", file="y")
+
+
 @pytest.mark.parametrize(("given", "said"), [(3, "format = 3 is not a function"), (print, "does not take a path")])
 def test_what_is_no_importer(given: Any, said: str) -> None:
     with pytest.raises(ao.InputError, match=said):

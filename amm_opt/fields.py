@@ -13,13 +13,14 @@ import numpy as np
 
 from amm_opt.errors import InputError
 
-_WORDS: dict[Any, str] = {
+WORDS: dict[Any, str] = {
     float: "a number",
     int: "a whole number",
     bool: "True or False",
     str: "text",
     NoneType: "None",
 }
+"""What a value must be, by annotation."""
 
 
 class Checked:
@@ -96,10 +97,14 @@ def not_callable(value: object, what: str) -> str:
     return "" if value is None or callable(value) else f"{what} = {shortened(value)} must be a function"
 
 
+def alternatives(wanted: Any) -> tuple[Any, ...]:
+    """The members of a union, or the annotation itself."""
+    return get_args(wanted) if get_origin(wanted) in (Union, UnionType) else (wanted,)
+
+
 def _unfit(value: Any, wanted: Any, default: Any) -> str:
     """What a value must be instead; empty where it fits, or where the annotation says nothing that can be checked."""
-    choices = get_args(wanted) if get_origin(wanted) in (Union, UnionType) else (wanted,)
-    verdicts = [_fits(value, choice, default) for choice in choices]
+    verdicts = [_fits(value, choice, default) for choice in alternatives(wanted)]
     return "" if any(v in ("", None) for v in verdicts) else " or ".join(v for v in verdicts if v)
 
 
@@ -112,7 +117,7 @@ def _fits(value: Any, wanted: Any, default: Any) -> str | None:
     if check is not None:
         endless = kind is float and isinstance(value, float) and math.isinf(value)
         fits = check(value) or (kind is float and _same(value, default))
-        return "" if fits else "a finite number" if endless else _WORDS[kind]
+        return "" if fits else "a finite number" if endless else WORDS[kind]
     if kind is Any or not isinstance(kind, type) or kind is object:
         return None
     try:

@@ -5,23 +5,22 @@ from __future__ import annotations
 import importlib.util
 import inspect
 from dataclasses import MISSING, fields
-from functools import partial
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, get_origin, get_type_hints
 
 import numpy as np
 
 from amm_opt.cases import Case
 from amm_opt.errors import InputError, Problems, one_line, unknown
+from amm_opt.fields import alternatives
 from amm_opt.io.output import foreign
 from amm_opt.market import Mechanism
 from amm_opt.network import Feeder
 from amm_opt.plugins import entries, load, loaded
+from amm_opt.specs import read_options, read_value
 
 MECHANISMS = "amm_opt.mechanisms"
 NETWORK_MODELS = "amm_opt.network_models"
-_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
 def mechanisms() -> dict[str, type[Mechanism[Any]]]:
@@ -210,45 +209,17 @@ def parameters_of(kind: type[Mechanism[Any]]) -> dict[str, tuple[Any, Any]]:
 
 
 def _options(kind: type[Mechanism[Any]], text: str) -> dict[str, Any]:
-    known = parameters_of(kind)
     what = kind.name or kind.__name__
-    options: dict[str, Any] = {}
     said = Problems()
-    for part in filter(None, text.split(",")):
-        name, equals, value = part.partition("=")
-        if name not in known:
-            said.say(str(unknown(f"parameter of {what}", name, list(known) or ["none"])))
-        elif name in options:
-            said.say(f"{what}: {name} is given twice")
-        else:
-            options[name] = said.of(partial(_converted, kind, name, known[name][0], value if equals else ""))
+    options = read_options(text, {name: hint for name, (hint, _) in parameters_of(kind).items()}, what, said, _read)
     if said:
-        said.of(lambda: _made(what, kind, {name: value for name, value in options.items() if value is not None}))
+        said.of(lambda: _made(what, kind, options))
     said.report()
     return options
 
 
-def _is_mechanism(wanted: Any) -> bool:
-    """Whether a parameter takes a mechanism: its spec is written with + for the commas between its parameters."""
-    return any(isinstance(kind := get_origin(t) or t, type) and issubclass(kind, Mechanism) for t in get_args(wanted))
-
-
-def _converted(kind: type[Mechanism[Any]], name: str, wanted: Any, value: str) -> Any:
-    if _is_mechanism(wanted):
+def _read(wanted: Any, value: str) -> Any:
+    """As ``read_value``; in the spec of a mechanism that is a parameter, + stands for the commas between its own."""
+    if any(isinstance(kind := get_origin(t) or t, type) and issubclass(kind, Mechanism) for t in alternatives(wanted)):
         return mechanism(value.replace("+", ","))
-    kinds = get_args(wanted) if get_origin(wanted) in (Union, UnionType) else (wanted,)
-    for t in kinds:
-        if t is NoneType and value.lower() == "none":
-            return None
-        try:
-            if t in (int, float, str, bool):
-                return _BOOLEANS[value.lower()] if t is bool else t(value)
-        except (ValueError, KeyError):
-            continue
-    if get_origin(wanted) is Literal:
-        return next((choice for choice in get_args(wanted) if str(choice) == value), value)
-    if not any(t in (int, float, bool) for t in kinds):
-        return value
-    raise InputError(
-        f"{kind.name}: {name} = {value!r} is not a valid {' or '.join(getattr(t, '__name__', str(t)) for t in kinds)}"
-    )
+    return read_value(wanted, value)

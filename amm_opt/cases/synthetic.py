@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from amm_opt.cases.generators import DAY, Names, charging_sessions, household_series, roof_series
-from amm_opt.errors import InputError
+from amm_opt.errors import InputError, Problems
 from amm_opt.fields import is_whole, shortened
+from amm_opt.specs import read_options
 
 LV_BUSES = 60
 TRANSFORMERS_PER_MV_FEEDER = 12
@@ -79,14 +79,9 @@ def synthetic_from_spec(spec: str) -> dict[str, Any]:
     Raises:
         InputError: unknown option or a value that is no whole number.
     """
-    options: dict[str, int] = {}
-    for part in filter(None, spec.split(",")):
-        key, _, value = part.partition("=")
-        if key not in ("buses", "days", "seed"):
-            raise InputError(f"unknown option {key!r} of the synthetic case; valid choices: buses, days, seed")
-        if not re.fullmatch(r"-?[0-9]{1,30}", value):
-            raise InputError(f"synthetic case: {key} = {value!r} is not a whole number")
-        options[key] = int(value)
+    said = Problems()
+    options = read_options(spec, dict.fromkeys(("buses", "days", "seed"), int), "synthetic", said)
+    said.report()
     return synthetic_tables(**options)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from amm_opt.cases.case import Case, Scenario
 from amm_opt.cases.folder.folder import from_tables
 from amm_opt.cases.generators import WEEK, charging_sessions, household_series, roof_series, year_profiles
-from amm_opt.errors import InputError
+from amm_opt.errors import InputError, Problems
 from amm_opt.fields import Checked, is_number, shortened
 from amm_opt.importers.imported import ImportedNetwork
 from amm_opt.network.feeder.tables import text
+from amm_opt.specs import read_options
 
 HOUSEHOLD_SHAPES = 40
 TAP_STEP = 0.025
@@ -73,21 +74,9 @@ class YearScenario(Checked):
         Raises:
             InputError: an unknown name, or a value that is no number, whole where it must be, or out of range.
         """
-        kinds: dict[str, type[int] | type[float]] = {f.name: int if f.type == "int" else float for f in fields(cls)}
-        values: dict[str, Any] = {}
-        problems: list[str] = []
-        for part in filter(None, (p.strip() for p in text.split(","))):
-            name, _, value = part.partition("=")
-            if name not in kinds:
-                problems.append(f"unknown name {name!r}; valid choices: {', '.join(kinds)}")
-                continue
-            try:
-                values[name] = kinds[name](value)
-            except ValueError:
-                whole = "whole " if kinds[name] is int else ""
-                problems.append(f"{name} = {value!r} is not a {whole}number")
-        if problems:
-            raise InputError(problems, subject="scenario")
+        said = Problems()
+        values = read_options(text, get_type_hints(cls), "scenario", said)
+        said.report()
         return cls(**values)
 
     def __str__(self) -> str:

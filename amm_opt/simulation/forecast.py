@@ -11,8 +11,9 @@ import pandas as pd
 
 from amm_opt.cases import Case, Requests
 from amm_opt.cases.times import is_length
-from amm_opt.errors import InputError, unknown
+from amm_opt.errors import InputError, Problems, unknown
 from amm_opt.fields import Checked, shortened
+from amm_opt.specs import read_options
 
 Forecast = Callable[[Case, int, int], Requests]
 """``forecast(case, now, stop)``: the intervals ``now .. stop - 1`` as they are believed to be just before ``now``."""
@@ -85,19 +86,9 @@ def as_forecast(item: Forecast | str | None) -> Forecast | None:
         name, _, rest = item.partition(":")
         if name not in _KINDS:
             raise unknown("forecast", name, list(_KINDS))
-        options: dict[str, float] = {}
-        for part in filter(None, rest.split(",")):
-            key, _, value = part.partition("=")
-            known = {"sigma": float, "seed": int} if name == "noisy" else {}
-            if key not in known:
-                raise unknown(f"parameter of forecast {name}", key, list(known) or ["none"])
-            if key in options:
-                raise InputError(f"forecast {name}: {key} is given twice")
-            try:
-                options[key] = known[key](value)
-            except ValueError:
-                what = "whole number" if known[key] is int else "number"
-                raise InputError(f"forecast {name}: {key} = {value!r} is not a {what}") from None
+        said = Problems()
+        options = read_options(rest, {"sigma": float, "seed": int} if name == "noisy" else {}, f"forecast {name}", said)
+        said.report()
         item = _KINDS[name](**options)
     if isinstance(item, type) and item in _KINDS.values():
         return as_forecast(item())

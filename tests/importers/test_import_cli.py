@@ -77,7 +77,7 @@ def test_without_out_only_the_report_is_shown(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--scenario", "evs=1"], "unknown name 'evs'; valid choices: ev, timer, pv"),
+        (["--scenario", "evs=1"], "unknown parameter of scenario 'evs'; valid choices: days, ev, load_kw, pv"),
         (["--scenario", "ev=some,days=1.5"], "days = '1.5' is not a whole number"),
         (["--scenario", "ev=2,tap_steps=9"], "tap_steps = 9 must be within -4 to 4"),
         (["--scenario", "ev=2"], "ev = 2.0 must be within 0 to 1"),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from subjects import Interval, congested
 from threadpoolctl import threadpool_limits
 
 import amm_opt as ao
 from amm_opt.grid import Grid
 from amm_opt.network import LinDistFlow
+from benchmarks.helpers.subjects import Interval, congested
 
 CASE = "mv33lv"
 SAMPLE, DAYS = 24, 26

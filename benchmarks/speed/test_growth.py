@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from subjects import RACED, SUBJECTS, Clearing, Interval, congested
 
 from amm_opt.cases import Case, from_tables
 from amm_opt.cases.synthetic import synthetic_tables
 from amm_opt.grid import Grid
 from amm_opt.network import Feeder, LinDistFlow
+from benchmarks.helpers.subjects import RACED, SUBJECTS, Clearing, Interval, congested
 
 BUSES = (500, 2000, 8000, 32000)
 SAMPLE = 8

@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 import cvxpy as cp
 import numpy as np
 import pytest
-from ieee123 import S_BASE_KW, OnePhase, one_phase, our_case
-from subjects import Clearing, Interval, congested
 
 from amm_opt.grid import Grid
 from amm_opt.market import Mechanism, NoState
 from amm_opt.network import LinDistFlow
 from amm_opt.program import Program
+from benchmarks.helpers.ieee123 import S_BASE_KW, OnePhase, one_phase, our_case
+from benchmarks.helpers.subjects import Clearing, Interval, congested
 
 SAMPLE, SAME = 24, 1e-6
 

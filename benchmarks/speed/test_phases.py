@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from subjects import SUBJECTS, Clearing, Interval
 
 import amm_opt as ao
 from amm_opt.grid import Grid
@@ -21,6 +20,7 @@ from amm_opt.network import LinDistFlow
 from amm_opt.simulation.loop.job import Job, programs_of
 from amm_opt.simulation.options import alone
 from amm_opt.solve.solver import ProgramSolver
+from benchmarks.helpers.subjects import SUBJECTS, Clearing, Interval
 from formulations import AMM, EqualDOE, GreedyDOE, NoControl
 
 YEAR: dict[str, Callable[[], Mechanism[Any]]] = {

@@ -9,12 +9,12 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 import pytest
-from subjects import RACED, SUBJECTS, Clearing, Interval
-from ways import Floor, PlainCvxpy, matrices
 
 import amm_opt as ao
 from amm_opt.grid import Grid
 from amm_opt.network import LinDistFlow
+from benchmarks.helpers.subjects import RACED, SUBJECTS, Clearing, Interval
+from benchmarks.helpers.ways import Floor, PlainCvxpy, matrices
 
 SAME = 1e-6
 SLOW_ROUNDS = 24

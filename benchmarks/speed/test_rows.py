@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from subjects import SUBJECTS, Clearing, congested
 
 import amm_opt as ao
 from amm_opt.grid import Grid
 from amm_opt.network import LinDistFlow
 from amm_opt.solve.routes import lazy
+from benchmarks.helpers.subjects import SUBJECTS, Clearing, congested
 
 SIZES = (12, 25, 50, 100, 200)
 

@@ -11,11 +11,11 @@ import highspy
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from subjects import Interval, state_of
 
 from amm_opt.grid import Grid
 from amm_opt.market import Mechanism
 from amm_opt.program import Program
+from benchmarks.helpers.subjects import Interval, state_of
 
 FloatArray = NDArray[np.float64]
 

@@ -23,3 +23,8 @@ __all__ = [
     "Leximin",
     "NoControl",
 ]
+
+
+def __dir__() -> list[str]:
+    """The public names; the rooms behind them are there for whoever imports them by name."""
+    return [*__all__, *(name for name in globals() if name.startswith("__"))]

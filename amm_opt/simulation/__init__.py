@@ -3,6 +3,6 @@
 from amm_opt.simulation.driver import simulate
 from amm_opt.simulation.replay import verify
 from amm_opt.simulation.results.run import Run, load_run
-from amm_opt.verify.four_wire import FourWireNetwork
+from amm_opt.verification.four_wire import FourWireNetwork
 
 __all__ = ["FourWireNetwork", "Run", "load_run", "simulate", "verify"]

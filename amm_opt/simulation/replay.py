@@ -3,81 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from amm_opt.arrays import FloatArray, IntArray
-from amm_opt.cases import Requests
 from amm_opt.errors import InputError, as_path
 from amm_opt.fields import checked_kind, not_callable
 from amm_opt.grid import Grid
-from amm_opt.network import ACNetwork, ACState
-from amm_opt.network.excess import FlowState
+from amm_opt.network import ACNetwork
 from amm_opt.registry import network_models, network_name, network_of
-from amm_opt.simulation.results.metrics import Violations
 from amm_opt.simulation.results.run import Run
-from amm_opt.verify.four_wire import FourWireNetwork
+from amm_opt.verification.four_wire import FourWireNetwork
+from amm_opt.verification.replay import PowerFlow, ReplayTotals
 
 BLOCK_STEPS = 192
 BLOCK_NUMBERS = 400_000
 """A block has at most this many buses times intervals, which bounds memory."""
-
-
-@dataclass
-class _Error:
-    """Worst and root mean square of a difference."""
-
-    worst: float = 0.0
-    squares: float = 0.0
-    count: int = 0
-
-    def add(self, difference: FloatArray) -> None:
-        self.worst = max(self.worst, float(np.max(np.abs(difference), initial=0.0)))
-        self.squares += float(np.vdot(difference, difference))
-        self.count += difference.size
-
-    @property
-    def rms(self) -> float:
-        return float(np.sqrt(self.squares / max(self.count, 1)))
-
-
-@dataclass
-class _Totals:
-    """What the replay came to."""
-
-    violations: Violations = field(default_factory=Violations)
-    voltage_error_pu: _Error = field(default_factory=_Error)
-    flow_error: _Error = field(default_factory=_Error)
-    losses_kwh: float = 0.0
-
-    def add(self, ac: ACState, model: FlowState, rated: IntArray, rating_kva: FloatArray, dt_h: float) -> None:
-        """Losses of the intervals that have a power-flow solution, and errors where the model has one as well."""
-        self.losses_kwh += float(ac.loss_kw[ac.solved].sum()) * dt_h
-        solved = ac.solved & ~np.isnan(model.v_pu).any(axis=1)
-        self.voltage_error_pu.add((model.v_pu - ac.v_pu)[solved, 1:])
-        difference = model.loading_kva[:, rated] - ac.loading_kva[:, rated]
-        self.flow_error.add(difference[solved] / rating_kva[rated])
-
-    def columns(self) -> dict[str, float]:
-        v = self.violations
-        return {
-            "ac_thermal_violations": v.thermal,
-            "ac_voltage_violations": v.voltage,
-            "worst_ac_thermal_excess_pct": 100.0 * v.worst_thermal,
-            "worst_ac_voltage_excess_pu": v.worst_voltage_pu,
-            "ac_unavoidable_violations": v.unavoidable,
-            "ac_unsolved_steps": v.unsolved,
-            "voltage_error_worst_pu": self.voltage_error_pu.worst,
-            "voltage_error_rms_pu": self.voltage_error_pu.rms,
-            "flow_error_worst_pct": 100.0 * self.flow_error.worst,
-            "flow_error_rms_pct": 100.0 * self.flow_error.rms,
-            "ac_losses_mwh": self.losses_kwh / 1000.0,
-        }
 
 
 def verify(
@@ -117,22 +60,16 @@ def verify(
     master = None if opendss is None else as_path(opendss, "file")
     case = run.case
     grid = Grid(case, _model(run, network))
-    wires = FourWireNetwork(case.feeder, master) if master is not None else ACNetwork(case.feeder, threads)
-    model = grid.network
-    rated = np.flatnonzero(np.isfinite(model.rating_kva))
-    length = max(1, min(BLOCK_STEPS, BLOCK_NUMBERS // model.n_nodes))
-    totals = _Totals()
+    wires: PowerFlow = FourWireNetwork(case.feeder, master) if master is not None else ACNetwork(case.feeder, threads)
+    length = max(1, min(BLOCK_STEPS, BLOCK_NUMBERS // grid.network.n_nodes))
+    totals = ReplayTotals()
     for start in range(0, len(run.times), length):
         stop = min(start + length, len(run.times))
         requests = case.requests(run.first + start, run.first + stop, waits=run.waits)
-        a = run.allocation.select(slice(start, stop))
-        p, q = grid.node_injections(requests.inflexible_kw, a.drawn_kw, a.injected_kw)
-        ac = wires.flow(p, q)
-        totals.add(ac, model.state(p, q), rated, model.rating_kva, case.dt_h)
-        totals.violations.add(model, ac, partial(_alone, wires, grid, requests))
+        totals.add(grid, wires, requests, run.allocation.select(slice(start, stop)))
         if progress is not None:
             progress(stop, len(run.times))
-    return replace(run, summary=_filled(run.summary, totals.columns()))
+    return replace(run, summary=_filled(run.summary, _columns(totals)))
 
 
 def _model(run: Run, network: Any) -> Any:
@@ -154,8 +91,21 @@ def _model(run: Run, network: Any) -> Any:
     return network_of(run.case, chosen)
 
 
-def _alone(network: ACNetwork | FourWireNetwork, grid: Grid, requests: Requests, k: IntArray) -> ACState:
-    return network.flow(*grid.node_injections(requests.inflexible_kw[k], 0.0, 0.0))
+def _columns(totals: ReplayTotals) -> dict[str, float]:
+    v = totals.violations
+    return {
+        "ac_thermal_violations": v.thermal,
+        "ac_voltage_violations": v.voltage,
+        "worst_ac_thermal_excess_pct": 100.0 * v.largest_thermal,
+        "worst_ac_voltage_excess_pu": v.largest_voltage_pu,
+        "ac_unavoidable_violations": v.unavoidable,
+        "ac_unsolved_steps": v.unsolved,
+        "voltage_error_worst_pu": totals.voltage_error_pu.largest,
+        "voltage_error_rms_pu": totals.voltage_error_pu.rms,
+        "flow_error_worst_pct": 100.0 * totals.flow_error.largest,
+        "flow_error_rms_pct": 100.0 * totals.flow_error.rms,
+        "ac_losses_mwh": totals.losses_kwh / 1000.0,
+    }
 
 
 def _filled(summary: pd.Series[float], columns: dict[str, float]) -> pd.Series[float]:

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
 
-from amm_opt.arrays import BoolArray, FloatArray, IntArray
+from amm_opt.arrays import FloatArray
 from amm_opt.cases import Case, Requests
 from amm_opt.grid import Grid
 from amm_opt.market import Allocation
 from amm_opt.market.state import served_ratio
-from amm_opt.network.excess import (
-    FlowState,
-    NodeLimits,
-    Unavoidable,
-    excesses,
-)
-from amm_opt.tolerances import THERMAL_VIOLATION, VOLTAGE_VIOLATION_PU
+from amm_opt.verification.violations import Violations
 
 
 def jain(ratios: FloatArray) -> float:
@@ -37,70 +30,6 @@ def by_feeder(case: Case, per_participant: FloatArray) -> FloatArray:
     return np.asarray((member @ per_participant.reshape(-1, per_participant.shape[-1]).T).T).reshape(
         *per_participant.shape[:-1], member.shape[0]
     )
-
-
-@dataclass
-class Violations:
-    """Counts of (element, interval) pairs beyond their limit, and the worst excess among the avoidable ones.
-
-    Intervals without a power-flow solution (NaN) have no pairs; they are counted in ``unsolved``. ``elements`` says of
-    which elements the unavoidable pairs are.
-    """
-
-    thermal: int = 0
-    voltage: int = 0
-    unavoidable: int = 0
-    unsolved: int = 0
-    worst_thermal: float = 0.0
-    worst_voltage_pu: float = 0.0
-    elements: Unavoidable | None = None
-
-    def merge(self, other: Violations) -> None:
-        """Add the counts of other intervals."""
-        for name in ("thermal", "voltage", "unavoidable", "unsolved"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        for name in ("worst_thermal", "worst_voltage_pu"):
-            setattr(self, name, max(getattr(self, name), getattr(other, name)))
-        if other.elements is not None:
-            self.elements = other.elements.plus(self.elements)
-
-    def add(self, limits: NodeLimits, state: FlowState, alone: Callable[[IntArray], FlowState]) -> None:
-        """Count a block of T intervals.
-
-        Args:
-            limits: of the nodes, without limit at the source.
-            state: voltages and flows, (T, n_nodes) each.
-            alone: gives the same with inflexible load alone, for the intervals of the given numbers.
-        """
-        self.unsolved += int(np.isnan(state.v_pu).any(axis=1).sum())
-        worst = [np.nanmax(e, axis=1, initial=0.0) for e in excesses(limits, state)]
-        beyond = np.flatnonzero((worst[0] > THERMAL_VIOLATION) | (worst[1] > VOLTAGE_VIOLATION_PU))
-        if len(beyond) == 0:
-            return
-        before = excesses(limits, alone(beyond))
-        after = [e[beyond] for e in excesses(limits, state)]
-        pairs = []
-        for excess, least, tolerance in zip(after, before, (THERMAL_VIOLATION, VOLTAGE_VIOLATION_PU), strict=True):
-            over = excess > tolerance
-            pairs.append((excess, over, over & (least > 0) & (excess <= least + tolerance)))
-        (thermal, voltage), largest = zip(*(_avoidable(*pair) for pair in pairs), strict=True)
-        self.thermal += thermal
-        self.voltage += voltage
-        self.worst_thermal = max(self.worst_thermal, largest[0])
-        self.worst_voltage_pu = max(self.worst_voltage_pu, largest[1])
-        found = Unavoidable(
-            np.array([anyway.sum(axis=0) for _, _, anyway in pairs]),
-            np.array([np.max(excess, axis=0, where=anyway, initial=0.0) for excess, _, anyway in pairs]),
-        )
-        if found.times.any():
-            self.unavoidable += int(found.times.sum())
-            self.elements = found.plus(self.elements)
-
-
-def _avoidable(excess: FloatArray, over: BoolArray, anyway: BoolArray) -> tuple[int, float]:
-    """How many pairs are beyond their limit but not anyway, and the largest excess among them."""
-    avoidable = over & ~anyway
-    return int(avoidable.sum()), float(np.max(excess, where=avoidable, initial=0.0))
 
 
 @dataclass
@@ -192,8 +121,8 @@ class Metrics:
             "seconds": seconds,
             "ms_per_step": 1000.0 * seconds / max(self.steps, 1),
             **{f"{name}_{d}": columns[name][i] for name in fair for i, d in enumerate(("import", "export"))},
-            "worst_thermal_excess_pct": 100.0 * self.violations.worst_thermal,
-            "worst_voltage_excess_pu": self.violations.worst_voltage_pu,
+            "worst_thermal_excess_pct": 100.0 * self.violations.largest_thermal,
+            "worst_voltage_excess_pu": self.violations.largest_voltage_pu,
             "unavoidable_violations": self.violations.unavoidable,
             "fallback_steps": fallbacks,
             "failed_steps": failed,

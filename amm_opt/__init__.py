@@ -28,7 +28,17 @@ from amm_opt.importers import (
     year_case,
 )
 from amm_opt.market import Allocation, FairnessState, Mechanism, PriceCurve, State, deficits
-from amm_opt.network import ACNetwork, BranchFlowSOCP, Feeder, LinDist3Flow, LinDistFlow
+from amm_opt.network import (
+    ACNetwork,
+    BranchFlowSOCP,
+    ConicNetworkModel,
+    Feeder,
+    LinDist3Flow,
+    LinDistFlow,
+    NetworkModel,
+    NetworkState,
+    Quantities,
+)
 from amm_opt.program import HorizonProgram, Injection, Leximin, Program, Solution
 from amm_opt.simulation import FourWireNetwork, Run, load_run, simulate, verify
 from amm_opt.study import Comparison, compare, load_comparison
@@ -45,6 +55,7 @@ __all__ = [
     "BranchFlowSOCP",
     "Case",
     "Comparison",
+    "ConicNetworkModel",
     "FairnessState",
     "Feeder",
     "FourWireNetwork",
@@ -60,9 +71,12 @@ __all__ = [
     "LinDist3Flow",
     "LinDistFlow",
     "Mechanism",
+    "NetworkModel",
+    "NetworkState",
     "OutputError",
     "PriceCurve",
     "Program",
+    "Quantities",
     "Requests",
     "Run",
     "Scenario",

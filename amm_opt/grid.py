@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from amm_opt.arrays import BoolArray, FloatArray, IntArray
 from amm_opt.cases import Case, Requests
-from amm_opt.network import LinDistFlow
+from amm_opt.network import ConicNetworkModel, NetworkModel
 from amm_opt.program import Injection, IntervalParameters
 from amm_opt.tolerances import ROUNDING, SERVED_SLACK
 
@@ -37,7 +37,7 @@ class Grid:
     """
 
     case: Case
-    network: Any
+    network: NetworkModel
 
     # What a mechanism's author writes a program in.
 
@@ -80,12 +80,18 @@ class Grid:
     @property
     def conic(self) -> bool:
         """Whether the network model is a conic relaxation instead of linear rows."""
-        return hasattr(self.network, "relaxation")
+        return isinstance(self.network, ConicNetworkModel)
+
+    @property
+    def conic_network(self) -> ConicNetworkModel:
+        """The network model of a conic grid."""
+        assert isinstance(self.network, ConicNetworkModel)
+        return self.network
 
     @cached_property
     def linear(self) -> Grid:
         """The same case on linear rows, from which sensitivities are read: LinDistFlow's for a conic network model."""
-        return Grid(self.case, LinDistFlow(self.case.feeder)) if self.conic else self
+        return Grid(self.case, self.network.linear) if self.conic else self
 
     @cached_property
     def incidence(self) -> sp.csr_array:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-import inspect
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any, ClassVar, get_origin, get_type_hints
+from typing import Any, ClassVar, cast, get_origin, get_type_hints
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from amm_opt.errors import InputError, Problems, one_line, unknown
 from amm_opt.fields import alternatives
 from amm_opt.io.output import foreign
 from amm_opt.market import Mechanism
-from amm_opt.network import Feeder
+from amm_opt.network import Feeder, NetworkModel
 from amm_opt.plugins import entries, load, loaded
 from amm_opt.specs import read_options, read_value
 
@@ -28,33 +27,41 @@ def mechanisms() -> dict[str, type[Mechanism[Any]]]:
     return loaded(MECHANISMS, _not_a_mechanism)
 
 
-def network_models() -> dict[str, Any]:
+def network_models() -> dict[str, type[NetworkModel]]:
     """Every installed network model by name; plug-ins that cannot be loaded are reported and left out."""
     return loaded(NETWORK_MODELS, _not_a_network_model)
 
 
 def _not_a_mechanism(kind: Any) -> str:
-    if not (isinstance(kind, type) and issubclass(kind, Mechanism)):
+    if not _is_class_of(kind, Mechanism):
         return f"{kind!r} is not a subclass of Mechanism"
     parameters_of(kind)
     return ""
 
 
 def _not_a_network_model(kind: Any) -> str:
-    lacks = [name for name in ("evaluate", "incidence") if not callable(getattr(kind, name, None))]
-    return f"{kind!r} has no {' and no '.join(lacks)}" if lacks else ""
+    return "" if _is_class_of(kind, NetworkModel) else f"{kind!r} is not a subclass of NetworkModel"
 
 
-def network_model(name: str) -> Any:
-    """A network model class by name.
+def _is_class_of(kind: Any, base: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, base)
+
+
+def network_model(name: str) -> type[NetworkModel]:
+    """A network model class by name, or from ``script.py:Class``.
 
     Raises:
-        InputError: unknown name, or a plug-in that cannot be loaded.
+        InputError: unknown name, or a plug-in or script that cannot be loaded.
     """
-    known = entries(NETWORK_MODELS)
-    if name not in known:
-        raise unknown("network", name, list(known))
-    return load(known[name], NETWORK_MODELS, _not_a_network_model)
+    if is_script(name):
+        path, class_name, _ = _script(name)
+        kind = _from_script(path, class_name, NetworkModel, "network model")
+    else:
+        known = entries(NETWORK_MODELS)
+        if name not in known:
+            raise unknown("network", name, [*known, "script.py:Class"])
+        kind = load(known[name], NETWORK_MODELS, _not_a_network_model)
+    return cast(type[NetworkModel], kind)
 
 
 def default_network(case: Case) -> str:
@@ -62,7 +69,7 @@ def default_network(case: Case) -> str:
     return "lindistflow" if case.feeder.balanced else "lindist3flow"
 
 
-def network_of(case: Case, network: Any) -> Any:
+def network_of(case: Case, network: Any) -> NetworkModel:
     """The network model of a case.
 
     Args:
@@ -73,16 +80,16 @@ def network_of(case: Case, network: Any) -> Any:
     """
     if network is None or isinstance(network, str):
         network = network_model(network or default_network(case))
-    if problem := _not_a_network_model(network):
-        raise InputError(f"network = {network!r} is not a network model: {problem}")
-    if isinstance(network, type):
+    if _is_class_of(network, NetworkModel):
         return _built(network, case.feeder)
-    if not same_feeder(getattr(network, "feeder", None), case.feeder):
+    if not isinstance(network, NetworkModel):
+        raise InputError(f"network = {network!r} is not a network model: it is no subclass of NetworkModel")
+    if not same_feeder(network.feeder, case.feeder):
         raise InputError(f"network {network_name(case, network)!r} was built on another feeder than the case's")
     return network
 
 
-def _built(kind: Any, feeder: Feeder) -> Any:
+def _built(kind: type[NetworkModel], feeder: Feeder) -> NetworkModel:
     try:
         return kind(feeder)
     except InputError:
@@ -96,9 +103,9 @@ def network_name(case: Case, network: Any) -> str:
     if network is None or isinstance(network, str):
         return network or default_network(case)
     kind = network if isinstance(network, type) else type(network)
-    name = getattr(network, "name", None)
-    if not isinstance(name, str) or not name.strip():
+    if not _is_class_of(kind, NetworkModel) or not str(network.name).strip():
         return kind.__qualname__
+    name = str(network.name)
     taken = name in entries(NETWORK_MODELS) and network_models().get(name) is not kind
     return f"{kind.__module__}:{kind.__qualname__}" if taken else name
 
@@ -130,10 +137,9 @@ def mechanism(spec: str) -> Mechanism[Any]:
             valid choices are listed.
     """
     head, rest = spec, ""
-    if ".py:" in spec or spec.endswith(".py"):
-        path, _, tail = spec.partition(".py")
-        class_name, _, rest = tail.removeprefix(":").partition(":")
-        kind = _from_script(Path(f"{path}.py"), class_name)
+    if is_script(spec):
+        path, class_name, rest = _script(spec)
+        kind = _from_script(path, class_name, Mechanism, "mechanism")
     else:
         head, _, rest = spec.partition(":")
         known = entries(MECHANISMS)
@@ -170,7 +176,19 @@ def as_mechanism(item: Any) -> Mechanism[Any]:
     return item
 
 
-def _from_script(path: Path, class_name: str) -> type[Mechanism[Any]]:
+def is_script(spec: str) -> bool:
+    """Whether a spec names a class in a script instead of an installed one."""
+    return ".py:" in spec or spec.endswith(".py")
+
+
+def _script(spec: str) -> tuple[Path, str, str]:
+    """Path, class name and what follows of ``script.py:Class:parameters``."""
+    path, _, tail = spec.partition(".py")
+    class_name, _, rest = tail.removeprefix(":").partition(":")
+    return Path(f"{path}.py"), class_name, rest
+
+
+def _from_script(path: Path, class_name: str, base: Any, what: str) -> Any:
     if not path.is_file():
         raise InputError(f"{path} not found")
     module_spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -184,16 +202,12 @@ def _from_script(path: Path, class_name: str) -> type[Mechanism[Any]]:
         raise
     except BaseException as error:
         raise InputError(f"{path}: {one_line(error)}") from error
-    found = {
-        name: value
-        for name, value in vars(module).items()
-        if inspect.isclass(value) and issubclass(value, Mechanism) and value is not Mechanism
-    }
+    found = {name: value for name, value in vars(module).items() if _is_class_of(value, base) and value is not base}
     own = {name: kind for name, kind in found.items() if kind.__module__ == module.__name__}
     if not class_name and len(own) == 1:
         return next(iter(own.values()))
     if class_name not in found:
-        raise unknown(f"mechanism in {path}:", class_name, list(own) or ["none"])
+        raise unknown(f"{what} in {path}:", class_name, list(own) or ["none"])
     return found[class_name]
 
 

@@ -1,9 +1,11 @@
 """Ground floor: the feeder and the network models."""
 
 from amm_opt.network.ac.power_flow import ACNetwork, ACState
-from amm_opt.network.feeder.feeder import POSITIVE_SEQUENCE, Feeder
-from amm_opt.network.models.base import LinearModel
+from amm_opt.network.feeder.feeder import Feeder
+from amm_opt.network.feeder.phases import POSITIVE_SEQUENCE
+from amm_opt.network.models.base import NetworkModel
 from amm_opt.network.models.branch_flow import BranchFlowSOCP
+from amm_opt.network.models.conic import ConicNetworkModel
 from amm_opt.network.models.limits import NetworkState, Quantities
 from amm_opt.network.models.lindist3flow import LinDist3Flow
 from amm_opt.network.models.lindistflow import LinDistFlow
@@ -13,10 +15,11 @@ __all__ = [
     "ACNetwork",
     "ACState",
     "BranchFlowSOCP",
+    "ConicNetworkModel",
     "Feeder",
     "LinDist3Flow",
     "LinDistFlow",
-    "LinearModel",
+    "NetworkModel",
     "NetworkState",
     "Quantities",
 ]

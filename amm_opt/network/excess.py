@@ -11,6 +11,7 @@ import numpy as np
 from amm_opt.arrays import FloatArray, IntArray
 from amm_opt.errors import InputError
 from amm_opt.network.feeder.feeder import Feeder
+from amm_opt.network.models.base import NetworkModel
 from amm_opt.network.models.lindist3flow import LinDist3Flow
 from amm_opt.network.models.lindistflow import LinDistFlow
 from amm_opt.tolerances import THERMAL_VIOLATION, VOLTAGE_VIOLATION_PU
@@ -29,19 +30,10 @@ class FlowState(Protocol):
     def loading_kva(self) -> FloatArray: ...  # noqa: D102
 
 
-class NodeLimits(Protocol):
-    """Voltage bands and ratings of a network model's nodes, (n_nodes,) each."""
-
-    feeder: Feeder
-    v_min_pu: FloatArray
-    v_max_pu: FloatArray
-    rating_kva: FloatArray
-
-
-def excesses(limits: NodeLimits, state: FlowState) -> tuple[FloatArray, FloatArray]:
+def excesses(model: NetworkModel, state: FlowState) -> tuple[FloatArray, FloatArray]:
     """By how much each branch is above its rating (as a fraction of it) and each bus outside its band (pu)."""
-    thermal = np.maximum(state.loading_kva / limits.rating_kva - 1.0, 0.0)
-    voltage = np.maximum(np.maximum(state.v_pu - limits.v_max_pu, limits.v_min_pu - state.v_pu), 0.0)
+    thermal = np.maximum(state.loading_kva / model.rating_kva - 1.0, 0.0)
+    voltage = np.maximum(np.maximum(state.v_pu - model.v_max_pu, model.v_min_pu - state.v_pu), 0.0)
     return thermal, voltage
 
 

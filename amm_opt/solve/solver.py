@@ -157,7 +157,7 @@ class _Form:
     """
 
     def __init__(self, program: Program, grid: Grid, staged: bool = False) -> None:
-        self._loss_weight = grid.network.loss_weight if grid.conic and not staged else 0.0
+        self._loss_weight = grid.conic_network.loss_weight if grid.conic and not staged else 0.0
         self._program, self._grid = program, grid
         self._own = check_program(program, grid)
         self._declared: DeclaredProgram | None = None

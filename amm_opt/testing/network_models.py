@@ -13,7 +13,7 @@ import numpy as np
 from amm_opt.arrays import FloatArray
 from amm_opt.cases import Case
 from amm_opt.errors import InputError
-from amm_opt.network import ACNetwork
+from amm_opt.network import ACNetwork, ConicNetworkModel, NetworkModel
 from amm_opt.registry import network_of
 from amm_opt.testing import cases
 from amm_opt.testing.checks import Check, claim, run_all
@@ -61,12 +61,12 @@ def _name(kind: Any) -> str:
 class _Subject:
     """A model of one of the small feeders."""
 
-    model: Any
+    model: NetworkModel
     balanced: bool
 
     @property
     def conic(self) -> bool:
-        return hasattr(self.model, "relaxation")
+        return isinstance(self.model, ConicNetworkModel)
 
     @property
     def case(self) -> Case:
@@ -181,6 +181,7 @@ def _constraints(s: _Subject) -> None:
 
 def _relaxation(s: _Subject) -> None:
     """Least losses under given injections: the power flow itself, since nothing is gained by losses."""
+    assert isinstance(s.model, ConicNetworkModel)
     p, q = s.injections(0.5)
     of, state = s.model.quantities, s.model.state(p, q)
     for k in (0, 3, 6):

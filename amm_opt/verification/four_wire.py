@@ -14,8 +14,8 @@ from amm_opt.fields import checked_kind
 from amm_opt.importers.opendss import CLOSE, OPEN, Edit, Elements, Script, read_script
 from amm_opt.io.output import native
 from amm_opt.network import ACState, Feeder
-from amm_opt.network.ac.grid_model import PHASES
 from amm_opt.network.ac.ratings import RatedEnds
+from amm_opt.network.feeder.phases import PHASES
 
 NEUTRAL = 4
 CLASSES = ("linecode", "line", "transformer", "reactor", "capacitor")

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from amm_opt.arrays import BoolArray, FloatArray, IntArray
-from amm_opt.network.excess import FlowState, NodeLimits, Unavoidable, excesses
+from amm_opt.network import NetworkModel
+from amm_opt.network.excess import FlowState, Unavoidable, excesses
 from amm_opt.tolerances import THERMAL_VIOLATION, VOLTAGE_VIOLATION_PU
 
 
@@ -41,7 +42,7 @@ class Violations:
         if other.elements is not None:
             self.elements = other.elements.plus(self.elements)
 
-    def add(self, limits: NodeLimits, state: FlowState, inflexible_only: Callable[[IntArray], FlowState]) -> None:
+    def add(self, limits: NetworkModel, state: FlowState, inflexible_only: Callable[[IntArray], FlowState]) -> None:
         """Count a block of T intervals.
 
         Args:

@@ -75,7 +75,7 @@ ASKED: list[tuple[list[str], str]] = [
     (["--mechanism", "missing"], "plug-in 'missing' (amm_opt.mechanisms, package strangers) cannot be loaded"),
     (["--mechanism", "wrong"], "3 is not a subclass of Mechanism"),
     (["--mechanism", "amm", "--network", "leaves"], "cannot be loaded: SystemExit: no licence"),
-    (["--mechanism", "amm", "--network", "loud"], "has no evaluate and no incidence"),
+    (["--mechanism", "amm", "--network", "loud"], "is not a subclass of NetworkModel"),
     (["--mechanism", "amm", "--solver", "loud"], "is no solver: it needs name"),
 ]
 SEVERAL = """

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from amm_opt.arrays import IntArray
 from amm_opt.errors import InputError, shorten
 from amm_opt.network.feeder.feeder import Feeder
+from amm_opt.network.feeder.phases import PHASES
 
-PHASES = ("a", "b", "c")
 SOURCE_SHORT_CIRCUIT_VA = 1e14
 LEAST_OHM = 1e-6
 TRANSFORMER_VA = 1e6

@@ -12,9 +12,10 @@ from amm_opt.arrays import BoolArray, FloatArray
 from amm_opt.errors import InputError
 from amm_opt.fields import checked_kind, is_whole, shortened
 from amm_opt.io.output import native
-from amm_opt.network.ac.grid_model import PHASES, balanced_input, three_phase_input
+from amm_opt.network.ac.grid_model import balanced_input, three_phase_input
 from amm_opt.network.ac.ratings import RatedEnds, upstream_nodes
 from amm_opt.network.feeder.feeder import Feeder
+from amm_opt.network.feeder.phases import PHASES, phase_nodes
 
 ERROR_TOLERANCE_PU = 1e-9
 MAX_ITERATIONS = 50
@@ -127,8 +128,7 @@ class ACNetwork:
             self._load, self._branches = kinds.sym_load, (kinds.generic_branch,)
             data = balanced_input(pgm, feeder)
         else:
-            present = np.array([[p in phases for phases in feeder.branch_phases] for p in PHASES])
-            self.phase, self.bus = np.nonzero(present)
+            self.phase, self.bus = phase_nodes(feeder.branch_phases)
             self._upstream = upstream_nodes(feeder, self.bus, self.phase)
             self._charging = feeder.charging_kvar[self.bus, self.phase]
             data = three_phase_input(pgm, feeder)

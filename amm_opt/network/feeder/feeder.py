@@ -19,17 +19,13 @@ from numpy.typing import NDArray
 
 from amm_opt.arrays import BoolArray, FloatArray, IntArray
 from amm_opt.errors import InputError
+from amm_opt.network.feeder.phases import POSITIVE_SEQUENCE
 from amm_opt.network.feeder.shunts import at_buses, per_phase, unfed
 from amm_opt.network.feeder.tables import (
-    BRANCH_KINDS,
-    POSITIVE_SEQUENCE,
-    TIERS,
     VECTOR_GROUPS,
     FeederTables,
     checked_tables,
 )
-
-__all__ = ["BRANCH_KINDS", "POSITIVE_SEQUENCE", "TIERS", "Feeder"]
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from amm_opt.arrays import FloatArray, IntArray
 from amm_opt.errors import shown
+from amm_opt.network.feeder.phases import PHASES
 
-PHASES = ("a", "b", "c")
 BUS_SHUNTS = {"shunt_kw": 0.0, "shunt_kvar": 0.0}
 BRANCH_SHUNTS = {"charging_kvar": 0.0}
 

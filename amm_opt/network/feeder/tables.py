@@ -16,9 +16,9 @@ from scipy.sparse.csgraph import connected_components
 from amm_opt.errors import InputError, Problems, shorten, shown
 from amm_opt.io.tables import as_table
 from amm_opt.network.feeder.magnitudes import odd_branches, odd_buses, odd_shunts
+from amm_opt.network.feeder.phases import POSITIVE_SEQUENCE
 from amm_opt.network.feeder.shunts import BRANCH_SHUNTS, BUS_SHUNTS, per_phase
 
-POSITIVE_SEQUENCE = ("pos",)
 TIERS = ("MV", "LV")
 BRANCH_KINDS = ("line", "transformer", "switch")
 VECTOR_GROUPS = ("YNyn0", "Dyn1", "Dyn11")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -11,83 +10,22 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
-from amm_opt.arrays import BoolArray, FloatArray, IntArray
+from amm_opt.arrays import FloatArray
 from amm_opt.network.ac.power_flow import ACState
 from amm_opt.network.ac.ratings import RatedEnds
 from amm_opt.network.feeder.feeder import Feeder
+from amm_opt.network.models.conic import ConicForm, ConicNetworkModel, Relaxation
 from amm_opt.network.models.limits import Quantities
 from amm_opt.network.models.lindistflow import LinDistFlow
+from amm_opt.network.models.sweeps import Forest
 from amm_opt.tolerances import THERMAL_TOLERANCE, VOLTAGE_TOLERANCE
 
-LOSS_WEIGHT = 1e-3
 SWEEPS = 100
 SWEEP_TOLERANCE = 1e-12
 UNRATED_BASE_KVA = 1000.0
 
 
-@dataclass(frozen=True, eq=False)
-class ConicForm:
-    """The relaxation as matrices over the unknowns u = (P, Q, w, l), per unit of each branch's rating.
-
-    With net injections p (kW) and q (kvar) of the buses:
-
-        equality @ u + active @ p + reactive @ q == rhs
-        lower <= w = u[voltage] <= upper, l = u[current] >= 0
-        every 4 rows of currents @ u + currents_base in a second-order cone (the first is the length)
-        every 3 rows of powers @ u + powers_base, the limit of the branch added to the first, likewise: transformers
-        amperes @ u + amperes_base <= limit of the branch: lines and switches
-
-    The last two have the sending ends first and then the receiving ends, those of lines where the current differs.
-
-    Attributes:
-        loss_kw: (k,) losses of all branches are loss_kw @ u.
-        branches: (L,) branches with an impedance or a limit in amperes, by the bus they feed: one of ``l`` and of the
-            currents' cones each; ``lossy`` (L,) those with an impedance.
-        of_powers, of_amperes: which of the limits of branches each row or cone has.
-    """
-
-    equality: sp.csr_array
-    active: sp.csr_array
-    reactive: sp.csr_array
-    rhs: FloatArray
-    voltage: slice
-    current: slice
-    currents: sp.csr_array
-    currents_base: FloatArray
-    powers: sp.csr_array
-    powers_base: FloatArray
-    amperes: sp.csr_array
-    amperes_base: FloatArray
-    of_powers: IntArray
-    of_amperes: IntArray
-    loss_kw: FloatArray
-    branches: IntArray
-    lossy: BoolArray
-
-    @property
-    def size(self) -> int:
-        """Number of unknowns k."""
-        return len(self.loss_kw)
-
-    def gap(self, u: FloatArray, n_buses: int) -> FloatArray:
-        """(n_buses,) ``l v - (P^2 + Q^2)`` at each branch, as a fraction of its rating squared; 0 where exact."""
-        longest, p2, q2, difference = (self.currents @ u + self.currents_base).reshape(-1, 4).T
-        out = np.zeros(n_buses)
-        gap = np.maximum(longest**2 - difference**2 - p2**2 - q2**2, 0.0) / 4.0
-        out[self.branches[self.lossy]] = gap[self.lossy]
-        return out
-
-
-@dataclass(frozen=True, eq=False)
-class Relaxation:
-    """The relaxed model of one injection in cvxpy: unknowns, constraints and the losses of all branches in kW."""
-
-    unknowns: cp.Variable
-    constraints: list[cp.Constraint]
-    loss_kw: cp.Expression
-
-
-class BranchFlowSOCP:
+class BranchFlowSOCP(ConicNetworkModel):
     """Branch flow with losses; the equality that defines the current is relaxed to a cone.
 
     For branch b that feeds bus b from bus a, P and Q at the sending end, l the squared current and w the squared
@@ -119,11 +57,11 @@ class BranchFlowSOCP:
     """
 
     name = "socp"
-    loss_weight = LOSS_WEIGHT
 
     def __init__(self, feeder: Feeder) -> None:
-        self.feeder = feeder
-        self._tree = LinDistFlow(feeder)
+        super().__init__(feeder)
+        self._linear = LinDistFlow(feeder)
+        self._tree, self._gain = Forest(feeder.subtree_end), self._linear.gain
         f, n = feeder, feeder.n_buses
         z = np.array([m[0, 0] for m in f.z_ohm]) / (1000.0 * f.vn_kv**2) * (1.0 if f.balanced else 3.0)
         self._r, self._x = z.real, z.imag
@@ -133,10 +71,12 @@ class BranchFlowSOCP:
         self._by_current = self._ends.by_current[self._rated]
         shunts = f.injected_kva.sum(axis=1)
         self._p_shunt, self._q_shunt, self._half = shunts.real, shunts.imag, 0.5 * f.charging_kvar.sum(axis=1)
-        buses, ones = np.arange(1, n), np.ones(len(self._rated))
-        self.n_nodes, self.rating_kva = n, f.rating_kva
-        self.v_min_pu, self.v_max_pu = self._tree.v_min_pu, self._tree.v_max_pu
-        self.quantities = Quantities(
+
+    @cached_property
+    def quantities(self) -> Quantities:
+        """Squared voltages, and flows of rated branches."""
+        f, buses, ones = self.feeder, np.arange(1, self.feeder.n_buses), np.ones(len(self._rated))
+        return Quantities(
             kind=np.repeat(["voltage", "thermal"], [len(buses), len(ones)]),
             element=np.concatenate([buses, self._rated]),
             lower=np.concatenate([f.v_min_pu[1:] ** 2, -ones]),
@@ -144,9 +84,10 @@ class BranchFlowSOCP:
             tolerance=np.repeat([VOLTAGE_TOLERANCE, THERMAL_TOLERANCE], [len(buses), len(ones)]),
         )
 
-    def incidence(self, bus: IntArray, phases: tuple[str, ...]) -> sp.csr_array:
-        """(n_buses, n) matrix that adds n participants up at their bus."""
-        return self._tree.incidence(bus, phases)
+    @property
+    def linear(self) -> LinDistFlow:
+        """LinDistFlow of the same feeder."""
+        return self._linear
 
     def state(self, p_kw: ArrayLike, q_kvar: ArrayLike) -> ACState:
         """Voltages and flows under net injections, losses included; NaN where the equations have no solution.
@@ -154,7 +95,7 @@ class BranchFlowSOCP:
         Args:
             p_kw, q_kvar: (..., n_buses) net injection at each bus, positive into the network.
         """
-        tree, gain = self._tree._tree, self._tree._gain
+        tree, gain = self._tree, self._gain
         p0, q0 = (-tree.below(np.asarray(power, dtype=float)) for power in (p_kw, q_kvar))
         r, x, square = self._r, self._x, self._r**2 + self._x**2
         up = np.maximum(self.feeder.parent, 0)
@@ -179,7 +120,7 @@ class BranchFlowSOCP:
         self, p0: FloatArray, q0: FloatArray, current: FloatArray, w: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
         """Flows into every branch's impedance from those of the injections, squared currents and squared voltages."""
-        below = self._tree._tree.below
+        below = self._tree.below
         return p0 + below(self._r * current - self._p_shunt * w), q0 + below(self._x * current - self._q_shunt * w)
 
     def evaluate(self, p_kw: ArrayLike, q_kvar: ArrayLike) -> FloatArray:

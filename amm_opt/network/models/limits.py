@@ -1,4 +1,4 @@
-"""What linear network models limit: squared voltages, and flows inside a polygon."""
+"""What network models limit: squared voltages, and flows inside a polygon."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amm_opt.arrays import BoolArray, FloatArray, IntArray
-from amm_opt.network.feeder.feeder import Feeder
 from amm_opt.tolerances import THERMAL_TOLERANCE, VOLTAGE_TOLERANCE
 
 SIDES = 16
@@ -18,7 +17,7 @@ SIDES = 16
 
 @dataclass(frozen=True, eq=False)
 class NetworkState:
-    """Voltages and flows; each array has shape (..., nodes), branches indexed by the node they feed.
+    """Voltages (..., nodes) and flows (..., branches); in a radial feeder branches stand at the node that they feed.
 
     A node is a bus, or a (bus, phase) pair where the model has phases. Flows are positive away from the source and
     measured at the upper end of the branch (anywhere, where the model has no losses).
@@ -41,11 +40,11 @@ class NetworkState:
 
 @dataclass(frozen=True, eq=False)
 class Quantities:
-    """The m limited quantities of a linear network model.
+    """The m limited quantities of a network model.
 
     Attributes:
         kind: (m,) ``"voltage"`` or ``"thermal"``.
-        element: (m,) index of the bus (voltage) or of the bus that the branch feeds (thermal).
+        element: (m,) index of the bus (voltage) or of the branch (thermal), which feeds the bus of this index.
         lower, upper: (m,) limits of the scaled quantity.
         tolerance: (m,) excess that an audit accepts from a solver.
     """
@@ -59,7 +58,7 @@ class Quantities:
 
 @dataclass(frozen=True, eq=False)
 class Limits:
-    """Limited quantities over nodes: voltages of all but the source's, then 8 edges of every rated branch's polygon.
+    """Limited quantities: squared voltages of nodes with a band, then 8 edges of every rated branch's polygon.
 
     Thermal limits ``P^2 + Q^2 <= S^2`` become the regular polygon of ``SIDES`` = 16 sides *inscribed* in that circle,
     with a vertex on the P axis: exact at unity power factor, never optimistic, and at most 1 - cos(pi/16) = 1.9 %
@@ -67,9 +66,9 @@ class Limits:
     edge's limit (so it lies in [-1, 1]).
 
     Attributes:
-        node: nodes with a voltage limit; ``rated`` those whose branch has a rating.
+        node: nodes with a voltage limit.
+        rated: places among the flows of those whose branch has a rating; ``rating_kva`` their ratings.
         normals: (8, 2) edge normals, scaled.
-        v_min_pu, v_max_pu: (nodes,) bands, without limit at the source.
     """
 
     quantities: Quantities
@@ -77,35 +76,38 @@ class Limits:
     rated: IntArray
     rating_kva: FloatArray
     normals: FloatArray
-    v_min_pu: FloatArray
-    v_max_pu: FloatArray
 
     @classmethod
-    def of(cls, feeder: Feeder, bus: IntArray, rating_kva: FloatArray) -> Limits:
-        """Limits of the nodes at ``bus``, whose branches have ``rating_kva`` each."""
-        node, rated = np.flatnonzero(bus > 0), np.flatnonzero(np.isfinite(rating_kva) & (bus > 0))
+    def of(
+        cls, bus: IntArray, v_min_pu: FloatArray, v_max_pu: FloatArray, branch: IntArray, rating_kva: FloatArray
+    ) -> Limits:
+        """Limits of nodes and of flows.
+
+        Args:
+            bus, v_min_pu, v_max_pu: (nodes,) bus of each and its band, infinite where there is none.
+            branch, rating_kva: (flows,) branch of each flow and its rating, infinite where there is none.
+        """
+        node = np.flatnonzero(np.isfinite(v_min_pu) | np.isfinite(v_max_pu))
+        rated = np.flatnonzero(np.isfinite(rating_kva))
         angle = (2 * np.arange(SIDES // 2) + 1) * np.pi / SIDES
         normals = np.column_stack([np.cos(angle), np.sin(angle)]) / np.cos(np.pi / SIDES)
-        low, high = (
-            np.where(bus > 0, v[bus], free) for v, free in ((feeder.v_min_pu, -np.inf), (feeder.v_max_pu, np.inf))
-        )
         ones = np.ones(len(normals) * len(rated))
         quantities = Quantities(
             kind=np.repeat(["voltage", "thermal"], [len(node), len(ones)]),
-            element=np.concatenate([bus[node], np.tile(bus[rated], len(normals))]),
-            lower=np.concatenate([low[node] ** 2, -ones]),
-            upper=np.concatenate([high[node] ** 2, ones]),
+            element=np.concatenate([bus[node], np.tile(branch[rated], len(normals))]),
+            lower=np.concatenate([np.maximum(v_min_pu[node], 0.0) ** 2, -ones]),
+            upper=np.concatenate([v_max_pu[node] ** 2, ones]),
             tolerance=np.repeat([VOLTAGE_TOLERANCE, THERMAL_TOLERANCE], [len(node), len(ones)]),
         )
-        return cls(quantities, node, rated, rating_kva[rated], normals, low, high)
+        return cls(quantities, node, rated, rating_kva[rated], normals)
 
     def values(self, w: FloatArray, p_flow: FloatArray, q_flow: FloatArray) -> FloatArray:
-        """Every limited quantity from squared voltages and flows of all nodes: (..., nodes) in, (..., m) out."""
+        """Every limited quantity from squared voltages (..., nodes) and flows (..., flows), (..., m)."""
         n_voltage, n_rated = len(self.node), len(self.rated)
         out = np.empty((*w.shape[:-1], len(self.quantities.kind)))
         out[..., :n_voltage] = w[..., self._at(self.node, w.shape[-1])]
         flows = np.empty((*w.shape[:-1], 2, n_rated))
-        at = self._at(self.rated, w.shape[-1])
+        at = self._at(self.rated, p_flow.shape[-1])
         np.divide(p_flow[..., at], self.rating_kva, out=flows[..., 0, :])
         np.divide(q_flow[..., at], self.rating_kva, out=flows[..., 1, :])
         np.matmul(self.normals, flows, out=out[..., n_voltage:].reshape(*w.shape[:-1], len(self.normals), n_rated))
@@ -123,7 +125,7 @@ class Limits:
         return cp.hstack([w[self.node], *edges])
 
     def parts(self, index: IntArray) -> tuple[BoolArray, IntArray, NDArray[np.complex128]]:
-        """Of each quantity: whether it is a voltage, its node, and n_p + j n_q of its edge, per kVA."""
+        """Of each quantity: whether it is a voltage, its node or flow, and n_p + j n_q of its edge, per kVA."""
         n_voltage, n_rated = len(self.node), len(self.rated)
         is_voltage = index < n_voltage
         side, branch = np.divmod(np.where(is_voltage, 0, index - n_voltage), max(n_rated, 1))

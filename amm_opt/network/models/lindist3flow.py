@@ -13,12 +13,13 @@ from amm_opt.arrays import FloatArray, IntArray
 from amm_opt.errors import InputError, SolveError
 from amm_opt.fields import checked_kind
 from amm_opt.network.feeder.feeder import Feeder
-from amm_opt.network.models.limits import Limits, NetworkState
+from amm_opt.network.feeder.phases import PHASES, phase_nodes
+from amm_opt.network.models.base import NetworkModel
+from amm_opt.network.models.limits import NetworkState
 from amm_opt.network.models.sweeps import Forest
 
 ComplexArray = NDArray[np.complex128]
 
-PHASES = ("a", "b", "c")
 _BALANCED = np.exp(-2j * np.pi / 3 * np.arange(3))
 _DELTA = {
     "Dyn11": np.array([[1, -1, 0], [0, 1, -1], [-1, 0, 1]]) / np.sqrt(3),
@@ -46,7 +47,7 @@ class _Stage:
     ratio: ComplexArray
 
 
-class LinDist3Flow:
+class LinDist3Flow(NetworkModel):
     """Squared phase-to-neutral voltages and flows per phase that are affine in the net injections.
 
     With reference voltages V^ (complex, fixed), the current injected at a node of power S is taken as conj(S / V^).
@@ -75,8 +76,7 @@ class LinDist3Flow:
         reference: (n_nodes,) complex voltages in pu; without load where not given.
 
     Attributes:
-        n_nodes: number of nodes. ``bus`` and ``phase`` (n_nodes,) say which they are.
-        quantities, v_min_pu, v_max_pu, rating_kva: limits of limited quantities and of nodes (see ``Limits``).
+        bus, phase: (n_nodes,) which the nodes are.
 
     Raises:
         InputError: where a bus or branch is balanced (phase ``pos``), or a delta-wye transformer is fed from its wye.
@@ -86,25 +86,16 @@ class LinDist3Flow:
 
     def __init__(self, feeder: Feeder, reference: ComplexArray | None = None) -> None:
         _check(feeder)
-        self.feeder = feeder
+        super().__init__(feeder)
         n = feeder.n_buses
-        present = np.array([[p in phases for phases in feeder.branch_phases] for p in PHASES])
-        self._node = np.flatnonzero(present)
-        self.phase, self.bus = np.divmod(self._node, n)
-        self.n_nodes = len(self._node)
-        self._place = np.full(3 * n, -1, dtype=np.intp)
-        self._place[self._node] = np.arange(self.n_nodes)
+        self.phase, self.bus = phase_nodes(feeder.branch_phases)
+        self._node = n * self.phase + self.bus
         self._z = _impedances(feeder)
         self._stages = _stages(feeder)
         self._shunt = feeder.injected_kva.T
         at_no_load = self._voltages(np.zeros((3, n), dtype=complex))
         around = at_no_load if reference is None else self._padded(reference, at_no_load)
         self._set_reference(around, self._shunt * (1.0 if reference is None else np.abs(around) ** 2))
-        rating = np.where(self.bus == 0, np.inf, feeder.rating_kva[self.bus])
-        self.limits = Limits.of(feeder, self.bus, rating)
-        self.quantities = self.limits.quantities
-        self.v_min_pu, self.v_max_pu = self.limits.v_min_pu, self.limits.v_max_pu
-        self.rating_kva = rating
         self._constant: FloatArray | None = None
 
     def _set_reference(self, reference: ComplexArray, shunt: ComplexArray) -> None:
@@ -118,25 +109,6 @@ class LinDist3Flow:
     def reference(self) -> ComplexArray:
         """(n_nodes,) reference voltages in pu."""
         return np.asarray(self._reference.ravel()[self._node])
-
-    def incidence(self, bus: IntArray, phases: tuple[str, ...]) -> sp.csr_array:
-        """(n_nodes, n) share of each node in n participants, who connect to ``phases`` of ``bus``, in equal parts.
-
-        Raises:
-            InputError: where a participant's phase does not exist at its bus.
-        """
-        rows, columns, shares, problems = [], [], [], []
-        for i, (b, own) in enumerate(zip(bus, phases, strict=True)):
-            for p in own or self.feeder.branch_phases[b]:
-                node = self._place[PHASES.index(p) * self.feeder.n_buses + b]
-                if node < 0:
-                    problems.append(f"participant {i}: no phase {p} feeds bus {self.feeder.bus_names[b]!r}")
-                rows.append(node)
-                columns.append(i)
-                shares.append(1.0 / len(own or self.feeder.branch_phases[b]))
-        if problems:
-            raise InputError(problems)
-        return sp.csr_array((shares, (rows, columns)), shape=(self.n_nodes, len(bus)))
 
     def around(self, p_kw: ArrayLike, q_kvar: ArrayLike) -> LinDist3Flow:
         """The model linearised around an operating point: exact there, losses included.
@@ -176,10 +148,6 @@ class LinDist3Flow:
         """Every limited quantity under net injections: (..., n_nodes) in, (..., m) out."""
         w, flow = self._flows(p_kw, q_kvar)
         return self.limits.values(w, flow.real, flow.imag)
-
-    def limited(self, v_pu: FloatArray, p_flow_kw: FloatArray, q_flow_kvar: FloatArray) -> FloatArray:
-        """Every limited quantity of voltages and flows from elsewhere, such as a power flow: (..., n_nodes) each in."""
-        return self.limits.values(v_pu**2, p_flow_kw, q_flow_kvar)
 
     def rows(self, k: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
         """The exact affine row of each limited quantity in ``k`` (K indices).

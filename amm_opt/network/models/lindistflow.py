@@ -7,15 +7,15 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
-from amm_opt.arrays import FloatArray, IntArray
+from amm_opt.arrays import FloatArray
 from amm_opt.errors import InputError
-from amm_opt.fields import checked_kind
 from amm_opt.network.feeder.feeder import Feeder
-from amm_opt.network.models.limits import Limits, NetworkState
+from amm_opt.network.models.base import NetworkModel
+from amm_opt.network.models.limits import NetworkState
 from amm_opt.network.models.sweeps import Forest
 
 
-class LinDistFlow:
+class LinDistFlow(NetworkModel):
     """Squared voltages and flows that are affine in the net injections.
 
     For branch b that feeds bus b from bus a: ``P_b = -sum of p below``, ``Q_b`` likewise, and
@@ -32,6 +32,9 @@ class LinDistFlow:
     Args:
         feeder: a balanced feeder (every bus and branch on phase ``pos``), or one on a single phase throughout.
 
+    Attributes:
+        gain: (n_buses,) squared voltage of each bus without load, per that of the source: what taps make of it.
+
     Raises:
         InputError: where the feeder has a branch on several phases.
     """
@@ -39,7 +42,7 @@ class LinDistFlow:
     name = "lindistflow"
 
     def __init__(self, feeder: Feeder) -> None:
-        checked_kind(feeder, Feeder, "feeder")
+        super().__init__(feeder)
         for name, phases in zip(feeder.branch_names[1:], feeder.branch_phases[1:], strict=True):
             if len(phases) != 1:
                 raise InputError(
@@ -51,43 +54,19 @@ class LinDistFlow:
                 f"branches are on phases {', '.join(p for (p,) in found)}; lindistflow models one phase throughout; use"
                 " lindist3flow"
             )
-        self.feeder = feeder
         self._end = feeder.subtree_end
         self._tree = Forest(self._end)
         z = np.array([m[0, 0] for m in feeder.z_ohm])
         z_per_kw = z / (1000.0 * feeder.vn_kv**2)
         if feeder.phases[0] != ("pos",):
             z_per_kw = z_per_kw * 3.0
-        self._gain = np.exp(self._tree.along(-2.0 * np.log(feeder.tap)))
-        self._r = np.ascontiguousarray(z_per_kw.real / self._gain)
-        self._x = np.ascontiguousarray(z_per_kw.imag / self._gain)
+        self.gain = np.exp(self._tree.along(-2.0 * np.log(feeder.tap)))
+        self._r = np.ascontiguousarray(z_per_kw.real / self.gain)
+        self._x = np.ascontiguousarray(z_per_kw.imag / self.gain)
         self._w_source = feeder.v_source_pu**2
         shunts = feeder.injected_kva.sum(axis=1)
         self._p_shunt, self._q_shunt = shunts.real.copy(), shunts.imag.copy()
         self._p_always, self._q_always = -self._tree.below(self._p_shunt), -self._tree.below(self._q_shunt)
-        self.n_nodes = feeder.n_buses
-        self.limits = Limits.of(feeder, np.arange(feeder.n_buses), feeder.rating_kva)
-        self.quantities = self.limits.quantities
-        self.v_min_pu, self.v_max_pu = self.limits.v_min_pu, self.limits.v_max_pu
-        self.rating_kva = feeder.rating_kva
-
-    def incidence(self, bus: IntArray, phases: tuple[str, ...]) -> sp.csr_array:
-        """(n_buses, n) matrix that adds n participants up at their bus.
-
-        Raises:
-            InputError: where the feeder is on a single phase and a participant on another one.
-        """
-        n, own = len(bus), "".join(self.feeder.branch_phases[-1])
-        elsewhere = [] if self.feeder.balanced else [i for i, p in enumerate(phases) if p not in ("", own)]
-        if elsewhere:
-            raise InputError(
-                [
-                    f"participant {i}: it is on phases {phases[i]}, but only {own} feeds bus"
-                    f" {self.feeder.bus_names[bus[i]]!r}"
-                    for i in elsewhere
-                ]
-            )
-        return sp.csr_array((np.ones(n), (bus, np.arange(n))), shape=(self.n_nodes, n))
 
     def state(self, p_kw: ArrayLike, q_kvar: ArrayLike) -> NetworkState:
         """Voltages and flows under net injections.
@@ -103,15 +82,11 @@ class LinDistFlow:
         p_flow = self._p_always - self._tree.below(np.asarray(p_kw, dtype=float))
         q_flow = self._q_always - self._tree.below(np.asarray(q_kvar, dtype=float))
         drop = self._tree.along(self._r * p_flow + self._x * q_flow)
-        return np.maximum(self._gain * (self._w_source - 2.0 * drop), 0.0), p_flow, q_flow
+        return np.maximum(self.gain * (self._w_source - 2.0 * drop), 0.0), p_flow, q_flow
 
     def evaluate(self, p_kw: ArrayLike, q_kvar: ArrayLike) -> FloatArray:
         """Every limited quantity under net injections: (..., n_buses) in, (..., m) out."""
         return self.limits.values(*self._flows(p_kw, q_kvar))
-
-    def limited(self, v_pu: FloatArray, p_flow_kw: FloatArray, q_flow_kvar: FloatArray) -> FloatArray:
-        """Every limited quantity of voltages and flows from elsewhere, such as a power flow: (..., n_buses) each in."""
-        return self.limits.values(v_pu**2, p_flow_kw, q_flow_kvar)
 
     def rows(self, k: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
         """The exact affine row of each limited quantity in ``k`` (K indices).
@@ -126,9 +101,9 @@ class LinDistFlow:
             zip(*(x.tolist() for x in self.limits.parts(index)), strict=True)
         ):
             if is_voltage:
-                scale = 2.0 * self._gain[b]
+                scale = 2.0 * self.gain[b]
                 a_p[row], a_q[row] = scale * self._shared(b, self._r), scale * self._shared(b, self._x)
-                constant[row] = self._gain[b] * self._w_source
+                constant[row] = self.gain[b] * self._w_source
             else:
                 a_p[row, b : self._end[b]], a_q[row, b : self._end[b]] = -normal.real, -normal.imag
         return a_p, a_q, constant + a_p @ self._p_shunt + a_q @ self._q_shunt
@@ -161,7 +136,7 @@ class LinDistFlow:
         p_flow, q_flow, drop = cp.Variable(n), cp.Variable(n), cp.Variable(n - 1)
         upstream = sp.csr_array((np.ones(n - 1), (child - 1, f.parent[1:])), shape=(n - 1, n))[:, 1:]
         below = cp.hstack([0.0, drop])
-        w = self._gain * self._w_source - cp.multiply(2.0 * self._gain, below)
+        w = self.gain * self._w_source - cp.multiply(2.0 * self.gain, below)
         scaled = self.limits.expression(w, p_flow, q_flow)
         return [
             p_flow == parents @ p_flow - p_kw - self._p_shunt,

@@ -32,7 +32,7 @@ from amm_opt.cases.tiers import Tier, split
 from amm_opt.errors import InputError
 from amm_opt.grid import Grid
 from amm_opt.market import Allocation, Mechanism, State
-from amm_opt.network import LinDistFlow
+from amm_opt.network import LinDistFlow, NetworkModel
 from amm_opt.program import Injection, Leximin, Program, Solution
 from amm_opt.simulation.loop.job import AnyProgram, Job, Limits, Part, programs_of
 from amm_opt.solve.backends.known import SolverOrder
@@ -143,7 +143,7 @@ class _Upper:
         return {**own, **grants, **{SHARE[d]: share for d, share in zip(DIRECTIONS, shares, strict=True)}}
 
 
-def _rows(whole: LinDistFlow, part: LinDistFlow, bus: IntArray) -> IntArray:
+def _rows(whole: NetworkModel, part: NetworkModel, bus: IntArray) -> IntArray:
     """Which limited quantity of the whole each of a part's is: same kind and element, in the same order."""
     q, own = whole.quantities, part.quantities
     of_whole, of_part = 2 * q.element + (q.kind == "voltage"), 2 * bus[own.element] + (own.kind == "voltage")

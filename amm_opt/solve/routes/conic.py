@@ -56,7 +56,7 @@ def relaxation_gap(
     worst = np.zeros(n)
     for (p, q), u in zip(injections, unknowns, strict=True):
         if not grid.within(grid.network.evaluate(p, q), limits, SERVED_SLACK):
-            worst = np.maximum(worst, grid.network.form.gap(u, n))
+            worst = np.maximum(worst, grid.conic_network.form.gap(u, n))
     return worst
 
 
@@ -75,7 +75,7 @@ class ConicProgram:
         self._compiled = CompiledProgram(program, grid)
         powers = self._compiled.powers
         self._powers = list(zip(powers[::2], powers[1::2], strict=True))
-        self._form = grid.network.form
+        self._form = grid.conic_network.form
         self._width = self._compiled.size + len(self._powers) * self._form.size
         self._kept = KeptClarabel()
 

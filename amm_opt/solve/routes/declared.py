@@ -37,7 +37,7 @@ class DeclaredProgram:
         self._power = [grid.bus_power(injection) for injection in program.injections]
         self._relaxed: list[Any] = []
         if grid.conic:
-            self._relaxed = [grid.network.relaxation(p, q, self._lower, self._upper) for p, q in self._power]
+            self._relaxed = [grid.conic_network.relaxation(p, q, self._lower, self._upper) for p, q in self._power]
             network = [c for relaxed in self._relaxed for c in relaxed.constraints]
         else:
             network = [c for p, q in self._power for c in grid.network.constraints(p, q, self._lower, self._upper)]

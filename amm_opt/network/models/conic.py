@@ -1,0 +1,123 @@
+"""What the toolkit needs of a conic network model beside what every model has."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import cvxpy as cp
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike
+
+from amm_opt.arrays import BoolArray, FloatArray, IntArray
+from amm_opt.errors import InputError
+from amm_opt.network.models.base import NetworkModel
+
+LOSS_WEIGHT = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class ConicForm:
+    """The relaxation as matrices over the unknowns u = (P, Q, w, l), per unit of each branch's rating.
+
+    With net injections p (kW) and q (kvar) of the buses:
+
+        equality @ u + active @ p + reactive @ q == rhs
+        lower <= w = u[voltage] <= upper, l = u[current] >= 0
+        every 4 rows of currents @ u + currents_base in a second-order cone (the first is the length)
+        every 3 rows of powers @ u + powers_base, the limit of the branch added to the first, likewise: transformers
+        amperes @ u + amperes_base <= limit of the branch: lines and switches
+
+    The last two have the sending ends first and then the receiving ends, those of lines where the current differs.
+
+    Attributes:
+        loss_kw: (k,) losses of all branches are loss_kw @ u.
+        branches: (L,) branches with an impedance or a limit in amperes, by the bus they feed: one of ``l`` and of the
+            currents' cones each; ``lossy`` (L,) those with an impedance.
+        of_powers, of_amperes: which of the limits of branches each row or cone has.
+    """
+
+    equality: sp.csr_array
+    active: sp.csr_array
+    reactive: sp.csr_array
+    rhs: FloatArray
+    voltage: slice
+    current: slice
+    currents: sp.csr_array
+    currents_base: FloatArray
+    powers: sp.csr_array
+    powers_base: FloatArray
+    amperes: sp.csr_array
+    amperes_base: FloatArray
+    of_powers: IntArray
+    of_amperes: IntArray
+    loss_kw: FloatArray
+    branches: IntArray
+    lossy: BoolArray
+
+    @property
+    def size(self) -> int:
+        """Number of unknowns k."""
+        return len(self.loss_kw)
+
+    def gap(self, u: FloatArray, n_buses: int) -> FloatArray:
+        """(n_buses,) ``l v - (P^2 + Q^2)`` at each branch, as a fraction of its rating squared; 0 where exact."""
+        longest, p2, q2, difference = (self.currents @ u + self.currents_base).reshape(-1, 4).T
+        out = np.zeros(n_buses)
+        gap = np.maximum(longest**2 - difference**2 - p2**2 - q2**2, 0.0) / 4.0
+        out[self.branches[self.lossy]] = gap[self.lossy]
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class Relaxation:
+    """The relaxed model of one injection in cvxpy: unknowns, constraints and the losses of all branches in kW."""
+
+    unknowns: cp.Variable
+    constraints: list[cp.Constraint]
+    loss_kw: cp.Expression
+
+
+class ConicNetworkModel(NetworkModel):
+    """A network model with losses, whose programs take a convex relaxation: second-order cones instead of rows.
+
+    ``state`` and ``evaluate`` are those of the network itself, not of the relaxation.
+
+    Attributes:
+        loss_weight: times the losses in kW is subtracted from what is maximised, so that among equals the least
+            losses are taken.
+    """
+
+    loss_weight: ClassVar[float] = LOSS_WEIGHT
+
+    @property
+    @abstractmethod
+    def form(self) -> ConicForm:
+        """The relaxation as matrices."""
+
+    @abstractmethod
+    def relaxation(
+        self, p_kw: cp.Expression, q_kvar: cp.Expression, lower: cp.Expression, upper: cp.Expression
+    ) -> Relaxation:
+        """The relaxed model in cvxpy; arguments as for :meth:`constraints`."""
+
+    @property
+    @abstractmethod
+    def linear(self) -> NetworkModel:
+        """The linear model of the same feeder, from which sensitivities are read."""
+
+    def constraints(
+        self, p_kw: cp.Expression, q_kvar: cp.Expression, lower: cp.Expression, upper: cp.Expression
+    ) -> list[cp.Constraint]:
+        """The relaxed model as cvxpy constraints."""
+        return self.relaxation(p_kw, q_kvar, lower, upper).constraints
+
+    def rows(self, k: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """A conic model has no affine rows; its ``linear`` one has.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(f"limited quantities of {self.name} are not affine: take rows of its linear model")

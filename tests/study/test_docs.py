@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
 import re
 import shlex
 import sys
 import tomllib
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from click.testing import CliRunner
@@ -19,6 +22,10 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "data" / "README.md"])
 BLOCK = re.compile(r"(?:<!-- file: (?P<file>\S+) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)```", re.DOTALL)
 TABLE = re.compile(r"```sh\n(?P<command>amm-opt compare [^\n]*)\n```\n\n(?P<table>\| mechanism \|.*?)\n\n", re.DOTALL)
+PATH = re.compile(r"(?<![\w/.-])(?:amm_opt|formulations|tests|benchmarks|data)/[\w/.-]*\w")
+DOTTED = re.compile(r"(?<![\w/.])(?:amm_opt|ao|formulations)(?:\.[A-Za-z_]\w*)+")
+GROUPS = {"amm_opt.solvers"}
+"""Entry-point groups that this project has no entries in."""
 COLUMNS = {
     "unserved, %": lambda s: 100 * s["unserved_mwh"] / s["requested_import_mwh"],
     "curtailed, %": lambda s: 100 * s["curtailed_mwh"] / s["requested_export_mwh"],
@@ -163,3 +170,27 @@ def test_local_links_exist(page: Path) -> None:
             headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
             slugs = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
             assert anchor in slugs, f"{name_of(page)} links to {target}"
+
+
+def exists(dotted: str) -> bool:
+    """Whether there is a module, or a name in one, down to fields of dataclasses."""
+    first, *rest = dotted.split(".")
+    found: object = importlib.import_module({"ao": "amm_opt"}.get(first, first))
+    for name in rest:
+        if isinstance(found, ModuleType) and not hasattr(found, name):
+            if not importlib.util.find_spec(f"{found.__name__}.{name}"):
+                return False
+            importlib.import_module(f"{found.__name__}.{name}")
+        if not hasattr(found, name):
+            return name in getattr(found, "__annotations__", {})
+        found = getattr(found, name)
+    return True
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.name != "CHANGELOG.md"], ids=name_of)
+def test_files_modules_and_names_in_pages_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert not [path for path in PATH.findall(text) if not (ROOT / path).exists()]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    names = set(DOTTED.findall(PATH.sub("", text))) - GROUPS - set(project["entry-points"])
+    assert not sorted(name for name in names if not exists(name))

@@ -100,8 +100,10 @@ def _built(kind: type[NetworkModel], feeder: Feeder) -> NetworkModel:
 
 def network_name(case: Case, network: Any) -> str:
     """What a run calls its network model: never the name of an installed one that is another class."""
-    if network is None or isinstance(network, str):
+    if network is None or (isinstance(network, str) and not is_script(network)):
         return network or default_network(case)
+    if isinstance(network, str):
+        network = network_model(network)
     kind = network if isinstance(network, type) else type(network)
     if not _is_class_of(kind, NetworkModel) or not str(network.name).strip():
         return kind.__qualname__

@@ -19,7 +19,7 @@ from amm_opt.cases import Case
 from amm_opt.errors import InexactWarning, UnavoidableWarning
 from amm_opt.market import Mechanism, State
 from amm_opt.network.excess import broken_without_injection
-from amm_opt.registry import network_name
+from amm_opt.registry import is_script, network_name
 from amm_opt.simulation.forecast import Forecast
 from amm_opt.simulation.loop.job import Job, Part
 from amm_opt.simulation.loop.waiting import Backlog
@@ -139,7 +139,7 @@ def simulate(
         case=case,
         mechanism=mechanism,
         network=network_name(case, asked.network),
-        model=None if isinstance(asked.network, str) else asked.network,
+        model=None if isinstance(asked.network, str) and not is_script(asked.network) else asked.network,
         tiers=tiers,
         solver=total.solver_used(),
         times=case.times[first:stop],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
@@ -90,6 +90,16 @@ def checked_kind(value: object, kind: type, what: str) -> None:
     """
     if not isinstance(value, kind):
         raise InputError(f"{what} = {shortened(value)} must be a {kind.__name__}")
+
+
+def wrong_choices(item: object, **valid: Sequence[str]) -> list[str]:
+    """One sentence for each of these attributes that is none of its valid choices."""
+    given = {name: getattr(item, name) for name in valid}
+    return [
+        f"{name} = {given[name]!r}; valid choices: {', '.join(choices)}"
+        for name, choices in valid.items()
+        if given[name] not in choices
+    ]
 
 
 def not_callable(value: object, what: str) -> str:

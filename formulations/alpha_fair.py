@@ -1,6 +1,6 @@
 r"""Alpha-fair service in each interval: throughput, proportional fairness, and what lies beyond, without memory.
 
-    max  sum_i w_i u_alpha(x_i / r_i)  over import and export together,  0 <= x <= r, injections hosted,
+    max  sum_i w_i u_alpha(x_i / r_i)  over import and export together,  0 <= x <= r, injections feasible,
     u_alpha(s) = s^(1 - alpha) / (1 - alpha),   log s where alpha = 1
 
 (F. P. Kelly, A. K. Maulloo, D. K. H. Tan, J. Oper. Res. Soc. 49(3), 1998, doi 10.1057/palgrave.jors.2600523, for
@@ -21,6 +21,7 @@ import numpy as np
 
 from amm_opt.cases import Requests
 from amm_opt.errors import InputError, SolveError
+from amm_opt.fields import wrong_choices
 from amm_opt.grid import Grid
 from amm_opt.market import Mechanism, NoState
 from amm_opt.market.mechanism import Solve
@@ -31,7 +32,7 @@ from formulations.parts.matching import TIE, matching, matching_values
 WEIGHTS = ("request", "equal")
 STEEPEST = 1e6
 """Below the service at which a kW is worth this many times what it is at full service, the utility is quadratic."""
-LEAST_KW = 1e-3
+FLOOR_KW = 1e-3
 """Requests below this count by their size where weights are equal: one of a milliwatt would outweigh all others."""
 CONVERGED, CONVERGED_KW = 1e-9, 1e-6
 """How far service may be from what is wanted at the prices: relative to the request, and in kW on top."""
@@ -57,8 +58,7 @@ class AlphaFair(Mechanism[NoState]):
         problems = []
         if self.alpha < 0:
             problems.append(f"alpha = {self.alpha} must not be negative")
-        if self.weight not in WEIGHTS:
-            problems.append(f"weight = {self.weight!r}; valid choices: {', '.join(WEIGHTS)}")
+        problems += wrong_choices(self, weight=WEIGHTS)
         if problems:
             raise InputError(problems, subject=self.name)
 
@@ -71,21 +71,21 @@ class AlphaFair(Mechanism[NoState]):
         return matching(grid)
 
     def clear(self, grid: Grid, solve: Solve, state: NoState, requests: Requests) -> Solution:
-        request = np.stack([requests.import_request_kw, requests.export_request_kw])
+        request = requests.both_kw
         asked = requested(request)
         r = np.where(asked, request, 1.0)
         unit = (
             np.where(asked, 1.0, 0.0)
             if self.weight == "request"
-            else np.where(asked, 1.0 / np.maximum(r, LEAST_KW), 0.0)
+            else np.where(asked, 1.0 / np.maximum(r, FLOOR_KW), 0.0)
         )
         if self.alpha == 0:
             unit /= np.max(unit, initial=1e-300)
             return solve(matching_values((1.0 + TIE) * unit, TIE * unit / r))
-        least = STEEPEST ** (-1.0 / self.alpha)
+        lower = STEEPEST ** (-1.0 / self.alpha)
         wanted = np.ones_like(r)
         for _ in range(MAX_PROGRAMS):
-            at = np.maximum(wanted, least)
+            at = np.maximum(wanted, lower)
             worth, bend = at**-self.alpha, self.alpha * at ** (-self.alpha - 1.0)
             scaled = unit / np.max(unit * worth, initial=1e-300)
             solution = solve(matching_values(scaled * (worth + bend * at), scaled * bend / r))
@@ -93,7 +93,7 @@ class AlphaFair(Mechanism[NoState]):
             price = np.maximum(worth + bend * (at - ratio), 1.0)
             wanted = np.minimum(price, STEEPEST) ** (-1.0 / self.alpha)
             beyond = price > STEEPEST
-            wanted[beyond] = (least + (STEEPEST - price) * least / (self.alpha * STEEPEST))[beyond]
+            wanted[beyond] = (lower + (STEEPEST - price) * lower / (self.alpha * STEEPEST))[beyond]
             if np.all(np.abs(np.maximum(wanted, 0.0) - ratio) <= CONVERGED + CONVERGED_KW / r):
                 return solution
-        raise SolveError(f"{self.name}: prices did not settle within {MAX_PROGRAMS} programs")
+        raise SolveError(f"{self.name}: prices do not converge within {MAX_PROGRAMS} programs")

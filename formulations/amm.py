@@ -12,9 +12,9 @@ Priority: w = 1 + kappa s (``shortage``), w = min(1/F, 999) (``inverse_ratio``, 
 Matching, one convex program for both directions, with requests r, g and service x, y:
 
     max  sum w_imp x + w_exp y - rho/2 sum w_imp (r - x)^2 / r - rho/2 sum w_exp (g - y)^2 / g
-    s.t. 0 <= x <= r,  0 <= y <= g,  injections hosted by the network.
+    s.t. 0 <= x <= r,  0 <= y <= g,  injections feasible on the network.
 
-rho > 0 makes the allocation unique and proportional among equals; full service is optimal wherever it is hosted. With
+rho > 0 makes the allocation unique and proportional among equals; full service is optimal wherever it is feasible. With
 ``envelope`` the market is an additive layer: x and y are at least what the envelope mechanism would give.
 """
 
@@ -29,27 +29,22 @@ import numpy as np
 from amm_opt.arrays import FloatArray
 from amm_opt.cases import Case, Requests
 from amm_opt.errors import InputError
+from amm_opt.fields import wrong_choices
 from amm_opt.grid import Grid
 from amm_opt.market import Allocation, FairnessState, Mechanism, PriceCurve, deficits
-from amm_opt.market.cut import cut_program, cut_values
 from amm_opt.market.mechanism import Solve, Values
-from amm_opt.market.state import requested
 from amm_opt.program import Program, Solution
-from formulations.parts.matching import TIE, matching, matching_values
+from formulations.parts.floor import floor_kw, floor_programs, no_floor
+from formulations.parts.matching import TIE, matching, matching_values, per_request
 
 PRIORITIES = ("shortage", "inverse_ratio", "deficit")
 MAX_INVERSE_RATIO = 999.0
-ENVELOPE = "envelope "
-"""Before the names of the envelope's programs."""
-CUT = "cut"
-"""The program that cuts the envelope's outcome back where it is not hosted."""
-HAIR = 1e-4
-"""Floors lie this fraction below the envelope's outcome, so that rounding leaves the matching feasible."""
+IDLE = ("hold", "decay")
 
 
 @dataclass(frozen=True)
 class AMM(Mechanism[FairnessState]):
-    """Shares what is hosted among those who ask, favouring those who went short; bounded prices.
+    """Shares what is feasible among those who ask, favouring those who went short; bounded prices.
 
     Args:
         kappa: weight of the memory in the priority, >= 0.
@@ -89,13 +84,11 @@ class AMM(Mechanism[FairnessState]):
             problems.append(f"beta = {self.beta} must be in (0, 1]")
         if not 0 <= self.target <= 1:
             problems.append(f"target = {self.target} must be in [0, 1]")
-        for name, value, valid in (("priority", self.priority, PRIORITIES), ("idle", self.idle, ("hold", "decay"))):
-            if value not in valid:
-                problems.append(f"{name} = {value!r}; valid choices: {', '.join(valid)}")
+        problems += wrong_choices(self, priority=PRIORITIES, idle=IDLE)
         if self.envelope is not None:
-            problems += _envelope_problems(self.envelope)
+            problems += no_floor(self.envelope)
         if problems:
-            raise InputError(problems, subject="amm")
+            raise InputError(problems, subject=self.name)
         self.prices  # noqa: B018 - checks the bounds
 
     @property
@@ -112,7 +105,7 @@ class AMM(Mechanism[FairnessState]):
         return FairnessState.fresh(case.n_participants)
 
     def weights(self, state: FairnessState) -> FloatArray:
-        """Priorities (2, n), import and export; rounded for rho = 0, where a hair would decide over everything."""
+        """Priorities (2, n), import and export; rounded for rho = 0, where rounding would decide over everything."""
         if self.priority == "inverse_ratio":
             w = 1.0 / np.maximum(state.delivery_ratio, 1.0 / MAX_INVERSE_RATIO)
         elif self.priority == "deficit":
@@ -124,37 +117,18 @@ class AMM(Mechanism[FairnessState]):
     def program(self, grid: Grid) -> Program | Mapping[str, Program]:
         if self.envelope is None:
             return matching(grid)
-        declared: Any = self.envelope.program(grid)
-        named = {"": declared} if isinstance(declared, Program) else declared or {}
-        own = {"": matching(grid, floored=True), CUT: cut_program(grid)}
-        return {**own, **{f"{ENVELOPE}{name}": p for name, p in named.items()}}
+        return {"": matching(grid, floored=True), **floor_programs(self.envelope, grid)}
 
     def parameters(
         self, grid: Grid, state: FairnessState, requests: Requests, floor: FloatArray | None = None
     ) -> Values:
         """Expanding the square: w x - rho w (r - x)^2 / (2 r) = (1 + rho) w x - (rho w / r) x^2 / 2 + constant."""
         rho, w = max(self.rho, TIE), self.weights(state)
-        request = np.stack([requests.import_request_kw, requests.export_request_kw])
-        asked = requested(request)
-        curvature = np.where(asked, rho * w / np.where(asked, request, 1.0), 0.0)
-        return matching_values((1.0 + rho) * w, curvature, floor)
+        return matching_values((1.0 + rho) * w, per_request(rho * w, requests.both_kw), floor)
 
     def clear(self, grid: Grid, solve: Solve, state: FairnessState, requests: Requests) -> Solution:
-        floor = None if self.envelope is None else self._floor(self.envelope, grid, solve, requests)
+        floor = None if self.envelope is None else floor_kw(self.envelope, grid, solve, requests)
         return solve(self.parameters(grid, state, requests, floor))
-
-    def _floor(self, envelope: Mechanism[Any], grid: Grid, solve: Solve, requests: Requests) -> FloatArray:
-        """What everyone has under the envelope, (2, n), cut back where it presses on limits that it breaks."""
-        memory = envelope.initial_state(grid.case)
-        cleared = envelope.clear(grid, lambda values, name="": solve(values, f"{ENVELOPE}{name}"), memory, requests)
-        given = envelope.settle(grid, cleared, requests)
-        floor = np.clip(
-            [given.import_kw, given.export_kw], 0.0, [requests.import_request_kw, requests.export_request_kw]
-        )
-        if grid.feasible_share(requests, floor[0], floor[1]) < 1.0:
-            cut = solve(cut_values(floor[0], floor[1]), CUT)
-            floor = np.clip([cut["import"], cut["export"]], 0.0, floor)
-        return np.asarray((1.0 - HAIR) * floor)
 
     def full_service(self, grid: Grid, requests: Requests) -> Allocation:
         """At the prices of no deficit."""
@@ -166,14 +140,4 @@ class AMM(Mechanism[FairnessState]):
         return Allocation(served.import_kw, served.export_kw, *self.prices.prices(deficits(grid, requests)))
 
     def advance(self, state: FairnessState, allocation: Allocation, requests: Requests) -> FairnessState:
-        served = np.stack([allocation.import_kw, allocation.export_kw])
-        requested = np.stack([requests.import_request_kw, requests.export_request_kw])
-        return state.advanced(served, requested, requests.dt_h, self.beta, self.idle)
-
-
-def _envelope_problems(envelope: Any) -> list[str]:
-    if not isinstance(envelope, Mechanism):
-        return [f"envelope = {envelope!r} is not a mechanism"]
-    if type(envelope).advance is not Mechanism.advance:
-        return [f"envelope = {envelope} carries a state from interval to interval; only mechanisms without memory can"]
-    return [] if envelope.enforces_limits else [f"envelope = {envelope} does not enforce limits"]
+        return state.advanced(allocation.both_kw, requests.both_kw, requests.dt_h, self.beta, self.idle)

@@ -10,11 +10,10 @@ p0 - p stands for p - p0:
     x = r clip(1 - e (p - p0) / p0, 0, 1).
 
 The operator expects one elasticity of everybody, so each price asks for a share s of the requests, and the other way
-round p = p0 (1 + (1 - s) / e), cut to its bounds. The lowest prices that are hosted belong to shares of which none can
-be larger. Both directions, and with a price per LV feeder all feeders, count at once: each may relieve what others
-press on:
+round p = p0 (1 + (1 - s) / e), cut to its bounds. The lowest feasible prices belong to shares of which none can be
+larger. Both directions, and with a price per LV feeder all feeders, count at once: each may relieve what others load:
 
-    lex max-min (s_import, s_export)   s.t.  0 <= s <= 1,  injections s_export g - s_import r - d hosted.
+    lex max-min (s_import, s_export)   s.t.  0 <= s <= 1,  injections s_export g - s_import r - d feasible.
 
 Realised elasticities differ by participant and day.
 """
@@ -28,9 +27,10 @@ from typing import ClassVar
 import cvxpy as cp
 import numpy as np
 
-from amm_opt.arrays import FloatArray, IntArray
+from amm_opt.arrays import DIRECTIONS, FloatArray, IntArray
 from amm_opt.cases import Requests
 from amm_opt.errors import InputError
+from amm_opt.fields import wrong_choices
 from amm_opt.grid import Grid
 from amm_opt.market import Allocation, Mechanism, NoState
 from amm_opt.market.mechanism import Solve
@@ -41,7 +41,7 @@ PER = ("system", "feeder")
 
 @dataclass(frozen=True)
 class DNP(Mechanism[NoState]):
-    """Posts the lowest bounded prices whose expected response is hosted; the response differs from day to day.
+    """Posts the lowest bounded prices whose expected response is feasible; the response differs from day to day.
 
     Args:
         per: ``system`` (one price per direction) or ``feeder`` (one per LV feeder and direction).
@@ -66,16 +66,14 @@ class DNP(Mechanism[NoState]):
     export_price_max: float = 0.08
 
     def __post_init__(self) -> None:
-        problems = []
-        if self.per not in PER:
-            problems.append(f"per = {self.per!r}; valid choices: {', '.join(PER)}")
+        problems = wrong_choices(self, per=PER)
         if not 0 < self.elasticity < np.inf:
             problems.append(f"elasticity = {self.elasticity} must be positive: a higher price means less use")
         if not 0 <= self.spread <= 1:
             problems.append(f"spread = {self.spread} must be in [0, 1]")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             problems.append(f"seed = {self.seed!r} must be a whole number that is not negative")
-        for d in ("import", "export"):
+        for d in DIRECTIONS:
             lowest, highest = (getattr(self, f"{d}_price_{end}") for end in ("min", "max"))
             if not (np.isfinite([lowest, highest]).all() and lowest <= highest):
                 problems.append(f"{d} price from {lowest} to {highest}: the lowest must not exceed the highest")
@@ -88,33 +86,25 @@ class DNP(Mechanism[NoState]):
             raise InputError(problems, subject=self.name)
 
     def program(self, grid: Grid) -> Program:
-        """The largest shares, import and export of every group, whose expected answer is hosted."""
-        group, count = self._groups(grid)
-        share = cp.Variable(2 * count, name="share")
-        x = cp.multiply(grid.import_request_kw, share[:count][group])
-        y = cp.multiply(grid.export_request_kw, share[count:][group])
+        """The largest shares, import and export of every group, whose expected answer is feasible."""
+        groups = grid.case.groups(self.per)
+        share = cp.Variable(2 * groups.count, name="share")
+        x = cp.multiply(grid.import_request_kw, share[: groups.count][groups.of])
+        y = cp.multiply(grid.export_request_kw, share[groups.count :][groups.of])
         limits = [share >= 0, share <= 1]
         return Program(Leximin(share), limits, [grid.injection(import_kw=x, export_kw=y)], {"share": share})
 
-    def _groups(self, grid: Grid) -> tuple[IntArray, int]:
-        """Everyone's group, and how many there are; the last one is the upper tier."""
-        if self.per == "system":
-            return np.zeros(grid.n, dtype=np.intp), 1
-        count = len(grid.case.feeder.lv_feeders) + 1
-        return grid.case.lv_feeder % count, count
-
     def clear(self, grid: Grid, solve: Solve, state: NoState, requests: Requests) -> Solution:
-        group, count = self._groups(grid)
-        hosted = solve({})
-        share = np.clip(hosted["share"], 0.0, 1.0).reshape(2, count)
-        most = np.array(
+        groups, solution = grid.case.groups(self.per), solve({})
+        share = np.clip(solution["share"], 0.0, 1.0).reshape(2, groups.count)
+        largest = np.array(
             [self.import_price_max / self.import_price_min - 1, 1 - self.export_price_min / self.export_price_max]
         )
-        change = np.minimum((1.0 - share) / self.elasticity, most[:, None])[:, group]
+        change = np.minimum((1.0 - share) / self.elasticity, largest[:, None])[:, groups.of]
         prices = (self.import_price_min * (1.0 + change[0]), self.export_price_max * (1.0 - change[1]))
         answer = self._answer(grid, prices, requests)
         values = {"import": answer[0], "export": answer[1], "import_price": prices[0], "export_price": prices[1]}
-        return replace(hosted, values=values)
+        return replace(solution, values=values)
 
     def full_service(self, grid: Grid, requests: Requests) -> Allocation:
         """At the reference prices."""
@@ -146,6 +136,6 @@ class DNP(Mechanism[NoState]):
 
 
 @lru_cache(maxsize=4)
-def _rank(names: tuple[str, ...]) -> np.ndarray:
+def _rank(names: tuple[str, ...]) -> IntArray:
     """Place of everyone in alphabetical order."""
     return np.argsort(np.argsort(np.array(names)))

@@ -1,7 +1,7 @@
-r"""Leximin service: raise the lowest served ratio as far as the network hosts, then the next lowest, and so on.
+r"""Leximin service: raise the lowest served ratio as far as is feasible, then the next lowest, and so on.
 
 Levels are the served ratios x_i / r_i and y_i / g_i of everybody who asks, import and export together, so that what is
-imported may make room for exports. Their lexicographic maximum over all hosted services is unique; it is the limit of
+imported may make room for exports. Their lexicographic maximum over all feasible services is unique; it is the limit of
 alpha-fairness as alpha grows (J. Mo and J. Walrand 2000, doi 10.1109/90.879343). The engine finds it by progressive
 filling (``amm_opt.Leximin``). A participant who cannot be served stays at 0 and holds nobody else back.
 
@@ -17,17 +17,18 @@ from typing import ClassVar
 
 import cvxpy as cp
 import numpy as np
-import scipy.sparse as sp
 
+from amm_opt.arrays import DIRECTIONS
 from amm_opt.cases import Requests
 from amm_opt.errors import InputError
+from amm_opt.fields import wrong_choices
 from amm_opt.grid import Grid
 from amm_opt.market import Mechanism, NoState
 from amm_opt.market.mechanism import Solve
 from amm_opt.market.state import requested
 from amm_opt.program import Leximin as LeximinObjective
 from amm_opt.program import Program, Solution
-from formulations.parts.matching import TIE, matching, matching_values
+from formulations.parts.matching import TIE, matching, matching_values, per_request
 
 PER = ("participant", "feeder")
 GIVE = 1e-6
@@ -48,46 +49,35 @@ class Leximin(Mechanism[NoState]):
     per: str = "participant"
 
     def __post_init__(self) -> None:
-        if self.per not in PER:
-            raise InputError(f"{self.name}: per = {self.per!r}; valid choices: {', '.join(PER)}")
+        if problems := wrong_choices(self, per=PER):
+            raise InputError(problems, subject=self.name)
 
     def program(self, grid: Grid) -> Program | Mapping[str, Program]:
-        n, requests = grid.n, (grid.import_request_kw, grid.export_request_kw)
-        if self.per == "participant":
-            level = cp.Variable(2 * n, name="level")
-            x, y = cp.multiply(requests[0], level[:n]), cp.multiply(requests[1], level[n:])
-            hosted = grid.injection(import_kw=x, export_kw=y)
-            limits = [level >= 0, level <= 1]
-            return Program(LeximinObjective(level), limits, [hosted], {"import": x, "export": y})
-        share, members = matching(grid), _members(grid)
+        if self.per == "feeder":
+            return self._of_feeders(grid)
+        level = cp.Variable(2 * grid.n, name="level")
+        x, y = (
+            cp.multiply(grid.import_request_kw, level[: grid.n]),
+            cp.multiply(grid.export_request_kw, level[grid.n :]),
+        )
+        injection = grid.injection(import_kw=x, export_kw=y)
+        return Program(LeximinObjective(level), [level >= 0, level <= 1], [injection], {"import": x, "export": y})
+
+    def _of_feeders(self, grid: Grid) -> Mapping[str, Program]:
+        """Levels first, then the largest service that reaches them."""
+        share, members = matching(grid), grid.case.groups("feeder").members
         level = cp.Variable(2 * members.shape[0], name="level")
-        total = cp.hstack([members @ share.values["import"], members @ share.values["export"]])
-        asked = cp.hstack([members @ request for request in requests])
-        enough = [total >= cp.Parameter(level.size, nonneg=True, name="least_kw")]
+        total = cp.hstack([members @ share.values[d] for d in DIRECTIONS])
+        asked = cp.hstack([members @ grid.request_kw(d) for d in DIRECTIONS])
         reached = [total >= cp.multiply(asked, level), level >= 0, level <= 1]
-        return {
-            "levels": replace(
-                share,
-                objective=LeximinObjective(level),
-                constraints=[*share.constraints, *reached],
-                values={"level": level},
-            ),
-            "share": replace(share, constraints=[*share.constraints, *enough]),
-        }
+        enough = [total >= cp.Parameter(level.size, nonneg=True, name="floor_kw")]
+        levels = Program(LeximinObjective(level), [*share.constraints, *reached], share.injections, {"level": level})
+        return {"levels": levels, "share": replace(share, constraints=[*share.constraints, *enough])}
 
     def clear(self, grid: Grid, solve: Solve, state: NoState, requests: Requests) -> Solution:
         if self.per == "participant":
             return solve({})
-        request = np.stack([requests.import_request_kw, requests.export_request_kw])
-        least = np.maximum(solve({}, "levels")["level"] - GIVE, 0.0) * (request @ _members(grid).T).ravel()
-        asked = requested(request)
-        curvature = np.where(asked, TIE / np.where(asked, request, 1.0), 0.0)
-        gain = np.where(asked, 1.0 + TIE, 0.0)
-        return solve({**matching_values(gain, curvature), "least_kw": least}, "share")
-
-
-def _members(grid: Grid) -> sp.csr_array:
-    """(groups, n) who belongs to which LV feeder; the last group is the upper tier."""
-    feeder, count = grid.case.lv_feeder, len(grid.case.feeder.lv_feeders) + 1
-    group = np.where(feeder >= 0, feeder, count - 1)
-    return sp.csr_array((np.ones(grid.n), (group, np.arange(grid.n))), shape=(count, grid.n))
+        request, members = requests.both_kw, grid.case.groups("feeder").members
+        floor = np.maximum(solve({}, "levels")["level"] - GIVE, 0.0) * (request @ members.T).ravel()
+        gain = np.where(requested(request), 1.0 + TIE, 0.0)
+        return solve({**matching_values(gain, per_request(TIE, request)), "floor_kw": floor}, "share")

@@ -1,14 +1,14 @@
 """Max-min fairness over time with batteries (ours): FOT, with every battery of the case at the mechanism's disposal.
 
 To FOT's program (``fair_over_time``) every participant with a battery adds what charges it, c, and what it discharges,
-b. The network hosts imports of x + c and exports of y + b; a content in kWh couples the intervals
+b. Imports of x + c and exports of y + b must be feasible; a content in kWh couples the intervals
 (``amm_opt.market.storage``). Served import x and accepted export y are what they are without batteries: of 8 kW of sun,
 4 that the network takes and 4 that charge a battery are 8 accepted. P is the battery's power:
 
     stage 1: max-min levels,    stage 2: max energy served - 1e-3 dt sum_k (c + c^2 / 2P + b + b^2 / 2P),
 
 over each window, no battery charging and discharging at once. The content after a window is where the next one starts;
-nothing is kept for it on purpose. A window in which the network hosts every request leaves batteries idle; a case
+nothing is kept for it on purpose. A window in which full service is feasible leaves batteries idle; a case
 without batteries makes this FOT.
 """
 

@@ -1,7 +1,7 @@
-"""Cutting a service back until the network hosts it, only where it presses on a limit that is broken.
+"""Cutting a service back until it is feasible, only where it loads a limit that is broken.
 
     max  sum_i x_i - (p_i - x_i)^2 / (2 p_i)     both directions
-    s.t. 0 <= x_i <= p_i,  injections hosted.
+    s.t. 0 <= x_i <= p_i,  injections feasible.
 
 As much as possible of the service p, proportional among equals (the AMM's matching with equal priorities). The slope
 in x_i is 2 - x_i / p_i >= 1: with mu the multipliers of the limits and a_i the use of them, x_i is p_i (2 - mu a_i)
@@ -31,8 +31,8 @@ def cut_program(grid: Grid) -> Program:
         root = cp.Parameter(grid.n, nonneg=True, name=f"root_{d}")
         gain += 2.0 * cp.sum(power[d]) - 0.5 * cp.sum_squares(cp.multiply(root, power[d]))
         limits += [power[d] >= 0, power[d] <= cp.Parameter(grid.n, nonneg=True, name=f"cap_{d}")]
-    hosted = grid.injection(import_kw=power["import"], export_kw=power["export"])
-    return Program(cp.Maximize(gain), limits, [hosted], power)
+    injection = grid.injection(import_kw=power["import"], export_kw=power["export"])
+    return Program(cp.Maximize(gain), limits, [injection], power)
 
 
 def cut_values(import_kw: FloatArray, export_kw: FloatArray) -> dict[str, FloatArray]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
 
-from amm_opt.arrays import FloatArray
+from amm_opt.arrays import DIRECTIONS, FloatArray
 from amm_opt.cases import Case, Requests
 from amm_opt.errors import InputError
 from amm_opt.fields import Checked
@@ -37,6 +37,11 @@ class Allocation:
     import_price: FloatArray | None = None
     export_price: FloatArray | None = None
     battery_kw: FloatArray | None = None
+
+    @property
+    def both_kw(self) -> FloatArray:
+        """(2, ...) served import, then accepted export."""
+        return np.stack([self.import_kw, self.export_kw])
 
     @property
     def drawn_kw(self) -> FloatArray:
@@ -93,15 +98,15 @@ class Mechanism(Checked, Generic[StateT]):
 
     Attributes:
         name: registry name.
-        enforces_limits: whether its allocations claim to be hosted by the network, and are audited for it.
-        feasible_at_limits_only: whether what is hosted is everybody at its limit, from which it need not follow that
-            smaller use is: on phases use on one relieves another (B. Liu and J. H. Braslavsky, "Robust dynamic
+        enforces_limits: whether its allocations claim to keep every limit of the network, and are audited for it.
+        feasible_at_limits_only: whether what is feasible is everybody at its limit, from which it need not follow that
+            smaller use is: on phases use of one relieves another (B. Liu and J. H. Braslavsky, "Robust dynamic
             operating envelopes for DER integration in unbalanced distribution networks", IEEE Trans. Power Systems
             39(2), 2024), and import and export of different power factors leave reactive power behind. What then
-            breaks a limit is cut back where it presses on it (``amm_opt.market.cut``) and marked; of other mechanisms
+            breaks a limit is cut back where it loads it (``amm_opt.market.cut``) and marked; of other mechanisms
             it is refused.
-        full_service_optimal: whether serving every request is the outcome wherever the network hosts it; the driver
-            then proves that by a sweep and skips the solve.
+        full_service_optimal: whether serving every request is the outcome wherever that is feasible; the driver then
+            proves it by a sweep and skips the solve.
     """
 
     name: ClassVar[str] = ""
@@ -121,7 +126,7 @@ class Mechanism(Checked, Generic[StateT]):
 
     @property
     def throughput_bound(self) -> bool:
-        """Whether its total service is the most that is hosted in every interval; comparisons measure others by it."""
+        """Whether its total service is the largest feasible in every interval; comparisons measure others by it."""
         return False
 
     def initial_state(self, case: Case) -> StateT:
@@ -157,7 +162,7 @@ class Mechanism(Checked, Generic[StateT]):
         """
         if not isinstance(solution, Solution):
             raise InputError(f"{self}: a mechanism with several programs must define settle")
-        for name in ("import", "export"):
+        for name in DIRECTIONS:
             if name not in solution.values:
                 given = ", ".join(solution.values) or "none"
                 raise InputError(f"{self}: the program has no value named {name!r} (it has {given}); define settle")
@@ -166,8 +171,8 @@ class Mechanism(Checked, Generic[StateT]):
     def carry_out(self, grid: Grid, plan: Allocation, requests: Requests) -> Allocation:
         """What happens in an interval that was planned on a forecast; ``requests`` is what it really asks for.
 
-        By default a plan is a cap: everyone gets the smaller of plan and request. Where limits are enforced and the
-        network does not host that, it is cut back afterwards.
+        By default a plan is a cap: everyone gets the smaller of plan and request. Where limits are enforced and
+        that is not feasible, it is cut back afterwards.
         """
         served = np.minimum(plan.import_kw, requests.import_request_kw)
         accepted = np.minimum(plan.export_kw, requests.export_request_kw)

@@ -1,4 +1,4 @@
-"""Scarcity: how much of the requested use each limit cannot host, who inherits it, and the price it makes."""
+"""Scarcity: how much of the requested use each limit cannot carry, who inherits it, and the price it makes."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def deficits(grid: Grid, requests: Requests) -> FloatArray:
 
     For a limited quantity c, headroom H is its limit minus what inflexible load uses and U what the net of all
     requests would use on top; its deficit is clip(1 - H/U, 0, 1) where U > 0: the fraction of the requested use that
-    c cannot host. A participant inherits the tightest limit, weighted by its own sensitivity relative to that of the
-    most sensitive participant; a side of a limit counts for the direction that presses on it. A limit that all requests
+    c cannot carry. A participant inherits the tightest limit, weighted by its own sensitivity relative to that of the
+    most sensitive participant; a side of a limit counts for the direction that loads it. A limit that all requests
     together exceed by less than what solvers let pass is kept, and has no deficit. (Ours.) On a conic network model
     the limited quantities are those of LinDistFlow.
 
@@ -31,16 +31,16 @@ def deficits(grid: Grid, requests: Requests) -> FloatArray:
     """
     grid = grid.linear
     q = grid.network.quantities
-    alone, asked = grid.usage(requests)
+    inflexible, asked = grid.usage(requests)
     inherited = np.zeros(2 * grid.n)
-    if np.all((asked <= q.upper) & (asked >= q.lower)):
+    if grid.within(asked, (q.lower, q.upper)):
         return inherited.reshape(2, grid.n)
-    use = asked - alone
-    for side, headroom in ((1.0, q.upper - alone), (-1.0, alone - q.lower)):
-        pressed = side * use
-        tight = np.flatnonzero((pressed > 0) & (pressed > headroom + ROW_SLACK * q.tolerance))
+    use = asked - inflexible
+    for side, headroom in ((1.0, q.upper - inflexible), (-1.0, inflexible - q.lower)):
+        loading = side * use
+        tight = np.flatnonzero((loading > 0) & (loading > headroom + ROW_SLACK * q.tolerance))
         if len(tight):
-            deficit = 1.0 - np.maximum(headroom[tight], 0.0) / pressed[tight]
+            deficit = 1.0 - np.maximum(headroom[tight], 0.0) / loading[tight]
             for (who, share), missing in zip(grid.relative_sensitivities(tight, side), deficit.tolist(), strict=True):
                 inherited[who] = np.maximum(inherited[who], missing * share)
     return inherited.reshape(2, grid.n)

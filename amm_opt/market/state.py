@@ -117,6 +117,10 @@ class ServedState(State):
         """Nothing requested yet."""
         return cls(np.zeros((2, n)), np.zeros((2, n)))
 
+    def advanced(self, served_kw: FloatArray, requested_kw: FloatArray, dt_h: float) -> Self:
+        """The state after one interval of (2, n) powers."""
+        return type(self)(self.served_kwh + served_kw * dt_h, self.requested_kwh + requested_kw * dt_h)
+
 
 def served_ratio(served_kwh: FloatArray, requested_kwh: FloatArray) -> FloatArray:
     """Served over requested energy, 1 where nothing was requested."""

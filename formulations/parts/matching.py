@@ -1,7 +1,7 @@
-r"""The program that quadratic matchings share: separable concave service in both directions, hosted by the network.
+r"""The program that quadratic matchings share: separable concave service in both directions.
 
     max  sum gain_i x_i - 1/2 curvature_i x_i^2  (import x and export y alike)
-    s.t. floor <= (x, y) <= request,  injections y - x - d hosted.
+    s.t. floor <= (x, y) <= request,  injections y - x - d feasible.
 
 Gains, curvatures and floors are parameters, so the engine compiles the program once per run.
 """
@@ -14,6 +14,7 @@ import numpy as np
 from amm_opt.arrays import DIRECTIONS, FloatArray
 from amm_opt.grid import Grid
 from amm_opt.market.mechanism import Values
+from amm_opt.market.state import requested
 from amm_opt.program import Program
 
 TIE = 1e-3
@@ -23,16 +24,16 @@ TIE = 1e-3
 def matching(grid: Grid, *, floored: bool = False) -> Program:
     """The program; ``floored`` adds lower bounds on the service."""
     service, objective, limits = {}, 0.0, []
-    for direction, request in zip(DIRECTIONS, (grid.import_request_kw, grid.export_request_kw), strict=True):
+    for direction in DIRECTIONS:
         x = cp.Variable(grid.n, name=f"{direction}_kw")
         gain = cp.Parameter(grid.n, nonneg=True, name=f"gain_{direction}")
         root = cp.Parameter(grid.n, nonneg=True, name=f"root_curvature_{direction}")
         objective += gain @ x - 0.5 * cp.sum_squares(cp.multiply(root, x))
-        least = cp.Parameter(grid.n, nonneg=True, name=f"floor_{direction}") if floored else 0.0
-        limits += [x >= least, x <= request]
+        floor = cp.Parameter(grid.n, nonneg=True, name=f"floor_{direction}") if floored else 0.0
+        limits += [x >= floor, x <= grid.request_kw(direction)]
         service[direction] = x
-    hosted = grid.injection(import_kw=service["import"], export_kw=service["export"])
-    return Program(cp.Maximize(objective), limits, [hosted], service)
+    injection = grid.injection(import_kw=service["import"], export_kw=service["export"])
+    return Program(cp.Maximize(objective), limits, [injection], service)
 
 
 def matching_values(gain: FloatArray, curvature: FloatArray, floor: FloatArray | None = None) -> Values:
@@ -44,3 +45,9 @@ def matching_values(gain: FloatArray, curvature: FloatArray, floor: FloatArray |
         if floor is not None:
             values[f"floor_{direction}"] = floor[row]
     return values
+
+
+def per_request(weight: FloatArray | float, request_kw: FloatArray) -> FloatArray:
+    """``weight / request_kw``, 0 where nothing is requested: the curvature of a square of the served ratio."""
+    asked = requested(request_kw)
+    return np.where(asked, weight / np.where(asked, request_kw, 1.0), 0.0)

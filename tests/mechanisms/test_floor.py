@@ -13,7 +13,7 @@ import amm_opt as ao
 from amm_opt.cases import Case
 from amm_opt.registry import mechanism as from_spec
 from formulations import AMM, EqualDOE, GreedyDOE, NoControl
-from formulations.amm import HAIR
+from formulations.parts.floor import MARGIN
 
 FloatArray = NDArray[np.float64]
 
@@ -37,7 +37,7 @@ ENVELOPES = [EqualDOE(), EqualDOE(enrolled="requesting"), EqualDOE(enrolled="req
 def test_everyone_has_at_least_the_envelopes_outcome(envelope: ao.Mechanism, rho: float) -> None:
     least = service(ao.simulate(scarce(), envelope))
     run = ao.simulate(scarce(), AMM(rho=rho, envelope=envelope))
-    assert np.all(service(run) >= (1 - 1.1 * HAIR) * least - 1e-9)
+    assert np.all(service(run) >= (1 - 1.1 * MARGIN) * least - 1e-9)
     assert service(run).sum() > 1.02 * least.sum()
     assert run.summary["thermal_violations"] == run.summary["voltage_violations"] == 0
     # without the floor the market takes from some what the envelope would have given them
@@ -57,7 +57,7 @@ def test_what_is_left_over_goes_by_the_market() -> None:
     np.testing.assert_allclose(alone, share * np.array([40, 30, 2, 0]), atol=1e-6)
     # the third is at its floor of 2, the other two share 28 in proportion to their requests
     found = ao.simulate(case, AMM(envelope=EqualDOE()), steps=1).allocation.import_kw[0]
-    np.testing.assert_allclose(found, [16, 12, 2, 0], atol=2 * HAIR * 2)
+    np.testing.assert_allclose(found, [16, 12, 2, 0], atol=2 * MARGIN * 2)
 
 
 def test_an_envelope_that_is_not_hosted_is_cut_back() -> None:
@@ -72,7 +72,7 @@ def test_an_envelope_that_is_not_hosted_is_cut_back() -> None:
     assert not run.fallback_steps
     assert run.summary["thermal_violations"] == 0
     x, y = service(run)[:, 0]
-    assert np.all(service(run)[:, 0] >= service(envelope)[:, 0] * (1 - 2 * HAIR) - 1e-6)
+    assert np.all(service(run)[:, 0] >= service(envelope)[:, 0] * (1 - 2 * MARGIN) - 1e-6)
     assert x[0] > 9
     assert y[0] > 9
     assert x.sum() > 12

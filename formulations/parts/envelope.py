@@ -1,0 +1,91 @@
+"""What all operating envelopes share: who is enrolled, two programs, and the cut of what exceeds a limit.
+
+An envelope limits a participant's net power, -I_i <= p_i <= E_i, so self-consumption is never limited. Import and
+export envelopes are two separate programs, each feasible with every enrolled participant at its limit at once (Petrou
+et al. 2021, doi 10.1109/TSG.2021.3069225; Liu and Ochoa 2022). Both are written in the flexible power x on top of
+inflexible load d that takes a participant to its limit: x = I - d for import and x = E + d for export.
+
+Outcome: everyone asks for all it wants, x = r and y = g; net power beyond the limit is cut.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import cvxpy as cp
+import numpy as np
+
+from amm_opt.arrays import DIRECTIONS, SIGN, FloatArray
+from amm_opt.cases import Requests
+from amm_opt.errors import InputError
+from amm_opt.fields import wrong_choices
+from amm_opt.grid import Grid
+from amm_opt.market import Allocation, Mechanism, NoState
+from amm_opt.market.mechanism import Solve
+from amm_opt.market.state import requested
+from amm_opt.program import Injection, Program, Solution
+
+ENROLLED = ("all", "requesting")
+
+
+@dataclass(frozen=True)
+class Envelope(Mechanism[NoState], ABC):
+    """Base of every kind of envelope."""
+
+    feasible_at_limits_only: ClassVar[bool] = True
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    enrolled: str = "all"
+
+    def __post_init__(self) -> None:
+        if problems := wrong_choices(self, enrolled=ENROLLED, **self.choices):
+            raise InputError(problems, subject=self.name)
+
+    def program(self, grid: Grid) -> Mapping[str, Program] | None:
+        return {direction: self._program(grid, direction) for direction in DIRECTIONS}
+
+    @abstractmethod
+    def _program(self, grid: Grid, direction: str) -> Program:
+        """The program of one direction's envelopes."""
+
+    @abstractmethod
+    def _envelope(self, grid: Grid, solve: Solve, direction: str, requests: Requests) -> Solution:
+        """The envelopes of one direction, as the program's value ``envelope``."""
+
+    def clear(self, grid: Grid, solve: Solve, state: NoState, requests: Requests) -> Mapping[str, Solution]:
+        """Both envelopes; a direction in which nobody asks for anything needs none."""
+        return {
+            direction: self._envelope(grid, partial(solve, name=direction), direction, requests)
+            for direction in DIRECTIONS
+            if np.any(requested(requests.request_kw(direction)))
+        }
+
+    def settle(self, grid: Grid, solution: Mapping[str, Solution], requests: Requests) -> Allocation:
+        headroom = {d: s["envelope"] for d, s in solution.items()}
+        x, y = requests.import_request_kw, requests.export_request_kw
+        return Allocation(
+            np.minimum(x, headroom["import"] + y) if "import" in headroom else x,
+            np.minimum(y, headroom["export"] + x) if "export" in headroom else y,
+        )
+
+    def _reach(self, grid: Grid, direction: str, requests: Requests) -> tuple[FloatArray, FloatArray]:
+        """(base, max_kw): x = limit + base reaches a limit, max_kw the connection limit (0 of who is not enrolled)."""
+        base = -SIGN[direction] * requests.inflexible_kw
+        connection = grid.case.connection_kw(direction)
+        unlimited = np.flatnonzero(np.isinf(connection))
+        if len(unlimited):
+            who = grid.case.participant_names[unlimited[0]]
+            raise InputError(f"{self.name}: participant {who!r} has no connection_{direction}_kw and no branch rating")
+        max_kw = np.maximum(connection + base, 0.0)
+        if self.enrolled == "requesting":
+            max_kw = np.where(requested(requests.request_kw(direction)), max_kw, 0.0)
+        return base, max_kw
+
+
+def at_limits(grid: Grid, direction: str, x: cp.Expression) -> Injection:
+    """Everyone at its limit in one direction."""
+    return grid.injection(import_kw=x) if direction == "import" else grid.injection(export_kw=x)

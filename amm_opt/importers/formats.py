@@ -6,9 +6,9 @@ An importer is a function ``importer(path, **options)`` that returns an ``Import
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from os import PathLike
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -79,12 +79,16 @@ def import_network(format: str | Importer, path: str | PathLike[str], /, **optio
     return checked_network(network, f"importer {what}")
 
 
-def options_of(found: Importer) -> Mapping[str, inspect.Parameter] | None:
-    """The options of an importer by name; None where it takes any."""
+def options_of(found: Importer) -> dict[str, Any] | None:
+    """Name and annotation of the options of an importer; None where it takes any."""
     _, *more = inspect.signature(found).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in more):
         return None
-    return {p.name: p for p in more if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    try:
+        hints = get_type_hints(found)
+    except (NameError, TypeError, AttributeError):
+        hints = {}
+    return {p.name: hints.get(p.name, Any) for p in more if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
 
 def checked_network(network: Any, subject: str) -> ImportedNetwork:

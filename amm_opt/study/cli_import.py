@@ -12,10 +12,12 @@ import click
 
 from amm_opt.cases import save_case
 from amm_opt.errors import Problems
+from amm_opt.fields import alternatives
 from amm_opt.importers import ImportedNetwork, YearScenario, import_network, importers, year_case
 from amm_opt.importers.formats import Importer, importer, options_of
 from amm_opt.io.files import whole_folder
 from amm_opt.io.output import emit
+from amm_opt.specs import read_value
 from amm_opt.study.terminal import folder_given, say
 from amm_opt.study.text import plain
 
@@ -103,20 +105,28 @@ def _command(name: str, found: Importer) -> click.Command:
     return click.command(name, help=f"{about}\n\n\b\nExample:  {example}")(run)
 
 
-def _values(given: tuple[str, ...], options: Mapping[str, inspect.Parameter], said: Problems) -> dict[str, Any]:
+def _values(given: tuple[str, ...], kinds: Mapping[str, Any], said: Problems) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for item in given:
         name, equals, text = item.partition("=")
         said.say("" if equals else f"--option {item}: NAME=VALUE is needed")
         said.say(f"--option {name} is given twice" if name in values else "")
-        values[name] = _value(text, options.get(name))
+        try:
+            values[name] = _value(kinds.get(name, Any), text)
+        except ValueError as error:
+            said.say(f"--option {name} = {text!r} is not {error}")
     return values
 
 
-def _value(text: str, option: inspect.Parameter | None) -> Any:
-    """Text where the option is text, else what it is as JSON."""
-    if option is not None and (isinstance(option.default, str) or option.annotation in (str, "str")):
-        return text
+def _value(wanted: Any, text: str) -> Any:
+    """The value of a text under an annotation; of one that says nothing, and of lists and such, what it is as JSON.
+
+    Raises:
+        ValueError: see ``read_value``.
+    """
+    value = read_value(wanted, text)
+    if value is not text or str in alternatives(wanted):
+        return value
     try:
         return json.loads(text)
     except ValueError:

@@ -106,6 +106,7 @@ BAD: list[tuple[list[str], str]] = [
     (["two_tables", "lane", "--option", "volts=1"], "unknown option of two_tables 'volts'; valid choices: source,"),
     (["two_tables", "lane", "--option", "source"], "--option source: NAME=VALUE is needed"),
     (["two_tables", "lane", "--option", "source=a", "--option", "source=b"], "--option source is given twice"),
+    (["two_tables", "lane", "--option", "v_source_pu=high"], "--option v_source_pu = 'high' is not a number"),
     (["two_tables", "lane", "--option", "source=x"], "no source: fill v_source_pu at exactly one bus"),
     (["two_tables", "lane", "--scenario", "ev=2"], "ev = 2.0 must be within 0 to 1"),
     (["matpower", "none.m"], "none.m not found, or not a file"),

@@ -90,7 +90,7 @@ class Grid:
 
     @cached_property
     def linear(self) -> Grid:
-        """The same case on linear rows, from which sensitivities are read: LinDistFlow's for a conic network model."""
+        """The same case on linear rows, from which sensitivities are read, where this one is conic."""
         return Grid(self.case, self.network.linear) if self.conic else self
 
     @cached_property
@@ -125,7 +125,7 @@ class Grid:
     def limit_groups(self) -> IntArray:
         """(m,) limits of one kind in one LV feeder, or of one kind at one element of the upper tier, form a group."""
         q, feeder = self.network.quantities, self.case.feeder
-        home = feeder.lv_feeder[q.element]
+        home = feeder.lv_feeder[self.network.quantity_bus]
         place = np.where(home >= 0, home, len(feeder.lv_feeders) + q.element)
         return np.asarray(2 * place + (q.kind == "voltage"), dtype=np.intp)
 

@@ -18,12 +18,13 @@ import cvxpy as cp
 import numpy as np
 import scipy.sparse as sp
 
-from amm_opt.arrays import BoolArray, FloatArray
+from amm_opt.arrays import SIGN, BoolArray, FloatArray
 from amm_opt.cases import Batteries
 from amm_opt.errors import SolveError
 from amm_opt.grid import Grid
 from amm_opt.market.mechanism import Values
 from amm_opt.program import HorizonProgram, Injection, Leximin, Program, Solution
+from amm_opt.tolerances import CONNECTION_SLACK
 
 STORE = "stored"
 """Name of the store that holds what is in batteries."""
@@ -61,7 +62,7 @@ def with_batteries(programs: Mapping[str, HorizonProgram], grid: Grid) -> dict[s
 
     def interval(program: HorizonProgram) -> Program:
         own = program.interval
-        hosted = [
+        injections = [
             Injection(i.import_kw + spread @ power["charge"], i.export_kw + spread @ power["discharge"])
             for i in own.injections
         ]
@@ -69,13 +70,13 @@ def with_batteries(programs: Mapping[str, HorizonProgram], grid: Grid) -> dict[s
         if not isinstance(program.objective, Leximin) and not isinstance(objective, Leximin):
             sign = -1.0 if isinstance(objective, cp.Maximize) else 1.0
             objective = type(objective)(objective.expr + sign * cost)
-        at_home = [limit for i in hosted for limit in _connections(i, spread, grid)]
+        at_home = [limit for i in injections for limit in _connections(i, spread, grid)]
         values = {**own.values, **power, "stored_kw": stored}
         return replace(
             own,
             objective=objective,
             constraints=[*own.constraints, *limits, *at_home],
-            injections=hosted,
+            injections=injections,
             values=values,
         )
 
@@ -86,21 +87,21 @@ def with_batteries(programs: Mapping[str, HorizonProgram], grid: Grid) -> dict[s
 
 def _connections(injection: Injection, spread: sp.csr_array, grid: Grid) -> list[cp.Constraint]:
     at, limits = grid.case.batteries.participant, []
-    for direction, sign in (("import", 1.0), ("export", -1.0)):
-        most = grid.case.connection_kw(direction)[at]
-        some = np.flatnonzero(np.isfinite(most))
+    for direction, sign in SIGN.items():
+        max_kw = grid.case.connection_kw(direction)[at]
+        some = np.flatnonzero(np.isfinite(max_kw))
         if len(some):
             pick = sp.csr_array(spread.T)[some]
             net = pick @ (injection.import_kw + grid.inflexible_kw - injection.export_kw)
-            limits.append(sign * net <= most[some] * (1 + 1e-6))
+            limits.append(sign * net <= max_kw[some] * (1 + CONNECTION_SLACK))
     return limits
 
 
 @dataclass(frozen=True, eq=False)
 class _Node:
-    """An answer within powers ``most``, (steps, B) by direction, and what it is worth."""
+    """An answer within powers ``max_kw``, (steps, B) by direction, and what it is worth."""
 
-    most: Mapping[str, FloatArray]
+    max_kw: Mapping[str, FloatArray]
     solution: Solution
     worth: Worth
 
@@ -112,7 +113,7 @@ class _Node:
 
     def without(self, **forbidden: BoolArray) -> dict[str, FloatArray]:
         """The same powers but for those of a direction."""
-        return {name: np.where(forbidden.get(name, False), 0.0, power) for name, power in self.most.items()}
+        return {name: np.where(forbidden.get(name, False), 0.0, power) for name, power in self.max_kw.items()}
 
 
 def without_burning(
@@ -140,8 +141,8 @@ def without_burning(
         f"{STORE}_upper": batteries.size_kwh,
     }
 
-    def within(most: Mapping[str, FloatArray]) -> _Node:
-        return _Node(most, *solve({**values, **{f"{name}_max": power for name, power in most.items()}}))
+    def within(max_kw: Mapping[str, FloatArray]) -> _Node:
+        return _Node(max_kw, *solve({**values, **{f"{name}_max": power for name, power in max_kw.items()}}))
 
     free = np.tile(batteries.power_kw, (steps, 1))
     root = within({"charge": free, "discharge": free})
@@ -156,12 +157,12 @@ def without_burning(
         if not _better(node.worth, best.worth):
             continue
         here = node.burnt_kw
-        worst = np.zeros(here.shape, dtype=bool)
-        worst.flat[np.argmax(here)] = True
+        largest = np.zeros(here.shape, dtype=bool)
+        largest.flat[np.argmax(here)] = True
         for direction in ("charge", "discharge"):
             answers -= 1
             try:
-                child = within(node.without(**{direction: worst}))
+                child = within(node.without(**{direction: largest}))
             except SolveError:
                 continue
             if not _better(child.worth, best.worth):

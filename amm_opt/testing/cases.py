@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from amm_opt.arrays import DIRECTIONS
 from amm_opt.cases import Case, from_tables
 
 PHASES = "abc"
@@ -153,7 +154,7 @@ def with_phases_renamed(tables: dict[str, Any]) -> dict[str, Any]:
 def with_tiny_requests(tables: dict[str, Any], kw: float) -> dict[str, Any]:
     """Everybody asks for next to nothing more, in both directions and all the time."""
     names, series = tables["participants"]["name"], tables["series"]
-    asks = [(name, quantity, "flat", kw) for name in names for quantity in ("import", "export")]
+    asks = [(name, quantity, "flat", kw) for name in names for quantity in DIRECTIONS]
     return {**tables, "series": pd.concat([series, pd.DataFrame(asks, columns=series.columns)], ignore_index=True)}
 
 

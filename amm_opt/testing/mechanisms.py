@@ -117,8 +117,7 @@ class _Subject:
         """Both runs serve everybody alike, whatever the order of participants and in units ``factor`` apart."""
         place = cases.position(other.case, self.case.participant_names)
         at = slice(other.first - self.run.first, other.first - self.run.first + len(other.times))
-        requests = self.run.requests
-        for name, request in zip(POWERS, (requests.import_request_kw, requests.export_request_kw), strict=True):
+        for name, request in zip(POWERS, self.run.requests.both_kw, strict=True):
             one, two = getattr(self.run.allocation, name)[at], getattr(other.allocation, name)[:, place] / factor
             gap = np.abs(one - two) / np.maximum(1.0, request[at])
             k, i = np.unravel_index(int(np.argmax(gap)), gap.shape)
@@ -139,9 +138,9 @@ class _Subject:
 
 
 def _within_requests(s: _Subject) -> None:
-    requests, a = s.run.requests, s.run.allocation
+    a = s.run.allocation
     claim(not s.run.failed_steps, f"intervals failed: {dict(list(s.run.failed_steps.items())[:3])}")
-    for name, request in zip(POWERS, (requests.import_request_kw, requests.export_request_kw), strict=True):
+    for name, request in zip(POWERS, s.run.requests.both_kw, strict=True):
         power = getattr(a, name)
         claim(power.shape == request.shape, f"{name} has shape {power.shape}, not {request.shape}")
         claim(bool(np.all(np.isfinite(power))), f"{name} is not finite")
@@ -168,7 +167,7 @@ def _within_limits(s: _Subject) -> None:
 def _served_at_all(s: _Subject) -> None:
     r = s.run.summary
     served = r["requested_import_mwh"] - r["unserved_mwh"], r["requested_export_mwh"] - r["curtailed_mwh"]
-    claim(min(served) > 0, "nobody is served in one of the directions, although the network hosts a good part")
+    claim(min(served) > 0, "nobody is served in one of the directions, although a good part is feasible")
 
 
 def _order(s: _Subject) -> None:

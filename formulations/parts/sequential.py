@@ -76,7 +76,7 @@ def worst_bus_first(limits: Limits) -> FloatArray:
     """Cuts in steps until every limit is kept, which no flexible use at all does."""
     grid, q = limits.grid, limits.grid.network.quantities
     feeders = grid.case.groups("feeder")
-    place = grid.case.feeder.lv_feeder[q.element] % feeders.count
+    place = grid.case.feeder.lv_feeder[grid.network.quantity_bus] % feeders.count
     voltage = q.kind == "voltage"
     known: dict[tuple[int, float], BoolArray] = {}
 

@@ -142,3 +142,36 @@ def test_a_grid_keeps_usage_as_long_as_the_requests() -> None:
     kept = len(grid._usage)
     del requests, less, interval, chosen
     assert len(grid._usage) < kept
+
+
+def test_what_is_within_limits_by_how_much() -> None:
+    """10 kVA carry 10 kW beside no load; a slack counts in multiples of the tolerance, 1e-5 of the rating."""
+    case = one_transformer(10.0, [0.0, 0.0], [8.0, 8.0], [0.0, 0.0])
+    grid, interval = grid_of(case), first_interval(case)
+    for excess, slack, ok in (
+        (0.0, 0.0, True),
+        (0.5, 0.0, False),
+        (0.5, 1.0, True),
+        (1.5, 1.0, False),
+        (1.5, 2.0, True),
+    ):
+        x = np.array([5.0, 5.0]) * (1 + excess * 1e-5 - 1e-12)
+        assert bool(grid.feasible(interval, x, 0.0 * x, slack=slack)) is ok
+    block = case.requests(0, 2)
+    np.testing.assert_array_equal(grid.feasible(block, np.array([[5.0, 4.0], [6.0, 5.0]]), 0.0), [True, False])
+    lower, upper = grid.limits(interval)
+    assert not grid.feasible(interval, np.array([5.0, 4.0]), 0.0, limits=(lower, 0.8 * upper))
+
+
+def test_groups_of_participants() -> None:
+    """Feeders in the case's order, the upper tier last, whether somebody is there or not."""
+    lines = {"mv": ("src", 0.001, 1000.0), "a": ("mv", 0.001, 30.0), "b": ("mv", 0.001, 10.0)}
+    case = small_case(lines, ["b", "mv", "a", "b"], [0.0] * 4, [1.0] * 4, [0.0] * 4, feeder={"a": "A", "b": "B"})
+    assert case.groups("system").of.tolist() == [0, 0, 0, 0]
+    assert case.groups("participant").members.toarray().tolist() == np.eye(4).tolist()
+    feeders = case.groups("feeder")
+    assert (feeders.of.tolist(), feeders.count) == ([1, 2, 0, 1], 3)
+    assert (feeders.members @ [1.0, 2.0, 4.0, 8.0]).tolist() == [4.0, 9.0, 2.0]
+    assert one_transformer(10.0, [0.0], [1.0], [0.0]).groups("feeder").count == 2
+    with pytest.raises(ao.InputError, match="per = 'bus'; valid choices: system, feeder, participant"):
+        case.groups("bus")

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from small import TRACE, cleared, first_interval, grid_of, mixed_case, network_rows, one_transformer, small_case
 
+from amm_opt.arrays import DIRECTIONS
 from amm_opt.cases import Case
 from formulations import GreedyDOE
 from formulations.parts.sequential import CUT
@@ -68,7 +69,7 @@ def test_another_feeder_goes_on_when_one_is_full() -> None:
 def one_at_a_time(case: Case, direction: str) -> FloatArray:
     """Everyone in turn takes what every row still leaves, one participant and one division per row."""
     grid, requests = grid_of(case), first_interval(case)
-    gain = network_rows(grid)[("import", "export").index(direction)]
+    gain = network_rows(grid)[DIRECTIONS.index(direction)]
     lower, upper = grid.limits(requests)
     use = grid.quantities(requests, 0.0, 0.0)
     base = requests.inflexible_kw if direction == "export" else -requests.inflexible_kw

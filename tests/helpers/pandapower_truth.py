@@ -1,7 +1,7 @@
 """Random pandapower nets and their voltages by ``pandapower.runpp``.
 
-``python -m tests.pandapower_truth`` writes some of them to ``tests/data/pandapower_nets.json`` (pandapower 3.5.6), for
-machines without pandapower.
+``python -m tests.helpers.pandapower_truth`` writes some of them to ``tests/data/pandapower_nets.json`` (pandapower
+3.5.6), for machines without pandapower.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ STORED = Path(__file__).parents[1] / "data" / "pandapower_nets.json"
 KINDS = ("bus", "ext_grid", "line", "trafo", "switch", "load", "sgen", "shunt", "ward")
 
 
-def random_net(pp: Any, seed: int) -> Any:
-    """A radial net of 20 kV and 0.4 kV with everything that is read."""
-    rng = np.random.default_rng(seed)
-    net = pp.create_empty_network(f_hz=float(rng.choice([50.0, 60.0])))
+class _Draw:
+    """Random numbers for one net, and its lines."""
 
-    def pick(*values: Any) -> Any:
-        return values[int(rng.integers(len(values)))]
+    def __init__(self, pp: Any, seed: int) -> None:
+        self.pp, self.rng = pp, np.random.default_rng(seed)
+        self.net = pp.create_empty_network(f_hz=float(self.rng.choice([50.0, 60.0])))
 
-    def number(low: float, high: float) -> float:
-        return float(rng.uniform(low, high))
+    def pick(self, *values: Any) -> Any:
+        return values[int(self.rng.integers(len(values)))]
 
-    top = pp.create_bus(net, 20.0, name="top")
-    pp.create_ext_grid(net, top, vm_pu=number(0.98, 1.04))
-    mv, lv = [top], []
+    def number(self, low: float, high: float) -> float:
+        return float(self.rng.uniform(low, high))
 
-    def line(start: int, kv: float) -> int:
+    def line(self, start: int, kv: float) -> int:
+        """A line to a new bus, at times with a cable that hangs at one end."""
+        pp, net, pick, number = self.pp, self.net, self.pick, self.number
         stop = pp.create_bus(net, kv)
         r, x = (number(0.1, 0.5), number(0.05, 0.4)) if kv < 1 else (number(0.1, 0.3), number(0.1, 0.4))
         c, g = (number(100, 400), number(0, 5)) if kv > 1 else (number(100, 900), number(0, 50))
@@ -42,19 +42,15 @@ def random_net(pp: Any, seed: int) -> Any:
         pp.create_line_from_parameters(
             net, *ends, km, r, x, c, pick(0.2, NAN), g_us_per_km=g, parallel=int(pick(1, 2)), df=pick(1.0, 0.8)
         )
-        if rng.random() < 0.3:  # a cable that hangs at one end
-            far = pp.create_bus(net, kv, in_service=bool(rng.random() < 0.5))
+        if self.rng.random() < 0.3:
+            far = pp.create_bus(net, kv, in_service=bool(self.rng.random() < 0.5))
             hanging = pp.create_line_from_parameters(net, *pick((start, far), (far, start)), 5 * km, r, x, 30 * c, 0.2)
             pp.create_switch(net, far, hanging, et="l", closed=False)
         return int(stop)
 
-    for _ in range(int(rng.integers(1, 4))):
-        mv.append(line(pick(*mv), 20.0))
-    if rng.random() < 0.5:
-        behind = pp.create_bus(net, 20.0)
-        pp.create_switch(net, mv[-1], behind, et="b", z_ohm=pick(0.0, 0.3, 1.0))
-        mv.append(int(behind))
-    for _ in range(int(rng.integers(1, 3))):
+    def transformer(self, high: list[int]) -> int:
+        """One or two tap changers of any kind, to a new bus."""
+        pp, net, pick, number, rng = self.pp, self.net, self.pick, self.number, self.rng
         low = pp.create_bus(net, 0.4)
         tap2 = {}
         if rng.random() < 0.5:
@@ -67,30 +63,41 @@ def random_net(pp: Any, seed: int) -> Any:
         kind = pick("Ratio", "Symmetrical", "Ideal", None)
         step = (NAN, 5.0) if kind == "Ideal" else (number(0.5, 2.5), pick(0.0, 90.0, 30.0) if kind == "Ratio" else 0.0)
         pp.create_transformer_from_parameters(
-            net, pick(*mv), low, sn_mva=pick(0.25, 0.4), vn_hv_kv=pick(20.0, 21.0), vn_lv_kv=pick(0.4, 0.42),
+            net, pick(*high), low, sn_mva=pick(0.25, 0.4), vn_hv_kv=pick(20.0, 21.0), vn_lv_kv=pick(0.4, 0.42),
             vkr_percent=number(0.5, 1.5), vk_percent=number(3, 6), pfe_kw=number(0, 2), i0_percent=number(0, 2),
             shift_degree=pick(0.0, 150.0), tap_side=pick("hv", "lv"), tap_neutral=int(pick(0, 1)),
             tap_pos=int(rng.integers(-2, 3)), tap_step_percent=step[0], tap_step_degree=step[1], tap_min=-2, tap_max=2,
             tap_changer_type=kind, parallel=int(pick(1, 2)), **tap2,
         )  # fmt: skip
-        lv.append(int(low))
+        return int(low)
+
+    def idle_transformer(self, high: int) -> None:
+        """Switched off at the side without load."""
+        ratings = {"sn_mva": 0.4, "vn_hv_kv": 20, "vn_lv_kv": 0.4, "vkr_percent": 1, "vk_percent": 4}
+        idle = self.pp.create_bus(self.net, 0.4)
+        unit = self.pp.create_transformer_from_parameters(self.net, high, idle, **ratings, pfe_kw=9, i0_percent=5)
+        self.pp.create_switch(self.net, idle, unit, et="t", closed=False)
+
+
+def random_net(pp: Any, seed: int) -> Any:
+    """A radial net of 20 kV and 0.4 kV with everything that is read."""
+    draw = _Draw(pp, seed)
+    net, rng, pick, number = draw.net, draw.rng, draw.pick, draw.number
+    top = pp.create_bus(net, 20.0, name="top")
+    pp.create_ext_grid(net, top, vm_pu=number(0.98, 1.04))
+    mv, lv = [top], []
+    for _ in range(int(rng.integers(1, 4))):
+        mv.append(draw.line(pick(*mv), 20.0))
+    if rng.random() < 0.5:
+        behind = pp.create_bus(net, 20.0)
+        pp.create_switch(net, mv[-1], behind, et="b", z_ohm=pick(0.0, 0.3, 1.0))
+        mv.append(int(behind))
+    for _ in range(int(rng.integers(1, 3))):
+        lv.append(draw.transformer(mv))
         for _ in range(int(rng.integers(1, 4))):
-            lv.append(line(pick(*lv), 0.4))
-    if rng.random() < 0.5:  # an idle transformer without load
-        idle = pp.create_bus(net, 0.4)
-        unit = pp.create_transformer_from_parameters(
-            net,
-            mv[-1],
-            idle,
-            sn_mva=0.4,
-            vn_hv_kv=20,
-            vn_lv_kv=0.4,
-            vkr_percent=1,
-            vk_percent=4,
-            pfe_kw=9,
-            i0_percent=5,
-        )
-        pp.create_switch(net, idle, unit, et="t", closed=False)
+            lv.append(draw.line(pick(*lv), 0.4))
+    if rng.random() < 0.5:
+        draw.idle_transformer(mv[-1])
     for _ in range(int(rng.integers(2, 8))):
         pp.create_load(net, pick(*lv, *mv), number(-0.01, 0.03), number(-0.01, 0.02), scaling=pick(1.0, 0.5))
         pp.create_sgen(net, pick(*lv), number(0, 0.02), number(-0.01, 0.01), in_service=bool(rng.random() < 0.8))

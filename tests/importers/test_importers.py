@@ -14,6 +14,70 @@ from amm_opt.importers.ausgrid import HALF_HOURS
 from amm_opt.network import ACNetwork
 
 NAN = float("nan")
+NET = {
+    "bus": pd.DataFrame(
+        {
+            "name": ["grid", "mv", "lv", "a", "b", "off"],
+            "vn_kv": [20.0, 20.0, 0.4, 0.4, 0.4, 0.4],
+            "in_service": [True] * 5 + [False],
+            "min_vm_pu": [0.95, 0.95, NAN, 0.9, 0.9, 0.9],
+            "max_vm_pu": [1.05, 1.05, 1.1, 1.1, 1.1, 1.1],
+        },
+        index=[10, 11, 12, 13, 14, 15],
+    ),
+    "ext_grid": pd.DataFrame({"bus": [10], "vm_pu": [1.02], "in_service": [True]}),
+    "line": pd.DataFrame(
+        {
+            "name": ["l1", "l2", "tie"],
+            "from_bus": [12, 13, 12],
+            "to_bus": [13, 14, 14],
+            "length_km": [0.2, 0.1, 0.3],
+            "r_ohm_per_km": [0.2, 0.3, 0.2],
+            "x_ohm_per_km": [0.08, 0.08, 0.08],
+            "c_nf_per_km": [830.0, 0.0, 0.0],
+            "max_i_ka": [0.27, 0.2, 0.27],
+            "df": [1.0, 0.5, 1.0],
+            "parallel": [2, 1, 1],
+            "in_service": [True] * 3,
+        }
+    ),
+    "trafo": pd.DataFrame(
+        {
+            "name": ["t"],
+            "hv_bus": [11],
+            "lv_bus": [12],
+            "sn_mva": [0.25],
+            "vn_hv_kv": [20.0],
+            "vn_lv_kv": [0.41],
+            "vk_percent": [4.0],
+            "vkr_percent": [1.2],
+            "pfe_kw": [0.6],
+            "tap_side": ["hv"],
+            "tap_neutral": [0],
+            "tap_pos": [-1],
+            "tap_step_percent": [2.5],
+            "parallel": [1],
+            "in_service": [True],
+        }
+    ),
+    "switch": pd.DataFrame(
+        {"bus": [10, 14], "element": [11, 2], "et": ["b", "l"], "closed": [True, False], "name": ["coupler", "s"]}
+    ),
+    "load": pd.DataFrame(
+        {
+            "name": ["la", "lb", "ev"],
+            "bus": [13, 14, 14],
+            "p_mw": [0.03, 0.02, 0.011],
+            "q_mvar": [0.01, 0.0, 0.0],
+            "scaling": [1.0, 0.5, 1.0],
+            "controllable": [False, None, True],
+            "in_service": [True] * 3,
+        }
+    ),
+    "sgen": pd.DataFrame({"name": ["pv"], "bus": [13], "p_mw": [0.04], "q_mvar": [-0.01], "in_service": [True]}),
+    "storage": pd.DataFrame({"bus": [13], "p_mw": [0.01], "in_service": [True]}),
+}
+"""A pandapower net by hand: source - busbar switch - transformer with a tap - two lines - ring switch open."""
 
 
 def branch(case: ao.Case, name: str) -> tuple[complex, float, float]:
@@ -23,71 +87,8 @@ def branch(case: ao.Case, name: str) -> tuple[complex, float, float]:
 
 
 def net(**changes: Any) -> dict[str, Any]:
-    """A pandapower net by hand: source - busbar switch - transformer with a tap - two lines - ring switch open."""
-    tables = {
-        "bus": pd.DataFrame(
-            {
-                "name": ["grid", "mv", "lv", "a", "b", "off"],
-                "vn_kv": [20.0, 20.0, 0.4, 0.4, 0.4, 0.4],
-                "in_service": [True] * 5 + [False],
-                "min_vm_pu": [0.95, 0.95, NAN, 0.9, 0.9, 0.9],
-                "max_vm_pu": [1.05, 1.05, 1.1, 1.1, 1.1, 1.1],
-            },
-            index=[10, 11, 12, 13, 14, 15],
-        ),
-        "ext_grid": pd.DataFrame({"bus": [10], "vm_pu": [1.02], "in_service": [True]}),
-        "line": pd.DataFrame(
-            {
-                "name": ["l1", "l2", "tie"],
-                "from_bus": [12, 13, 12],
-                "to_bus": [13, 14, 14],
-                "length_km": [0.2, 0.1, 0.3],
-                "r_ohm_per_km": [0.2, 0.3, 0.2],
-                "x_ohm_per_km": [0.08, 0.08, 0.08],
-                "c_nf_per_km": [830.0, 0.0, 0.0],
-                "max_i_ka": [0.27, 0.2, 0.27],
-                "df": [1.0, 0.5, 1.0],
-                "parallel": [2, 1, 1],
-                "in_service": [True] * 3,
-            }
-        ),
-        "trafo": pd.DataFrame(
-            {
-                "name": ["t"],
-                "hv_bus": [11],
-                "lv_bus": [12],
-                "sn_mva": [0.25],
-                "vn_hv_kv": [20.0],
-                "vn_lv_kv": [0.41],
-                "vk_percent": [4.0],
-                "vkr_percent": [1.2],
-                "pfe_kw": [0.6],
-                "tap_side": ["hv"],
-                "tap_neutral": [0],
-                "tap_pos": [-1],
-                "tap_step_percent": [2.5],
-                "parallel": [1],
-                "in_service": [True],
-            }
-        ),
-        "switch": pd.DataFrame(
-            {"bus": [10, 14], "element": [11, 2], "et": ["b", "l"], "closed": [True, False], "name": ["coupler", "s"]}
-        ),
-        "load": pd.DataFrame(
-            {
-                "name": ["la", "lb", "ev"],
-                "bus": [13, 14, 14],
-                "p_mw": [0.03, 0.02, 0.011],
-                "q_mvar": [0.01, 0.0, 0.0],
-                "scaling": [1.0, 0.5, 1.0],
-                "controllable": [False, None, True],
-                "in_service": [True] * 3,
-            }
-        ),
-        "sgen": pd.DataFrame({"name": ["pv"], "bus": [13], "p_mw": [0.04], "q_mvar": [-0.01], "in_service": [True]}),
-        "storage": pd.DataFrame({"bus": [13], "p_mw": [0.01], "in_service": [True]}),
-    }
-    return {**tables, **changes}
+    """The net above, with other tables."""
+    return {**{name: table.copy() for name, table in NET.items()}, **changes}
 
 
 def test_pandapower_numbers() -> None:

@@ -15,6 +15,7 @@ from amm_opt.fields import alternatives
 from amm_opt.io.output import foreign
 from amm_opt.market import Mechanism
 from amm_opt.network import Feeder, NetworkModel
+from amm_opt.network.default import default_model
 from amm_opt.plugins import entries, load, loaded
 from amm_opt.specs import read_options, read_value
 
@@ -66,7 +67,7 @@ def network_model(name: str) -> type[NetworkModel]:
 
 def default_network(case: Case) -> str:
     """The network model that suits a case's phases."""
-    return "lindistflow" if case.feeder.balanced else "lindist3flow"
+    return default_model(case.feeder).name
 
 
 def network_of(case: Case, network: Any) -> NetworkModel:

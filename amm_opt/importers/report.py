@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from amm_opt.errors import InputError
 from amm_opt.network import Feeder
+from amm_opt.network.default import default_model
 from amm_opt.network.excess import broken_without_injection
 
 
@@ -27,8 +29,12 @@ class ImportReport:
     broken: list[str] = field(default_factory=list)
 
     def check(self, feeder: Feeder) -> None:
-        """Note which limits the network breaks with nobody connected."""
-        self.broken = broken_without_injection(feeder)
+        """Note which limits the network breaks with nobody connected, where a network model takes the feeder."""
+        try:
+            model = default_model(feeder)(feeder)
+        except InputError:
+            return
+        self.broken = broken_without_injection(model)
 
     def __str__(self) -> str:
         parts = [f"Import of {self.source}" if self.source else "Import"]

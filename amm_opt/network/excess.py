@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from amm_opt.arrays import FloatArray, IntArray
-from amm_opt.errors import InputError
-from amm_opt.network.feeder.feeder import Feeder
 from amm_opt.network.models.base import NetworkModel
-from amm_opt.network.models.lindist3flow import LinDist3Flow
-from amm_opt.network.models.lindistflow import LinDistFlow
 from amm_opt.tolerances import THERMAL_VIOLATION, VOLTAGE_VIOLATION_PU
 
 NAMED = 3
@@ -37,22 +33,15 @@ def excesses(model: NetworkModel, state: FlowState) -> tuple[FloatArray, FloatAr
     return thermal, voltage
 
 
-def broken_without_injection(model: Any) -> list[str]:
+def broken_without_injection(model: NetworkModel) -> list[str]:
     """Limits that the network breaks with nobody connected: no outcome keeps them all.
 
     Causes are the source's voltage, taps, shunts and line charging, against a band or a rating.
 
-    Args:
-        model: a network model, or a feeder: then its linear one, where there is one.
-
     Returns:
-        One sentence for each of the worst buses and branches, with value and limit, and one that counts the others.
+        One sentence for each of the buses and branches that are furthest beyond theirs, with value and limit, and one
+        that counts the others.
     """
-    if isinstance(model, Feeder):
-        try:
-            model = LinDistFlow(model) if model.balanced else LinDist3Flow(model)
-        except InputError:
-            return []
     nothing = np.zeros(model.n_nodes)
     state = model.state(nothing, nothing)
     if np.isnan(state.v_pu).any():
@@ -60,14 +49,14 @@ def broken_without_injection(model: Any) -> list[str]:
     thermal, voltage = excesses(model, state)
     names = _Names(model)
     return [
-        *_worst(
+        *_most_severe(
             np.where(voltage > VOLTAGE_VIOLATION_PU, voltage, 0.0),
             lambda i: (
                 f"{names.bus(i)} is at {state.v_pu[i]:.4f} pu with nobody connected, {names.band(i, state.v_pu[i])}"
             ),
             names.many("buses are outside their voltage band with nobody connected"),
         ),
-        *_worst(
+        *_most_severe(
             np.where(thermal > THERMAL_VIOLATION, thermal, 0.0),
             lambda i: (
                 f"{names.branch(i)} carries {state.loading_kva[i]:.4g} kVA of shunts and line charging with nobody"
@@ -80,47 +69,59 @@ def broken_without_injection(model: Any) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class Unavoidable:
-    """In how many intervals each element is beyond its limit through inflexible load alone, and how far, by node.
+    """In how many intervals each element is beyond its limit under inflexible load only, and how far.
 
     Attributes:
-        times: (2, n_nodes) counts, of branches and of buses.
-        worst: (2, n_nodes) largest excess, as a fraction of the rating and in pu.
+        thermal_times, voltage_times: (branches,) and (n_nodes,) counts.
+        thermal, voltage_pu: largest excess of each, as a fraction of the rating and in pu.
     """
 
-    times: IntArray
-    worst: FloatArray
+    thermal_times: IntArray
+    voltage_times: IntArray
+    thermal: FloatArray
+    voltage_pu: FloatArray
+
+    @property
+    def count(self) -> int:
+        """Number of (element, interval) pairs."""
+        return int(self.thermal_times.sum() + self.voltage_times.sum())
 
     def plus(self, other: Unavoidable | None) -> Unavoidable:
         """These intervals and others."""
         if other is None:
             return self
-        return Unavoidable(self.times + other.times, np.maximum(self.worst, other.worst))
+        return Unavoidable(
+            self.thermal_times + other.thermal_times,
+            self.voltage_times + other.voltage_times,
+            np.maximum(self.thermal, other.thermal),
+            np.maximum(self.voltage_pu, other.voltage_pu),
+        )
 
-    def sentences(self, model: Any, steps: int) -> list[str]:
+    def sentences(self, model: NetworkModel, steps: int) -> list[str]:
         """The elements with the most such intervals of ``steps``, one sentence each, and one that counts the others."""
         names = _Names(model)
-        alone = f"of {steps} intervals through inflexible load alone, by up to"
+        through = f"of {steps} intervals through inflexible load alone, by up to"
         return [
-            *_worst(
-                self.times[1] + self.worst[1] / (1.0 + self.worst[1].max()),
+            *_most_severe(
+                self.voltage_times + self.voltage_pu / (1.0 + self.voltage_pu.max(initial=0.0)),
                 lambda i: (
                     f"{names.bus(i)} is outside its band of {model.v_min_pu[i]:g} to {model.v_max_pu[i]:g} pu in"
-                    f" {self.times[1, i]} {alone} {self.worst[1, i]:.4f} pu"
+                    f" {self.voltage_times[i]} {through} {self.voltage_pu[i]:.4f} pu"
                 ),
                 names.many("buses are outside their voltage band in some intervals"),
             ),
-            *_worst(
-                self.times[0] + self.worst[0] / (1.0 + self.worst[0].max()),
+            *_most_severe(
+                self.thermal_times + self.thermal / (1.0 + self.thermal.max(initial=0.0)),
                 lambda i: (
-                    f"{names.branch(i)} is above its rating_kva = {model.rating_kva[i]:g} in {self.times[0, i]} {alone}"
-                    f" {100 * self.worst[0, i]:.1f} %"
+                    f"{names.branch(i)} is above its rating_kva = {model.rating_kva[i]:g} in {self.thermal_times[i]}"
+                    f" {through} {100 * self.thermal[i]:.1f} %"
                 ),
                 names.many("branches are above their rating in some intervals"),
             ),
         ]
 
 
-def _worst(score: FloatArray, say: Callable[[int], str], others: str) -> list[str]:
+def _most_severe(score: FloatArray, say: Callable[[int], str], others: str) -> list[str]:
     """What is said of the elements with the highest positive scores, and how many others there are."""
     order = np.argsort(-score.round(9), kind="stable")[: int((score > 0).sum())].tolist()
     said = [say(i) for i in order[:NAMED]]
@@ -128,18 +129,16 @@ def _worst(score: FloatArray, say: Callable[[int], str], others: str) -> list[st
 
 
 class _Names:
-    """How sentences call the nodes of a model."""
+    """How sentences call the nodes and branches of a model."""
 
-    def __init__(self, model: Any) -> None:
-        self._model, self._feeder = model, model.feeder
-        self._bus = getattr(model, "bus", np.arange(model.n_nodes))
-        self._phase = getattr(model, "phase", None)
+    def __init__(self, model: NetworkModel) -> None:
+        self._model, self._feeder, self._phase = model, model.feeder, model.phase
 
     def bus(self, node: int) -> str:
-        return f"bus {self._feeder.bus_names[self._bus[node]]!r}{self._on(node)}"
+        return f"bus {self._feeder.bus_names[self._model.bus[node]]!r}{self._on(node)}"
 
     def branch(self, node: int) -> str:
-        return f"branch {self._feeder.branch_names[self._bus[node]]!r}{self._on(node)}"
+        return f"branch {self._feeder.branch_names[self._model.branch[node]]!r}{self._on(node)}"
 
     def band(self, node: int, v_pu: float) -> str:
         if v_pu > self._model.v_max_pu[node]:

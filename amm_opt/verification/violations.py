@@ -67,11 +67,11 @@ class Violations:
         self.largest_thermal = max(self.largest_thermal, by)
         self.largest_voltage_pu = max(self.largest_voltage_pu, by_pu)
         found = Unavoidable(
-            np.array([unavoidable.sum(axis=0) for _, _, unavoidable in pairs]),
-            np.array([np.max(excess, axis=0, where=unavoidable, initial=0.0) for excess, _, unavoidable in pairs]),
+            *(unavoidable.sum(axis=0) for _, _, unavoidable in pairs),
+            *(np.max(excess, axis=0, where=unavoidable, initial=0.0) for excess, _, unavoidable in pairs),
         )
-        if found.times.any():
-            self.unavoidable += int(found.times.sum())
+        if found.count:
+            self.unavoidable += found.count
             self.elements = found.plus(self.elements)
 
 

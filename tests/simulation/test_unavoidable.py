@@ -55,12 +55,12 @@ def test_what_is_broken_with_nobody_connected() -> None:
         "bus 'm' is at 1.0600 pu with nobody connected, below its v_min_pu = 1.07",
         "bus 'e' is at 1.0600 pu with nobody connected, above its v_max_pu = 1.05",
     ]
-    for model in (LinDistFlow(feeder), BranchFlowSOCP(feeder), feeder):
+    for model in (LinDistFlow(feeder), BranchFlowSOCP(feeder)):
         assert sorted(broken_without_injection(model)) == sorted(right)
-    (reactor,) = broken_without_injection(Feeder.from_tables(**tables(e_shunt_kvar=-30.0)))
+    (reactor,) = broken_without_injection(LinDistFlow(Feeder.from_tables(**tables(e_shunt_kvar=-30.0))))
     carried = "carries 30 kVA of shunts and line charging with nobody connected"
     assert reactor == f"branch 'l1' {carried}, above its rating_kva = 5"
-    assert broken_without_injection(Feeder.from_tables(**tables())) == []
+    assert broken_without_injection(LinDistFlow(Feeder.from_tables(**tables()))) == []
 
 
 def test_the_worst_are_named_and_the_others_counted() -> None:
@@ -72,8 +72,9 @@ def test_the_worst_are_named_and_the_others_counted() -> None:
     branches = pd.DataFrame({"name": names, "from_bus": ["s", *names[:-1]], "to_bus": names, "r_ohm": z, "x_ohm": z})
     feeder = Feeder.from_tables(buses, branches)
     more = "21 more phases of buses"
-    for model in (feeder, LinDist3Flow(feeder)):
-        said = broken_without_injection(model)
+    report = ao.ImportReport()
+    report.check(feeder)
+    for said in (report.broken, broken_without_injection(LinDist3Flow(feeder))):
         assert [s.split(" is at")[0] for s in said[:3]] == [f"bus 'b7', phase {p}," for p in "abc"]
         assert said[3:] == [f"{more} are outside their voltage band with nobody connected"]
 

@@ -227,6 +227,7 @@ def _walk(n: int, source: int, ends: Iterable[tuple[int, int]]) -> tuple[list[in
 
 
 def _rooted(tables: FeederTables) -> Feeder:
+    """The feeder of checked tables, its branches turned away from the source."""
     buses, closed = tables.buses, tables.branches[tables.branches["closed"]]
     names = buses["name"].to_numpy(dtype=object)
     position = {name: i for i, name in enumerate(names)}
@@ -235,59 +236,68 @@ def _rooted(tables: FeederTables) -> Feeder:
     v_source = buses["v_source_pu"].to_numpy(dtype=float)
     source = int(np.flatnonzero(~np.isnan(v_source))[0])
     order, parent, via, end = _walk(len(names), source, zip(start.tolist(), stop.tolist(), strict=True))
-
     row = np.array(via[1:], dtype=np.intp)
-    flipped = stop[row] != np.array(order[1:], dtype=np.intp)
-    vn = buses["vn_kv"].to_numpy(dtype=float)
-    tap = closed["tap"].to_numpy(dtype=float)[row]
-    refer = np.where(flipped, tap**2 * (vn[start[row]] / vn[stop[row]]) ** 2, 1.0)
-    z = closed["z_ohm"].to_numpy(dtype=object)[row]
-    feeders = buses["feeder"].to_numpy(dtype=object)[order]
-    lv_feeders = tuple(dict.fromkeys(f for f in feeders if f is not None))
-    code = {f: i for i, f in enumerate(lv_feeders)}
-
-    def per_bus(column: str) -> FloatArray:
-        return np.asarray(_read_only(buses[column].to_numpy(dtype=float)[order]))
-
-    def per_branch(values: NDArray[Any], first: float) -> FloatArray:
-        return np.asarray(_read_only(np.concatenate([[first], values])), dtype=np.float64)
-
-    groups = closed["vector_group"].to_numpy(dtype=object)[row]
-    turned = flipped & (groups != VECTOR_GROUPS[0])
-
-    drawn_kw, kvar = (per_phase(buses, column, "bus")[0][order] for column in ("shunt_kw", "shunt_kvar"))
-    shunt_kva = 1j * kvar - drawn_kw
-    fed = (buses["phases"].iloc[source], *closed["phases"].to_numpy(dtype=object)[row])
-    if problems := unfed(shunt_kva, fed, names[order]):
-        raise InputError(problems, subject="feeder")
-    charging = np.concatenate([np.zeros((1, 3)), per_phase(closed, "charging_kvar", "branch")[0][row]])
-
-    def texts(column: str, first: Any) -> tuple[Any, ...]:
-        return (first, *closed[column].to_numpy(dtype=object)[row])
-
-    return Feeder(
-        bus_names=tuple(names[order]),
+    made = Feeder(
         parent=_read_only(np.array(parent, dtype=np.intp)),
         subtree_end=_read_only(np.array(end, dtype=np.intp)),
-        vn_kv=per_bus("vn_kv"),
-        v_min_pu=per_bus("v_min_pu"),
-        v_max_pu=per_bus("v_max_pu"),
-        tier=tuple(buses["tier"].to_numpy(dtype=object)[order]),
-        lv_feeder=_read_only(np.array([code.get(f, -1) for f in feeders], dtype=np.intp)),
-        lv_feeders=lv_feeders,
-        phases=tuple(buses["phases"].to_numpy(dtype=object)[order]),
         v_source_pu=float(v_source[source]),
-        shunt_kva=_read_only(shunt_kva),
-        branch_names=texts("name", ""),
-        branch_kind=texts("kind", ""),
-        branch_phases=texts("phases", tuple(buses["phases"])[source]),
-        rating_kva=per_branch(closed["rating_kva"].to_numpy(dtype=float)[row], np.inf),
-        tap=per_branch(np.where(flipped, 1 / tap, tap), 1.0),
-        vector_group=("", *np.where(turned, groups + " reversed", groups)),
-        z_ohm=(
-            _read_only(np.zeros((1, 1), dtype=complex)),
-            *(_read_only(m * s) for m, s in zip(z, refer, strict=True)),
-        ),
-        charging_kvar=_read_only(charging),
         tables=tables,
+        **_bus_arrays(buses.iloc[order]),
+        **_branch_arrays(
+            closed.iloc[row],
+            flipped=stop[row] != np.array(order[1:], dtype=np.intp),
+            kv=buses["vn_kv"].to_numpy(dtype=float)[np.stack([start[row], stop[row]])],
+            at_source=buses["phases"].iloc[source],
+        ),
     )
+    if problems := unfed(made.shunt_kva, made.branch_phases, made.bus_names):
+        raise InputError(problems, subject="feeder")
+    return made
+
+
+def _bus_arrays(buses: pd.DataFrame) -> dict[str, Any]:
+    """What the table of buses, in the feeder's order, gives of a feeder."""
+    feeders = buses["feeder"].to_numpy(dtype=object)
+    lv_feeders = tuple(dict.fromkeys(f for f in feeders if f is not None))
+    code = {f: i for i, f in enumerate(lv_feeders)}
+    drawn_kw, kvar = (per_phase(buses, column, "bus")[0] for column in ("shunt_kw", "shunt_kvar"))
+    return {
+        "bus_names": tuple(buses["name"].to_numpy(dtype=object)),
+        **{c: _read_only(buses[c].to_numpy(dtype=float, copy=True)) for c in ("vn_kv", "v_min_pu", "v_max_pu")},
+        "tier": tuple(buses["tier"].to_numpy(dtype=object)),
+        "lv_feeder": _read_only(np.array([code.get(f, -1) for f in feeders], dtype=np.intp)),
+        "lv_feeders": lv_feeders,
+        "phases": tuple(buses["phases"].to_numpy(dtype=object)),
+        "shunt_kva": _read_only(1j * kvar - drawn_kw),
+    }
+
+
+def _branch_arrays(
+    branches: pd.DataFrame, flipped: BoolArray, kv: FloatArray, at_source: tuple[str, ...]
+) -> dict[str, Any]:
+    """What the table of closed branches, in the order of the buses that they feed, gives of a feeder.
+
+    Args:
+        flipped: (n - 1,) branches that are given towards the source.
+        kv: (2, n - 1) nominal voltages at ``from_bus`` and ``to_bus``.
+        at_source: phases of the source.
+    """
+    tap = branches["tap"].to_numpy(dtype=float)
+    refer = np.where(flipped, tap**2 * (kv[0] / kv[1]) ** 2, 1.0)
+    groups = branches["vector_group"].to_numpy(dtype=object)
+    turned = flipped & (groups != VECTOR_GROUPS[0])
+    z = zip(branches["z_ohm"].to_numpy(dtype=object), refer, strict=True)
+
+    def numbers(first: Any, values: NDArray[Any]) -> NDArray[Any]:
+        return _read_only(np.concatenate([first, values]))
+
+    return {
+        "branch_names": ("", *branches["name"].to_numpy(dtype=object)),
+        "branch_kind": ("", *branches["kind"].to_numpy(dtype=object)),
+        "branch_phases": (at_source, *branches["phases"].to_numpy(dtype=object)),
+        "rating_kva": numbers([np.inf], branches["rating_kva"].to_numpy(dtype=float)),
+        "tap": numbers([1.0], np.where(flipped, 1 / tap, tap)),
+        "vector_group": ("", *np.where(turned, groups + " reversed", groups)),
+        "z_ohm": (_read_only(np.zeros((1, 1), dtype=complex)), *(_read_only(m * scale) for m, scale in z)),
+        "charging_kvar": numbers(np.zeros((1, 3)), per_phase(branches, "charging_kvar", "branch")[0]),
+    }

@@ -6,6 +6,7 @@ import cmath
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, TypeGuard
 
 import networkx as nx
 import numpy as np
@@ -36,6 +37,9 @@ _BRANCH_OPTIONAL = {
     "vector_group": VECTOR_GROUPS[0],
     **BRANCH_SHUNTS,
 }
+
+
+_IMPEDANCE_COLUMNS = ("name", "from_bus", "to_bus", "kind", "phases", "vector_group", "r_ohm", "x_ohm")
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,39 +267,15 @@ def _checked_impedances(
     phases_of, vn_of = known["phases"].to_dict(), known["vn_kv"].to_dict()
     phases: list[tuple[str, ...]] = []
     matrices: list[np.ndarray] = []
-    columns = ("name", "from_bus", "to_bus", "kind", "phases", "vector_group", "r_ohm", "x_ohm")
-    for name, start, stop, kind, given, group, r, x in zip(*(branches[c] for c in columns), strict=True):
-        own = _phases(given, phases_of.get(stop) or POSITIVE_SEQUENCE)
-        if own is None:
-            problems.append(f"branch {name!r}: phases = {given!r}; valid choices: {', '.join(_PHASE_NAMES)}")
-            own = POSITIVE_SEQUENCE
-        problems += [
-            f"branch {name!r}: phases {''.join(own)} are not all present at bus {end!r}"
-            for end in (start, stop)
-            if not set(own) <= set(phases_of.get(end) or own)
-        ]
-        z = _matrix(r, x, len(own))
-        if z is None or not all(map(cmath.isfinite, z.flat)):
-            problems.append(
-                f"branch {name!r}: r_ohm = {r}, x_ohm = {x} must be finite numbers"
-                + (f" (a lower triangle for {len(own)} phases)" if len(own) > 1 else "")
-            )
-            z = np.eye(len(own), dtype=complex)
-        elif kind == "switch":
-            if any(own_z.real < 0 for own_z in z.diagonal()):
-                problems.append(f"branch {name!r}: r_ohm = {r} must not be negative")
-        elif any(own_z.real < 0 or own_z.imag < 0 or own_z == 0 for own_z in z.diagonal()):
-            problems.append(
-                f"branch {name!r}: impedance r_ohm = {r}, x_ohm = {x} must be positive (only a switch may have zero)"
-            )
-        if group != VECTOR_GROUPS[0] and (kind != "transformer" or len(own) != 3):
-            problems.append(f"branch {name!r}: vector_group = {group!r} needs a transformer on phases abc")
-        if kind != "transformer" and start in vn_of and stop in vn_of and vn_of[start] != vn_of[stop]:
-            problems.append(
-                f"branch {name!r}: a {kind} joins {vn_of[start]} kV and {vn_of[stop]} kV; only a transformer may"
-            )
+    for branch in branches[list(_IMPEDANCE_COLUMNS)].itertuples(index=False):
+        own = _phases(branch.phases, phases_of.get(branch.to_bus) or POSITIVE_SEQUENCE)
+        problems += _phase_problems(branch, own, phases_of)
+        own = own or POSITIVE_SEQUENCE
+        z = _matrix(branch.r_ohm, branch.x_ohm, len(own))
+        problems += _impedance_problems(branch, z, len(own))
+        problems += _kind_problems(branch, len(own), vn_of)
         phases.append(own)
-        matrices.append(z)
+        matrices.append(z if _is_finite(z) else np.eye(len(own), dtype=complex))
     branches["phases"] = pd.Series(phases, index=branches.index, dtype=object)
     branches["z_ohm"] = pd.Series(matrices, index=branches.index, dtype=object)
     problems += odd_branches(branches, buses)
@@ -304,6 +284,46 @@ def _checked_impedances(
         charging, said = per_phase(branches, column, "branch")
         problems += [*said, *odd_shunts(branches, at_kv, column, charging.sum(axis=1))]
     return branches, problems
+
+
+def _phase_problems(
+    branch: Any, own: tuple[str, ...] | None, phases_of: Mapping[str, tuple[str, ...]]
+) -> Iterator[str]:
+    """What is wrong with the phases of a branch; ``own`` is None where they are none."""
+    if own is None:
+        yield f"branch {branch.name!r}: phases = {branch.phases!r}; valid choices: {', '.join(_PHASE_NAMES)}"
+    own = own or POSITIVE_SEQUENCE
+    for end in (branch.from_bus, branch.to_bus):
+        if not set(own) <= set(phases_of.get(end) or own):
+            yield f"branch {branch.name!r}: phases {''.join(own)} are not all present at bus {end!r}"
+
+
+def _is_finite(z: np.ndarray | None) -> TypeGuard[np.ndarray]:
+    return z is not None and all(map(cmath.isfinite, z.flat))
+
+
+def _impedance_problems(branch: Any, z: np.ndarray | None, phases: int) -> Iterator[str]:
+    """What is wrong with the impedance matrix of a branch; None where it could not be read."""
+    if not _is_finite(z):
+        triangle = f" (a lower triangle for {phases} phases)" if phases > 1 else ""
+        yield f"branch {branch.name!r}: r_ohm = {branch.r_ohm}, x_ohm = {branch.x_ohm} must be finite numbers{triangle}"
+    elif branch.kind == "switch":
+        if any(own.real < 0 for own in z.diagonal()):
+            yield f"branch {branch.name!r}: r_ohm = {branch.r_ohm} must not be negative"
+    elif any(own.real < 0 or own.imag < 0 or own == 0 for own in z.diagonal()):
+        yield (
+            f"branch {branch.name!r}: impedance r_ohm = {branch.r_ohm}, x_ohm = {branch.x_ohm} must be positive (only a"
+            " switch may have zero)"
+        )
+
+
+def _kind_problems(branch: Any, phases: int, vn_of: Mapping[str, float]) -> Iterator[str]:
+    """What only a transformer may have."""
+    if branch.vector_group != VECTOR_GROUPS[0] and (branch.kind != "transformer" or phases != 3):
+        yield f"branch {branch.name!r}: vector_group = {branch.vector_group!r} needs a transformer on phases abc"
+    start, stop = vn_of.get(branch.from_bus), vn_of.get(branch.to_bus)
+    if branch.kind != "transformer" and start is not None and stop is not None and start != stop:
+        yield f"branch {branch.name!r}: a {branch.kind} joins {start} kV and {stop} kV; only a transformer may"
 
 
 def _is_tree(names: set[str], branches: pd.DataFrame) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import cached_property
 
 import cvxpy as cp
 import numpy as np
@@ -13,38 +13,12 @@ from amm_opt.arrays import FloatArray, IntArray
 from amm_opt.errors import InputError, SolveError
 from amm_opt.fields import checked_kind
 from amm_opt.network.feeder.feeder import Feeder
-from amm_opt.network.feeder.phases import PHASES, phase_nodes
+from amm_opt.network.feeder.phases import phase_nodes
 from amm_opt.network.models.base import NetworkModel
 from amm_opt.network.models.limits import NetworkState
-from amm_opt.network.models.sweeps import Forest
+from amm_opt.network.models.phase_sweeps import ComplexArray, PhaseSweeps
 
-ComplexArray = NDArray[np.complex128]
-
-_BALANCED = np.exp(-2j * np.pi / 3 * np.arange(3))
-_DELTA = {
-    "Dyn11": np.array([[1, -1, 0], [0, 1, -1], [-1, 0, 1]]) / np.sqrt(3),
-    "Dyn1": np.array([[1, 0, -1], [-1, 1, 0], [0, -1, 1]]) / np.sqrt(3),
-}
 ROWS_AT_ONCE = 64
-
-
-@dataclass(frozen=True, eq=False)
-class _Stage:
-    """Buses with the same number of transformer ratios above them, one tree for each transformer.
-
-    Attributes:
-        bus: (k,) buses, depth-first.
-        forest: sums over those trees.
-        root: positions in ``bus`` of the trees' roots; ``head`` their bus numbers, ``parent`` the buses upstream.
-        ratio: (3, 3, roots) voltages below = ratio @ voltages above, in per unit; empty at the source.
-    """
-
-    bus: IntArray
-    forest: Forest
-    root: IntArray
-    head: IntArray
-    parent: IntArray
-    ratio: ComplexArray
 
 
 class LinDist3Flow(NetworkModel):
@@ -90,20 +64,12 @@ class LinDist3Flow(NetworkModel):
         n = feeder.n_buses
         self.phase, self.bus = phase_nodes(feeder.branch_phases)
         self._node = n * self.phase + self.bus
-        self._z = _impedances(feeder)
-        self._stages = _stages(feeder)
+        self._sweeps = PhaseSweeps(feeder)
         self._shunt = feeder.injected_kva.T
-        at_no_load = self._voltages(np.zeros((3, n), dtype=complex))
+        at_no_load = self._sweeps.voltages(np.zeros((3, n), dtype=complex))
         around = at_no_load if reference is None else self._padded(reference, at_no_load)
-        self._set_reference(around, self._shunt * (1.0 if reference is None else np.abs(around) ** 2))
-        self._constant: FloatArray | None = None
-
-    def _set_reference(self, reference: ComplexArray, shunt: ComplexArray) -> None:
-        self._reference, self._constant_power = reference, shunt
-        sending = reference[:, np.maximum(self.feeder.parent, 0)]
-        for stage in self._stages[1:]:
-            sending[:, stage.head] = np.einsum("ijr,jr->ir", stage.ratio, reference[:, stage.parent])
-        self._sending = sending
+        self._reference, self._sending = around, self._sweeps.sending(around)
+        self._constant_power = self._shunt * (1.0 if reference is None else np.abs(around) ** 2)
 
     @property
     def reference(self) -> ComplexArray:
@@ -130,7 +96,7 @@ class LinDist3Flow(NetworkModel):
         power = self._pad(np.asarray(p_kw) + 1j * np.asarray(q_kvar))
         v = np.broadcast_to(self._reference, power.shape)
         for _ in range(100):
-            before, v = v, self._voltages(self._currents(np.conj(power / v) + np.conj(self._shunt) * v))
+            before, v = v, self._sweeps.voltages(self._sweeps.currents(np.conj(power / v) + np.conj(self._shunt) * v))
             if np.max(np.abs(v - before), initial=0.0) < 1e-10:
                 return np.asarray(v.reshape(*v.shape[:-2], -1)[..., self._node])
             if not np.all(np.isfinite(v)):
@@ -156,17 +122,20 @@ class LinDist3Flow(NetworkModel):
             ``(a_p, a_q, constant)`` with shapes (K, n_nodes), (K, n_nodes), (K,): quantity = a_p @ p_kw + a_q @ q_kvar
             + constant.
         """
-        if self._constant is None:
-            zero = np.zeros(self.n_nodes)
-            self._constant = self.evaluate(zero, zero)
         index = np.arange(len(self._constant))[np.atleast_1d(np.asarray(k, dtype=np.intp))]
         a_p, a_q = np.empty((2, len(index), self.n_nodes))
         for start in range(0, len(index), ROWS_AT_ONCE):
             part = slice(start, start + ROWS_AT_ONCE)
-            weight = self._adjoint(*self._seeds(index[part])) / np.conj(self._reference)
+            weight = self._sweeps.adjoint(*self._seeds(index[part])) / np.conj(self._reference)
             flat = weight.reshape(len(weight), -1)[:, self._node]
             a_p[part], a_q[part] = flat.real, flat.imag
         return a_p, a_q, self._constant[index]
+
+    @cached_property
+    def _constant(self) -> FloatArray:
+        """(m,) limited quantities without injections."""
+        nothing = np.zeros(self.n_nodes)
+        return self.evaluate(nothing, nothing)
 
     def _seeds(self, index: IntArray) -> tuple[ComplexArray, ComplexArray]:
         """Weights of voltages and of currents whose real part is the quantity, (K, 3, n) each."""
@@ -197,54 +166,14 @@ class LinDist3Flow(NetworkModel):
         """Squared voltages and complex flows of all nodes."""
         power = self._pad(np.asarray(p_kw, dtype=float) + 1j * np.asarray(q_kvar, dtype=float))
         power += self._constant_power
-        current = self._currents(np.conj(power / self._reference))
-        v = self._voltages(current)
+        current = self._sweeps.currents(np.conj(power / self._reference))
+        v = self._sweeps.voltages(current)
         w = 2.0 * (self._reference.real * v.real + self._reference.imag * v.imag) - np.abs(self._reference) ** 2
         flow = self._sending * np.conj(current)
         shape = (*w.shape[:-2], -1)
         if self.n_nodes == 3 * self.feeder.n_buses:
             return w.reshape(shape), flow.reshape(shape)
         return w.reshape(shape)[..., self._node], flow.reshape(shape)[..., self._node]
-
-    def _currents(self, injected: ComplexArray) -> ComplexArray:
-        """Branch currents, away from the source, from injected currents: (..., 3, n) in and out."""
-        load = -injected
-        current = np.empty_like(load)
-        for stage in reversed(self._stages):
-            current[..., stage.bus] = stage.forest.below(load[..., stage.bus])
-            if stage.ratio.size:
-                above = np.einsum("jir,...jr->...ir", np.conj(stage.ratio), current[..., stage.head])
-                _add(load, stage.parent, above)
-        return current
-
-    def _voltages(self, current: ComplexArray) -> ComplexArray:
-        """Voltages from branch currents: (..., 3, n) in and out."""
-        step = -_times(self._z, current)
-        v = np.empty_like(step)
-        for stage in self._stages:
-            if stage.ratio.size:
-                step[..., stage.head] += np.einsum("ijr,...jr->...ir", stage.ratio, v[..., stage.parent])
-            else:
-                step[..., 0] = self.feeder.v_source_pu * _BALANCED
-            v[..., stage.bus] = stage.forest.along(step[..., stage.bus])
-        return v
-
-    def _adjoint(self, on_v: ComplexArray, on_i: ComplexArray) -> ComplexArray:
-        """Weights of injected currents that weights of voltages and branch currents amount to: (K, 3, n)."""
-        on_step = np.empty_like(on_v)
-        for stage in reversed(self._stages):
-            on_step[..., stage.bus] = stage.forest.below(on_v[..., stage.bus])
-            if stage.ratio.size:
-                above = np.einsum("jir,...jr->...ir", stage.ratio, on_step[..., stage.head])
-                _add(on_v, stage.parent, above)
-        on_step[..., 0] = 0.0
-        on_i = on_i - _times(self._z, on_step)
-        on_load = np.empty_like(on_i)
-        for stage in self._stages:
-            if stage.ratio.size:
-                on_i[..., stage.head] += np.einsum("ijr,...jr->...ir", np.conj(stage.ratio), on_load[..., stage.parent])
-            on_load[..., stage.bus] = stage.forest.along(on_i[..., stage.bus])
-        return -on_load
 
     def constraints(
         self, p_kw: cp.Expression, q_kvar: cp.Expression, lower: cp.Expression, upper: cp.Expression
@@ -256,9 +185,9 @@ class LinDist3Flow(NetworkModel):
             lower, upper: expressions of shape (m,), the limits of the interval.
         """
         size = 3 * self.feeder.n_buses
-        ratio, z = self._matrices()
+        ratio, z = self._sweeps.matrices()
         eye, source = sp.eye_array(size, format="csr"), np.zeros(size, dtype=complex)
-        source[:: self.feeder.n_buses] = self.feeder.v_source_pu * _BALANCED
+        source[:: self.feeder.n_buses] = self._sweeps.source
         spread = sp.eye_array(size, format="csc")[:, self._node]
         injected = sp.diags_array(1.0 / np.conj(self._reference.ravel())) @ spread
         current, v = cp.Variable(2 * size), cp.Variable(2 * size)
@@ -276,22 +205,6 @@ class LinDist3Flow(NetworkModel):
             scaled <= upper,
             scaled >= lower,
         ]
-
-    def _matrices(self) -> tuple[sp.csr_array, sp.csr_array]:
-        """Sparse (3n, 3n) ratios (child from parent) and impedances."""
-        n = self.feeder.n_buses
-        child = np.arange(1, n)
-        blocks = np.zeros((3, 3, n), dtype=complex)
-        blocks[range(3), range(3), 1:] = 1.0
-        for stage in self._stages[1:]:
-            blocks[:, :, stage.head] = stage.ratio
-        i, j, b = np.meshgrid(np.arange(3), np.arange(3), child, indexing="ij")
-        to, shape = (i * n + b).ravel(), (3 * n, 3 * n)
-        ratio = sp.csr_array((blocks[:, :, 1:].ravel(), (to, (j * n + self.feeder.parent[b]).ravel())), shape=shape)
-        z = sp.csr_array((self._z[:, :, 1:].ravel(), (to, (j * n + b).ravel())), shape=shape)
-        ratio.eliminate_zeros()
-        z.eliminate_zeros()
-        return ratio, z
 
 
 def _check(feeder: Feeder) -> None:
@@ -315,50 +228,6 @@ def _check(feeder: Feeder) -> None:
     ]
     if missing or turned:
         raise InputError([*missing, *turned], subject="feeder")
-
-
-def _impedances(feeder: Feeder) -> ComplexArray:
-    """(3, 3, n) impedances in pu per kVA of one phase."""
-    z = np.zeros((3, 3, feeder.n_buses), dtype=complex)
-    by_phases: dict[tuple[str, ...], list[int]] = {}
-    for b, phases in enumerate(feeder.branch_phases[1:], 1):
-        by_phases.setdefault(phases, []).append(b)
-    for phases, buses in by_phases.items():
-        at = [PHASES.index(p) for p in phases]
-        stacked = np.stack([feeder.z_ohm[b] for b in buses], axis=-1)
-        z[np.ix_(at, at, buses)] = stacked
-    return np.asarray(z * 3.0 / (1000.0 * feeder.vn_kv**2))
-
-
-def _stages(feeder: Feeder) -> list[_Stage]:
-    n = feeder.n_buses
-    cut = np.array([t != 1.0 or g not in ("", "YNyn0") for t, g in zip(feeder.tap, feeder.vector_group, strict=True)])
-    level = np.zeros(n, dtype=np.intp)
-    for b in range(1, n):
-        level[b] = level[feeder.parent[b]] + cut[b]
-    stages = []
-    for at in range(int(level.max()) + 1):
-        bus = np.flatnonzero(level == at)
-        root = np.flatnonzero(cut[bus]) if at else np.zeros(1, dtype=np.intp)
-        head = bus[root]
-        ratios = [_DELTA.get(feeder.vector_group[b], np.eye(3)) / feeder.tap[b] for b in head] if at else []
-        ratio = np.stack(ratios, axis=-1).astype(complex) if ratios else np.zeros((3, 3, 0), dtype=complex)
-        forest = Forest(np.searchsorted(bus, feeder.subtree_end[bus]))
-        stages.append(_Stage(bus, forest, root, head, feeder.parent[head], ratio))
-    return stages
-
-
-def _times(z: ComplexArray, current: ComplexArray) -> ComplexArray:
-    """Impedance (3, 3, n), symmetric, times current (..., 3, n)."""
-    out = z[:, 0] * current[..., 0:1, :]
-    out += z[:, 1] * current[..., 1:2, :]
-    out += z[:, 2] * current[..., 2:3, :]
-    return np.asarray(out)
-
-
-def _add(array: ComplexArray, at: IntArray, values: ComplexArray) -> None:
-    """Add values at positions of the last axis; a position may occur several times."""
-    np.add.at(np.moveaxis(array, -1, 0), at, np.moveaxis(values, -1, 0))
 
 
 def _real(matrix: sp.csr_array) -> sp.csr_array:

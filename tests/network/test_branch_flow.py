@@ -18,7 +18,7 @@ from amm_opt.network import ACNetwork, BranchFlowSOCP, Feeder, LinDistFlow
 from amm_opt.simulation.loop.job import EXACT_GAP
 from amm_opt.solve.routes.declared import DeclaredProgram, check_program
 from formulations import AMM, EqualDOE, GreedyDOE
-from tests.network.test_ac import OHM, X_OHM, exact, hosted_on_ac
+from tests.network.ac.test_ac import OHM, X_OHM, exact, hosted_on_ac
 
 NIGHT, NOON = slice(38, 42), slice(20, 24)
 

@@ -13,11 +13,11 @@ from numpy.typing import ArrayLike
 
 from amm_opt.arrays import FloatArray
 from amm_opt.errors import InputError
+from amm_opt.solve.answer import FAILED, INFEASIBLE, UNBOUNDED, NoAnswerError
 from amm_opt.solve.audit import audit
-from amm_opt.solve.backends.dispatch import solve_reduced
-from amm_opt.solve.backends.kept import Kept
+from amm_opt.solve.backends.dispatch import Backends
 from amm_opt.solve.backends.known import label, solver_order, solvers
-from amm_opt.solve.backends.reduced import FAILED, INFEASIBLE, UNBOUNDED, reduced
+from amm_opt.solve.backends.reduced import reduced
 from amm_opt.solve.compile import Numbers, Rows
 from amm_opt.testing.checks import Check, claim, run_all
 
@@ -188,7 +188,7 @@ def check_backend(backend: Any) -> None:
 
     Args:
         backend: an object or class with ``name``, ``lp``, ``qp`` and ``solve``, see
-            ``amm_opt.solve.backends.known.Backend``, or the name of an installed solver.
+            ``amm_opt.solve.backends.Backend``, or the name of an installed solver.
 
     Raises:
         CheckError: an AssertionError that names everything that does not hold.
@@ -222,8 +222,10 @@ def _answer(backend: Any, example: Example) -> None:
     count = len(numbers.row_lower) + len(low)
     for what, start in (("from nothing", np.zeros(count)), ("from a bad start", np.full(count, 0.7))):
         problem = reduced(numbers, network, low, high)
-        point = solve_reduced(problem, backend, start, Kept())
-        claim(not point.problem, f"{what}: no solution: {point.problem}")
+        try:
+            point = Backends().solve(problem, backend, start)
+        except NoAnswerError as error:
+            raise AssertionError(f"{what}: no solution: {error.reason}") from error
         claim(point.v.shape == v.shape, f"{what}: variables have shape {point.v.shape}, not {v.shape}")
         off = np.abs(point.v - v) / np.maximum(1.0, np.abs(v))
         claim(off.max() <= ACCURACY, f"{what}: variables {point.v.tolist()}, right: {v.tolist()}")
@@ -240,6 +242,9 @@ def _answer(backend: Any, example: Example) -> None:
 
 def _no_answer(backend: Any, example: Example) -> None:
     problem = reduced(example.numbers, *example.limits)
-    point = solve_reduced(problem, backend, np.zeros(len(problem.row_lower)), Kept())
-    claim(point.problem, f"it answers {point.v.tolist()} where there is no optimum")
-    claim(point.status in (FAILED, example.status), f"it says {point.status}, right: {example.status}")
+    try:
+        point = Backends().solve(problem, backend, np.zeros(len(problem.row_lower)))
+    except NoAnswerError as error:
+        claim(error.status in (FAILED, example.status), f"it says {error.status}, right: {example.status}")
+    else:
+        claim(False, f"it answers {point.v.tolist()} where there is no optimum")

@@ -14,19 +14,19 @@ import pytest
 import amm_opt as ao
 from amm_opt.grid import Grid
 from amm_opt.network import LinDistFlow
-from amm_opt.solve.routes import lazy
+from amm_opt.solve.routes import interval as route
 from benchmarks.helpers.subjects import SUBJECTS, Clearing, congested
 
 SIZES = (12, 25, 50, 100, 200)
 
 
-class AllRows(lazy.LazyProgram):
+class AllRows(route.IntervalRoute):
     """Every row is in use from the start, and none leaves."""
 
     def reset(self) -> None:
         super().reset()
-        for pool in self._pools:
-            pool.idle = dict.fromkeys(range(len(self._group)), 0)
+        for pool in self.pools:
+            pool.idle = dict.fromkeys(range(len(self.group)), 0)
 
 
 @pytest.mark.parametrize("buses", SIZES)
@@ -39,8 +39,8 @@ def test_rows(benchmark: Any, monkeypatch: pytest.MonkeyPatch, rows: str, subjec
     grid = Grid(case, LinDistFlow(case.feeder))
     sample = congested(grid, 12)
     if rows == "all":
-        monkeypatch.setattr(lazy, "STALE_AFTER", np.inf)
-        monkeypatch.setattr("amm_opt.solve.solver.LazyProgram", AllRows)
+        monkeypatch.setattr(route, "STALE_AFTER", np.inf)
+        monkeypatch.setattr("amm_opt.solve.solver.IntervalRoute", AllRows)
     clearing, turn = Clearing(SUBJECTS[subject](), grid), itertools.cycle(sample)
     for program in clearing._programs.values():
         program.reset()

@@ -13,8 +13,8 @@ import pytest
 import amm_opt as ao
 from amm_opt.network import LinDist3Flow, LinDistFlow
 from amm_opt.registry import mechanisms, network_models
+from amm_opt.solve.backends import Point, Reduced, failed
 from amm_opt.solve.backends.known import solvers
-from amm_opt.solve.backends.reduced import Point, Reduced, failed
 from amm_opt.testing import CheckError, check_backend, check_mechanism, check_network_model, mechanism_checks
 from formulations import AMM, GreedyDOE
 

@@ -16,7 +16,9 @@ from amm_opt.grid import Grid
 from amm_opt.market import deficits
 from amm_opt.network import ACNetwork, BranchFlowSOCP, Feeder, LinDistFlow
 from amm_opt.simulation.loop.job import EXACT_GAP
-from amm_opt.solve.routes.declared import DeclaredProgram, check_program
+from amm_opt.solve.route import Task
+from amm_opt.solve.routes.checks import check_program
+from amm_opt.solve.routes.declared import DeclaredProgram
 from formulations import AMM, EqualDOE, GreedyDOE
 from tests.network.ac.test_ac import OHM, X_OHM, exact, hosted_on_ac
 
@@ -140,8 +142,7 @@ def test_direct_and_declared_agree() -> None:
     for k in (38, 40):
         w = strained().requests(k, k + 1).interval(0)
         values = mechanism.parameters(grid, mechanism.initial_state(strained()), w)
-        slow = declared.solve("CLARABEL", values, w, *grid.limits(w))
-        assert not isinstance(slow, str), slow
+        slow = declared.solve("CLARABEL", Task(values, w, *grid.limits(w)))
         fast = ao.simulate(strained(), mechanism, network="socp", steps=slice(k, k + 1))
         np.testing.assert_allclose(fast.allocation.import_kw[0], slow["import"], atol=2e-4)
         assert slow.gap is not None

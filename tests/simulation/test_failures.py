@@ -18,8 +18,9 @@ from amm_opt.cases import Case
 from amm_opt.grid import Grid
 from amm_opt.market import Mechanism
 from amm_opt.program import Program
-from amm_opt.solve.backends.reduced import failed
-from amm_opt.solve.routes import lazy
+from amm_opt.solve.answer import NoAnswerError
+from amm_opt.solve.backends.dispatch import Backends
+from amm_opt.solve.routes.interval import IntervalRoute
 from amm_opt.solve.solver import ProgramSolver
 from formulations import AMM, EqualDOE, GreedyDOE
 
@@ -61,25 +62,25 @@ def test_a_program_with_a_cone_is_solved_as_declared() -> None:
 
 
 Broken = Callable[..., Any]
-true_solve = lazy.solve_reduced
+true_solve = Backends.solve
 
 
 def only_first(spoil: Broken) -> Broken:
     """Spoil the answers of the automatic choice, not those of named solvers."""
 
-    def solve(problem: Any, solver: str | None, *rest: Any) -> Any:
-        return spoil(problem, solver, *rest) if solver is None else true_solve(problem, solver, *rest)
+    def solve(backends: Backends, problem: Any, solver: str | None, start: Any) -> Any:
+        return (spoil if solver is None else true_solve)(backends, problem, solver, start)
 
     return solve
 
 
-def refuse(problem: Any, solver: str | None, *rest: Any) -> Any:
-    return failed("out of order")
+def refuse(backends: Backends, problem: Any, solver: str | None, start: Any) -> Any:
+    raise NoAnswerError("out of order")
 
 
 def times(factor: float) -> Broken:
-    def solve(problem: Any, solver: str | None, *rest: Any) -> Any:
-        point = true_solve(problem, solver, *rest)
+    def solve(backends: Backends, problem: Any, solver: str | None, start: Any) -> Any:
+        point = true_solve(backends, problem, solver, start)
         return replace(point, v=point.v * factor)
 
     return solve
@@ -92,7 +93,7 @@ def test_a_failing_solver_is_replaced_and_marked(
 ) -> None:
     case = scarce(3, 70)
     usual = ao.simulate(case, mechanism, steps=slice(24, 30))
-    monkeypatch.setattr(lazy, "solve_reduced", only_first(spoil))
+    monkeypatch.setattr(Backends, "solve", only_first(spoil))
     run = ao.simulate(case, mechanism, steps=slice(24, 30))
     assert run.fallback_steps == tuple(range(24, 30))
     assert run.summary["fallback_steps"] == 6
@@ -106,22 +107,24 @@ def test_an_interval_that_fails_hot_is_solved_cold_and_marked(monkeypatch: pytes
     """The solver breaks down once, in the third interval, and works again when it starts afresh."""
     case, calls = scarce(3, 70), []
     usual = ao.simulate(case, AMM(), steps=slice(24, 30))
-    true_reset = lazy.LazyProgram.reset
+    true_reset = IntervalRoute.reset
     broken = False
 
-    def solve(problem: Any, solver: str | None, start: FloatArray, kept: Any) -> Any:
+    def solve(backends: Backends, problem: Any, solver: str | None, start: FloatArray) -> Any:
         nonlocal broken
         calls.append(solver)
         broken = broken or len(calls) == 5
-        return failed("out of order") if broken else true_solve(problem, solver, start, kept)
+        if broken:
+            raise NoAnswerError("out of order")
+        return true_solve(backends, problem, solver, start)
 
-    def reset(program: lazy.LazyProgram) -> None:
+    def reset(program: IntervalRoute) -> None:
         nonlocal broken
         broken = False
         true_reset(program)
 
-    monkeypatch.setattr(lazy, "solve_reduced", solve)
-    monkeypatch.setattr(lazy.LazyProgram, "reset", reset)
+    monkeypatch.setattr(Backends, "solve", solve)
+    monkeypatch.setattr(IntervalRoute, "reset", reset)
     run = ao.simulate(case, AMM(), steps=slice(24, 30))
     assert len(run.fallback_steps) == 1
     assert not run.failed_steps
@@ -133,7 +136,7 @@ def test_an_interval_that_fails_hot_is_solved_cold_and_marked(monkeypatch: pytes
 @pytest.mark.parametrize("spoil", [refuse, times(2.0), times(0.5)], ids=["refuse", "double", "half"])
 def test_nobody_is_served_where_every_solver_fails(spoil: Broken, monkeypatch: pytest.MonkeyPatch) -> None:
     case = scarce(3, 70)
-    monkeypatch.setattr(lazy, "solve_reduced", spoil)
+    monkeypatch.setattr(Backends, "solve", spoil)
     with pytest.warns(UserWarning, match="nobody is served"):
         run = ao.simulate(case, AMM(), steps=slice(14, 30))
     failed_at = np.array(sorted(run.failed_steps)) - 14

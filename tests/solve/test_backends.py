@@ -22,12 +22,16 @@ from small import difference, grid_of, one_transformer
 import amm_opt as ao
 from amm_opt.cases import Case
 from amm_opt.simulation.loop.job import Job
-from amm_opt.solve.backends.dispatch import solve_reduced
-from amm_opt.solve.backends.kept import Kept, KeptClarabel, KeptHighs
+from amm_opt.solve.answer import NoAnswerError
+from amm_opt.solve.backends import Point, Reduced, failed, infeasible, unbounded
+from amm_opt.solve.backends.dispatch import Backends
+from amm_opt.solve.backends.kept import ClarabelBackend, HighsBackend
 from amm_opt.solve.backends.known import SolverOrder
-from amm_opt.solve.backends.reduced import Point, Reduced, failed, infeasible, reduced, unbounded
+from amm_opt.solve.backends.reduced import reduced
 from amm_opt.solve.compile import Numbers, Rows
-from amm_opt.solve.routes.declared import DeclaredProgram, check_program
+from amm_opt.solve.route import Task
+from amm_opt.solve.routes.checks import check_program
+from amm_opt.solve.routes.declared import DeclaredProgram
 from amm_opt.solve.solver import ProgramSolver
 from formulations import AMM
 
@@ -54,7 +58,7 @@ class Mine:
         self.spoil = spoil
 
     def solve(self, problem: Reduced, start: Any) -> Any:
-        return self.spoil(problem, KeptClarabel().solve_reduced(problem))
+        return self.spoil(problem, ClarabelBackend().solve(problem, start))
 
 
 class Panic(BaseException):
@@ -118,7 +122,7 @@ def test_an_honest_solver_is_taken_and_an_interrupt_by_the_user_passes() -> None
 @pytest.mark.parametrize("label", ["WATER_FILLING", "-", "DUAL_NEWTON"])
 def test_who_solved_is_who_was_called(label: str, mechanism: str) -> None:
     def zeros(problem: Reduced, point: Point) -> Point:
-        return problem.point(np.zeros(len(problem.q)), empty(problem), label)
+        return replace(problem.point(np.zeros(len(problem.q)), empty(problem)), solver=label)
 
     run = ao.simulate(scarce(), mechanism, steps=SPAN, solver=Mine(zeros))
     assert run.fallback_steps == ((24,) if mechanism.startswith("fot") else (24, 25, 26))
@@ -179,9 +183,13 @@ def test_the_example_of_the_page_works() -> None:
     free, more = np.full(1, np.inf), Rows.from_dense(np.ones((2, 1)))
     endless = Numbers(-np.ones(1), 0.0, np.zeros(1), None, np.zeros(1), free, none, np.zeros(0), np.zeros(0))
     nothing = reduced(endless, none, np.zeros(0), np.zeros(0))
-    assert solve_reduced(nothing, names["MySolver"](), np.zeros(0), Kept()).status == "unbounded"
+    with pytest.raises(NoAnswerError) as said:
+        Backends().solve(nothing, names["MySolver"](), np.zeros(0))
+    assert said.value.status == "unbounded"
     apart = reduced(endless, more, np.array([-np.inf, 3.0]), np.array([2.0, np.inf]))
-    assert solve_reduced(apart, names["MySolver"](), np.zeros(2), Kept()).status == "infeasible"
+    with pytest.raises(NoAnswerError) as said:
+        Backends().solve(apart, names["MySolver"](), np.zeros(2))
+    assert said.value.status == "infeasible"
 
 
 def program(grid: ao.Grid, *limits: Callable[[Any], Any], cost: Callable[[Any], Any] = cp.sum) -> ao.Program:
@@ -229,10 +237,11 @@ def test_unbounded_programs_are_called_so() -> None:
     ball = ao.Program(
         cp.Maximize(free - cp.norm(free)), [2 * free >= 1, 3 * free <= 1], [grid.injection()], {"f": free}
     )
-    said = DeclaredProgram(ball, grid, check_program(ball, grid)).solve(
-        "CLARABEL", {}, requests, *grid.limits(requests)
-    )
-    assert getattr(said, "status", "") == "infeasible"
+    with pytest.raises(NoAnswerError) as said:
+        DeclaredProgram(ball, grid, check_program(ball, grid)).solve(
+            "CLARABEL", Task({}, requests, *grid.limits(requests))
+        )
+    assert said.value.status == "infeasible"
 
 
 class Impossible(AMM):
@@ -292,17 +301,18 @@ def large(n: int = 200) -> Reduced:
 @pytest.mark.parametrize("solver", ["HIGHS", "CLARABEL", "OSQP", "SCS"])
 def test_a_solver_that_takes_too_long_has_failed(solver: str) -> None:
     usual = large()
-    assert solve_reduced(replace(usual, time_limit_s=60.0), "HIGHS", np.zeros(200), Kept()).problem == ""
-    late = solve_reduced(replace(usual, time_limit_s=1e-6), solver, np.zeros(200), Kept())
-    assert late.problem
-    assert late.status == "failed"
+    assert len(Backends().solve(replace(usual, time_limit_s=60.0), "HIGHS", np.zeros(200)).v) == 200
+    with pytest.raises(NoAnswerError) as said:
+        Backends().solve(replace(usual, time_limit_s=1e-6), solver, np.zeros(200))
+    assert said.value.reason
+    assert said.value.status == "failed"
 
 
 def test_the_clock_of_a_kept_highs_is_that_of_one_solve() -> None:
-    solver = KeptHighs()
+    solver = HighsBackend()
     for k in range(30):
         problem = replace(large(60), time_limit_s=0.5)
-        assert solver.solve(problem).problem == "", k
+        assert solver.solve(problem, np.zeros(60)).problem == "", k
 
 
 def test_a_slow_solver_of_ones_own_is_told_and_noted(caplog: pytest.LogCaptureFixture) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -17,9 +18,12 @@ from amm_opt.cases import Case, Requests
 from amm_opt.grid import Grid
 from amm_opt.market import FairnessState, Mechanism
 from amm_opt.program import Leximin, Program, Solution
+from amm_opt.solve.answer import NoAnswerError
 from amm_opt.solve.backends.known import solvers
+from amm_opt.solve.route import Task
 from amm_opt.solve.routes import declared as declared_module
-from amm_opt.solve.routes.declared import DeclaredProgram, check_program
+from amm_opt.solve.routes.checks import check_program
+from amm_opt.solve.routes.declared import DeclaredProgram
 from amm_opt.solve.routes.leximin import solve_stages, stage_program
 from amm_opt.solve.solver import ProgramSolver
 from formulations import AMM, EqualDOE, GreedyDOE
@@ -46,14 +50,14 @@ class Reference:
         self._declared = DeclaredProgram(program, grid, check_program(program, grid))
 
     def solve(self, values: Mapping[str, Any], *interval: Any) -> Solution:
-        def stage(more: Mapping[str, Any]) -> Solution | str:
+        def stage(more: Mapping[str, Any]) -> Solution:
             """Thin feasible sets stop some solvers at "inaccurate"."""
-            answers = (self._declared.solve(s, {**values, **more}, *interval) for s in ("CLARABEL", "PIQP", "QOCO"))
-            return next((a for a in answers if isinstance(a, Solution)), "all failed")
+            for solver in ("CLARABEL", "PIQP", "QOCO"):
+                with suppress(NoAnswerError):
+                    return self._declared.solve(solver, Task({**values, **more}, *interval))
+            raise NoAnswerError("all failed")
 
-        answer = solve_stages(stage, self._levels) if self._levels else stage({})
-        assert isinstance(answer, Solution), answer
-        return answer
+        return solve_stages(stage, self._levels) if self._levels else stage({})
 
 
 def random_state(n: int, seed: int) -> FairnessState:
@@ -143,8 +147,7 @@ def test_multipliers_agree_with_the_declared_program(solver: str | None) -> None
     limits, a = grid.limits(requests), {"a": np.random.default_rng(0).uniform(0.5, 2, grid.n)}
     found = ProgramSolver(shared_level(grid), grid, [solver]).solve(a, requests, *limits)
     other = shared_level(grid)
-    expected = DeclaredProgram(other, grid, check_program(other, grid)).solve("CLARABEL", a, requests, *limits)
-    assert isinstance(expected, Solution)
+    expected = DeclaredProgram(other, grid, check_program(other, grid)).solve("CLARABEL", Task(a, requests, *limits))
     assert found["t"] == pytest.approx(float(expected["t"]), rel=1e-6)
     # d t = sum dual_i d(rhs_i): a finite difference says how large, and with which sign
     assert abs(np.sum(expected.duals["equal"] * a["a"])) == pytest.approx(1.0, rel=1e-5)

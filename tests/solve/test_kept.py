@@ -15,13 +15,14 @@ from small import difference
 import amm_opt as ao
 from amm_opt.solve.audit import audit
 from amm_opt.solve.backends import kept
-from amm_opt.solve.backends.kept import KeptClarabel, KeptHighs
+from amm_opt.solve.backends.kept import ClarabelBackend, HighsBackend
 from amm_opt.solve.backends.reduced import Reduced, reduced
 from amm_opt.solve.compile import Numbers, Rows
-from amm_opt.solve.routes import lazy
+from amm_opt.solve.routes.interval import IntervalRoute
 
 FloatArray = NDArray[np.float64]
 N = 30
+NOTHING = np.zeros(0)
 EMPTY = (Rows.from_dense(np.zeros((0, 2))), np.zeros(0), np.zeros(0))
 
 
@@ -53,15 +54,15 @@ def objective(problem: Reduced, v: FloatArray) -> float:
 @pytest.mark.parametrize("own", [0, 3])
 def test_highs_goes_on_when_rows_are_added(own: int, monkeypatch: pytest.MonkeyPatch) -> None:
     passed: list[int] = []
-    true_pass = KeptHighs._pass
-    monkeypatch.setattr(KeptHighs, "_pass", lambda self, problem: (passed.append(1), true_pass(self, problem))[1])
-    solver = KeptHighs()
+    true_pass = HighsBackend._pass
+    monkeypatch.setattr(HighsBackend, "_pass", lambda self, problem: (passed.append(1), true_pass(self, problem))[1])
+    solver = HighsBackend()
     for seed in range(5):
         whole = numbers(seed, own)
         limits = network(seed, 12, whole)
         for count in (0, 3, 4, 12):
             problem = reduced(whole, *first(count, *limits))
-            point, alone = solver.solve(problem), KeptHighs().solve(problem)
+            point, alone = solver.solve(problem, NOTHING), HighsBackend().solve(problem, NOTHING)
             assert point.problem == alone.problem == ""
             assert objective(problem, point.v) == pytest.approx(objective(problem, alone.v), rel=1e-9)
             assert np.all(limits[0].dense()[:count] @ point.v <= limits[2][:count] + 1e-7)
@@ -71,11 +72,11 @@ def test_highs_goes_on_when_rows_are_added(own: int, monkeypatch: pytest.MonkeyP
 
 
 def test_highs_says_what_is_wrong_and_recovers() -> None:
-    solver, whole = KeptHighs(), numbers(1)
+    solver, whole = HighsBackend(), numbers(1)
     rows, lower, upper = network(1, 4, whole)
     impossible = reduced(whole, rows, upper + 1e3, upper + 2e3)
-    assert solver.solve(impossible).status == "infeasible"
-    assert solver.solve(reduced(whole, rows, lower, upper)).problem == ""
+    assert solver.solve(impossible, NOTHING).status == "infeasible"
+    assert solver.solve(reduced(whole, rows, lower, upper), NOTHING).problem == ""
 
 
 @pytest.mark.parametrize("curved", [False, True])
@@ -83,31 +84,31 @@ def test_clarabel_changes_numbers_in_place(curved: bool, monkeypatch: pytest.Mon
     made: list[int] = []
     true_solver = clarabel.DefaultSolver
     monkeypatch.setattr(kept.clarabel, "DefaultSolver", lambda *a: (made.append(1), true_solver(*a))[1])
-    solver, whole = KeptClarabel(), numbers(2, 2, curved)
+    solver, whole = ClarabelBackend(), numbers(2, 2, curved)
     rows, lower, upper = network(2, 8, whole)
     for step in range(4):
         changed = replace(whole, q=whole.q * (1 + 0.1 * step), upper=whole.upper * (1 + 0.2 * step))
         problem = reduced(changed, replace(rows, data=rows.data * (1 + 0.05 * step)), lower, upper)
-        point = solver.solve_reduced(problem)
+        point = solver.solve(problem, NOTHING)
         assert point.problem == ""
-        fresh = KeptClarabel().solve_reduced(problem)
+        fresh = ClarabelBackend().solve(problem, NOTHING)
         assert objective(problem, point.v) == pytest.approx(objective(problem, fresh.v), rel=1e-7)
         np.testing.assert_allclose(point.network_dual, fresh.network_dual, atol=1e-5)
     assert len(made) == 1 + 4
-    solver.solve_reduced(reduced(whole, *first(5, rows, lower, upper)))
+    solver.solve(reduced(whole, *first(5, rows, lower, upper)), NOTHING)
     assert len(made) == 6, "other rows need a new solver"
-    solver.forget()
-    solver.solve_reduced(reduced(whole, *first(5, rows, lower, upper)))
+    solver = ClarabelBackend()
+    solver.solve(reduced(whole, *first(5, rows, lower, upper)), NOTHING)
     assert len(made) == 7
 
 
 def test_a_problem_that_fails_in_place_is_set_up_anew() -> None:
-    solver, whole = KeptClarabel(), numbers(3)
+    solver, whole = ClarabelBackend(), numbers(3)
     rows, lower, upper = network(3, 5, whole)
-    assert solver.solve_reduced(reduced(whole, rows, lower, upper)).problem == ""
+    assert solver.solve(reduced(whole, rows, lower, upper), NOTHING).problem == ""
     below = reduced(whole, rows, lower, np.full(5, -1.0))
-    assert solver.solve_reduced(below).status == "infeasible"
-    assert solver.solve_reduced(reduced(whole, rows, lower, upper)).problem == ""
+    assert solver.solve(below, NOTHING).status == "infeasible"
+    assert solver.solve(reduced(whole, rows, lower, upper), NOTHING).problem == ""
 
 
 @pytest.mark.parametrize("solver", [None, "clarabel", "highs"])
@@ -115,20 +116,20 @@ def test_runs_do_not_depend_on_what_is_kept(solver: str | None, monkeypatch: pyt
     """A run whose solvers forget everything after every interval is the same run."""
     case = ao.load_case("synthetic:buses=130,days=1,seed=3").with_scenario(import_scale=2.5)
     usual = ao.simulate(case, "amm", solver=solver)
-    true_solve = lazy.LazyProgram.solve
+    true_solve = IntervalRoute.solve
 
-    def forgetful(program: lazy.LazyProgram, *args: Any) -> Any:
+    def forgetful(program: IntervalRoute, *args: Any) -> Any:
         program.reset()
         return true_solve(program, *args)
 
-    monkeypatch.setattr(lazy.LazyProgram, "solve", forgetful)
+    monkeypatch.setattr(IntervalRoute, "solve", forgetful)
     assert usual.summary["unserved_mwh"] > 0.01
     assert difference(usual, ao.simulate(case, "amm", solver=solver)) < 1e-6
 
 
 def test_highs_is_told_to_be_quiet() -> None:
-    solver = KeptHighs()
-    solver.solve(reduced(numbers(0), *network(0, 3, numbers(0))))
+    solver = HighsBackend()
+    solver.solve(reduced(numbers(0), *network(0, 3, numbers(0))), NOTHING)
     assert isinstance(solver._highs, highspy.Highs)
     assert solver._highs.getOptionValue("output_flag")[1] is False
 

@@ -13,8 +13,8 @@ from small import difference, first_interval, grid_of, linear_limits, mixed_case
 
 import amm_opt as ao
 from amm_opt.cases import Case
-from amm_opt.solve.backends.reduced import failed
-from amm_opt.solve.routes import lazy
+from amm_opt.solve.answer import NoAnswerError
+from amm_opt.solve.backends.dispatch import Backends
 from formulations import AlphaFair, Leximin
 
 FloatArray = NDArray[np.float64]
@@ -176,12 +176,14 @@ def test_water_filling_is_the_usual_way_and_stages_agree(monkeypatch: pytest.Mon
     both = (usual.requests.import_request_kw > 0).any(axis=1) & (usual.requests.export_request_kw > 0).any(axis=1)
     cut = (usual.requests.export_request_kw - usual.allocation.export_kw).sum(axis=1) > 1
     assert np.any(both & cut)
-    true_solve = lazy.solve_reduced
+    true_solve = Backends.solve
 
-    def solve(problem: Any, solver: Any, *rest: Any) -> Any:
-        return failed("out of order") if solver == "WATER_FILLING" else true_solve(problem, solver, *rest)
+    def solve(backends: Backends, problem: Any, solver: Any, start: Any) -> Any:
+        if solver == "WATER_FILLING":
+            raise NoAnswerError("out of order")
+        return true_solve(backends, problem, solver, start)
 
-    monkeypatch.setattr(lazy, "solve_reduced", solve)
+    monkeypatch.setattr(Backends, "solve", solve)
     stages = ao.simulate(case, Leximin(), steps=span)
     assert stages.solver == "clarabel"
     assert not stages.fallback_steps

@@ -164,7 +164,7 @@ class RollingJob(Job):
         solved: list[Solution] = []
 
         def solve_program(values: Mapping[str, Any], name: str = "", of: Requests | None = None) -> Solution:
-            solution = self.programs[name].solve(values, of or requests, None, None)
+            solution = self.programs[name].solve(values, of or requests)
             solved.append(solution)
             return solution
 

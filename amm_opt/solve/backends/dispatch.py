@@ -1,110 +1,124 @@
-"""Solving the small problems that the engine makes: directly where there is a short way, else through cvxpy."""
+"""The backends of one program, by name. Whatever one does, there is an answer of the right form or a reason."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 
-import cvxpy as cp
 import numpy as np
 
 from amm_opt.arrays import FloatArray
-from amm_opt.solve.backends.attempt import attempted, by_cvxpy, by_plugin
-from amm_opt.solve.backends.dual_newton import SeparableQP
-from amm_opt.solve.backends.interior_point import solve_separable
-from amm_opt.solve.backends.kept import Kept
-from amm_opt.solve.backends.known import SETTINGS, Choice, label
-from amm_opt.solve.backends.reduced import Point, Reduced, failed, infeasible
-from amm_opt.solve.backends.water_filling import WATER_FILLING, solve_water_filling
+from amm_opt.io.output import native
+from amm_opt.solve.answer import FAILED, INFEASIBLE, LONGEST, UNBOUNDED, NoAnswerError, no_answer_from_errors
+from amm_opt.solve.backends.by_cvxpy import CvxpyBackend
+from amm_opt.solve.backends.interior_point import DualNewtonBackend
+from amm_opt.solve.backends.kept import ClarabelBackend, HighsBackend
+from amm_opt.solve.backends.known import Choice, label
+from amm_opt.solve.backends.reduced import Backend, Point, Reduced
+from amm_opt.solve.backends.water_filling import WaterFillingBackend
 
-LINEAR_START = 150
-"""With more rows the linear program takes longer than the interior point."""
+logger = logging.getLogger("amm_opt")
 
-DUAL_NEWTON = "DUAL_NEWTON"
+BUILT_IN: Mapping[str, Callable[[], Backend]] = {
+    backend.name: backend for backend in (DualNewtonBackend, WaterFillingBackend, HighsBackend, ClarabelBackend)
+}
+"""Those that take a problem as it is; every other name is a solver of cvxpy's."""
 
 
-def solve_reduced(problem: Reduced, solver: Choice, start: FloatArray, kept: Kept) -> Point:
-    """Solve by the given solver, or by what suits the problem: dual Newton (separable QP), HiGHS (LP), Clarabel.
+def by_form(problem: Reduced) -> str:
+    """Who suits the problem: dual Newton (separable QP), HiGHS (LP) or Clarabel."""
+    if problem.separable:
+        return DualNewtonBackend.name
+    return HighsBackend.name if problem.hessian is None else ClarabelBackend.name
 
-    The answer is the solver's own, and labelled with its name.
 
-    Args:
-        start: multipliers of own and network rows to start from.
-        kept: the solvers that are kept for this program.
+class Backends:
+    """The backends of one program. What they keep from solve to solve is lost when one of them fails."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Backend] = {}
+
+    def forget(self) -> None:
+        """What follows depends on nothing solved before."""
+        self._made.clear()
+
+    def solve(self, problem: Reduced, solver: Choice, start: FloatArray) -> Point:
+        """The solver's own answer, labelled with its name; None stands for who suits the problem.
+
+        Args:
+            start: multipliers of own and network rows to start from.
+
+        Raises:
+            NoAnswerError: where there is no answer, or none that is complete and finite.
+        """
+        if problem.contradiction:
+            raise NoAnswerError(problem.contradiction, INFEASIBLE)
+        if len(problem.free) == 0:
+            return replace(problem.point(np.zeros(0), np.zeros(len(problem.row_lower))), solver="-")
+        if solver is not None and not isinstance(solver, str):
+            return _by_stranger(problem, solver, start)
+        name = solver or by_form(problem)
+        if name not in self._made:
+            self._made[name] = BUILT_IN[name]() if name in BUILT_IN else CvxpyBackend(name)
+        try:
+            return _attempt(self._made[name], name, problem, start)
+        except NoAnswerError:
+            self.forget()
+            raise
+
+
+def _attempt(backend: Backend, name: str, problem: Reduced, start: FloatArray) -> Point:
+    with no_answer_from_errors():
+        answer = backend.solve(problem, start)
+        if not isinstance(answer, Point):
+            raise NoAnswerError(f"it returned {type(answer).__name__} instead of a Point")
+        if answer.problem or answer.status:
+            proved = isinstance(answer.status, str) and answer.status in (INFEASIBLE, UNBOUNDED)
+            raise NoAnswerError(str(answer.problem)[:LONGEST], answer.status if proved else FAILED)
+        return _complete(problem, answer, name)
+
+
+def _complete(problem: Reduced, point: Point, solver: str) -> Point:
+    """The point with arrays of its own."""
+    v, row_dual, network_dual = (np.array(a, dtype=float) for a in (point.v, point.row_dual, point.network_dual))
+    for name, array, size in (
+        ("v", v, len(problem.base)),
+        ("row_dual", row_dual, problem.n_own),
+        ("network_dual", network_dual, problem.n_network),
+    ):
+        if array.shape != (size,):
+            raise NoAnswerError(f"its {name} has shape {array.shape}, not ({size},)")
+        if not np.isfinite(array).all():
+            raise NoAnswerError(f"its {name} has values that are not finite")
+    return Point(v, row_dual, network_dual, solver)
+
+
+def _by_stranger(problem: Reduced, backend: Backend, start: FloatArray) -> Point:
+    """The answer of a user's own solver, which gets a copy of the problem.
+
+    It cannot be stopped from outside: that it took longer than it may is only noted.
     """
-    if problem.contradiction:
-        return infeasible(problem.contradiction)
-    if len(problem.free) == 0:
-        return problem.point(np.zeros(0), np.zeros(len(problem.row_lower)), "-")
-    if solver is None:
-        solver = DUAL_NEWTON if problem.separable else "HIGHS" if problem.hessian is None else "CLARABEL"
-    if not isinstance(solver, str):
-        return by_plugin(problem, solver, label(solver), start)
-    point = attempted(problem, solver, partial(_solve, problem, solver, start, kept))
-    if point.problem:
-        kept.forget()
-    return point
+    began, name = time.perf_counter(), label(backend)
+    try:
+        with native, undisturbed():
+            return _attempt(backend, name, problem.sealed(), start.copy())
+    finally:
+        if (took := time.perf_counter() - began) > problem.time_limit_s:
+            logger.warning("solver %s took %.1f s for one solve, its limit is %g s", name, took, problem.time_limit_s)
 
 
-def _solve(problem: Reduced, solver: str, start: FloatArray, kept: Kept) -> Point:
-    if solver == WATER_FILLING:
-        return solve_water_filling(problem)
-    if solver == DUAL_NEWTON:
-        return solve_dual_newton(problem, start, kept)
-    if solver == "CLARABEL":
-        return kept.clarabel.solve_reduced(problem)
-    return kept.highs.solve(problem) if solver == "HIGHS" else solve_cvxpy(problem, solver)
-
-
-def solve_dual_newton(problem: Reduced, start: FloatArray, kept: Kept) -> Point:
-    """Our own method for separable quadratic programs, from ``start`` or else from the linear program's multipliers."""
-    if not problem.separable:
-        return failed("the problem is not a separable quadratic program with few rows")
-    assert isinstance(problem.hessian, np.ndarray)
-    n_own = len(problem.own)
-    warm = np.concatenate([start[:n_own], start[n_own:][problem.live]])
-    limits = (problem.row_lower, problem.row_upper, problem.lower, problem.upper)
-    separable = SeparableQP(problem.hessian, problem.q, problem.all_rows.handy(), *limits)
-
-    def starts() -> Iterator[FloatArray]:
-        yield warm
-        if len(warm) <= LINEAR_START:
-            linear = kept.highs.solve(replace(problem, hessian=None))
-            if not linear.problem:
-                yield np.concatenate([linear.row_dual, linear.network_dual[problem.live]])
-
-    x, z, reason = solve_separable(separable, starts())
-    return failed(reason) if reason else problem.point(x, z, DUAL_NEWTON)
-
-
-def solve_cvxpy(problem: Reduced, solver: str) -> Point:
-    """Any other solver."""
-    x = cp.Variable(len(problem.free))
-    objective = problem.q @ x
-    if isinstance(problem.hessian, np.ndarray):
-        objective += 0.5 * cp.sum_squares(cp.multiply(np.sqrt(problem.hessian), x))
-    elif problem.hessian is not None:
-        objective += 0.5 * cp.quad_form(x, problem.hessian, assume_PSD=True)
-    equal, above, below = problem.sides
-    ceiling, floor = np.isfinite(problem.upper), np.isfinite(problem.lower)
-    rows = problem.rows
-    limits = []
-    if equal.any():
-        limits.append((equal, -1.0, rows[equal] @ x == problem.row_upper[equal]))
-    if above.any():
-        limits.append((above, -1.0, rows[above] @ x <= problem.row_upper[above]))
-    if below.any():
-        limits.append((below, 1.0, rows[below] @ x >= problem.row_lower[below]))
-    bounds = [x[ceiling] <= problem.upper[ceiling]] if ceiling.any() else []
-    bounds += [x[floor] >= problem.lower[floor]] if floor.any() else []
-    model = cp.Problem(cp.Minimize(objective), [*(c for _, _, c in limits), *bounds])
-    reason = by_cvxpy(model, solver, SETTINGS.get(solver, {}), problem.time_limit_s)
-    if reason is not None:
-        return failed(reason, reason.status)
-    dual = np.zeros(len(equal))
-    for mask, sign, constraint in limits:
-        if constraint.dual_value is None:
-            return failed("it gives no multipliers, without which its answer cannot be checked")
-        dual[mask] += sign * np.asarray(constraint.dual_value)
-    return problem.point(x.value, dual, solver)
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Numpy's error handling, the filters of warnings and the working directory are afterwards as they were before."""
+    here = os.getcwd()
+    try:
+        with np.errstate(), warnings.catch_warnings():
+            yield
+    finally:
+        if os.getcwd() != here:
+            os.chdir(here)

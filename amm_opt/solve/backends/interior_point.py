@@ -29,8 +29,8 @@ step lengths for everything, and second-order terms only as far as the affine st
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -38,6 +38,8 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from amm_opt.arrays import BoolArray, FloatArray
 from amm_opt.solve.backends.dual_newton import Outcome, SeparableQP, newton
+from amm_opt.solve.backends.kept import HighsBackend
+from amm_opt.solve.backends.reduced import Point, Reduced, failed
 from amm_opt.solve.compile import Rows
 
 _Pair = tuple[FloatArray, FloatArray]
@@ -53,6 +55,35 @@ MANY_ROWS = 4000
 """With more rows the dense system takes too long."""
 INSIDE = 0.05
 """How far inside its bounds every variable starts, as a fraction of their distance."""
+LINEAR_START = 150
+"""With more rows the linear program takes longer than the interior point."""
+
+
+class DualNewtonBackend:
+    """Our own method for separable quadratic programs: from the given multipliers, else from the linear program's."""
+
+    name = "DUAL_NEWTON"
+    lp, qp = False, True
+
+    def __init__(self) -> None:
+        self._highs = HighsBackend()
+
+    def solve(self, problem: Reduced, start: FloatArray) -> Point:
+        """See ``Backend``."""
+        if not problem.separable:
+            return failed("the problem is not a separable quadratic program with few rows")
+        assert isinstance(problem.hessian, np.ndarray)
+        limits = (problem.row_lower, problem.row_upper, problem.lower, problem.upper)
+        separable = SeparableQP(problem.hessian, problem.q, problem.all_rows.handy(), *limits)
+        x, z, reason = solve_separable(separable, self._starts(problem, start))
+        return failed(reason) if reason else problem.point(x, z)
+
+    def _starts(self, problem: Reduced, start: FloatArray) -> Iterator[FloatArray]:
+        yield np.concatenate([start[: problem.n_own], start[problem.n_own :][problem.live]])
+        if len(problem.row_lower) <= LINEAR_START:
+            linear = self._highs.solve(replace(problem, hessian=None), start)
+            if not linear.problem:
+                yield np.concatenate([linear.row_dual, linear.network_dual[problem.live]])
 
 
 @dataclass(frozen=True, eq=False)

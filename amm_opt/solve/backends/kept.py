@@ -1,4 +1,4 @@
-"""Solvers that are kept from solve to solve: HiGHS for linear, Clarabel for quadratic and conic problems."""
+"""Backends that keep their models from solve to solve: HiGHS for linear, Clarabel for quadratic and conic problems."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from amm_opt.arrays import BoolArray, FloatArray, IntArray
+from amm_opt.arrays import FloatArray
 from amm_opt.io.output import native, silent
-from amm_opt.solve.backends.known import SETTINGS
-from amm_opt.solve.backends.reduced import FAILED, INFEASIBLE, UNBOUNDED, Point, Reduced, failed
+from amm_opt.solve.answer import FAILED
+from amm_opt.solve.backends.known import SETTINGS, status_of
+from amm_opt.solve.backends.reduced import Point, Reduced, failed
 
 Int32Array = NDArray[np.int32]
+OPTIMAL = highspy.HighsModelStatus.kOptimal
 
 HIGHS_QP_STEPS = 5000
 """HiGHS' active-set method for quadratic programs can cycle without end on degenerate ones."""
@@ -25,41 +27,17 @@ REGULARISATIONS = (1e-8, 1e-10)
 """Clarabel's own, and a smaller one for what it almost solves: multipliers of 1e9 need it."""
 
 
-_STATUS = {
-    highspy.HighsModelStatus.kInfeasible: INFEASIBLE,
-    highspy.HighsModelStatus.kUnbounded: UNBOUNDED,
-    clarabel.SolverStatus.PrimalInfeasible: INFEASIBLE,
-    clarabel.SolverStatus.AlmostPrimalInfeasible: INFEASIBLE,
-    clarabel.SolverStatus.DualInfeasible: UNBOUNDED,
-    clarabel.SolverStatus.AlmostDualInfeasible: UNBOUNDED,
-}
-
-
-def status_of(answer: Any) -> str:
-    """What Clarabel has proved where it has no solution."""
-    return _STATUS.get(answer.status, FAILED)
-
-
-class Kept:
-    """The two solvers of one program."""
-
-    def __init__(self) -> None:
-        self.highs, self.clarabel = KeptHighs(), KeptClarabel()
-
-    def forget(self) -> None:
-        """What follows depends on nothing solved before."""
-        self.highs.forget()
-        self.clarabel.forget()
-
-
-class KeptHighs:
+class HighsBackend:
     """HiGHS: simplex for linear, active set for quadratic problems.
 
     While the rows of one linear problem only grow, as they do in the rounds of one interval, they are added to the
-    model and dual simplex goes on from the last basis; should that come to no end, the problem is passed anew. Another
-    interval's numbers are passed as a new model: its moving variables are others, and changing all variables in place
-    takes longer.
+    model and dual simplex goes on from the last basis; where that does not converge, the problem is passed anew.
+    Another interval's numbers are passed as a new model: its moving variables are others, and changing all variables in
+    place takes longer.
     """
+
+    name = "HIGHS"
+    lp = qp = True
 
     def __init__(self) -> None:
         self._highs: highspy.Highs | None = None
@@ -70,27 +48,28 @@ class KeptHighs:
         self._highs = self._last = None
 
     @native
-    def solve(self, problem: Reduced) -> Point:
-        """The solution, or why there is none."""
+    def solve(self, problem: Reduced, start: FloatArray) -> Point:
+        """See ``Backend``."""
         added = self._last is not None and _grown(self._last, problem)
         if added:
             self._add(problem)
         else:
             self._pass(problem)
-        trouble = self._run(problem.time_limit_s)
-        if trouble and added and trouble[1] == FAILED:
+        status = self._run(problem.time_limit_s)
+        if added and status != OPTIMAL and status_of(status) == FAILED:
             self._pass(problem)
-            trouble = self._run(problem.time_limit_s)
-        if trouble:
-            self.forget()
-            return failed(*trouble)
-        self._last = problem
+            status = self._run(problem.time_limit_s)
         assert self._highs is not None
+        if status != OPTIMAL:
+            said = self._highs.modelStatusToString(status)
+            self.forget()
+            return failed(str(said), status_of(status))
+        self._last = problem
         solution = self._highs.getSolution()
-        return problem.point(np.array(solution.col_value), np.array(solution.row_dual), "HIGHS")
+        return problem.point(np.array(solution.col_value), np.array(solution.row_dual))
 
-    def _run(self, time_limit_s: float) -> tuple[str, str] | None:
-        """None, or in words and as a status why there is no optimum."""
+    def _run(self, time_limit_s: float) -> Any:
+        """HiGHS' status."""
         highs = self._highs
         assert highs is not None
         highs.setOptionValue("time_limit", highs.getRunTime() + time_limit_s)  # its clock counts all runs
@@ -100,9 +79,7 @@ class KeptHighs:
             highs.setOptionValue("presolve", "off")
             highs.run()
             status = highs.getModelStatus()
-        if status == highspy.HighsModelStatus.kOptimal:
-            return None
-        return str(highs.modelStatusToString(status)), _STATUS.get(status, FAILED)
+        return status
 
     def _add(self, problem: Reduced) -> None:
         """The rows that the last problem did not have."""
@@ -157,7 +134,7 @@ def _grown(last: Reduced, problem: Reduced) -> bool:
     )
 
 
-class KeptClarabel:
+class ClarabelModel:
     """Clarabel's interior point: min 1/2 x'Px + q'x subject to b - Ax in cones.
 
     As long as the entries of P and A are in the same places and the cones are the same, numbers are changed in place,
@@ -210,8 +187,18 @@ class KeptClarabel:
                 break
         return answer
 
-    def solve_reduced(self, problem: Reduced) -> Point:
-        """Linear and quadratic problems."""
+
+class ClarabelBackend:
+    """Clarabel for linear and quadratic problems."""
+
+    name = "CLARABEL"
+    lp = qp = True
+
+    def __init__(self) -> None:
+        self._model = ClarabelModel()
+
+    def solve(self, problem: Reduced, start: FloatArray) -> Point:
+        """See ``Backend``."""
         n = len(problem.free)
         if problem.hessian is None:
             p = sp.csc_matrix((n, n))
@@ -219,37 +206,10 @@ class KeptClarabel:
             p = sp.csc_matrix((problem.hessian, np.arange(n), np.arange(n + 1)), shape=(n, n))
         else:
             p = sp.csc_matrix(sp.triu(problem.hessian))
-        equal, above, below = problem.sides
-        a, b = _one_sided(problem, (equal, above, below))
-        count = [int(side.sum()) for side in (equal, above, below)]
-        cones = [(clarabel.ZeroConeT, count[0]), (clarabel.NonnegativeConeT, len(b) - count[0])]
-        answer = self.solve(p, problem.q, a, b, cones, SETTINGS["CLARABEL"], time_limit_s=problem.time_limit_s)
+        rows = problem.one_sided
+        cones = [(clarabel.ZeroConeT, rows.n_equal), (clarabel.NonnegativeConeT, len(rows.rhs) - rows.n_equal)]
+        given = (p, problem.q, rows.matrix, rows.rhs, cones, SETTINGS["CLARABEL"])
+        answer = self._model.solve(*given, time_limit_s=problem.time_limit_s)
         if answer.status != clarabel.SolverStatus.Solved:
-            return failed(str(answer.status), status_of(answer))
-        on_equal, on_above, on_below, _ = np.split(np.array(answer.z), np.cumsum(count))
-        dual = np.zeros(len(equal))
-        dual[equal] = -on_equal
-        dual[above] -= on_above
-        dual[below] += on_below
-        return problem.point(np.array(answer.x), dual, "CLARABEL")
-
-
-def _one_sided(problem: Reduced, sides: Sequence[BoolArray]) -> tuple[sp.csc_matrix, FloatArray]:
-    """A and b: equalities, upper sides, lower sides, upper bounds, lower bounds."""
-    rows, equal, above, below = problem.all_rows, *sides
-    parts: list[tuple[IntArray, IntArray, FloatArray]] = []
-    first = 0
-    for mask, sign in ((equal, 1.0), (above, 1.0), (below, -1.0)):
-        number = np.cumsum(mask) - 1
-        inside = np.flatnonzero(mask[rows.row]) if not mask.all() else slice(None)
-        parts.append((number[rows.row[inside]] + first, rows.col[inside], sign * rows.data[inside]))
-        first += int(mask.sum())
-    bounds = []
-    for limit, sign in ((problem.upper, 1.0), (problem.lower, -1.0)):
-        at = np.flatnonzero(np.isfinite(limit))
-        parts.append((np.arange(len(at)) + first, at, np.full(len(at), sign)))
-        bounds.append(sign * limit[at])
-        first += len(at)
-    row, col, data = (np.concatenate(part) for part in zip(*parts, strict=True))
-    a = sp.csc_matrix(sp.coo_matrix((data, (row, col)), shape=(first, len(problem.free))))
-    return a, np.concatenate([problem.row_upper[equal], problem.row_upper[above], -problem.row_lower[below], *bounds])
+            return failed(str(answer.status), status_of(answer.status))
+        return problem.point(np.array(answer.x), rows.row_dual(np.array(answer.z)))

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
+import clarabel
 import cvxpy as cp
+import highspy
 import numpy as np
 from cvxpy.constraints import SOC, ExpCone
 from cvxpy.reductions.solvers.defines import SOLVER_MAP_CONIC, SOLVER_MAP_QP
 
-from amm_opt.arrays import FloatArray
 from amm_opt.errors import InputError, Problems, one_line, unknown
 from amm_opt.fields import shortened
 from amm_opt.plugins import entries, load, loaded
+from amm_opt.solve.answer import FAILED, INFEASIBLE, UNBOUNDED
+from amm_opt.solve.backends.reduced import Backend
 
 FALLBACKS = ("CLARABEL", "HIGHS", "PIQP", "QOCO", "SCS")
 
@@ -40,6 +43,25 @@ CONIC_SETTINGS: Mapping[str, Mapping[str, Any]] = {
     },
 }
 """On a network model with thousands of cones solvers stall before 1e-9; answers within the reduced ones are taken."""
+
+_STATUS: Mapping[Any, str] = {
+    highspy.HighsModelStatus.kInfeasible: INFEASIBLE,
+    highspy.HighsModelStatus.kUnbounded: UNBOUNDED,
+    clarabel.SolverStatus.PrimalInfeasible: INFEASIBLE,
+    clarabel.SolverStatus.AlmostPrimalInfeasible: INFEASIBLE,
+    clarabel.SolverStatus.DualInfeasible: UNBOUNDED,
+    clarabel.SolverStatus.AlmostDualInfeasible: UNBOUNDED,
+    cp.INFEASIBLE: INFEASIBLE,
+    cp.INFEASIBLE_INACCURATE: INFEASIBLE,
+    cp.UNBOUNDED: UNBOUNDED,
+    cp.UNBOUNDED_INACCURATE: UNBOUNDED,
+}
+
+
+def status_of(said: Any) -> str:
+    """What HiGHS, Clarabel or cvxpy has proved where it has no solution, by its own status."""
+    return _STATUS.get(said, FAILED)
+
 
 _MIXED_INTEGER = {"GLPK_MI", "CBC", "SCIP", "ECOS_BB"}
 _PACKAGES = {
@@ -95,29 +117,6 @@ class SolverInfo:
     def how_to_install(self) -> str:
         """What to do to have it."""
         return f"pip install {_PACKAGES[self.name]}" if self.name in _PACKAGES else "see cvxpy.org"
-
-
-class Backend(Protocol):
-    """A solver of one's own: an object or class passed as ``solver=``, or registered in ``amm_opt.solvers``.
-
-    ``lp`` and ``qp`` say whether it solves linear and quadratic problems. docs/writing-a-solver.md has an example.
-    """
-
-    name: str
-    lp: bool
-    qp: bool
-
-    def solve(self, problem: Any, start: FloatArray) -> Any:
-        """The solution of one problem.
-
-        Args:
-            problem: an ``amm_opt.solve.backends.reduced.Reduced``, a copy whose arrays cannot be written to.
-            start: multipliers of the rows of the last problem of the program, own rows and then all network rows.
-
-        Returns:
-            ``problem.point(x, duals)``, or ``failed(reason)``, ``infeasible(reason)`` or ``unbounded(reason)`` of
-            ``amm_opt.solve.backends.reduced``. Anything else, and any exception, counts as failed.
-        """
 
 
 Choice = str | Backend | None

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
 from amm_opt.arrays import BoolArray, FloatArray, IntArray
+from amm_opt.solve.answer import FAILED, INFEASIBLE, UNBOUNDED
 from amm_opt.solve.compile import Numbers, Rows, stacked
 
 FIXED = 1e-12
 """A variable whose bounds are closer than this is taken out of the problem."""
 FEW_ROWS = 20_000
 """The dual Newton method is meant for at most this many rows."""
-
-
 BEYOND = 1e-6
 """An answer that is further outside a variable's bounds, relative to the bound's size, is no answer."""
-
-FAILED, INFEASIBLE, UNBOUNDED = "failed", "infeasible", "unbounded"
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +55,88 @@ def infeasible(reason: str = INFEASIBLE) -> Point:
 def unbounded(reason: str = UNBOUNDED) -> Point:
     """No solution, because the objective falls without end."""
     return failed(reason, UNBOUNDED)
+
+
+class Backend(Protocol):
+    """A solver of small problems: one of the toolkit's, or a user's own as an object or class (``solver=``).
+
+    ``lp`` and ``qp`` say whether it solves linear and quadratic problems. docs/writing-a-solver.md has an example.
+    """
+
+    name: str
+    lp: bool
+    qp: bool
+
+    def solve(self, problem: Reduced, start: FloatArray) -> Point:
+        """The solution of one problem.
+
+        Args:
+            problem: a user's own solver gets a copy whose arrays cannot be written to.
+            start: multipliers of the rows of the last problem of the program, own rows and then all network rows.
+
+        Returns:
+            ``problem.point(x, duals)``, or ``failed(reason)``, ``infeasible(reason)`` or ``unbounded(reason)``.
+            Anything else, and any exception, counts as failed.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class OneSided:
+    """Rows and bounds as A x = b in the first ``n_equal`` rows, then A x <= b.
+
+    The order is: equalities, upper limits, lower limits, upper bounds, lower bounds.
+
+    Attributes:
+        equal, above, below: (m,) which rows are equalities, and which of the others have an upper and a lower limit.
+    """
+
+    matrix: sp.csc_matrix
+    rhs: FloatArray
+    equal: BoolArray
+    above: BoolArray
+    below: BoolArray
+
+    @classmethod
+    def of(
+        cls, rows: Rows, row_lower: FloatArray, row_upper: FloatArray, lower: FloatArray, upper: FloatArray
+    ) -> OneSided:
+        """From m rows and n bounds."""
+        equal = row_lower == row_upper
+        above, below = np.isfinite(row_upper) & ~equal, np.isfinite(row_lower) & ~equal
+        parts: list[tuple[IntArray, IntArray, FloatArray]] = []
+        ends, first = [row_upper[equal], row_upper[above], -row_lower[below]], 0
+        for mask, sign in ((equal, 1.0), (above, 1.0), (below, -1.0)):
+            number = np.cumsum(mask) - 1
+            inside = np.flatnonzero(mask[rows.row]) if not mask.all() else slice(None)
+            parts.append((number[rows.row[inside]] + first, rows.col[inside], sign * rows.data[inside]))
+            first += int(mask.sum())
+        for limit, sign in ((upper, 1.0), (lower, -1.0)):
+            at = np.flatnonzero(np.isfinite(limit))
+            parts.append((np.arange(len(at)) + first, at, np.full(len(at), sign)))
+            ends.append(sign * limit[at])
+            first += len(at)
+        row, col, data = (np.concatenate(part) for part in zip(*parts, strict=True))
+        matrix = sp.csc_matrix(sp.coo_matrix((data, (row, col)), shape=(first, rows.width)))
+        return cls(matrix, np.concatenate(ends), equal, above, below)
+
+    @property
+    def n_equal(self) -> int:
+        """Number of equalities."""
+        return int(self.equal.sum())
+
+    def row_dual(self, multipliers: FloatArray) -> FloatArray:
+        """(m,) multipliers of the rows, with the sign of ``Point``.
+
+        Args:
+            multipliers: of A x - b, those of inequalities >= 0.
+        """
+        cuts = np.cumsum([self.n_equal, int(self.above.sum()), int(self.below.sum())])
+        on_equal, on_above, on_below, _ = np.split(multipliers, cuts)
+        dual = np.zeros(len(self.equal))
+        dual[self.equal] = -on_equal
+        dual[self.above] -= on_above
+        dual[self.below] += on_below
+        return dual
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,12 +194,11 @@ class Reduced:
         return len(self.own)
 
     @property
-    def sides(self) -> tuple[BoolArray, BoolArray, BoolArray]:
-        """Which rows are equalities, have an upper and have a lower limit."""
-        equal = self.row_lower == self.row_upper
-        return equal, np.isfinite(self.row_upper) & ~equal, np.isfinite(self.row_lower) & ~equal
+    def one_sided(self) -> OneSided:
+        """All rows and bounds."""
+        return OneSided.of(self.all_rows, self.row_lower, self.row_upper, self.lower, self.upper)
 
-    def point(self, x: ArrayLike, dual: ArrayLike, solver: str = "") -> Point:
+    def point(self, x: ArrayLike, dual: ArrayLike) -> Point:
         """A solution in terms of all variables and rows.
 
         Args:
@@ -142,7 +220,7 @@ class Reduced:
         v[self.free] = inside
         network_dual = np.zeros(self.n_network)
         network_dual[self.live] = dual[self.n_own :]
-        return Point(v, dual[: self.n_own], network_dual, solver)
+        return Point(v, dual[: self.n_own], network_dual)
 
     def sealed(self) -> Reduced:
         """A copy that shares nothing with this one, and whose arrays cannot be written to."""

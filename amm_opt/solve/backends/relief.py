@@ -21,16 +21,13 @@ import scipy.sparse as sp
 
 from amm_opt.arrays import BoolArray, FloatArray
 from amm_opt.io.output import native, silent
+from amm_opt.solve.answer import NoAnswerError
 from amm_opt.solve.backends.known import SETTINGS
 
 PROOF = 1e-9
 """Lifting a level all the way costs the others at most its multiplier of theirs: less than this is nothing."""
 GIVES = (1e-9, 1e-8, 1e-7, 1e-6)
 """What saturated levels may give up for the others: the first of these with which the next stage is feasible."""
-
-
-class NoLevelsError(Exception):
-    """There are no levels, or none that are proved to be leximin, for this reason."""
 
 
 def fill_with_relief(rows: FloatArray, limit: FloatArray, lower: FloatArray, upper: FloatArray) -> FloatArray:
@@ -40,7 +37,7 @@ def fill_with_relief(rows: FloatArray, limit: FloatArray, lower: FloatArray, upp
         rows: (K, G); limit: (K,); lower, upper: (G,), infinite where a level has no bound of its own.
 
     Raises:
-        NoLevelsError: where a stage has no solution, or saturates no level.
+        NoAnswerError: where a stage has no solution, or saturates no level.
     """
     level = upper.copy()
     limited = (rows != 0).any(axis=0)
@@ -74,11 +71,11 @@ class _Stages:
                 multiplier = np.where(rising, np.abs(np.array(solution.row_dual)[self._n_limits :]), 0.0)
                 saturated = rising & ((multiplier > PROOF) | (self._upper <= t + GIVES[0]))
                 if not saturated.any():
-                    raise NoLevelsError(f"no level is proved to be saturated at {t:.6g}")
+                    raise NoAnswerError(f"no level is proved to be saturated at {t:.6g}")
                 reached[saturated] = np.minimum(t, self._upper[saturated])
                 rising &= ~saturated
             elif rising.all() or len(gives) == 1:
-                raise NoLevelsError(f"no stage above {t:.6g}: {self._model.modelStatusToString(status)}")
+                raise NoAnswerError(f"no stage above {t:.6g}: {self._model.modelStatusToString(status)}")
             else:
                 # infeasible by rounding: the same stage again, with saturated levels that give up more
                 gives.pop(0)

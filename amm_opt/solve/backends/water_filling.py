@@ -15,38 +15,40 @@ import numpy as np
 
 from amm_opt.arrays import FloatArray
 from amm_opt.solve.backends.reduced import Point, Reduced, failed
-from amm_opt.solve.backends.relief import NoLevelsError, fill_with_relief
+from amm_opt.solve.backends.relief import fill_with_relief
 
-WATER_FILLING = "WATER_FILLING"
 SAME = 1e-12
 """Limits that bind within this of a stage's level, relative to it, bind together."""
 
 
-def solve_water_filling(problem: Reduced) -> Point:
-    """Leximin of all variables of ``problem``, or the reason why its limits do not allow this short way.
+class WaterFillingBackend:
+    """Leximin of all variables of a problem without a cost, where its limits allow this short way."""
 
-    Levels that load no limit and relieve some are best at their upper bound, whatever the others are.
-    """
-    if len(problem.own):
-        return failed("water filling takes no constraints but bounds")
-    rows, limit = _one_sided(problem)
-    relieving = ~(rows > 0).any(axis=0) & np.isfinite(problem.upper)
-    limit = limit - rows[:, relieving] @ problem.upper[relieving]
-    rows = np.where(relieving, 0.0, rows)
-    loaded = (rows > 0).any(axis=1)
-    rows, limit = rows[loaded], limit[loaded]
-    if np.any(rows < 0):
-        try:
+    name = "WATER_FILLING"
+    lp, qp = True, False
+
+    def solve(self, problem: Reduced, start: FloatArray) -> Point:
+        """See ``Backend``.
+
+        Levels that load no limit and relieve some are best at their upper bound, whatever the others are.
+        """
+        if len(problem.own):
+            return failed("water filling takes no constraints but bounds")
+        rows, limit = _one_sided(problem)
+        relieving = ~(rows > 0).any(axis=0) & np.isfinite(problem.upper)
+        limit = limit - rows[:, relieving] @ problem.upper[relieving]
+        rows = np.where(relieving, 0.0, rows)
+        loaded = (rows > 0).any(axis=1)
+        rows, limit = rows[loaded], limit[loaded]
+        if np.any(rows < 0):
             level = fill_with_relief(rows, limit, problem.lower, problem.upper)
-        except NoLevelsError as error:
-            return failed(str(error))
-    else:
-        level = fill(rows, limit, problem.upper)
-    if not np.all(np.isfinite(level)):
-        return failed("a level has no limit")
-    if np.any(level < problem.lower):
-        return failed("the lower bound of a level is not feasible")
-    return problem.point(level, np.zeros(len(problem.row_lower)), WATER_FILLING)
+        else:
+            level = fill(rows, limit, problem.upper)
+        if not np.all(np.isfinite(level)):
+            return failed("a level has no limit")
+        if np.any(level < problem.lower):
+            return failed("the lower bound of a level is not feasible")
+        return problem.point(level, np.zeros(len(problem.row_lower)))
 
 
 def fill(rows: FloatArray, limit: FloatArray, upper: FloatArray) -> FloatArray:

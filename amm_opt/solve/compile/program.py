@@ -125,6 +125,10 @@ class CompiledProgram:
             name: m.at(theta, v).reshape(self.program.values[name].shape, order="F") for name, m in self._values.items()
         }
 
+    def duals(self, row_dual: FloatArray) -> dict[str, FloatArray]:
+        """The program's named multipliers, given those of its general rows."""
+        return {name: row_dual[rows].reshape(shape, order="F") for name, (rows, shape) in self.dual_rows.items()}
+
 
 def _canonical(program: Program, expressions: Sequence[cp.Expression]) -> Canonical:
     """The canonical form of a program, and maps of these expressions; products are put back into both."""

@@ -14,15 +14,18 @@ import clarabel
 import numpy as np
 import scipy.sparse as sp
 
-from amm_opt.arrays import BoolArray, FloatArray
+from amm_opt.arrays import FloatArray
 from amm_opt.cases import Requests
 from amm_opt.grid import Grid
 from amm_opt.program import Audit, Program, Solution
-from amm_opt.solve.backends.attempt import Reason, caught
-from amm_opt.solve.backends.kept import KeptClarabel, status_of
-from amm_opt.solve.backends.known import CONIC_SETTINGS
+from amm_opt.solve.answer import NoAnswerError, no_answer_from_errors
+from amm_opt.solve.backends.kept import ClarabelBackend, ClarabelModel
+from amm_opt.solve.backends.known import CONIC_SETTINGS, Choice, status_of
+from amm_opt.solve.backends.reduced import OneSided
 from amm_opt.solve.compile import CompiledProgram, Numbers
-from amm_opt.tolerances import CONIC_AUDIT_TOLERANCE, SERVED_SLACK
+from amm_opt.solve.route import Task
+from amm_opt.solve.routes.declared import DeclaredRoute, relaxation_gap
+from amm_opt.tolerances import CONIC_AUDIT_TOLERANCE
 
 TAKEN = (clarabel.SolverStatus.Solved, clarabel.SolverStatus.AlmostSolved)
 
@@ -36,32 +39,8 @@ class _Block:
     cones: list[tuple[Any, int]]
 
 
-def relaxation_gap(
-    grid: Grid,
-    injections: Sequence[tuple[FloatArray, FloatArray]],
-    unknowns: Sequence[FloatArray],
-    limits: tuple[FloatArray, FloatArray],
-) -> FloatArray:
-    """(n_buses,) worst gap of the solution's injections at each branch.
-
-    Where the branch flow equations themselves keep every limit under an injection, that flow is a solution with the
-    same objective and tight cones: the relaxation is exact there, and its gap 0, whatever currents the solver chose.
-
-    Args:
-        injections: net injection of the buses, (p_kw, q_kvar) each.
-        unknowns: of the network's conic form, for every injection.
-        limits: lower and upper limits of the interval, (m,) each.
-    """
-    n = grid.case.feeder.n_buses
-    worst = np.zeros(n)
-    for (p, q), u in zip(injections, unknowns, strict=True):
-        if not grid.within(grid.network.evaluate(p, q), limits, SERVED_SLACK):
-            worst = np.maximum(worst, grid.conic_network.form.gap(u, n))
-    return worst
-
-
-class ConicProgram:
-    """One program on one conic network, solved by Clarabel.
+class ConicRoute:
+    """One program on one conic network, solved by Clarabel, or by another solver that is named as declared.
 
     Args:
         loss_weight: subtracted from the objective per kW of losses, so that among equals the least losses are taken.
@@ -70,59 +49,77 @@ class ConicProgram:
         NotCompilableError: see ``CompiledProgram``.
     """
 
+    needs = frozenset({"socp"})
+
     def __init__(self, program: Program, grid: Grid, own: Mapping[str, Any], loss_weight: float) -> None:
+        self.reason = f"network model {grid.network.name} is conic"
         self._grid, self._own, self._loss_weight = grid, own, loss_weight
         self._compiled = CompiledProgram(program, grid)
         powers = self._compiled.powers
         self._powers = list(zip(powers[::2], powers[1::2], strict=True))
         self._form = grid.conic_network.form
         self._width = self._compiled.size + len(self._powers) * self._form.size
-        self._kept = KeptClarabel()
+        self._model = ClarabelModel()
+        self._declared = DeclaredRoute(program, grid, own, loss_weight, self.reason, self.needs)
 
     def reset(self) -> None:
-        """Start the solver afresh."""
-        self._kept.forget()
+        """Start the solvers afresh."""
+        self._model.forget()
+        self._declared.reset()
 
-    def solve(
-        self,
-        values: Mapping[str, Any],
-        requests: Requests,
-        lower: FloatArray,
-        upper: FloatArray,
-        time_limit_s: float = np.inf,
-    ) -> Solution | str:
-        """Solve one interval, or say why that failed; arguments as for ``DeclaredProgram.solve``."""
-        theta = self._compiled.theta(self._grid, self._own, values, requests)
+    def solve(self, solver: Choice, task: Task) -> Solution:
+        """See ``Route``."""
+        if solver is not None and solver != ClarabelBackend.name:
+            return self._declared.solve(solver, task)
+        requests, limits = task.requests, (task.lower, task.upper)
+        theta = self._compiled.theta(self._grid, self._own, task.values, requests)
         numbers = self._compiled.numbers(theta)
-        own = self._own_rows(numbers)
-        blocks = [self._balance(j, theta, requests) for j in range(len(self._powers))]
-        blocks += [own[0], own[1]]
-        blocks += [self._limits(j, lower, upper) for j in range(len(self._powers))]
-        blocks += [self._cones(j, upper) for j in range(len(self._powers))]
+        injections = range(len(self._powers))
+        own = OneSided.of(numbers.rows, numbers.row_lower, numbers.row_upper, numbers.lower, numbers.upper)
+        blocks = [self._balance(j, theta, requests) for j in injections]
+        first = sum(len(block.rhs) for block in blocks)
+        blocks += [
+            self._own_block(own),
+            *(self._limits(j, *limits) for j in injections),
+            *(self._cones(j, task.upper) for j in injections),
+        ]
+        z, dual, checked = self._optimum(numbers, blocks, task.time_limit_s)
+        v, unknowns = z[: self._compiled.size], z[self._compiled.size :].reshape(len(injections), -1)
+        given = [self._injection(requests, *(power.at(theta, v) for power in powers)) for powers in self._powers]
+        return Solution(
+            self._compiled.values(v, theta),
+            self._compiled.duals(own.row_dual(dual[first : first + len(own.rhs)])),
+            (-1.0 if self._compiled.maximise else 1.0) * numbers.objective(v),
+            ClarabelBackend.name,
+            audit=checked,
+            gap=relaxation_gap(self._grid, given, list(unknowns), limits),
+        )
+
+    def _optimum(
+        self, numbers: Numbers, blocks: Sequence[_Block], time_limit_s: float
+    ) -> tuple[FloatArray, FloatArray, Audit]:
+        """All unknowns, the multipliers of all rows, and the audit.
+
+        Raises:
+            NoAnswerError: where there is no answer that passes the audit.
+        """
         matrix = sp.csc_array(sp.vstack([b.matrix for b in blocks]))
         rhs, cones = np.concatenate([b.rhs for b in blocks]), [c for b in blocks for c in b.cones]
         hessian, cost = self._objective(numbers)
-        upper_half = sp.csc_matrix(sp.triu(hessian))
-        problems: list[str] = []
-        with caught(problems):
-            answer = self._kept.solve(
-                upper_half, cost, sp.csc_matrix(matrix), rhs, cones, CONIC_SETTINGS["CLARABEL"], TAKEN, time_limit_s
-            )
-        if problems:
-            self._kept.forget()
-            return Reason(problems[0])
+        given = (sp.csc_matrix(sp.triu(hessian)), cost, sp.csc_matrix(matrix), rhs, cones, CONIC_SETTINGS["CLARABEL"])
+        try:
+            with no_answer_from_errors():
+                answer = self._model.solve(*given, TAKEN, time_limit_s)
+        except NoAnswerError:
+            self._model.forget()
+            raise
         if answer.status not in TAKEN:
-            return Reason.of(str(answer.status), status_of(answer))
+            raise NoAnswerError(str(answer.status), status_of(answer.status))
         z, dual = np.array(answer.x), np.array(answer.z)
         checked = _audit(hessian, cost, matrix, rhs, z, dual, np.array(answer.s))
         if not max(checked.primal, checked.dual, checked.gap) <= CONIC_AUDIT_TOLERANCE:
-            return f"the audit failed: {checked}"
-        v, unknowns = z[: self._compiled.size], z[self._compiled.size :].reshape(len(self._powers), -1)
-        given = [
-            self._injection(requests, imports.at(theta, v), exports.at(theta, v)) for imports, exports in self._powers
-        ]
-        gap = relaxation_gap(self._grid, given, list(unknowns), (lower, upper))
-        return self._solution(v, self._row_dual(numbers, dual), numbers, theta, checked, gap)
+            raise NoAnswerError(f"the audit failed: {checked}")
+        return z, dual, checked
 
     def _injection(self, requests: Requests, imports: FloatArray, exports: FloatArray) -> tuple[FloatArray, FloatArray]:
         return self._grid.case.bus_injections(requests.inflexible_kw, imports, exports)
@@ -153,18 +150,10 @@ class ConicProgram:
         rhs = form.rhs - form.active @ base[0] - form.reactive @ base[1]
         return _Block(self._wide(own, form.equality, j), rhs, [(clarabel.ZeroConeT, len(rhs))])
 
-    def _own_rows(self, numbers: Numbers) -> tuple[_Block, _Block]:
-        """The program's constraints: equalities; then upper sides, lower sides and bounds."""
-        equal, above, below = _sides(numbers)
-        rows, eye = numbers.rows.sparse(), sp.eye_array(self._compiled.size, format="csr")
-        ceiling, floor = np.isfinite(numbers.upper), np.isfinite(numbers.lower)
-        rhs = (numbers.row_upper[above], -numbers.row_lower[below], numbers.upper[ceiling], -numbers.lower[floor])
-        one_sided = self._wide(sp.vstack([rows[above], -rows[below], eye[ceiling], -eye[floor]]))
-        limit = np.concatenate(rhs)
-        return (
-            _Block(self._wide(rows[equal]), numbers.row_upper[equal], [(clarabel.ZeroConeT, int(equal.sum()))]),
-            _Block(one_sided, limit, [(clarabel.NonnegativeConeT, len(limit))]),
-        )
+    def _own_block(self, own: OneSided) -> _Block:
+        """The program's constraints and bounds."""
+        cones = [(clarabel.ZeroConeT, own.n_equal), (clarabel.NonnegativeConeT, len(own.rhs) - own.n_equal)]
+        return _Block(self._wide(own.matrix), own.rhs, cones)
 
     def _limits(self, j: int, lower: FloatArray, upper: FloatArray) -> _Block:
         form, n = self._form, self._grid.case.feeder.n_buses - 1
@@ -183,38 +172,6 @@ class ConicProgram:
         cones = [(clarabel.SecondOrderConeT, 4)] * len(form.branches)
         cones += [(clarabel.SecondOrderConeT, 3)] * len(form.of_powers)
         return _Block(rows, np.concatenate([form.currents_base, rating]), cones)
-
-    def _row_dual(self, numbers: Numbers, dual: FloatArray) -> FloatArray:
-        """Multipliers of the program's own rows, P v + q = rows' y + ..."""
-        equal, above, below = _sides(numbers)
-        start = len(self._powers) * len(self._form.rhs)
-        cuts = start + np.cumsum([int(equal.sum()), int(above.sum()), int(below.sum())])
-        on_equal, on_above, on_below = np.split(dual[start : cuts[2]], cuts[:2] - start)
-        out = np.zeros(len(equal))
-        out[equal] = -on_equal
-        out[above] -= on_above
-        out[below] += on_below
-        return out
-
-    def _solution(
-        self,
-        v: FloatArray,
-        row_dual: FloatArray,
-        numbers: Numbers,
-        theta: FloatArray,
-        checked: Audit,
-        gap: FloatArray,
-    ) -> Solution:
-        compiled = self._compiled
-        duals = {name: row_dual[rows].reshape(shape, order="F") for name, (rows, shape) in compiled.dual_rows.items()}
-        objective = (-1.0 if compiled.maximise else 1.0) * numbers.objective(v)
-        return Solution(compiled.values(v, theta), duals, objective, "CLARABEL", audit=checked, gap=gap)
-
-
-def _sides(numbers: Numbers) -> tuple[BoolArray, BoolArray, BoolArray]:
-    """Which rows are equalities, and which others have an upper and a lower side."""
-    equal = numbers.row_lower == numbers.row_upper
-    return equal, ~equal & np.isfinite(numbers.row_upper), ~equal & np.isfinite(numbers.row_lower)
 
 
 def _audit(

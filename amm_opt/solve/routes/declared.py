@@ -5,28 +5,64 @@ This is the reference that faster ways are held against.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import cvxpy as cp
 import numpy as np
 
 from amm_opt.arrays import FloatArray
-from amm_opt.cases import Requests
-from amm_opt.errors import InputError
 from amm_opt.grid import Grid
 from amm_opt.program import Leximin, Program, Solution
-from amm_opt.solve.backends.attempt import Reason, by_cvxpy, caught
-from amm_opt.solve.backends.known import CONIC_SETTINGS, SETTINGS
-from amm_opt.solve.routes.conic import relaxation_gap
-from amm_opt.tolerances import DECLARED_TOLERANCE, SOLVED_SLACK
+from amm_opt.solve.answer import NoAnswerError, no_answer_from_errors
+from amm_opt.solve.backends.by_cvxpy import solve_by_cvxpy
+from amm_opt.solve.backends.kept import ClarabelBackend
+from amm_opt.solve.backends.known import CONIC_SETTINGS, SETTINGS, Choice
+from amm_opt.solve.route import Task
+from amm_opt.tolerances import DECLARED_TOLERANCE, SERVED_SLACK, SOLVED_SLACK
+
+
+class DeclaredRoute:
+    """One program on one network, built where it is first solved.
+
+    Args:
+        loss_weight: see ``ConicRoute``; without effect on linear network models.
+        reason: why it is not compiled.
+        needs: what a solver must be able to solve.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        grid: Grid,
+        own: Mapping[str, cp.Parameter],
+        loss_weight: float,
+        reason: str,
+        needs: frozenset[str],
+    ) -> None:
+        self.reason, self.needs = reason, needs
+        self._build = partial(DeclaredProgram, program, grid, own, loss_weight)
+        self._built: list[DeclaredProgram] = []
+
+    def reset(self) -> None:
+        """Build it anew."""
+        self._built.clear()
+
+    def solve(self, solver: Choice, task: Task) -> Solution:
+        """See ``Route``: by Clarabel, or by another solver of cvxpy's that is named."""
+        if solver is not None and not isinstance(solver, str):
+            raise NoAnswerError(f"only compiled programs, and this one is not: {self.reason}")
+        if not self._built:
+            self._built.append(self._build())
+        return self._built[0].solve(solver or ClarabelBackend.name, task)
 
 
 class DeclaredProgram:
     """One program on one network, built once.
 
     Args:
-        loss_weight: see ``ConicProgram``; without effect on linear network models.
+        loss_weight: see ``ConicRoute``; without effect on linear network models.
     """
 
     def __init__(self, program: Program, grid: Grid, own: Mapping[str, cp.Parameter], loss_weight: float = 0.0) -> None:
@@ -54,31 +90,20 @@ class DeclaredProgram:
             return cp.Maximize(objective.expr - loss)
         return cp.Minimize(objective.expr + loss)
 
-    def solve(
-        self,
-        solver: str,
-        values: Mapping[str, Any],
-        requests: Requests,
-        lower: FloatArray,
-        upper: FloatArray,
-        time_limit_s: float = np.inf,
-    ) -> Solution | str:
-        """Solve one interval, or say why that failed; arguments as for ``ProgramSolver.solve``."""
-        grid = self._grid
+    def solve(self, solver: str, task: Task) -> Solution:
+        """See ``Route``; the solution has no audit."""
+        grid, requests = self._grid, task.requests
         for parameter in grid.parameters:
             parameter.value = getattr(requests, parameter.name())
         for name, parameter in self._own.items():
-            parameter.value = values[name]
-        self._lower.value, self._upper.value = lower, upper
+            parameter.value = task.values[name]
+        self._lower.value, self._upper.value = task.lower, task.upper
         settings = (CONIC_SETTINGS if self._relaxed else SETTINGS).get(solver, {})
-        reason = by_cvxpy(self._problem, solver, settings, time_limit_s, inaccurate=bool(self._relaxed))
-        if reason is not None:
-            return reason
-        problems: list[str] = []
-        answer: Solution | str = ""
-        with caught(problems):
-            answer = self._incomplete() or self._residual(lower, upper) or self._solution(solver, lower, upper)
-        return Reason(problems[0]) if problems else answer
+        solve_by_cvxpy(self._problem, solver, settings, task.time_limit_s, inaccurate=bool(self._relaxed))
+        with no_answer_from_errors():
+            if wrong := self._incomplete() or self._broken(task.lower, task.upper):
+                raise NoAnswerError(wrong)
+            return self._solution(solver, task.lower, task.upper)
 
     def _incomplete(self) -> str:
         """What the answer lacks."""
@@ -90,7 +115,7 @@ class DeclaredProgram:
                 return f"its answer has no finite value of {name}"
         return ""
 
-    def _residual(self, lower: FloatArray, upper: FloatArray) -> str:
+    def _broken(self, lower: FloatArray, upper: FloatArray) -> str:
         """What the solution breaks, checked without the solver: the network by a sweep, own constraints by value."""
         for p, reactive in self._power if not self._relaxed else ():
             u = self._grid.network.evaluate(p.value, reactive.value)
@@ -98,9 +123,9 @@ class DeclaredProgram:
                 return "the solution breaks a network limit"
         relaxed = [c for relaxed in self._relaxed for c in relaxed.constraints if not isinstance(c, cp.SOC)]
         for constraint in [*self._program.constraints, *relaxed]:
-            worst = float(np.max(constraint.violation(), initial=0.0))
-            if worst > DECLARED_TOLERANCE:
-                return f"the solution breaks {constraint} by {worst:.2g}"
+            violation = float(np.max(constraint.violation(), initial=0.0))
+            if violation > DECLARED_TOLERANCE:
+                return f"the solution breaks {constraint} by {violation:.2g}"
         return ""
 
     def _solution(self, solver: str, lower: FloatArray, upper: FloatArray) -> Solution:
@@ -114,57 +139,25 @@ class DeclaredProgram:
         return Solution(values, duals, float(objective.value), solver, gap=gap)
 
 
-def check_program(program: Program, grid: Grid) -> dict[str, cp.Parameter]:
-    """The mechanism's own parameters by name, after checking that the program can be compiled once.
+def relaxation_gap(
+    grid: Grid,
+    injections: Sequence[tuple[FloatArray, FloatArray]],
+    unknowns: Sequence[FloatArray],
+    limits: tuple[FloatArray, FloatArray],
+) -> FloatArray:
+    """(n_buses,) largest gap of the solution's injections at each branch.
 
-    Raises:
-        InputError: with the offending expression.
-    """
-    if not isinstance(program.objective, Leximin) and not program.objective.is_dcp(dpp=True):
-        raise InputError(f"program is not DPP (linear in its parameters, convex): objective {program.objective}")
-    for constraint in program.constraints:
-        if not constraint.is_dcp(dpp=True):
-            raise InputError(f"program is not DPP (linear in its parameters, convex): constraint {constraint}")
-    for injection in program.injections:
-        for expression in (injection.import_kw, injection.export_kw):
-            if not (expression.is_affine() and expression.is_dcp(dpp=True)):
-                raise InputError(f"program is not DPP: injection {expression} is not affine")
-            if expression.shape != (grid.n,):
-                raise InputError(f"injection {expression} has shape {expression.shape}, not ({grid.n},)")
-    given = {parameter.id for parameter in grid.parameters}
-    parts: list[Any] = [*program.constraints]
-    if not isinstance(program.objective, Leximin):
-        parts.append(program.objective)
-    parts += [e for i in program.injections for e in (i.import_kw, i.export_kw)]
-    own: dict[str, cp.Parameter] = {}
-    for parameter in {p.id: p for part in parts for p in part.parameters()}.values():
-        if parameter.id in given:
-            continue
-        if parameter.name() in own:
-            raise InputError(f"two parameters of the program are named {parameter.name()!r}")
-        own[parameter.name()] = parameter
-    return own
-
-
-def check_values(own: Mapping[str, cp.Parameter], values: Mapping[str, Any], leading: tuple[int, ...] = ()) -> None:
-    """Check the numbers of the mechanism's parameters.
+    Where the branch flow equations themselves keep every limit under an injection, that flow is a solution with the
+    same objective and tight cones: the relaxation is exact there, and its gap 0, whatever currents the solver chose.
 
     Args:
-        leading: dimensions in front of each parameter's own shape, such as the number of intervals.
-
-    Raises:
-        InputError: missing or unknown names, wrong sizes, NaN or a wrong sign.
+        injections: net injection of the buses, (p_kw, q_kvar) each.
+        unknowns: of the network's conic form, for every injection.
+        limits: lower and upper limits of the interval, (m,) each.
     """
-    if missing := sorted(own.keys() - values.keys()):
-        raise InputError(f"no value for parameter {', '.join(missing)} of the program")
-    if extra := sorted(values.keys() - own.keys()):
-        raise InputError(f"values for unknown parameter {', '.join(extra)}; the program has {', '.join(sorted(own))}")
-    for name, parameter in own.items():
-        value = np.asarray(values[name], dtype=float)
-        shape = (*leading, *parameter.shape)
-        if value.shape != shape:
-            raise InputError(f"the value of parameter {name!r} has shape {value.shape}, not {shape}")
-        if not np.all(np.isfinite(value)):
-            raise InputError(f"parameter {name!r} has a value that is not finite")
-        if parameter.attributes["nonneg"] and np.any(value < 0):
-            raise InputError(f"parameter {name!r} must not be negative, its value goes down to {value.min():g}")
+    n = grid.case.feeder.n_buses
+    largest = np.zeros(n)
+    for (p, q), u in zip(injections, unknowns, strict=True):
+        if not grid.within(grid.network.evaluate(p, q), limits, SERVED_SLACK):
+            largest = np.maximum(largest, grid.conic_network.form.gap(u, n))
+    return largest

@@ -10,6 +10,7 @@ Where the levels are the only variables of a linear program, ``backends.water_fi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -17,6 +18,10 @@ import cvxpy as cp
 import numpy as np
 
 from amm_opt.program import HorizonProgram, Leximin, Program, Solution
+from amm_opt.solve.answer import NoAnswerError
+from amm_opt.solve.backends.known import Choice
+from amm_opt.solve.backends.water_filling import WaterFillingBackend
+from amm_opt.solve.route import Route, Task
 
 AnyProgram = TypeVar("AnyProgram", bound=Program | HorizonProgram)
 
@@ -25,8 +30,60 @@ BLOCKED = 1e-6
 HOLD_BACK = 1e-8
 """Held levels stay this fraction below what was reached, so that the next stage is feasible."""
 COUPLED = (1e-2, 2e-3)
-"""The two with losses, through which every level presses on every limit a little: raising one lowers another by a hair.
+"""The two with losses, through which every level loads every limit a little: raising one lowers another by a margin.
 Strictly, the second stage could then raise nothing."""
+
+
+class LeximinRoute:
+    """A leximin program by stages.
+
+    Args:
+        stages: solves one stage, see :func:`stage_program`.
+        default: by which solver where none is named.
+        size: number of levels.
+        coupled: see :func:`solve_stages`.
+    """
+
+    def __init__(self, stages: Route, default: Choice, size: int, coupled: bool) -> None:
+        self.needs, self.reason = stages.needs, stages.reason
+        self._stages, self._default, self._size, self._coupled = stages, default, size, coupled
+
+    def reset(self) -> None:
+        """What follows depends on nothing solved before."""
+        self._stages.reset()
+
+    def solve(self, solver: Choice, task: Task) -> Solution:
+        """See ``Route``."""
+        chosen = self._default if solver is None else solver
+
+        def stage(values: Mapping[str, Any]) -> Solution:
+            return self._stages.solve(chosen, replace(task, values={**task.values, **values}))
+
+        return solve_stages(stage, self._size, self._coupled)
+
+
+class WaterFillingRoute:
+    """Water filling where no solver is named, and stages where it has no answer.
+
+    Args:
+        filling: the compiled program of :func:`numeric_program`.
+    """
+
+    def __init__(self, filling: Route, stages: Route) -> None:
+        self.needs, self.reason = stages.needs, stages.reason
+        self._filling, self._stages = filling, stages
+
+    def reset(self) -> None:
+        """What follows depends on nothing solved before."""
+        self._filling.reset()
+        self._stages.reset()
+
+    def solve(self, solver: Choice, task: Task) -> Solution:
+        """See ``Route``."""
+        if solver is None:
+            with suppress(NoAnswerError):
+                return self._filling.solve(WaterFillingBackend.name, task)
+        return self._stages.solve(solver, task)
 
 
 def stage_program(program: AnyProgram) -> AnyProgram:
@@ -45,22 +102,20 @@ def stage_program(program: AnyProgram) -> AnyProgram:
     )
 
 
-def solve_stages(
-    solve: Callable[[Mapping[str, Any]], Solution | str], size: int, coupled: bool = False
-) -> Solution | str:
-    """Run the stages; ``solve(values)`` solves one or says why not.
+def solve_stages(solve: Callable[[Mapping[str, Any]], Solution], size: int, coupled: bool = False) -> Solution:
+    """Run the stages.
 
     Args:
+        solve: solves one, given the values of its parameters, or raises NoAnswerError.
+        size: number of levels.
         coupled: whether losses couple all levels; the answer is then leximin to a tolerance of 0.2 %.
     """
-    least, hold_back = COUPLED if coupled else (BLOCKED, HOLD_BACK)
+    threshold, hold_back = COUPLED if coupled else (BLOCKED, HOLD_BACK)
     rising, held = np.ones(size, dtype=bool), np.zeros(size)
     while True:
         answer = solve({"leximin_rising": rising.astype(float), "leximin_held": held})
-        if isinstance(answer, str):
-            return answer
         t = float(answer["leximin_t"])
-        blocked = rising & (np.abs(answer.duals["leximin_at_least"]) > least)
+        blocked = rising & (np.abs(answer.duals["leximin_at_least"]) > threshold)
         if not blocked.any() or not (rising & ~blocked).any():
             return replace(answer, objective=float(np.min(answer["leximin_level"])))
         held = np.where(blocked, t - hold_back * max(1.0, abs(t)), held)

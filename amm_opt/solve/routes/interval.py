@@ -1,0 +1,154 @@
+"""One interval's compiled program on a linear network; rows and multipliers are kept for the next interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from amm_opt.arrays import FloatArray
+from amm_opt.cases import Requests
+from amm_opt.grid import Grid, largest_of_each
+from amm_opt.program import Program, Solution
+from amm_opt.solve.answer import NoAnswerError
+from amm_opt.solve.backends.dispatch import Backends
+from amm_opt.solve.backends.known import Choice
+from amm_opt.solve.backends.reduced import Point
+from amm_opt.solve.backends.water_filling import WaterFillingBackend
+from amm_opt.solve.compile import CompiledProgram, Rows, stacked
+from amm_opt.solve.route import Task
+from amm_opt.solve.routes.lazy import audited, solve_with_lazy_rows
+from amm_opt.solve.routes.network_rows import STUCK, Gradients, Powers, Sensitivities
+from amm_opt.tolerances import ROW_SLACK
+
+PATIENCE, GROWTH = 3, 1.4
+"""Rounds in which one row of each group is added, and how many times more every later round adds than the last."""
+STALE_AFTER = 12
+"""Solved intervals without a multiplier after which a row leaves."""
+
+
+@dataclass
+class Pool:
+    """Rows in use for one injection: solved intervals since each had a multiplier, and its last multiplier."""
+
+    idle: dict[int, int] = field(default_factory=dict)
+    dual: dict[int, float] = field(default_factory=dict)
+
+
+class IntervalRoute:
+    """One program on one linear network.
+
+    Raises:
+        NotCompilableError: see ``CompiledProgram``.
+    """
+
+    reason = ""
+
+    def __init__(self, program: Program, grid: Grid, own: Mapping[str, Any]) -> None:
+        self.grid, self._own = grid, own
+        self.compiled = CompiledProgram(program, grid)
+        self.needs = frozenset({"qp" if self.compiled.quadratic else "lp"})
+        powers, known = self.compiled.powers, Sensitivities(grid)
+        self.powers = list(zip(powers[::2], powers[1::2], strict=True))
+        self.gradients = [Gradients(known, grid.n, self.compiled.size, both) for both in self.powers]
+        self.pools = [Pool() for _ in self.powers]
+        self.group = grid.limit_groups
+        self.own_dual = np.zeros(self.compiled.n_rows)
+        self._backends = Backends()
+
+    def reset(self) -> None:
+        """Forget which rows and multipliers the last intervals had."""
+        for pool in self.pools:
+            pool.idle.clear()
+            pool.dual.clear()
+        self._backends.forget()
+        self.own_dual = np.zeros(self.compiled.n_rows)
+
+    def solve(self, solver: Choice, task: Task) -> Solution:
+        """See ``Route``; what water filling answers has no multipliers to audit."""
+        theta = self.compiled.theta(self.grid, self._own, task.values, task.requests)
+        numbers = self.compiled.numbers(theta)
+        network = _IntervalRows(self, task, theta)
+        point = solve_with_lazy_rows(numbers, network, self._backends, solver, task.time_limit_s)
+        checked = None if solver == WaterFillingBackend.name else audited(numbers, network, point)
+        network.age(point)
+        objective = (-1.0 if self.compiled.maximise else 1.0) * numbers.objective(point.v)
+        duals = self.compiled.duals(point.row_dual)
+        return Solution(self.compiled.values(point.v, theta), duals, objective, point.solver, checked)
+
+
+class _IntervalRows:
+    """Network rows in one interval, see ``LazyRows``; one in use is (j, k), limit k of injection j."""
+
+    def __init__(self, route: IntervalRoute, task: Task, theta: FloatArray) -> None:
+        self._route, self._task, self._theta = route, task, theta
+        self._tolerance = route.grid.network.quantities.tolerance
+        slack = ROW_SLACK * self._tolerance
+        self._inner = (task.lower - slack, task.upper + slack)
+        self._constants = [self._without_variables(task.requests, both) for both in route.powers]
+        self._active = [(j, k) for j, pool in enumerate(route.pools) for k in pool.idle]
+        self._rows = self._gradients(self._active)
+
+    def in_use(self) -> tuple[Rows, FloatArray, FloatArray]:
+        base = np.array([self._constants[j][k] for j, k in self._active])
+        index = np.array([k for _, k in self._active], dtype=np.intp)
+        return self._rows, self._task.lower[index] - base, self._task.upper[index] - base
+
+    def start(self) -> FloatArray:
+        pools = self._route.pools
+        return np.concatenate([self._route.own_dual, [pools[j].dual.get(k, 0.0) for j, k in self._active]])
+
+    def solved(self, point: Point) -> None:
+        self._route.own_dual = point.row_dual
+        for (j, k), dual in zip(self._active, point.network_dual.tolist(), strict=True):
+            self._route.pools[j].dual[k] = dual
+
+    def add_violated(self, v: FloatArray, round_number: int) -> bool:
+        """The most violated of each group, from the round ``PATIENCE`` on more of them."""
+        count = int(GROWTH ** max(0, round_number - PATIENCE))
+        new = [(j, k) for j in range(len(self._route.pools)) for k in self._violated(j, v, count)]
+        if new:
+            self._active = [*self._active, *new]
+            self._rows = stacked(self._rows, self._gradients(new))
+        return bool(new)
+
+    def age(self, point: Point) -> None:
+        """Rows without a multiplier for long leave."""
+        for (j, k), dual in zip(self._active, point.network_dual.tolist(), strict=True):
+            pool = self._route.pools[j]
+            pool.idle[k] = 0 if abs(dual) > 1e-9 else pool.idle[k] + 1
+            if pool.idle[k] > STALE_AFTER:
+                del pool.idle[k], pool.dual[k]
+
+    def _gradients(self, active: list[tuple[int, int]]) -> Rows:
+        """Rows of these, which are ordered by injection, (K, N)."""
+        limits = [[k for injection, k in active if injection == j] for j in range(len(self._route.gradients))]
+        each = [g.at(self._theta, mine) for g, mine in zip(self._route.gradients, limits, strict=True)]
+        return Rows.of([row for rows in each for row in rows], self._route.compiled.size)
+
+    def _without_variables(self, requests: Requests, powers: Powers) -> FloatArray:
+        """Every limited quantity where all variables are zero."""
+        imports, exports = (power.base for power in powers)
+        if imports.empty and exports.empty:
+            return self._route.grid.usage(requests)[0]
+        return self._route.grid.quantities(requests, imports.vector(self._theta), exports.vector(self._theta))
+
+    def _violated(self, j: int, v: FloatArray, count: int) -> list[int]:
+        """Limits of injection j that are violated and now put into use."""
+        route, (low, high), idle = self._route, self._inner, self._route.pools[j].idle
+        imports, exports = (power.at(self._theta, v) for power in route.powers[j])
+        u = route.grid.quantities(self._task.requests, imports, exports)
+        violated = np.flatnonzero((u > high) | (u < low))
+        at = u[violated]
+        excess = np.maximum(at - high[violated], low[violated] - at) / self._tolerance[violated] + ROW_SLACK
+        new = []
+        for i in largest_of_each(excess, route.group[violated], count):
+            k = int(violated[i])
+            if k not in idle:
+                idle[k] = 0
+                new.append(k)
+            elif excess[i] > STUCK:
+                raise NoAnswerError(f"a network row is violated by {excess[i]:.2g} times its tolerance")
+        return new

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -13,22 +12,16 @@ import scipy.sparse as sp
 
 from amm_opt.arrays import DIRECTIONS, SIGN, FloatArray, IntArray
 from amm_opt.cases.batteries import Batteries
+from amm_opt.cases.fingerprint import fingerprint
 from amm_opt.cases.groups import PER, Groups
 from amm_opt.cases.profiles import Profiles
 from amm_opt.cases.requests import Requests
+from amm_opt.cases.scenario import SCALES, Scenario
 from amm_opt.cases.times import span
 from amm_opt.errors import InputError, unknown
-from amm_opt.fields import Checked, is_number, is_whole, shortened
+from amm_opt.fields import is_whole, shortened
 from amm_opt.network import Feeder
 from amm_opt.tolerances import CONNECTION_SLACK
-
-MOST_SCALE = 1e6
-_SCALES = {
-    "load_scale": "non-negative",
-    "import_scale": "non-negative",
-    "export_scale": "non-negative",
-    "capacity_scale": "positive",
-}
 
 
 class Report(Protocol):
@@ -37,38 +30,6 @@ class Report(Protocol):
     read: list[str]
     assumed: list[str]
     left_out: list[str]
-
-
-@dataclass(frozen=True)
-class Scenario(Checked):
-    """Scale factors on a case; 1 everywhere is the case as stored.
-
-    Attributes:
-        load_scale: on inflexible net load.
-        import_scale, export_scale: on flexible import and export requests.
-        capacity_scale: on every branch rating.
-    """
-
-    load_scale: float = 1.0
-    import_scale: float = 1.0
-    export_scale: float = 1.0
-    capacity_scale: float = 1.0
-    description: str = ""
-
-    def __post_init__(self) -> None:
-        problems = [
-            f"{name} = {getattr(self, name)!r} must be a {sign} number of at most {MOST_SCALE:g}"
-            for name, sign in _SCALES.items()
-            if not _scale_ok(getattr(self, name), positive=sign == "positive")
-        ]
-        if problems:
-            raise InputError(problems, subject="scenario")
-        for name in _SCALES:
-            object.__setattr__(self, name, float(getattr(self, name)))
-
-
-def _scale_ok(value: object, *, positive: bool) -> bool:
-    return is_number(value) and bool((value > 0 if positive else value >= 0) and value <= MOST_SCALE)  # type: ignore[operator]
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,27 +142,7 @@ class Case:
     @cached_property
     def fingerprint(self) -> str:
         """Digest of everything that a run depends on; numbers count to single precision, names to the letter."""
-        f, p, text = self.feeder, self.profiles, hashlib.sha256()
-        phases = map("".join, f.branch_phases)
-        for names in (f.bus_names, f.branch_names, f.lv_feeders, phases, f.branch_kind, f.vector_group):
-            text.update("\0".join(names).encode())
-        texts = self.participants[["name", "bus", "phases"]].astype(str)
-        text.update("\0".join(texts.to_numpy().ravel()).encode())
-        limits = (f.vn_kv, f.v_min_pu, f.v_max_pu, f.rating_kva, f.tap, f.parent, f.lv_feeder, f.v_source_pu)
-        impedance = np.concatenate([m.ravel() for m in f.z_ohm])
-        unused = [] if self.inflexible_kvar.any() else ["inflexible_kvar"]
-        sharp = [] if p.sessions[["late", "early"]].any(axis=None) else ["late", "early"]
-        sessions = p.sessions.drop(columns=sharp)
-        tables = (self.participants.drop(columns=["name", "bus", "phases", *unused]), p.series, sessions)
-        scales = [getattr(self.scenario, name) for name in _SCALES]
-        profiles = np.asarray(p.values)
-        shunts = (
-            [f.shunt_kva.real, f.shunt_kva.imag, f.charging_kvar] if f.shunt_kva.any() or f.charging_kvar.any() else []
-        )
-        for values in (*limits, *shunts, impedance.real, impedance.imag, profiles, scales, *tables):
-            text.update(np.ascontiguousarray(values, dtype=np.float32).tobytes())
-        text.update(str((self.times[0], self.dt_h)).encode())
-        return text.hexdigest()
+        return fingerprint(self.feeder, self.participants, self.profiles, self.scenario, self.dt_h)
 
     def connection_kw(self, direction: str) -> FloatArray:
         """(n,) connection limit in ``"import"`` or ``"export"`` direction.
@@ -241,8 +182,8 @@ class Case:
             InputError: for an unknown factor or a value out of range.
         """
         for name in scales:
-            if name not in _SCALES:
-                raise unknown("scenario factor", name, list(_SCALES))
+            if name not in SCALES:
+                raise unknown("scenario factor", name, list(SCALES))
         scenario = replace(self.scenario, **scales)  # type: ignore[arg-type]
         change = scenario.capacity_scale / self.scenario.capacity_scale
         feeder = self.feeder if change == 1.0 else self.feeder.with_limits(capacity_scale=change)
@@ -279,17 +220,17 @@ class Case:
         """The same case without its charging sessions."""
         return replace(self, profiles=replace(self.profiles, sessions=self.profiles.sessions.iloc[:0]))
 
-    def _check_connections(self, w: Requests) -> None:
+    def _check_connections(self, requests: Requests) -> None:
         problems = []
         for direction in DIRECTIONS:
-            power = w.request_kw(direction) + SIGN[direction] * w.inflexible_kw
+            power = requests.request_kw(direction) + SIGN[direction] * requests.inflexible_kw
             limit = self.connection_kw(direction)
             excess = power - limit * (1 + CONNECTION_SLACK)
             for i in np.flatnonzero((excess > 0).any(axis=0)):
                 k = int(np.argmax(excess[:, i]))
                 problems.append(
                     f"participant {self.participant_names[i]!r} asks for {power[k, i]:.3f} kW of {direction} at"
-                    f" {w.times[k]}, above its connection_{direction}_kw = {limit[i]:g}"
+                    f" {requests.times[k]}, above its connection_{direction}_kw = {limit[i]:g}"
                 )
         if problems:
             raise InputError(problems, subject=f"case {self.name}")

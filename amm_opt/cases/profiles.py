@@ -27,7 +27,7 @@ def draws(
     """Full power from interval ``first`` on until the energy is drawn: session, interval and mean kW of every draw.
 
     The first interval lacks a share ``late`` of its length. What a last draw too small to be a request would bring is
-    left out.
+    discarded.
     """
     missed = late * power_kw
     wanted = energy_kwh / dt_h
@@ -35,9 +35,9 @@ def draws(
     count = np.where(some, np.ceil((wanted + missed - REQUEST_TOLERANCE_KW) / power_kw), 0.0).astype(np.intp)
     which = np.repeat(np.arange(len(first)), count)
     offset = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
-    most = power_kw[which] - np.where(offset == 0, missed[which], 0.0)
+    full = power_kw[which] - np.where(offset == 0, missed[which], 0.0)
     before = np.where(offset > 0, offset * power_kw[which] - missed[which], 0.0)
-    return which, first[which] + offset, np.minimum(wanted[which] - before, most)
+    return which, first[which] + offset, np.minimum(wanted[which] - before, full)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ class Profiles:
         return float((self.times[1] - self.times[0]) / pd.Timedelta(hours=1))
 
     def assigned(self, to: IntArray) -> Profiles:
-        """The same profiles with participant i's part of them given to participant ``to[i]``, or dropped where -1."""
+        """The same profiles with participant i's part of them given to participant ``to[i]``, or discarded where -1."""
 
         def moved(table: pd.DataFrame) -> pd.DataFrame:
             new = to[table["participant"].to_numpy(np.intp)]

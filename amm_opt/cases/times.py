@@ -161,10 +161,10 @@ def checked_times(
 ) -> tuple[pd.DatetimeIndex, list[str]]:
     """The time column of profiles as naive, regular time stamps in the case's standard time."""
     problems: list[str] = []
-    most = LONGEST.total_seconds() / 60
-    if step_minutes is not None and not (is_number(step_minutes) and 1 / 60 <= step_minutes <= most):
+    longest = LONGEST.total_seconds() / 60
+    if step_minutes is not None and not (is_number(step_minutes) and 1 / 60 <= step_minutes <= longest):
         problems.append(
-            f"step_minutes = {shortened(step_minutes)} must be a positive number: at least 1/60, at most {most:g}"
+            f"step_minutes = {shortened(step_minutes)} must be a positive number: at least 1/60, at most {longest:g}"
         )
         step_minutes = None
     if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int | np.integer)):

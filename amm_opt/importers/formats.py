@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 import numpy as np
 import pandas as pd
 
-from amm_opt.cases.folder.tables import checked_participants
+from amm_opt.cases.folder.participants import checked_participants
 from amm_opt.errors import InputError, Problems, one_line, unknown
 from amm_opt.fields import is_text, shortened
 from amm_opt.importers.imported import Demand, ImportedNetwork

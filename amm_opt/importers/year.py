@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from amm_opt.cases.case import Case, Scenario
+from amm_opt.cases.case import Case
 from amm_opt.cases.folder.folder import from_tables
-from amm_opt.cases.generators import WEEK, charging_sessions, household_series, roof_series, year_profiles
+from amm_opt.cases.scenario import Scenario
+from amm_opt.cases.synthetic.generators import WEEK, charging_sessions, household_series, roof_series, year_profiles
 from amm_opt.errors import InputError, Problems
 from amm_opt.fields import Checked, is_number, shortened
 from amm_opt.importers.imported import ImportedNetwork

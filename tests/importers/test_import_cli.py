@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from amm_opt.cases import load_case
 from amm_opt.cases.folder.folder import case_tables
-from amm_opt.cases.generators import clear_sky, year_profiles
+from amm_opt.cases.synthetic.generators import clear_sky, year_profiles
 from amm_opt.errors import InputError
 from amm_opt.importers import YearScenario, csiro_network, year_case
 from amm_opt.study.cli import main

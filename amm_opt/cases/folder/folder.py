@@ -12,15 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from amm_opt.cases.case import Case, Scenario
+from amm_opt.cases.case import Case
 from amm_opt.cases.folder.magnitudes import odd_terms
-from amm_opt.cases.folder.tables import (
-    checked_participants,
-    checked_profiles,
-    checked_series,
-    checked_sessions,
-)
+from amm_opt.cases.folder.participants import checked_participants
+from amm_opt.cases.folder.series import checked_profiles, checked_series
+from amm_opt.cases.folder.sessions import checked_sessions
 from amm_opt.cases.profiles import QUANTITIES, Profiles
+from amm_opt.cases.scenario import Scenario
 from amm_opt.cases.synthetic import synthetic_from_spec
 from amm_opt.cases.times import UNITS, checked_times, time_column
 from amm_opt.errors import InputError, Problems, as_path, unknown

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from amm_opt.cases.generators import DAY, Names, charging_sessions, household_series, roof_series
+from amm_opt.cases.synthetic.generators import DAY, Names, charging_sessions, household_series, roof_series
 from amm_opt.errors import InputError, Problems
 from amm_opt.fields import is_whole, shortened
 from amm_opt.specs import read_options
@@ -34,9 +34,9 @@ def synthetic_tables(buses: int = 200, days: int = 7, seed: int = 0) -> dict[str
     """
     ranges = (("buses", buses, 5, 1_000_000), ("days", days, 1, 3660), ("seed", seed, 0, 2**63 - 1))
     problems = [
-        f"{name} = {shortened(value)} must be a whole number of at least {least} and at most {most}"
-        for name, value, least, most in ranges
-        if not is_whole(value) or not least <= value <= most
+        f"{name} = {shortened(value)} must be a whole number of at least {lower} and at most {upper}"
+        for name, value, lower, upper in ranges
+        if not is_whole(value) or not lower <= value <= upper
     ]
     if problems:
         raise InputError(problems, subject="synthetic case")

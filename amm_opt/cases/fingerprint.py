@@ -1,0 +1,44 @@
+"""A digest of everything in a case that a run depends on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from amm_opt.cases.profiles import Profiles
+from amm_opt.cases.scenario import SCALES, Scenario
+from amm_opt.network import Feeder
+
+
+def fingerprint(feeder: Feeder, participants: pd.DataFrame, profiles: Profiles, scenario: Scenario, dt_h: float) -> str:
+    """Digest in which numbers count to single precision, names to the letter."""
+    p, digest = profiles, hashlib.sha256()
+    for names in (*_feeder_names(feeder), participants[["name", "bus", "phases"]].astype(str).to_numpy().ravel()):
+        digest.update("\0".join(names).encode())
+    unused = [] if participants["inflexible_kvar"].any() else ["inflexible_kvar"]
+    people = participants.drop(columns=["name", "bus", "phases", *unused])
+    whole = [] if p.sessions[["late", "early"]].any(axis=None) else ["late", "early"]
+    scales = [getattr(scenario, name) for name in SCALES]
+    tables = (people, p.series, p.sessions.drop(columns=whole))
+    for values in (*_feeder_numbers(feeder), np.asarray(p.values), scales, *tables):
+        digest.update(np.ascontiguousarray(values, dtype=np.float32).tobytes())
+    digest.update(str((p.times[0], dt_h)).encode())
+    return digest.hexdigest()
+
+
+def _feeder_names(f: Feeder) -> Iterator[Iterable[str]]:
+    yield from (f.bus_names, f.branch_names, f.lv_feeders)
+    yield map("".join, f.branch_phases)
+    yield from (f.branch_kind, f.vector_group)
+
+
+def _feeder_numbers(f: Feeder) -> Iterator[ArrayLike]:
+    yield from (f.vn_kv, f.v_min_pu, f.v_max_pu, f.rating_kva, f.tap, f.parent, f.lv_feeder, f.v_source_pu)
+    if f.shunt_kva.any() or f.charging_kvar.any():
+        yield from (f.shunt_kva.real, f.shunt_kva.imag, f.charging_kvar)
+    impedance = np.concatenate([m.ravel() for m in f.z_ohm])
+    yield from (impedance.real, impedance.imag)

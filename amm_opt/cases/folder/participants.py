@@ -1,0 +1,129 @@
+"""Checking the participants of a case: the completed table, and all problems found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from amm_opt.cases.folder.magnitudes import odd_participants
+from amm_opt.network import Feeder
+from amm_opt.network.feeder.tables import check_columns, flag, numbers, text
+
+PARTICIPANT_COLUMNS = {"name": None, "bus": None}
+PARTICIPANT_OPTIONAL = {
+    "power_factor": 1.0,
+    "power_factor_import": 1.0,
+    "power_factor_export": 1.0,
+    "connection_import_kw": np.nan,
+    "connection_export_kw": np.nan,
+    "battery_kwh": 0.0,
+    "battery_kw": 0.0,
+    "battery_efficiency": 0.95,
+    "battery_initial": 0.5,
+    "inflexible_kvar": 0.0,
+}
+
+
+def checked_participants(table: pd.DataFrame, feeder: Feeder) -> tuple[pd.DataFrame, list[str]]:
+    """Participants with defaults: unity power factors; connection limits from the branch that feeds their bus.
+
+    No battery where none is given.
+    """
+    problems = check_columns(table, PARTICIPANT_COLUMNS, ["phases", *PARTICIPANT_OPTIONAL], "participants")
+    if problems:
+        return table, problems
+    table = table.reset_index(drop=True)
+    if table.empty:
+        return table, ["participants: the table is empty"]
+    for column in PARTICIPANT_COLUMNS:
+        table[column] = [text(value) for value in table[column]]
+    names = table["name"]
+    problems += [f"participant in row {i + 1}: empty name" for i in np.flatnonzero(names.isna())]
+    problems += [f"duplicate participant name {name!r}" for name in names[names.duplicated()].unique()]
+    unknown = ~table["bus"].isin(feeder.bus_index)
+    problems += flag(table, unknown, "participant", lambda r: f"unknown bus {r['bus']!r}")
+    table["phases"], said = _connected_phases(table, feeder)
+    problems += said
+    table = _finite_or_fill(table, PARTICIPANT_OPTIONAL, "participant", problems)
+    problems += odd_participants(table, feeder)
+    for column in PARTICIPANT_OPTIONAL:
+        if column.startswith("power_factor"):
+            bad = ~table[column].abs().between(0.1, 1.0)
+            problems += flag(
+                table,
+                bad,
+                "participant",
+                lambda r, c=column: f"{c} = {r[c]} must be within 0.1..1 (or -1..-0.1){percent(r[c])}",  # type: ignore[misc]
+            )
+        elif column.startswith("connection"):
+            table[column] = table[column].fillna(_branch_rating(table, feeder))
+            problems += flag(
+                table,
+                ~(table[column] >= 0),
+                "participant",
+                lambda r, c=column: f"{c} = {r[c]} must not be negative",  # type: ignore[misc]
+            )
+    endless = ~np.isfinite(table["inflexible_kvar"])
+    problems += flag(
+        table, endless, "participant", lambda r: f"inflexible_kvar = {r['inflexible_kvar']} must be finite"
+    )
+    problems += _bad_batteries(table)
+    return table[[*PARTICIPANT_COLUMNS, "phases", *PARTICIPANT_OPTIONAL]], problems
+
+
+def _branch_rating(table: pd.DataFrame, feeder: Feeder) -> pd.Series[float]:
+    """Rating of the branch that feeds each participant's bus, on all phases of the participant."""
+    bus = table["bus"].map(feeder.bus_index).fillna(0).astype(int)
+    phases = np.array([len(own) for own in table["phases"]]) if not feeder.balanced else 1
+    return pd.Series(feeder.rating_kva[bus] * phases, index=table.index)
+
+
+def _connected_phases(table: pd.DataFrame, feeder: Feeder) -> tuple[list[str], list[str]]:
+    """Phases of every participant, by default all of its bus."""
+    given = [text(v) for v in table["phases"]] if "phases" in table else [None] * len(table)
+    phases, problems = [], []
+    for name, bus, own in zip(table["name"], table["bus"], given, strict=True):
+        at = feeder.bus_index.get(bus)
+        there = () if at is None else feeder.phases[at]
+        asked = there if own is None or own == "".join(there) else tuple(own)
+        if at is not None and not (set(asked) <= set(there) and len(set(asked)) == len(asked)):
+            problems.append(
+                f"participant {name!r}: phases = {own!r} are not among those of bus {bus!r}: {''.join(there)}"
+            )
+        phases.append("".join(asked))
+    return phases, problems
+
+
+def percent(value: Any, rule: str = "within 0") -> str:
+    """A question after a share that seems to be in percent."""
+    return ": is it in %?" if "within 0" in rule and 1.0 < abs(value) <= 100.0 else ""
+
+
+def _bad_batteries(table: pd.DataFrame) -> list[str]:
+    size, power = table["battery_kwh"], table["battery_kw"]
+    rules = (
+        ("battery_kwh", ~(np.isfinite(size) & (size >= 0)), "must not be negative"),
+        ("battery_kw", ~(np.isfinite(power) & (power >= 0)), "must not be negative"),
+        ("battery_kwh", (size > 0) & (power == 0), "needs a battery_kw above 0"),
+        ("battery_kw", (power > 0) & (size == 0), "needs a battery_kwh above 0"),
+        ("battery_efficiency", ~table["battery_efficiency"].between(1e-3, 1.0), "must be within 0.001..1"),
+        ("battery_initial", ~table["battery_initial"].between(0.0, 1.0), "must be within 0..1"),
+    )
+    return [
+        said
+        for column, bad, rule in rules
+        for said in flag(table, bad, "participant", lambda r, c=column, m=rule: f"{c} = {r[c]} {m}{percent(r[c], m)}")  # type: ignore[misc]
+    ]
+
+
+def _finite_or_fill(table: pd.DataFrame, columns: Mapping[str, object], what: str, problems: list[str]) -> pd.DataFrame:
+    for column, default in columns.items():
+        if column not in table:
+            table[column] = default
+        table[column] = numbers(table, column, what, problems)
+        if default is not None:
+            table[column] = table[column].fillna(default)
+    return table

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from amm_opt.arrays import FloatArray, IntArray
+from amm_opt.arrays import ComplexArray, FloatArray, IntArray
 from amm_opt.errors import InputError, as_path, shorten
 from amm_opt.fields import checked_kind
 from amm_opt.importers.opendss import CLOSE, OPEN, Edit, Elements, Script, read_script
@@ -206,7 +206,7 @@ class FourWireNetwork:
         self._loaded[new] = True
 
     @native
-    def _solved(self, p: FloatArray, q: FloatArray) -> NDArray[np.complex128]:
+    def _solved(self, p: FloatArray, q: FloatArray) -> ComplexArray:
         """Voltages of all of OpenDSS's nodes, in V."""
         loads = self._dss.Loads
         more = loads.First()

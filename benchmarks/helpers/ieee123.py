@@ -13,11 +13,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from amm_opt.arrays import FloatArray
 from amm_opt.cases import Case, from_tables
-
-FloatArray = NDArray[np.float64]
 
 S_BASE_KW = 1000.0
 SOURCE_V, V_MIN, V_MAX = 1.02, 0.90, 1.03

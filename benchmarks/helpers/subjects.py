@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import cvxpy as cp
 import numpy as np
-from numpy.typing import NDArray
 
+from amm_opt.arrays import FloatArray
 from amm_opt.cases import Case, Requests
 from amm_opt.grid import Grid
 from amm_opt.market import FairnessState, Mechanism, NoState
@@ -18,7 +18,6 @@ from amm_opt.program import Program, Solution
 from amm_opt.solve.solver import ProgramSolver
 from formulations import AMM, EqualDOE, GreedyDOE
 
-FloatArray = NDArray[np.float64]
 SEED = 7
 
 

@@ -10,14 +10,12 @@ import cvxpy as cp
 import highspy
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
+from amm_opt.arrays import FloatArray
 from amm_opt.grid import Grid
 from amm_opt.market import Mechanism
 from amm_opt.program import Program
 from benchmarks.helpers.subjects import Interval, state_of
-
-FloatArray = NDArray[np.float64]
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "HIGHS": {"time_limit": 10.0},

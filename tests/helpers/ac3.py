@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from power_grid_model import ComponentType, DatasetType, LoadGenType, PowerGridModel, initialize_array
 
+from amm_opt.arrays import FloatArray
 from amm_opt.network import Feeder
 
 SOURCE_SHORT_CIRCUIT_VA = 1e14
@@ -15,7 +15,7 @@ WYE_N, DELTA = 1, 2
 FAR_SN = 1e6
 
 
-def asymmetric_voltages(feeder: Feeder, p_kw: NDArray[np.float64], q_kvar: NDArray[np.float64]) -> NDArray[np.float64]:
+def asymmetric_voltages(feeder: Feeder, p_kw: FloatArray, q_kvar: FloatArray) -> FloatArray:
     """(3, n_buses) voltage magnitudes in pu under net injections (3, n_buses) per phase.
 
     Lines have sequence impedances z1 = own - mutual and z0 = own + 2 mutual; transformers have z1 alone.

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from amm_opt.arrays import FloatArray
 from amm_opt.cases import Case, Requests, from_tables
 from amm_opt.cases.folder.folder import case_tables
 from amm_opt.grid import Grid
@@ -18,7 +19,6 @@ from amm_opt.program import Program, Solution
 from amm_opt.simulation.results.run import Run
 from amm_opt.solve.solver import ProgramSolver
 
-FloatArray = NDArray[np.float64]
 NAN = float("nan")
 TRACE = 1e-4
 """Ohm: an impedance that matters to no voltage limit."""

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from amm_opt.arrays import FloatArray
 from amm_opt.errors import InputError
 from amm_opt.importers import ImportedNetwork, csiro_network, year_case
 from amm_opt.network import LinDist3Flow
 from amm_opt.simulation import simulate
 
-FloatArray = NDArray[np.float64]
 VOLTS = 400.0 / np.sqrt(3.0)
 KVAR_PER_KW = float(np.tan(np.arccos(0.95)))
 

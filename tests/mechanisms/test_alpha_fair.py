@@ -9,17 +9,16 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from scipy.optimize import linprog
 from small import difference, first_interval, grid_of, linear_limits, mixed_case, one_transformer, small_case
 
 import amm_opt as ao
+from amm_opt.arrays import FloatArray
 from amm_opt.cases import Case
 from formulations import AMM, AlphaFair
 from formulations.alpha_fair import STEEPEST
 from formulations.parts.matching import TIE
 
-FloatArray = NDArray[np.float64]
 SEEDS = (1, 4, 6, 8, 12)
 """Random cases in which voltages bind, so that alpha matters."""
 

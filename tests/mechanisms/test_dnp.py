@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from small import difference, grid_of, in_other_units, one_transformer, shuffled, small_case
 
 import amm_opt as ao
 from amm_opt.cases import Case, Requests
 from formulations import DNP, NoControl
 
-FloatArray = NDArray[np.float64]
 WIDE = {"import_price_max": 1.0, "export_price_min": -1.0}
 
 

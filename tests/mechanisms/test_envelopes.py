@@ -7,17 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from scipy.optimize import linprog, nnls
 from small import TRACE, cleared, first_interval, grid_of, network_rows, one_transformer, small_case
 
 import amm_opt as ao
-from amm_opt.arrays import DIRECTIONS
+from amm_opt.arrays import DIRECTIONS, FloatArray
 from amm_opt.cases import Case
 from formulations import EqualDOE, GreedyDOE
 from formulations.greedy_doe import TIE
-
-FloatArray = NDArray[np.float64]
 
 
 def outcome(case: Case, mechanism: Any) -> tuple[FloatArray, FloatArray]:

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.typing import NDArray
 
 import amm_opt as ao
-from amm_opt.arrays import DIRECTIONS
+from amm_opt.arrays import DIRECTIONS, FloatArray
 from amm_opt.cases import Case
 from amm_opt.grid import Grid
 from amm_opt.market import NoState
@@ -21,7 +20,6 @@ from amm_opt.simulation.loop.job import Job, Part, programs_of
 from amm_opt.simulation.results.metrics import Metrics
 from formulations import AMM, EqualDOE, GreedyDOE
 
-FloatArray = NDArray[np.float64]
 NAN = float("nan")
 TRACE = "0.0001 | 0 0.0001 | 0 0 0.0001"
 RULES = ("largest_request_first", "worst_bus_first")

@@ -6,16 +6,14 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from small import one_transformer, small_case
 
 import amm_opt as ao
+from amm_opt.arrays import FloatArray
 from amm_opt.cases import Case
 from amm_opt.registry import mechanism as from_spec
 from formulations import AMM, EqualDOE, GreedyDOE, NoControl
 from formulations.parts.floor import MARGIN
-
-FloatArray = NDArray[np.float64]
 
 
 @lru_cache

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from small import TRACE, cleared, first_interval, grid_of, mixed_case, network_rows, one_transformer, small_case
 
-from amm_opt.arrays import DIRECTIONS
+from amm_opt.arrays import DIRECTIONS, FloatArray
 from amm_opt.cases import Case
 from formulations import GreedyDOE
 from formulations.parts.sequential import CUT
 
-FloatArray = NDArray[np.float64]
 LARGEST = GreedyDOE(enrolled="requesting", rule="largest_request_first")
 WORST = GreedyDOE(enrolled="requesting", rule="worst_bus_first")
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from small import TRACE, cleared, first_interval, grid_of, network_rows, one_transformer, small_case
 
 import amm_opt as ao
@@ -18,7 +17,6 @@ from amm_opt.market.state import served_ratio
 from amm_opt.tolerances import REQUEST_TOLERANCE_KW
 from formulations import AMM
 
-FloatArray = NDArray[np.float64]
 unit = st.floats(0.0, 1.0)
 kw = st.floats(0.0, 100.0)
 

@@ -12,15 +12,14 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from scipy.optimize import linprog
 
+from amm_opt.arrays import FloatArray
 from amm_opt.cases import Case, from_tables, load_case
 from amm_opt.cases.synthetic import synthetic_tables
 from amm_opt.network import ACNetwork, ACState, Feeder, LinDistFlow
 
 NAN = float("nan")
-FloatArray = NDArray[np.float64]
 
 
 def buses(names: list[str], vn_kv: list[float], **columns: object) -> pd.DataFrame:

@@ -10,10 +10,10 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from small import difference, grid_of, one_transformer, small_case
 
 import amm_opt as ao
+from amm_opt.arrays import FloatArray
 from amm_opt.cases import Case
 from amm_opt.grid import Grid
 from amm_opt.market import Mechanism
@@ -24,7 +24,6 @@ from amm_opt.solve.routes.interval import IntervalRoute
 from amm_opt.solve.solver import ProgramSolver
 from formulations import AMM, EqualDOE, GreedyDOE
 
-FloatArray = NDArray[np.float64]
 AUTOMATIC = (None,)
 
 

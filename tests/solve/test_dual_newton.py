@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
+from amm_opt.arrays import FloatArray
 from amm_opt.solve.backends.dual_newton import SeparableQP, newton
 from amm_opt.solve.backends.interior_point import interior_point, solve_separable
 
-FloatArray = NDArray[np.float64]
 INF = float("inf")
 
 

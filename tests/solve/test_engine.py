@@ -10,7 +10,6 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from small import grid_of, one_transformer
 
 import amm_opt as ao
@@ -28,7 +27,6 @@ from amm_opt.solve.routes.leximin import solve_stages, stage_program
 from amm_opt.solve.solver import ProgramSolver
 from formulations import AMM, EqualDOE, GreedyDOE
 
-FloatArray = NDArray[np.float64]
 AUTOMATIC = (None,)
 EXACT = {"tol_gap_abs": 1e-12, "tol_gap_rel": 1e-12, "tol_feas": 1e-11}
 """GreedyDOE's objective is so flat that its optimum takes this to be exact to 1e-5."""

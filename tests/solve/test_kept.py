@@ -9,10 +9,10 @@ import clarabel
 import highspy
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from small import difference
 
 import amm_opt as ao
+from amm_opt.arrays import FloatArray
 from amm_opt.solve.audit import audit
 from amm_opt.solve.backends import kept
 from amm_opt.solve.backends.kept import ClarabelBackend, HighsBackend
@@ -20,7 +20,6 @@ from amm_opt.solve.backends.reduced import Reduced, reduced
 from amm_opt.solve.compile import Numbers, Rows
 from amm_opt.solve.routes.interval import IntervalRoute
 
-FloatArray = NDArray[np.float64]
 N = 30
 NOTHING = np.zeros(0)
 EMPTY = (Rows.from_dense(np.zeros((0, 2))), np.zeros(0), np.zeros(0))

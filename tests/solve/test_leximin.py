@@ -7,17 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from scipy.optimize import linprog
 from small import difference, first_interval, grid_of, linear_limits, mixed_case, one_transformer, shuffled, small_case
 
 import amm_opt as ao
+from amm_opt.arrays import FloatArray
 from amm_opt.cases import Case
 from amm_opt.solve.answer import NoAnswerError
 from amm_opt.solve.backends.dispatch import Backends
 from formulations import AlphaFair, Leximin
 
-FloatArray = NDArray[np.float64]
 SEEDS = range(6)
 TIGHT = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10, "presolve": False}
 

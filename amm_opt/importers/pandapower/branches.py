@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from amm_opt.arrays import BoolArray
+from amm_opt.arrays import BoolArray, ComplexArray
 from amm_opt.importers.pandapower.net import NetTables
 
 SWITCH_RX_RATIO = 2.0
@@ -177,8 +176,8 @@ class BranchReader:
         )
 
     def _pi(
-        self, tr: pd.DataFrame, z: NDArray[np.complex128], y: NDArray[np.complex128]
-    ) -> tuple[NDArray[np.complex128], NDArray[np.complex128], NDArray[np.complex128]]:
+        self, tr: pd.DataFrame, z: ComplexArray, y: ComplexArray
+    ) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
         """Star of two impedances and a shunt between them as a delta: series ohm, and siemens at both ends."""
         r_part, x_part = (
             self._tables.numbers(tr, "trafo", f"leakage_{c}_ratio_hv", 0.5).to_numpy()

@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from amm_opt.arrays import IntArray
+from amm_opt.arrays import ComplexArray, IntArray
 from amm_opt.errors import InputError, shorten
 from amm_opt.network.feeder.feeder import Feeder
 from amm_opt.network.feeder.phases import PHASES
@@ -83,7 +82,7 @@ def _ends(pgm: Any, load_kind: Any, feeder: Feeder) -> dict[Any, Any]:
     return {kinds.node: node, load_kind: load, kinds.source: source}
 
 
-def _padded(feeder: Feeder, b: int) -> NDArray[np.complex128]:
+def _padded(feeder: Feeder, b: int) -> ComplexArray:
     """3 x 3 impedance of branch b."""
     own = feeder.z_ohm[b] + LEAST_OHM * np.eye(len(feeder.z_ohm[b])) * (np.abs(feeder.z_ohm[b]).max() < LEAST_OHM)
     place = [PHASES.index(p) for p in feeder.branch_phases[b]]

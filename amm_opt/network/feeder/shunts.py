@@ -9,14 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from amm_opt.arrays import FloatArray, IntArray
+from amm_opt.arrays import ComplexArray, FloatArray, IntArray
 from amm_opt.errors import shown
 from amm_opt.network.feeder.phases import PHASES
 
 BUS_SHUNTS = {"shunt_kw": 0.0, "shunt_kvar": 0.0}
 BRANCH_SHUNTS = {"charging_kvar": 0.0}
-
-ComplexArray = NDArray[np.complex128]
 
 
 def per_phase(table: pd.DataFrame, column: str, what: str) -> tuple[FloatArray, list[str]]:

@@ -7,13 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from amm_opt.arrays import FloatArray
+from amm_opt.arrays import ComplexArray, FloatArray
 from amm_opt.importers.opendss.dialect.text import array, is_yes, number, whole
 from amm_opt.importers.opendss.elements.component import PHASE_NAMES, Component, UnsupportedError, bus_and_nodes
-
-ComplexArray = NDArray[np.complex128]
 
 METRES = {
     "mi": 1609.344,
@@ -51,7 +48,7 @@ class Conductors(Component):
     amps: float | None = None
     frequency: float | None = None
 
-    def symmetrical(self, first: complex, zero: complex) -> NDArray[np.complex128]:
+    def symmetrical(self, first: complex, zero: complex) -> ComplexArray:
         """(n, n) matrix of a positive- and a zero-sequence value."""
         own, mutual = ((2 * first + zero) / 3, (zero - first) / 3) if self.n > 1 else (first, 0.0)
         return np.asarray(np.full((self.n, self.n), mutual) + (own - mutual) * np.eye(self.n), dtype=complex)

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import networkx as nx
 import numpy as np
-from numpy.typing import NDArray
 
+from amm_opt.arrays import ComplexArray
 from amm_opt.importers.opendss.elements.lines import Line, split_conductors
 from amm_opt.importers.opendss.elements.loads import Load
 from amm_opt.importers.opendss.elements.transformers import Transformer
@@ -74,7 +74,7 @@ def _star(graph: nx.Graph[str], head: str, drawn: Mapping[str, float], grounding
             admittance[i, i] = 1.0 / max(grounding[bus], 1.0 / SOLID_SIEMENS)
     if not admittance.any() or not below.any():
         return 0.0
-    current: NDArray[np.complex128] = below.astype(complex)
+    current: ComplexArray = below.astype(complex)
     for i in range(len(order) - 1, 0, -1):
         k = place[parent[order[i]]]
         line = graph.edges[order[i], order[k]]

@@ -7,11 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from amm_opt.arrays import FloatArray
-
-ComplexArray = NDArray[np.complex128]
+from amm_opt.arrays import ComplexArray, FloatArray
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,17 +10,20 @@ from typing import Any
 import numpy as np
 
 from amm_opt.cases import Case, as_case
-from amm_opt.errors import Problems, unknown
+from amm_opt.errors import Problems, one_line, unknown
 from amm_opt.fields import not_callable
 from amm_opt.grid import Grid
 from amm_opt.market import Mechanism
-from amm_opt.market.storage import STORE
 from amm_opt.program import HorizonProgram
 from amm_opt.registry import as_mechanism, default_network, network_model, network_of
+from amm_opt.simulation.compatibility import Asked, conflicts
 from amm_opt.simulation.forecast import Forecast, as_forecast
-from amm_opt.simulation.loop.job import ENOUGH, AnyProgram, Job, programs_of
-from amm_opt.simulation.loop.rolling import Roll, RollingJob
-from amm_opt.simulation.loop.tiers import TierJob, why_not_two_tiers
+from amm_opt.simulation.loop.guard import Guard, Repair
+from amm_opt.simulation.loop.loop import Loop
+from amm_opt.simulation.loop.matching import JointMatching, Matching, matches, programs_of
+from amm_opt.simulation.loop.planning import IntervalPlanner, Planner, WindowPlanner, Windows
+from amm_opt.simulation.loop.secure import ACSecurity
+from amm_opt.simulation.loop.tiers import TwoTierMatching
 from amm_opt.simulation.loop.waiting import Sessions
 from amm_opt.simulation.workers import unreachable
 from amm_opt.solve.backends.known import Choice, SolverOrder, solver_order
@@ -31,10 +33,28 @@ TIERS = JOINT, TWO = "joint", "two"
 
 
 @dataclass(frozen=True, eq=False)
+class Options:
+    """How mechanisms are run: the arguments of ``simulate`` as they were given, see there."""
+
+    network: Any = None
+    solver: Choice = None
+    steps: int | str | slice | None = None
+    workers: int = 1
+    ac: str | None = None
+    forecast: Forecast | str | None = None
+    defer: bool = False
+    tiers: str = JOINT
+    time_limit_s: float | None = None
+    progress: Any = None
+
+
+@dataclass(frozen=True, eq=False)
 class Settings:
     """A checked call of ``simulate``: intervals ``first .. stop - 1``, solvers in the order they are tried.
 
-    ``network`` is a name, class or model.
+    Attributes:
+        network: name, class or model.
+        workers: processes that are asked for; ``one_process`` says why there can be one only, where that is so.
     """
 
     case: Case
@@ -43,82 +63,110 @@ class Settings:
     order: SolverOrder
     first: int
     stop: int
+    windows: Windows
+    workers: int
+    one_process: str
     secure: bool
-    roll: Roll
+    verified: bool
+    forecast: Forecast | None
     sessions: Sessions | None
     tiers: str
+    progress: Any
 
-    def job(self) -> Job:
-        """What runs it."""
-        job = self._job()
-        job.opening, job.enough = self.first, min(ENOUGH, self.stop - self.first)
-        return job
+    def loop(self) -> Loop:
+        """What runs it.
 
-    def _job(self) -> Job:
-        grid = grid_of(self.case, self.network)
-        programs = programs_of(self.mechanism, grid)
-        if self.tiers == TWO and programs:
-            return TierJob(grid, self.mechanism, self.order, self.secure)
-        if _ahead(programs) or self.roll.forecast is not None:
-            return RollingJob(grid, self.mechanism, programs, self.order, self.roll, self.sessions)
-        return Job(grid, self.mechanism, programs, self.order, self.secure, self.sessions)
+        Raises:
+            InputError: where a program cannot be compiled, or solved by the named solver.
+        """
+        grid, mechanism = grid_of(self.case, self.network), self.mechanism
+        programs = programs_of(mechanism, grid)
+        repair = Repair(grid, self.order)
+        guard = Guard(
+            grid,
+            enforces_limits=mechanism.enforces_limits,
+            feasible_at_limits_only=mechanism.feasible_at_limits_only,
+            repair=repair,
+            security=ACSecurity(grid) if self.secure and mechanism.enforces_limits else None,
+        )
+        if self.tiers == TWO and matches(mechanism, programs):
+            matching: Matching = TwoTierMatching(grid, mechanism, self.order, repair)
+        else:
+            matching = JointMatching(grid, mechanism, programs, self.order)
+        ahead = any(isinstance(p, HorizonProgram) for p in programs.values())
+        kind: Any = WindowPlanner if ahead else IntervalPlanner
+        planner: Planner = kind(grid, mechanism, matching, guard)
+        return Loop(
+            grid,
+            mechanism,
+            matching,
+            guard,
+            planner,
+            self.windows,
+            self.first,
+            self.stop,
+            self.forecast,
+            self.sessions,
+        )
 
 
-def settled(
-    case: Case | str | Path,
-    mechanism: Mechanism[Any] | str,
-    *,
-    network: Any,
-    solver: Choice,
-    steps: int | str | slice | None,
-    workers: int,
-    ac: str | None,
-    forecast: Forecast | str | None,
-    defer: bool,
-    tiers: str,
-    time_limit_s: float | None = None,
-    progress: Any = None,
-) -> Settings:
+def settled(case: Case | str | Path, mechanism: Mechanism[Any] | str, options: Options) -> Settings:
     """The arguments of ``simulate``, checked.
 
     Raises:
-        InputError: everything that is wrong with them, and every two that exclude one another.
+        InputError: everything that is wrong with them, and every row of the compatibility table that holds.
     """
     said = Problems()
     the_case = said.of(lambda: as_case(case))
     item = said.of(lambda: as_mechanism(mechanism))
-    order = said.of(lambda: solver_order(solver, time_limit_s))
-    ahead_of = said.of(lambda: as_forecast(forecast))
-    said.of(lambda: check_ac(ac))
-    two = isinstance(tiers, str) and tiers == TWO
-    if not two and not (isinstance(tiers, str) and tiers == JOINT):
-        said.of(lambda: refuse("choice of tiers", tiers, TIERS))
-    said.say(
-        "" if is_flag(defer) else f"defer = {defer!r} must be True or False",
-        not_callable(progress, "progress"),
+    order = said.of(lambda: solver_order(options.solver, options.time_limit_s))
+    forecast = said.of(lambda: as_forecast(options.forecast))
+    said.say(*_wrong(options))
+    span = None if the_case is None else said.of(lambda: the_case.span(options.steps))
+    grid = None if the_case is None else said.of(lambda: grid_of(the_case, options.network))
+    if the_case is None and isinstance(options.network, str):
+        said.of(lambda: network_model(options.network))
+    windows = programs = None
+    if item is not None and the_case is not None:
+        first, stop = span or (0, the_case.n_steps)
+        windows = said.of(lambda: Windows.of(item, the_case.dt_h, stop - first))
+        programs = None if grid is None else said.of(lambda: programs_of(item, grid))
+    secure = _is(options.ac, SECURE)
+    asked = Asked(
+        forecast=forecast is not None,
+        defer=is_flag(options.defer) and bool(options.defer),
+        two=_is(options.tiers, TWO),
+        ac=secure or _is(options.ac, VERIFY),
+        secure=secure,
+        mechanism=item,
+        grid=grid,
+        programs=programs,
+        windows=windows,
     )
-    waits = is_flag(defer) and bool(defer)
-    _check_workers(said, workers, item, (solver, forecast, network))
-    said.say(*_exclusions(workers, ahead_of is not None, waits, two))
-    if the_case is None:
-        if isinstance(network, str):
-            said.of(lambda: network_model(network))
-        said.report()
-        raise AssertionError
-    span = said.of(lambda: the_case.span(steps))
-    grid = said.of(lambda: grid_of(the_case, network))
-    first, stop = span or (0, the_case.n_steps)
-    roll = None if item is None else said.of(lambda: Roll.of(item, the_case.dt_h, first, stop, ahead_of))
-    programs = None if item is None or grid is None else said.of(lambda: programs_of(item, grid))
-    if item is not None and roll is not None and programs is not None:
-        said.say(*_conflicts(item, programs, roll, ac, two))
+    said.of(conflicts(asked).report)
     said.report()
+    assert the_case is not None
     assert item is not None
     assert order is not None
-    assert roll is not None
-    sessions = Sessions(the_case) if waits else None
-    network = default_network(the_case) if network is None else network
-    return Settings(the_case, item, network, order, first, stop, ac == SECURE, roll, sessions, tiers)
+    assert span is not None
+    assert windows is not None
+    return Settings(
+        case=the_case,
+        mechanism=item,
+        network=default_network(the_case) if options.network is None else options.network,
+        order=order,
+        first=span[0],
+        stop=span[1],
+        windows=windows,
+        workers=options.workers,
+        one_process=one_process(item, options),
+        secure=secure,
+        verified=options.ac is not None,
+        forecast=forecast,
+        sessions=Sessions(the_case) if options.defer else None,
+        tiers=options.tiers,
+        progress=options.progress,
+    )
 
 
 def grid_of(case: Case, network: Any) -> Grid:
@@ -144,63 +192,32 @@ def is_flag(value: object) -> bool:
     return isinstance(value, bool | np.bool_)
 
 
-def check_ac(ac: str | None) -> None:
-    """Refuse anything but None, ``verify`` and ``secure``.
-
-    Raises:
-        InputError: with the valid choices.
-    """
-    if not (ac is None or (isinstance(ac, str) and ac in (VERIFY, SECURE))):
-        refuse("choice of ac", ac, (VERIFY, SECURE))
+def _is(value: object, choice: str) -> bool:
+    return isinstance(value, str) and value == choice
 
 
-def alone(mechanism: Mechanism[Any], *others: Any) -> str:
-    """Why a mechanism cannot be spread over processes; empty where it can."""
-    if type(mechanism).advance is not Mechanism.advance:
-        return f"{mechanism} carries a state from interval to interval"
-    try:
-        pickle.dumps((mechanism, *others))
-    except Exception as error:
-        return f"{mechanism} cannot be sent to other processes ({error})"
-    return unreachable(type(mechanism))
-
-
-def _check_workers(said: Problems, workers: int, mechanism: Mechanism[Any] | None, others: tuple[Any, ...]) -> None:
+def _wrong(options: Options) -> list[str]:
+    """Options that are wrong by themselves, one sentence each; empty ones are no problem."""
+    said = [not_callable(options.progress, "progress")]
+    workers = options.workers
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        said.say(f"workers = {workers!r} must be a whole number of at least 1")
-    elif workers > 1 and mechanism is not None and (reason := alone(mechanism, *others)):
-        said.say(f"{reason}: workers must be 1")
+        said.append(f"workers = {workers!r} must be a whole number of at least 1")
+    if not is_flag(options.defer):
+        said.append(f"defer = {options.defer!r} must be True or False")
+    for kind, given, valid in (("tiers", options.tiers, TIERS), ("ac", options.ac, (VERIFY, SECURE))):
+        if not (any(_is(given, choice) for choice in valid) or (kind == "ac" and given is None)):
+            said.append(str(unknown(f"choice of {kind}", given if isinstance(given, str) else repr(given), valid)))
+    return said
 
 
-def _exclusions(workers: int, forecast: bool, waits: bool, two: bool) -> Iterator[str]:
-    """Arguments that exclude one another, whatever the case and the mechanism."""
-    if waits and forecast:
-        yield "energy that can wait needs everything to be known beforehand: give no forecast"
-    if waits and isinstance(workers, int) and workers > 1:
-        yield "energy that can wait is carried from interval to interval: workers must be 1"
-    if two and forecast:
-        yield "two tiers are for perfect forecasts only"
-    if two and waits:
-        yield "two tiers are for requests that do not wait"
-
-
-def _ahead(programs: Mapping[str, AnyProgram]) -> bool:
-    return any(isinstance(p, HorizonProgram) for p in programs.values())
-
-
-def _conflicts(
-    mechanism: Mechanism[Any], programs: Mapping[str, AnyProgram], roll: Roll, ac: str | None, two: bool
-) -> list[str]:
-    """What a mechanism cannot be combined with, one sentence each."""
-    ahead = _ahead(programs)
-    problems = []
-    if roll.horizon > 1 and not ahead:
-        problems.append(f"{mechanism}: horizon = {roll.horizon} needs a HorizonProgram, which it does not declare")
-    stores = any(isinstance(p, HorizonProgram) and STORE in p.stores for p in programs.values())
-    if roll.forecast is not None and stores:
-        problems.append(f"{mechanism}: batteries are scheduled on perfect forecasts only")
-    if isinstance(ac, str) and ac == SECURE and (ahead or roll.forecast is not None):
-        problems.append(f"{mechanism}: AC-secure allocations are for mechanisms without horizon, on perfect forecasts")
-    if two:
-        problems.append(why_not_two_tiers(mechanism, programs))
-    return problems
+def one_process(mechanism: Mechanism[Any], options: Options) -> str:
+    """Why a run cannot be spread over processes; empty where it can."""
+    if type(mechanism).advance is not Mechanism.advance:
+        return "a state is carried from interval to interval"
+    if options.defer:
+        return "what waits is carried from interval to interval"
+    try:
+        pickle.dumps((mechanism, options.solver, options.forecast, options.network))
+    except Exception as error:
+        return f"the mechanism cannot be sent to other processes ({one_line(error)})"
+    return unreachable(type(mechanism))

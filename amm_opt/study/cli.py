@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 import amm_opt
 from amm_opt.cases import Case, load_case, shipped_cases
@@ -18,11 +19,11 @@ from amm_opt.io.files import check_writable, claimed, released
 from amm_opt.registry import default_network, parameters_of
 from amm_opt.registry import mechanisms as known_mechanisms
 from amm_opt.simulation import Run, load_run, verify
-from amm_opt.simulation.options import JOINT, SECURE, TIERS, VERIFY
+from amm_opt.simulation.options import JOINT, SECURE, TIERS, VERIFY, Options
 from amm_opt.simulation.results.run import DOCUMENT
 from amm_opt.solve.backends.known import solvers as known_solvers
 from amm_opt.study.cli_import import import_group
-from amm_opt.study.compare import BOTH, Comparison, compare, labelled, load_comparison, planned
+from amm_opt.study.compare import BOTH, Comparison, compare, in_one_process, labelled, load_comparison, planned
 from amm_opt.study.plots import save_picture
 from amm_opt.study.results import PICTURE, stored_folders
 from amm_opt.study.show import document, json_option, print_ac, print_json, print_table, show
@@ -255,10 +256,14 @@ def _compare(
     options: dict[str, Any] = {"network": network, "solver": solver, "ac": ac, "forecast": forecast, "defer": defer}
     options |= {"workers": workers, "tiers": tiers, "steps": None if span is None else slice(*span)}
     options["time_limit_s"] = time_limit_s
-    said.of(lambda: planned(case or name, specs, progress=None, **options))
+    plan = said.of(lambda: planned(case or name, specs, Options(**options)))
     said.report()
     assert case is not None
     assert span is not None
+    assert plan is not None
+    if click.get_current_context().get_parameter_source("workers") is ParameterSource.COMMANDLINE:
+        for sentence in in_one_process(plan[1]):
+            complain(sentence)
     chosen = labelled(specs)
     network = network or default_network(case)
     finished: dict[str, Run] = {}

@@ -17,17 +17,15 @@ from amm_opt.errors import InputError, OutputError, Problems, UnsavedWarning, as
 from amm_opt.fields import not_callable
 from amm_opt.market import Mechanism
 from amm_opt.registry import as_mechanism
-from amm_opt.simulation import Run, load_run, simulate
+from amm_opt.simulation import Run, load_run
+from amm_opt.simulation.driver import execute
 from amm_opt.simulation.forecast import Forecast
-from amm_opt.simulation.loop.job import programs_of
-from amm_opt.simulation.loop.tiers import why_not_two_tiers
-from amm_opt.simulation.options import JOINT, TIERS, TWO, alone, grid_of, refuse, settled
+from amm_opt.simulation.loop.matching import matches, programs_of
+from amm_opt.simulation.options import JOINT, TIERS, TWO, Options, Settings, grid_of, refuse, settled
 from amm_opt.solve.backends.known import Choice
 from amm_opt.study.results import ResultFolder, replace_summary, stored_folders
 
 BOTH = "both"
-SENT = ("solver", "forecast", "network")
-"""Arguments that worker processes get besides the mechanism."""
 AT_TWO = f"@{TWO}"
 """After the label of a mechanism that was matched in two tiers."""
 
@@ -129,7 +127,7 @@ def compare(
 
     Args:
         mechanisms: instances or specs, or one of them; a repeated name gets a number.
-        workers: processes for each mechanism without memory that can be sent to them; results are the same to the bit.
+        workers: processes for each mechanism, as for ``simulate``.
         tiers: as for ``simulate``, or ``"both"``: every mechanism that has something to match runs jointly and in two
             tiers, and the columns ``decomposition_energy_pct`` and ``decomposition_jain`` say what that costs. Runs in
             two tiers are labelled ``MECHANISM@two``.
@@ -143,26 +141,28 @@ def compare(
         InputError: no mechanism, a folder that cannot be written, mechanisms that cannot be matched in two tiers, or
             anything that ``simulate`` rejects.
     """
-    options: dict[str, Any] = {
-        "network": network,
-        "solver": solver,
-        "steps": steps,
-        "ac": ac,
-        "forecast": forecast,
-        "defer": defer,
-        "time_limit_s": time_limit_s,
-    }
     if problem := not_callable(done, "done"):
         raise InputError(problem)
-    case, _, plan = planned(case, mechanisms, tiers=tiers, workers=workers, progress=progress, **options)
+    options = Options(
+        network=network,
+        solver=solver,
+        steps=steps,
+        workers=workers,
+        ac=ac,
+        forecast=forecast,
+        defer=defer,
+        tiers=tiers,
+        time_limit_s=time_limit_s,
+        progress=progress,
+    )
+    case, plan = planned(case, mechanisms, options)
     folder = None if out is None else ResultFolder(as_path(out, "folder"), plan)
     runs: dict[str, Run] = {}
     try:
-        for label, (item, how) in plan.items():
+        for label, settings in plan.items():
             report = (lambda done, total, label=label: progress(label, done, total)) if progress else None
-            spread = _spread(item, workers, options)
-            run = simulate(case, item, workers=spread, tiers=how, progress=report, **options)
-            joint = runs.get(label.removesuffix(AT_TWO)) if how == TWO else None
+            run = execute(replace(settings, progress=report))
+            joint = runs.get(label.removesuffix(AT_TWO)) if settings.tiers == TWO else None
             runs[label] = run if joint is None else _priced(run, joint)
             if folder is not None:
                 folder.save(label, runs[label])
@@ -182,15 +182,9 @@ def compare(
 
 
 def planned(
-    case: Case | str | Path,
-    mechanisms: Sequence[Mechanism[Any] | str] | Mechanism[Any] | str,
-    *,
-    tiers: str,
-    workers: int,
-    progress: Any,
-    **options: Any,
-) -> tuple[Case, dict[str, Mechanism[Any]], dict[str, tuple[Mechanism[Any], str]]]:
-    """The arguments of ``compare``, checked: the case, mechanisms by label, and mechanism and tiers of every run.
+    case: Case | str | Path, mechanisms: Sequence[Mechanism[Any] | str] | Mechanism[Any] | str, options: Options
+) -> tuple[Case, dict[str, Settings]]:
+    """The arguments of ``compare``, checked: the case, and the settings of every run by label.
 
     Raises:
         InputError: everything that is wrong with them.
@@ -198,34 +192,35 @@ def planned(
     said = Problems()
     the_case = said.of(lambda: as_case(case))
     chosen = said.of(lambda: labelled(mechanisms))
+    tiers = options.tiers
     if not (isinstance(tiers, str) and tiers in (*TIERS, BOTH)):
         said.of(lambda: refuse("choice of tiers", tiers, (*TIERS, BOTH)))
     plan: dict[str, tuple[Any, str]] | None = None
     if the_case is not None and chosen is not None and not said:
-        plan = said.of(lambda: _runs(the_case, chosen, options["network"], tiers))
+        plan = said.of(lambda: _runs(the_case, chosen, options.network, tiers))
+    how = TWO if isinstance(tiers, str) and tiers in (TWO, BOTH) else JOINT
     listed = list((chosen or {}).values()) or _listed(mechanisms)
-    asked = list((plan or {}).values()) or [
-        (item, TWO if isinstance(tiers, str) and tiers in (TWO, BOTH) else JOINT) for item in listed
-    ]
-    for item, tier in asked:
-        checked = partial(settled, case if the_case is None else the_case, item, tiers=tier, progress=progress)
-        said.of(partial(checked, workers=_spread(item, workers, options), **options))
+    asked = plan or {str(k): (item, how) for k, item in enumerate(listed)}
+    checked = {}
+    for label, (item, how) in asked.items():
+        of = case if the_case is None else the_case
+        checked[label] = said.of(partial(settled, of, item, replace(options, tiers=how)))
     said.report()
     assert the_case is not None
-    assert chosen is not None
-    assert plan is not None
-    return the_case, chosen, plan
+    return the_case, {label: settings for label, settings in checked.items() if settings is not None}
+
+
+def in_one_process(plan: Mapping[str, Settings]) -> list[str]:
+    """Which runs use one process although more are asked for, and why: one sentence for each reason."""
+    reasons: dict[str, list[str]] = {}
+    for label, settings in plan.items():
+        if settings.workers > 1 and settings.one_process:
+            reasons.setdefault(settings.one_process, []).append(label)
+    return [f"One process for {', '.join(labels)}: {reason}." for reason, labels in reasons.items()]
 
 
 def _listed(mechanisms: Any) -> list[Any]:
     return list(mechanisms) if isinstance(mechanisms, list | tuple) else [mechanisms]
-
-
-def _spread(item: Any, workers: Any, options: Mapping[str, Any]) -> Any:
-    """One process where a mechanism cannot be spread over more; what is no number of them is left as it is."""
-    if not (isinstance(item, Mechanism) and isinstance(workers, int) and workers > 1):
-        return workers
-    return 1 if options["defer"] or alone(item, *(options.get(n) for n in SENT)) else workers
 
 
 def _runs(
@@ -235,14 +230,12 @@ def _runs(
     if tiers == JOINT:
         return {label: (item, JOINT) for label, item in chosen.items()}
     grid = grid_of(case, network)
-    programs = {label: programs_of(item, grid) for label, item in chosen.items()}
-    if problems := list(filter(None, (why_not_two_tiers(chosen[label], p) for label, p in programs.items()))):
-        raise InputError(problems)
     plan = {}
     for label, item in chosen.items():
-        if tiers == BOTH or not programs[label]:
+        two = matches(item, programs_of(item, grid))
+        if tiers == BOTH or not two:
             plan[label] = (item, JOINT)
-        if programs[label]:
+        if two:
             if label + AT_TWO in chosen:
                 raise InputError(
                     f"{label + AT_TWO!r} is both a mechanism and {label!r} in two tiers: compare them apart"

@@ -17,8 +17,9 @@ from amm_opt.errors import InputError
 from amm_opt.grid import Grid
 from amm_opt.market import Mechanism
 from amm_opt.registry import as_mechanism, network_of
-from amm_opt.simulation import Run, driver, simulate
-from amm_opt.simulation.loop.rolling import Roll
+from amm_opt.simulation import Run, simulate
+from amm_opt.simulation.loop import loop
+from amm_opt.simulation.loop.planning import Windows
 from amm_opt.testing import cases
 from amm_opt.testing.checks import Check, claim, run_all
 
@@ -203,14 +204,14 @@ def _phase_names(s: _Subject) -> None:
 
 
 def _blocks(s: _Subject) -> None:
-    with patch.multiple(driver, BLOCK_STEPS=3, CHUNK_STEPS=SPLIT):
+    with patch.multiple(loop, BLOCK_STEPS=3, SHARD_STEPS=SPLIT):
         other = s.on(s.case)
     s.claim_same(other, "with blocks of 3 intervals instead of all at once")
 
 
 def _split(s: _Subject) -> None:
-    roll = Roll.of(s.mechanism, s.case.dt_h, 0, s.case.n_steps, None)
-    if roll.horizon > SPLIT or SPLIT % roll.commit:
+    windows = Windows.of(s.mechanism, s.case.dt_h, s.case.n_steps)
+    if windows.length > SPLIT or SPLIT % windows.commit:
         return
     first = s.on(s.case, steps=slice(0, SPLIT))
     state = type(first.state).from_arrays(first.state.arrays())
@@ -231,7 +232,7 @@ def _pure(s: _Subject) -> None:
     kept = {name: array.copy() for name, array in before.arrays().items()}
     requests = s.case.requests(3, 4)
     allocation = s.run.allocation.select(slice(3, 4))
-    if Roll.of(s.mechanism, s.case.dt_h, 0, s.case.n_steps, None).horizon == 1:
+    if Windows.of(s.mechanism, s.case.dt_h, s.case.n_steps).length == 1:
         requests, allocation = requests.interval(0), s.run.allocation.select(3)
     one, two = (s.mechanism.advance(before, allocation, requests) for _ in range(2))
     for name, array in kept.items():

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 import amm_opt as ao
-from amm_opt.grid import Grid
 from amm_opt.network import BranchFlowSOCP, LinDistFlow
-from amm_opt.simulation.loop.job import Job, Part, programs_of
+from amm_opt.simulation.loop.result import ShardResult
+from amm_opt.simulation.options import Options, settled
 from amm_opt.simulation.results.metrics import Metrics
 from formulations import AMM
 
-WAYS = {"linear": (LinDistFlow, False), "secure": (LinDistFlow, True), "socp": (BranchFlowSOCP, False)}
+WAYS = {"linear": (LinDistFlow, None), "secure": (LinDistFlow, "secure"), "socp": (BranchFlowSOCP, None)}
 SCARCE, COUNT = slice("2016-05-23", "2016-05-25"), 24
 
 
@@ -27,26 +27,22 @@ def test_interval(benchmark: Any, way: str, case: ao.Case) -> None:
 
     With ``secure`` that includes the power flows at the allocations, but not the screening of the block.
     """
-    model, secure = WAYS[way]
-    grid = Grid(case, model(case.feeder))
-    job = Job(grid, AMM(), programs_of(AMM(), grid), (None,), secure)
-    part = Part(job.mechanism.initial_state(case), Metrics.empty(case.n_participants))
+    model, ac = WAYS[way]
+    loop = settled(case, AMM(), Options(network=model, ac=ac)).loop()
+    result = ShardResult("amm", AMM().initial_state(case), Metrics.empty(case.n_participants))
     requests = case.requests(*case.span(SCARCE))
-    intervals = list(grid.intervals(requests))
-    hosted, alone = job.fully_hosted(requests), {}
-    if job._security is not None:
-        hosted, alone = job._security.screened(requests, hosted)
-    scarce = np.flatnonzero(~hosted)[:COUNT].tolist()
+    outlook = loop.planner.outlook(requests)
+    scarce = np.flatnonzero(loop.grid.scarce(requests))[:COUNT].tolist()
 
     def run(k: int) -> None:
-        job.run_interval(part, intervals[k], alone.get(k))
+        outlook.plan(result, slice(k, k + 1), 1)
 
     for k in scarce:
         run(k)
     turn = itertools.cycle(scarce)
     benchmark.pedantic(run, setup=lambda: ((next(turn),), {}), rounds=(1 if way == "socp" else 3) * len(scarce))
-    benchmark.extra_info.update(failed=len(part.failed), of=len(scarce), inexact=len(set(part.inexact)))
-    assert not part.failed
+    benchmark.extra_info.update(failed=len(result.failed), of=len(scarce), inexact=len(set(result.inexact)))
+    assert not result.failed
 
 
 @pytest.mark.benchmark(group="verify")

@@ -17,8 +17,7 @@ import amm_opt as ao
 from amm_opt.grid import Grid
 from amm_opt.market import Mechanism
 from amm_opt.network import LinDistFlow
-from amm_opt.simulation.loop.job import Job, programs_of
-from amm_opt.simulation.options import alone
+from amm_opt.simulation.options import Options, settled
 from amm_opt.solve.solver import ProgramSolver
 from benchmarks.helpers.subjects import SUBJECTS, Clearing, Interval
 from formulations import AMM, EqualDOE, GreedyDOE, NoControl
@@ -104,18 +103,17 @@ def _inside_solver_and_sweeps(patch: pytest.MonkeyPatch) -> Iterator[_Clock]:
 def test_driver_overhead(benchmark: Any, subject: str, case: ao.Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wall time of the driver on a sunny noon, all of it congested, over the time inside solves and sweeps.
 
-    The job is made beforehand: compiling happens once in a run and is timed as ``build``.
+    The loop is made beforehand: compiling happens once in a run and is timed as ``build``.
     """
     first, stop = _congested_run(case)
     mechanism = SUBJECTS[subject]()
-    grid = Grid(case, LinDistFlow(case.feeder))
-    job = Job(grid, mechanism, programs_of(mechanism, grid), (None,))
+    loop = settled(case, mechanism, Options(steps=slice(first, stop))).loop()
     ratios = []
 
     def run() -> None:
         with _inside_solver_and_sweeps(monkeypatch) as clock:
             began = time.perf_counter()
-            job.run_chunk(mechanism.initial_state(case), first, stop, stop - first, lambda _: None)
+            loop.run_shard(first, stop, *loop.begin(), lambda _: None)
             ratios.append((time.perf_counter() - began) / clock.seconds)
 
     benchmark.pedantic(run, rounds=9, warmup_rounds=1)
@@ -149,7 +147,7 @@ def _congested_run(case: ao.Case) -> tuple[int, int]:
 def test_year(benchmark: Any, name: str, case: ao.Case) -> None:
     """Every interval of the case, metrics and audit included, with all processors where a mechanism allows it."""
     mechanism = YEAR[name]()
-    workers = 1 if alone(mechanism, None) else os.cpu_count() or 1
+    workers = os.cpu_count() or 1
     run = benchmark.pedantic(lambda: ao.simulate(case, mechanism, workers=workers), rounds=1)
     benchmark.extra_info.update(
         intervals=len(run.times), solver=run.solver, failed=len(run.failed_steps), fallback=len(run.fallback_steps)

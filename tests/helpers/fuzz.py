@@ -338,13 +338,13 @@ SMALL = tiny()
 
 def fuzz_arguments(rng: random.Random) -> None:
     """Arguments of a run; nothing is run where one is wrong, and those that are right are not run here."""
-    from amm_opt.simulation.options import settled
+    from amm_opt.simulation.options import Options, settled
 
     usual = {"network": None, "solver": None, "steps": None, "workers": 1, "ac": None, "forecast": None, "defer": False}
     given: dict[str, Any] = {**usual, "tiers": "joint", "case": SMALL, "mechanism": "amm"}
     for name in rng.sample(NAMES, rng.randint(1, 2)):
         given[name] = rng.choice(ARGUMENTS)
-    settled(given.pop("case"), given.pop("mechanism"), **given)
+    settled(given.pop("case"), given.pop("mechanism"), Options(**given))
 
 
 def fuzz_mechanisms(rng: random.Random) -> None:

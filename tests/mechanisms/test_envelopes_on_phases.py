@@ -16,8 +16,9 @@ from amm_opt.grid import Grid
 from amm_opt.market import NoState
 from amm_opt.network import LinDist3Flow, LinDistFlow
 from amm_opt.program import Solution
-from amm_opt.simulation.loop.job import Job, Part, programs_of
-from amm_opt.simulation.results.metrics import Metrics
+from amm_opt.simulation.loop.matching import JointMatching, programs_of
+from amm_opt.simulation.loop.result import Notes
+from amm_opt.solve.backends.known import SolverOrder
 from formulations import AMM, EqualDOE, GreedyDOE
 
 NAN = float("nan")
@@ -215,12 +216,17 @@ def test_what_is_not_hosted_is_cut_where_it_breaks_a_limit_and_nowhere_else(phas
     assert kept_somewhere >= 3
 
 
+def _cleared(grid: Any, mechanism: Any, requests: Any) -> Any:
+    """The mechanism's solutions of one interval."""
+    order = SolverOrder.of((None, "CLARABEL"))
+    matching = JointMatching(grid, mechanism, programs_of(mechanism, grid), order)
+    return matching.clear(requests, grid.limits(requests), mechanism.initial_state(grid.case), Notes())
+
+
 def _outcome(case: Case, mechanism: Any) -> FloatArray:
     """(2, n) what the envelopes give before anything is cut back."""
     grid, requests = grid_of(case), case.requests(0, 1).interval(0)
-    job = Job(grid, mechanism, programs_of(mechanism, grid), (None, "CLARABEL"))
-    part = Part(mechanism.initial_state(case), Metrics.empty(grid.n))
-    a = mechanism.settle(grid, job.cleared(part, requests, grid.limits(requests), []), requests)
+    a = mechanism.settle(grid, _cleared(grid, mechanism, requests), requests)
     return np.clip([a.import_kw, a.export_kw], 0.0, [requests.import_request_kw, requests.export_request_kw])
 
 
@@ -257,9 +263,7 @@ def test_the_level_of_all_is_the_largest_that_is_hosted(seed: int) -> None:
     case = random_street(seed, phases=True, factors=False).with_scenario(load_scale=4.0)
     grid, requests, mechanism = grid_of(case), case.requests(0, 1).interval(0), EqualDOE(per="system")
     lower, upper = grid.limits(requests)
-    job = Job(grid, mechanism, programs_of(mechanism, grid), (None, "CLARABEL"))
-    part = Part(mechanism.initial_state(case), Metrics.empty(grid.n))
-    found = job.cleared(part, requests, (lower, upper), [])
+    found = _cleared(grid, mechanism, requests)
     assert isinstance(found, dict)
     for direction, sign in zip(DIRECTIONS, (-1.0, 1.0), strict=True):
         if direction not in found:
@@ -281,8 +285,7 @@ def test_a_feeder_that_was_held_rises_when_the_other_relieves_it(seed: int) -> N
     case = random_street(seed, True).with_scenario(load_scale=10.0)
     grid, requests = grid_of(case), case.requests(0, 1).interval(0)
     (lower, upper), mechanism = grid.limits(requests), EqualDOE()
-    job = Job(grid, mechanism, programs_of(mechanism, grid), (None, "CLARABEL"))
-    found = job.cleared(Part(NoState(), Metrics.empty(grid.n)), requests, (lower, upper), [])["import"]
+    found = _cleared(grid, mechanism, requests)["import"]
     base, most = -requests.inflexible_kw, np.maximum(20.0 - requests.inflexible_kw, 0.0)
     asks = requests.import_request_kw > 1e-6
     wanted = np.minimum(requests.import_request_kw - requests.export_request_kw, most) - base

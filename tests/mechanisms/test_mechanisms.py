@@ -17,7 +17,7 @@ import amm_opt as ao
 from amm_opt.cases import Case
 from amm_opt.market import FairnessState, Mechanism
 from amm_opt.registry import mechanisms as installed
-from amm_opt.simulation import driver
+from amm_opt.simulation.loop import loop
 from formulations import (
     AMM,
     DNP,
@@ -211,7 +211,7 @@ def test_more_capacity_serves_more_in_every_interval(mechanism: Mechanism[Any]) 
 def test_block_length_does_not_matter(mechanism: Mechanism[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     span = slice(60, 96)
     usual = ao.simulate(scarce(), mechanism, steps=span)
-    monkeypatch.setattr(driver, "BLOCK_STEPS", 5)
+    monkeypatch.setattr(loop, "BLOCK_STEPS", 5)
     seen: list[tuple[int, int]] = []
     short = ao.simulate(scarce(), mechanism, steps=span, progress=lambda done, total: seen.append((done, total)))
     if mechanism.horizon == 1:

@@ -17,7 +17,7 @@ from small import one_transformer, rebuilt, shuffled, small_case
 import amm_opt as ao
 from amm_opt.cases import Case
 from amm_opt.market import storage
-from amm_opt.simulation import driver
+from amm_opt.simulation.loop import loop
 from amm_opt.study.cli import main
 
 DT = 0.5
@@ -208,8 +208,8 @@ def test_block_length_does_not_matter(
     fortnight: tuple[Case, ao.Run], length: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     case, run = fortnight
-    monkeypatch.setattr(driver, "BLOCK_STEPS", length)
-    monkeypatch.setattr(driver, "CHUNK_STEPS", max(48, length))
+    monkeypatch.setattr(loop, "BLOCK_STEPS", length)
+    monkeypatch.setattr(loop, "SHARD_STEPS", max(48, length))
     again = ao.simulate(case, "fot_storage", steps=192)
     for name in ("import_kw", "export_kw", "battery_kw"):
         ours, theirs = getattr(again.allocation, name), getattr(run.allocation, name)[:192]

@@ -15,10 +15,10 @@ import amm_opt as ao
 from amm_opt.grid import Grid
 from amm_opt.market import deficits
 from amm_opt.network import ACNetwork, BranchFlowSOCP, Feeder, LinDistFlow
-from amm_opt.simulation.loop.job import EXACT_GAP
 from amm_opt.solve.route import Task
 from amm_opt.solve.routes.checks import check_program
 from amm_opt.solve.routes.declared import DeclaredProgram
+from amm_opt.tolerances import EXACT_GAP
 from formulations import AMM, EqualDOE, GreedyDOE
 from tests.network.ac.test_ac import OHM, X_OHM, exact, hosted_on_ac
 

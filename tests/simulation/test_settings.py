@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small import one_transformer
+from small import one_transformer, rebuilt
 
 import amm_opt as ao
 from formulations import FairOverTimeStorage
@@ -40,17 +40,20 @@ def test_all_wrong_arguments_at_once(call: Any) -> None:
 
 @pytest.mark.parametrize("call", [ao.simulate, ao.compare])
 def test_all_conflicts_at_once(call: Any) -> None:
-    given = {"forecast": "persistence", "defer": True, "tiers": "two", "ac": "secure"}
-    said = _problems(call, _case(), FairOverTimeStorage(window="1"), **given)
+    given = {"forecast": "persistence", "defer": True, "tiers": "two", "ac": "secure", "network": "socp", "steps": 99}
+    case = _case()
+    case = rebuilt(case, participants=case.participants.assign(battery_kwh=4.0, battery_kw=2.0))
+    said = _problems(call, case, FairOverTimeStorage(window="1"), **given)
     for part in (
         "give no forecast",
-        "two tiers are for perfect",
-        "do not wait",
-        "AC-secure",
+        "batteries are scheduled on perfect forecasts only",
+        "AC-secure allocations are for mechanisms without stores",
         "in two tiers: its program is one over",
+        "two tiers need the network model lindistflow, not socp",
+        "programs over a horizon need a linear network model",
+        "99",
     ):
         assert said.count(part) == 1, part
-    assert "workers must be 1" in _problems(ao.simulate, _case(), "equal_doe", defer=True, workers=2)
 
 
 def test_arguments_of_the_wrong_type() -> None:

@@ -19,7 +19,7 @@ from amm_opt.cases import Case, from_tables
 from amm_opt.cases.folder.folder import case_tables
 from amm_opt.cases.tiers import split
 from amm_opt.market import FairnessState, ServedState
-from amm_opt.simulation.loop.tiers import TierJob
+from amm_opt.simulation.loop.tiers import TwoTierMatching
 from amm_opt.simulation.results.run import Run
 from amm_opt.study.compare import load_comparison
 from formulations import AMM, FairOverTime, NoControl
@@ -280,7 +280,7 @@ class TestAlwaysHosted:
         """The safety net, under a match that overdoes it: every customer cut alike, nothing enlarged."""
         imports = np.array([4.0, 2.0, 6.0, 3.0, 9.0, 8.0])
         too_much = np.stack([imports * np.array([1, 0.5, 1, 1, 1, 0.5]), np.zeros(6)])
-        monkeypatch.setattr(TierJob, "_matched", lambda *_: too_much)
+        monkeypatch.setattr(TwoTierMatching, "_matched", lambda *_: too_much)
         _, two = both(two_feeders(imports, np.zeros(6), trunk_kva=13.5), steps=2)
         assert two.summary["repaired_steps"] == 2
         assert_allclose(two.allocation.import_kw[0], too_much[0] / 2, rtol=1e-4)
@@ -387,8 +387,6 @@ class TestMechanisms:
                 ao.simulate(case, mechanism, tiers="two")
         with pytest.raises(ao.InputError, match=r"served_kwh of its state has shape \(2, 2\), not"):
             ao.simulate(case, OneClock(), tiers="two")
-        with pytest.raises(ao.InputError, match="perfect forecasts"):
-            ao.simulate(case, "amm", tiers="two", forecast="persistence")
         with pytest.raises(ao.InputError, match="unknown choice of tiers 'three'; valid choices: joint, two"):
             ao.simulate(case, "amm", tiers="three")
         with pytest.raises(ao.InputError, match="valid choices: both, joint, two"):

@@ -117,9 +117,9 @@ def test_what_inflexible_load_alone_breaks_is_named() -> None:
 
 
 def test_intervals_of_workers_and_blocks_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    from amm_opt.simulation import driver
+    from amm_opt.simulation.loop import loop
 
-    monkeypatch.setattr(driver, "BLOCK_STEPS", 1)
+    monkeypatch.setattr(loop, "BLOCK_STEPS", 1)
     run = ao.simulate(case(0.0, (6.0, 0.0, 6.5, 7.0)), "no_control")
     assert "in 3 of 4 intervals through inflexible load alone, by up to 40.0 %" in run.unavoidable[0]
 

@@ -17,7 +17,7 @@ from tiny import tiny_case
 
 import amm_opt as ao
 from amm_opt.cases import Case
-from amm_opt.simulation import driver
+from amm_opt.simulation.loop import loop
 from amm_opt.simulation.loop.waiting import Backlog, Sessions
 from amm_opt.study.cli import main
 
@@ -289,7 +289,7 @@ def test_block_length_does_not_matter(
     scarce: tuple[Case, ao.Run], length: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     case, run = scarce
-    monkeypatch.setattr(driver, "BLOCK_STEPS", length)
+    monkeypatch.setattr(loop, "BLOCK_STEPS", length)
     again = ao.simulate(case, "amm", steps=150, defer=True)
     np.testing.assert_allclose(again.allocation.import_kw, run.allocation.import_kw[:150], atol=1e-9)
     np.testing.assert_allclose(again.allocation.export_kw, run.allocation.export_kw[:150], atol=1e-9)
@@ -299,16 +299,16 @@ def test_block_length_does_not_matter(
 def test_block_length_does_not_matter_with_a_horizon(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
     case = weeks()
     run = ao.simulate(case, "fuh:window=6h", steps=96, defer=True)
-    monkeypatch.setattr(driver, "BLOCK_STEPS", length)
-    monkeypatch.setattr(driver, "CHUNK_STEPS", max(12, length))
+    monkeypatch.setattr(loop, "BLOCK_STEPS", length)
+    monkeypatch.setattr(loop, "SHARD_STEPS", max(12, length))
     again = ao.simulate(case, "fuh:window=6h", steps=96, defer=True)
     np.testing.assert_allclose(again.allocation.import_kw, run.allocation.import_kw, atol=1e-9)
     np.testing.assert_allclose(again.allocation.export_kw, run.allocation.export_kw, atol=1e-9)
 
 
-def test_chunk_length_does_not_matter(scarce: tuple[Case, ao.Run], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shard_length_does_not_matter(scarce: tuple[Case, ao.Run], monkeypatch: pytest.MonkeyPatch) -> None:
     case, run = scarce
-    monkeypatch.setattr(driver, "CHUNK_STEPS", 25)
+    monkeypatch.setattr(loop, "SHARD_STEPS", 25)
     again = ao.simulate(case, "amm", steps=150, defer=True)
     np.testing.assert_allclose(again.allocation.import_kw, run.allocation.import_kw[:150], atol=1e-5)
     assert again.departed is not None
@@ -432,8 +432,7 @@ def test_a_backlog_is_immutable_and_serialisable() -> None:
 
 def test_what_waiting_does_not_go_with() -> None:
     case = charging(4.0, 1, 4, [(0, 0, 3, 8.0, 8.0)])
-    with pytest.raises(ao.InputError, match="workers must be 1"):
-        ao.simulate(case, "equal_doe", defer=True, workers=2)
+    assert ao.simulate(case, "equal_doe", defer=True, workers=2).workers == 1
     with pytest.raises(ao.InputError, match="no forecast"):
         ao.simulate(case, "amm", defer=True, forecast="persistence")
 

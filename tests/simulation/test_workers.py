@@ -1,7 +1,9 @@
-"""Several processes, and chunks that start afresh."""
+"""Several processes, and shards that start afresh."""
 
 from __future__ import annotations
 
+import json
+import logging
 import multiprocessing
 import os
 import signal
@@ -13,11 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import amm_opt as ao
-from amm_opt.simulation import driver
+from amm_opt.simulation.loop import loop
 from amm_opt.simulation.results.metrics import Metrics
 from amm_opt.simulation.workers import UNGUARDED, _sendable, spread
+from amm_opt.study.cli import main
 from formulations import AMM, DNP, AlphaFair, EqualDOE, GreedyDOE, Leximin
 
 MEMORYLESS = [EqualDOE(), GreedyDOE(enrolled="requesting"), AlphaFair(), Leximin(), DNP()]
@@ -25,7 +29,7 @@ MEMORYLESS = [EqualDOE(), GreedyDOE(enrolled="requesting"), AlphaFair(), Leximin
 
 @pytest.mark.parametrize("mechanism", MEMORYLESS, ids=str)
 def test_processes_give_the_same_to_the_bit(mechanism: ao.Mechanism, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "CHUNK_STEPS", 40)
+    monkeypatch.setattr(loop, "SHARD_STEPS", 40)
     case = ao.load_case("synthetic:buses=130,days=2,seed=3")
     one, two = (ao.simulate(case, mechanism, workers=n) for n in (1, 2))
     for name in ("import_kw", "export_kw"):
@@ -37,23 +41,42 @@ def test_processes_give_the_same_to_the_bit(mechanism: ao.Mechanism, monkeypatch
     assert one.audit == two.audit
 
 
-def test_memory_needs_one_process() -> None:
-    with pytest.raises(ao.InputError, match="amm carries a state from interval to interval: workers must be 1"):
-        ao.simulate("synthetic:buses=70,days=1", AMM(), workers=2)
+def test_memory_takes_one_process_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    case = ao.load_case("synthetic:buses=70,days=1")
+    with caplog.at_level(logging.INFO, "amm_opt"):
+        for given, defer, reason in (
+            (AMM(), False, "amm: one process: a state is carried from interval to interval"),
+            (EqualDOE(), True, "equal_doe: one process: what waits is carried from interval to interval"),
+        ):
+            one, two = (ao.simulate(case, given, workers=n, defer=defer) for n in (1, 2))
+            assert two.workers == 1
+            assert np.array_equal(one.allocation.import_kw, two.allocation.import_kw)
+            assert [record.getMessage() for record in caplog.records].count(reason) == 1
     with pytest.raises(ao.InputError, match="workers = 0 must be"):
         ao.simulate("synthetic:buses=70,days=1", EqualDOE(), workers=0)
 
 
 def test_a_comparison_uses_processes_where_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "CHUNK_STEPS", 24)
+    monkeypatch.setattr(loop, "SHARD_STEPS", 24)
     case = ao.load_case("synthetic:buses=70,days=1,seed=3")
     mechanisms = [EqualDOE(), AMM()]
-    one, two = (ao.compare(case, mechanisms, workers=n).table for n in (1, 2))
+    results = [ao.compare(case, mechanisms, workers=n) for n in (1, 2)]
+    assert [[run.workers for run in result.runs.values()] for result in results] == [[1, 1], [2, 1]]
+    one, two = (result.table for result in results)
     assert one.drop(columns=["seconds", "ms_per_step"]).equals(two.drop(columns=["seconds", "ms_per_step"]))
 
 
-def test_prices_of_later_chunks_count() -> None:
-    """Revenue is known as soon as one chunk has prices."""
+def test_the_command_line_says_which_use_one_process() -> None:
+    command = ["compare", "synthetic:buses=70,days=1,seed=3", "--mechanisms", "no_control,amm,fuh:window=2", "--json"]
+    result = CliRunner().invoke(main, [*command, "--steps", "4", "--workers", "2"])
+    assert result.exit_code == 0, result.output
+    assert "One process for amm, fuh:window=2: a state is carried from interval to interval.\n" in result.stderr
+    assert len(json.loads(result.stdout)["rows"]) == 3
+    assert "One process" not in CliRunner().invoke(main, [*command, "--steps", "4"]).output
+
+
+def test_prices_of_later_shards_count() -> None:
+    """Revenue is known as soon as one shard has prices."""
     total, later = Metrics.empty(1), Metrics.empty(1)
     later.priced, later.revenue = True, 2.0
     total.merge(later)
@@ -86,11 +109,14 @@ def test_results_come_in_order_and_reasons_are_named() -> None:
 
 
 SCRIPT = """
+import logging
 import amm_opt as ao
-from amm_opt.simulation import driver
-driver.CHUNK_STEPS = 24
+from amm_opt.simulation.loop import loop
+logging.basicConfig(level="INFO")
+loop.SHARD_STEPS = 24
 try:
-    ao.simulate("synthetic:buses=70,days=1,seed=3", "equal_doe", workers=2)
+    run = ao.simulate("synthetic:buses=70,days=1,seed=3", "equal_doe", workers=2)
+    print("workers:", run.workers)
 except ao.InputError as error:
     print("refused:", error)
 """
@@ -104,7 +130,8 @@ def test_scripts_that_cannot_start_processes_are_told_so(tmp_path: Path) -> None
     assert UNGUARDED.endswith("if __name__ == '__main__':")
     assert done.stderr == ""
     piped = subprocess.run([sys.executable, "-"], input=SCRIPT, capture_output=True, text=True)
-    assert "the running script <stdin> cannot be read by other processes: workers must be 1" in piped.stdout
+    assert piped.stdout == "workers: 1\n"
+    assert "the running script <stdin> cannot be read by other processes" in piped.stderr
 
 
 FOREVER = """

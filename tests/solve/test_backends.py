@@ -21,7 +21,7 @@ from small import difference, grid_of, one_transformer
 
 import amm_opt as ao
 from amm_opt.cases import Case
-from amm_opt.simulation.loop.job import Job
+from amm_opt.grid import Grid
 from amm_opt.solve.answer import NoAnswerError
 from amm_opt.solve.backends import Point, Reduced, failed, infeasible, unbounded
 from amm_opt.solve.backends.dispatch import Backends
@@ -267,7 +267,7 @@ def test_a_run_without_hope_ends_at_once_and_few_failures_do_not(caplog: pytest.
     scarce_now[[3, 5]] = True
     with pytest.MonkeyPatch.context() as patch, caplog.at_level(logging.DEBUG, "amm_opt"):
         patch.setattr(
-            Job, "fully_hosted", lambda job, requests: ~scarce_now[requests.start : requests.start + requests.n_steps]
+            Grid, "scarce", lambda _, requests: scarce_now[requests.start : requests.start + requests.n_steps]
         )
         with pytest.warns(
             UserWarning, match=r"nobody is served in 2 intervals, first at .*: the program is infeasible"

@@ -15,8 +15,8 @@ import amm_opt as ao
 from amm_opt.cases import Case
 from amm_opt.market import State
 from amm_opt.registry import mechanism
-from amm_opt.simulation import driver
-from amm_opt.simulation.loop.job import Job
+from amm_opt.simulation.loop import loop
+from amm_opt.simulation.loop.loop import Loop
 from amm_opt.simulation.loop.waiting import Backlog, Sessions
 
 POWERS = ("import_kw", "export_kw", "import_price", "export_price", "battery_kw")
@@ -97,21 +97,21 @@ def test_order_of_participants_does_not_matter(spec: str, phases: bool) -> None:
 @everywhere
 @every_mechanism
 def test_a_run_can_be_resumed_from_what_it_carries(spec: str, phases: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks of one interval, chunks of one window, and between chunks state and backlog through a text."""
-    whole, original = run_of(spec, phases), Job.run_chunk
+    """Blocks of one interval, shards of one window, and between shards state and backlog through a text."""
+    whole, original = run_of(spec, phases), Loop.run_shard
 
     def restored(item: State) -> State:
         text = json.dumps({name: a.tolist() for name, a in item.arrays().items()})
         return type(item).from_arrays({name: np.array(a) for name, a in json.loads(text).items()})
 
-    def run_chunk(job: Job, state: State, start: int, stop: int, length: int, done: Any, backlog: Any = None) -> Any:
+    def run_shard(of: Loop, start: int, stop: int, state: State, backlog: Any, done: Any) -> Any:
         again = backlog if backlog is None else restored(backlog)
         assert again is None or isinstance(again, Backlog)
-        return original(job, restored(state), start, stop, length, done, again)
+        return original(of, start, stop, restored(state), again, done)
 
-    monkeypatch.setattr(Job, "run_chunk", run_chunk)
-    monkeypatch.setattr(driver, "BLOCK_STEPS", 1)
-    monkeypatch.setattr(driver, "CHUNK_STEPS", 4)
+    monkeypatch.setattr(Loop, "run_shard", run_shard)
+    monkeypatch.setattr(loop, "BLOCK_STEPS", 1)
+    monkeypatch.setattr(loop, "SHARD_STEPS", 4)
     pieces = ao.simulate(case_on(phases), spec, defer=True)
     assert_same(whole, pieces, 1e-5)
     for name, values in whole.state.arrays().items():

@@ -2,15 +2,14 @@
 
 For every limited quantity u of the network model, e = (AC quantity) - (model's quantity) is measured by one power flow
 at the allocation, and the program is solved again within u + e <= limit: a linearisation whose constant term is exact
-at the last allocation. The slopes stay those of the model; e changes little between allocations, so a few solves do.
-Limits are only ever tightened (max(e, 0)), so that the allocation is hosted by the network model as well.
+at the last allocation. The sensitivities stay those of the model; e changes little between allocations, so a few solves
+do. Limits are only ever tightened (max(e, 0)), so that the allocation keeps those of the network model as well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 
@@ -23,11 +22,11 @@ from amm_opt.network import ACNetwork, ACState
 from amm_opt.network.excess import excesses
 from amm_opt.tolerances import THERMAL_VIOLATION, VOLTAGE_VIOLATION_PU
 
-Clear = Callable[[FloatArray, FloatArray], Allocation]
+Limits = tuple[FloatArray, FloatArray]
 
 ROUNDS = 8
-SETTLED = 50.0
-"""Margins are settled when those of binding quantities move by less than this many times the audit's tolerance."""
+CONVERGED = 50.0
+"""Margins have converged when those of binding quantities move by less than this many times the audit's tolerance."""
 HALVINGS = 12
 
 
@@ -40,7 +39,7 @@ class _Margins:
 
 
 class ACSecurity:
-    """Repeats an interval's clearing until AC power flow hosts the allocation; carries the margins to the next.
+    """Repeats an interval's clearing until its allocation keeps every limit on AC; carries the margins to the next.
 
     Raises:
         InputError: see ``ACNetwork``.
@@ -60,60 +59,76 @@ class ACSecurity:
         zero = np.zeros(len(self._grid.network.quantities.lower))
         return _Margins(zero, zero)
 
-    def screened(self, requests: Requests, hosted: BoolArray) -> tuple[BoolArray, dict[int, ACState]]:
+    def screened(self, requests: Requests, full: BoolArray) -> tuple[BoolArray, dict[int, ACState]]:
         """Prove full service on AC for a block.
 
         Args:
-            hosted: (T,) the intervals in which the network model hosts it.
+            full: (T,) the intervals in which it keeps the limits of the network model.
 
         Returns:
-            (T,) those of them in which AC power flow breaks no limit either, and by position the power flow of all
-            others with inflexible load alone.
+            (T,) those of them in which it breaks no limit on AC either, and by position the power flow of all others
+            with inflexible load only.
         """
-        hosted = hosted.copy()
-        k = np.flatnonzero(hosted)
+        full = full.copy()
+        k = np.flatnonzero(full)
         if len(k):
-            w = requests
-            asked = self._flow(w.inflexible_kw[k], w.import_request_kw[k], w.export_request_kw[k])
-            hosted[k] = self._hosted(asked, None)
-        rest = np.flatnonzero(~hosted)
+            asked = (requests.import_request_kw[k], requests.export_request_kw[k])
+            full[k] = self._secure(self._flow(requests.inflexible_kw[k], *asked), None)
+        rest = np.flatnonzero(~full)
         if len(rest) == 0:
-            return hosted, {}
-        alone = self._flow(requests.inflexible_kw[rest], 0.0, 0.0)
-        return hosted, {int(k): alone.interval(i) for i, k in enumerate(rest)}
+            return full, {}
+        inflexible = self._flow(requests.inflexible_kw[rest], 0.0, 0.0)
+        return full, {int(k): inflexible.interval(i) for i, k in enumerate(rest)}
+
+    def inflexible(self, interval: Requests) -> ACState:
+        """The power flow of an interval with inflexible load only."""
+        return self._flow(interval.inflexible_kw, 0.0, 0.0)
+
+    def keeps(self, allocation: Allocation, interval: Requests) -> bool:
+        """Whether an allocation breaks no limit on AC further than inflexible load only does."""
+        state = self._at(allocation, interval)
+        if self._secure(state, None):
+            return True
+        inflexible = self.inflexible(interval)
+        return bool(inflexible.solved and self._secure(state, inflexible))
+
+    def _at(self, a: Allocation, interval: Requests) -> ACState:
+        return self._flow(interval.inflexible_kw, a.drawn_kw, a.injected_kw)
 
     def _flow(self, load_kw: FloatArray, import_kw: FloatArray | float, export_kw: FloatArray | float) -> ACState:
         return self._ac.flow(*self._grid.node_injections(load_kw, import_kw, export_kw))
 
-    def _hosted(self, state: ACState, alone: ACState | None) -> BoolArray:
-        """(...) where no limit is broken further than inflexible load alone does, within half the usual tolerance."""
+    def _secure(self, state: ACState, inflexible: ACState | None) -> BoolArray:
+        """(...) where no limit is broken further than inflexible load only does, within half the usual tolerance."""
         ok, limits = state.solved, self._grid.network
-        before: tuple[FloatArray | float, ...] = (0.0, 0.0) if alone is None else excesses(limits, alone)
+        before: tuple[FloatArray | float, ...] = (0.0, 0.0) if inflexible is None else excesses(limits, inflexible)
         tolerances = (THERMAL_VIOLATION / 2, VOLTAGE_VIOLATION_PU / 2)
         for excess, least, tolerance in zip(excesses(limits, state), before, tolerances, strict=True):
             ok = ok & np.all(excess <= least + tolerance, axis=-1)
         return np.asarray(ok)
 
-    def allocate(self, requests: Requests, alone: ACState, clear: Clear) -> tuple[Allocation, bool]:
+    def allocate(
+        self, interval: Requests, inflexible: ACState, clear: Callable[[Limits], Allocation]
+    ) -> tuple[Allocation, bool]:
         """Clear one interval within tightened limits; says whether the allocation had to be scaled back.
 
         Args:
-            alone: the power flow of the interval with inflexible load alone.
+            inflexible: the power flow of the interval with inflexible load only.
             clear: gives the allocation within lower and upper limits of the model's quantities.
 
         Raises:
-            SolveError: where clearing fails, or inflexible load alone has no power-flow solution.
+            SolveError: where clearing fails, or there is no power flow with inflexible load only.
         """
-        if not alone.solved:
+        if not inflexible.solved:
             raise SolveError("inflexible load alone has no power-flow solution")
-        limits = self._limits(alone)
+        limits = self._limits(inflexible)
         allocation: Allocation | None = None
         accepted: Allocation | None = None
         for _ in range(ROUNDS):
             margins = self._margins
-            lower, upper = self._tightened(requests, limits, margins)
+            tight = self._tightened(interval, limits, margins)
             try:
-                allocation = clear(lower, upper)
+                allocation = clear(tight)
             except SolveError:
                 self.reset()
                 if accepted is not None:
@@ -121,64 +136,59 @@ class ACSecurity:
                 if not (np.any(margins.up) or np.any(margins.down)):
                     raise
                 continue
-            state = self._flow(requests.inflexible_kw, allocation.import_kw, allocation.export_kw)
-            if self._hosted(state, alone):
+            state = self._at(allocation, interval)
+            if self._secure(state, inflexible):
                 accepted = allocation
             if not state.solved:
                 break
-            u = self._grid.quantities(requests, allocation.import_kw, allocation.export_kw)
+            u = self._grid.quantities(interval, allocation.drawn_kw, allocation.injected_kw)
             self._margins = self._measured(state, u)
-            if accepted is allocation and self._settled(u, lower, upper, margins):
+            if accepted is allocation and self._converged(u, tight, margins):
                 break
         if accepted is not None:
             return accepted, False
         if allocation is None:
             raise SolveError("no answer within tightened limits")
-        return scaled_back(allocation, partial(self._proven, requests, alone)), True
+        return scaled_back(allocation, lambda part: bool(self._secure(self._at(part, interval), inflexible))), True
 
-    def _proven(self, requests: Requests, alone: ACState, import_kw: FloatArray, export_kw: FloatArray) -> bool:
-        return bool(self._hosted(self._flow(requests.inflexible_kw, import_kw, export_kw), alone))
-
-    def _ends(self, state: ACState) -> tuple[FloatArray, FloatArray]:
+    def _ends(self, state: ACState) -> Limits:
         """Limited quantities on AC: the lower and the higher of both ends of every branch."""
         sent, received = (self._grid.network.limited(state.v_pu, *flow) for flow in state.rated_flows)
         return np.minimum(sent, received), np.maximum(sent, received)
 
-    def _limits(self, alone: ACState) -> tuple[FloatArray, FloatArray]:
+    def _limits(self, inflexible: ACState) -> Limits:
         q = self._grid.network.quantities
-        low, high = self._ends(alone)
+        low, high = self._ends(inflexible)
         return np.minimum(q.lower, low), np.maximum(q.upper, high)
 
-    def _tightened(
-        self, requests: Requests, limits: tuple[FloatArray, FloatArray], margins: _Margins
-    ) -> tuple[FloatArray, FloatArray]:
-        """Limits of the model's quantities; inflexible load alone stays inside."""
-        alone, _ = self._grid.usage(requests)
-        lower, upper = self._grid.limits(requests)
+    def _tightened(self, interval: Requests, limits: Limits, margins: _Margins) -> Limits:
+        """Limits of the model's quantities; inflexible load only stays inside."""
+        used, _ = self._grid.usage(interval)
+        lower, upper = self._grid.limits(interval)
         tight = np.maximum(limits[0] + margins.down, lower), np.minimum(limits[1] - margins.up, upper)
-        return np.minimum(tight[0], alone), np.maximum(tight[1], alone)
+        return np.minimum(tight[0], used), np.maximum(tight[1], used)
 
     def _measured(self, state: ACState, u: FloatArray) -> _Margins:
         low, high = self._ends(state)
         return _Margins(np.maximum(high - u, 0.0), np.maximum(u - low, 0.0))
 
-    def _settled(self, u: FloatArray, lower: FloatArray, upper: FloatArray, used: _Margins) -> bool:
-        """Whether margins that are smaller now would free anything: only quantities at their limit count."""
-        slack = SETTLED * self._tolerance
+    def _converged(self, u: FloatArray, limits: Limits, used: _Margins) -> bool:
+        """Whether margins that are smaller now would free nothing: only quantities at their limit count."""
+        (lower, upper), slack = limits, CONVERGED * self._tolerance
         freed_up = (u >= upper - slack) & (used.up - self._margins.up > slack)
         freed_down = (u <= lower + slack) & (used.down - self._margins.down > slack)
         return not bool(np.any(freed_up | freed_down))
 
 
-def scaled_back(a: Allocation, hosted: Callable[[FloatArray, FloatArray], bool]) -> Allocation:
-    """The allocation times the largest factor, found by bisection, for which ``hosted(import_kw, export_kw)`` holds.
+def scaled_back(a: Allocation, fits: Callable[[Allocation], bool]) -> Allocation:
+    """The allocation times the largest factor, found by bisection, for which ``fits(allocation)`` holds.
 
     The factor is below 1, and 0 where nothing else is found.
     """
     low, high = 0.0, 1.0
     for _ in range(HALVINGS):
         share = (low + high) / 2
-        if hosted(share * a.import_kw, share * a.export_kw):
+        if fits(replace(a, import_kw=share * a.import_kw, export_kw=share * a.export_kw)):
             low = share
         else:
             high = share

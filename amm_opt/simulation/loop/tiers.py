@@ -3,7 +3,7 @@
 The same mechanism matches every part: each LV feeder is a case of its own, and so is the upper tier, in which an LV
 feeder is one participant with the sum of its customers' requests and the aggregate of their states.
 
-1. Offer: a feeder matches its customers with everybody else at inflexible load alone.
+1. Offer: a feeder matches its customers with everybody else at inflexible load only.
 2. Grant: the upper tier matches the feeders. None gets more than its offer; granted a share of it, its customers count
    as having that share each, in the limits of the upper tier and in its own, whose voltages others move.
 3. Match: a feeder that was not granted its whole offer matches its customers again, at most the grant in sum of each
@@ -14,7 +14,7 @@ limits: both the whole network's quantities u and those of the part are affine i
 
     u with others as in z = u_part + D,   D = u(z) - u_part(z),   limits of the part = limits - D.
 
-What comes out is checked on the whole network, and cut back where that does not host it.
+What comes out is checked on the whole network, and cut back where it breaks a limit there.
 """
 
 from __future__ import annotations
@@ -32,33 +32,19 @@ from amm_opt.cases.tiers import Tier, split
 from amm_opt.errors import InputError
 from amm_opt.grid import Grid
 from amm_opt.market import Allocation, Mechanism, State
-from amm_opt.network import LinDistFlow, NetworkModel
+from amm_opt.network import NetworkModel
 from amm_opt.program import Injection, Leximin, Program, Solution
-from amm_opt.simulation.loop.job import AnyProgram, Job, Limits, Part, programs_of
+from amm_opt.simulation.loop.guard import Limits, Repair
+from amm_opt.simulation.loop.matching import programs_of
+from amm_opt.simulation.loop.result import Notes
 from amm_opt.solve.backends.known import SolverOrder
 from amm_opt.solve.solver import ProgramSolver
+from amm_opt.tolerances import WHOLE_GRANT
 
-WHOLE = 1.0 - 1e-7
-"""A grant of at least this share of an offer counts as the whole offer."""
 FREE = 1e3
 """Added to limits that are not to count, in multiples of a rating or pu^2."""
 GRANT = {direction: f"grant_{direction}_kw" for direction in DIRECTIONS}
 SHARE = {direction: f"share_{direction}" for direction in DIRECTIONS}
-
-
-def why_not_two_tiers(mechanism: Mechanism[Any], programs: Mapping[str, AnyProgram]) -> str:
-    """Why a mechanism cannot be matched in two tiers; empty where it can, or where it has nothing to match."""
-    if not programs and type(mechanism).clear is Mechanism.clear:
-        return ""
-    reason = ""
-    if len(programs) != 1:
-        reason = f"it has {len(programs) or 'no'} programs, not one"
-    for program in programs.values():
-        if not isinstance(program, Program):
-            reason = "its program is one over a horizon"
-        elif not reason and (set(program.values) != set(DIRECTIONS) or program.duals):
-            reason = f"it reads {', '.join([*program.values, *program.duals])} from its program, not import and export"
-    return f"{mechanism} cannot be matched in two tiers: {reason}" if reason else ""
 
 
 class _Feeder:
@@ -78,28 +64,27 @@ class _Feeder:
         grants = [cp.sum(program.values[d]) <= cp.Parameter(nonneg=True, name=GRANT[d]) for d in DIRECTIONS]
         return ProgramSolver(replace(program, constraints=[*program.constraints, *grants]), self.grid, solvers)
 
-    def limits(self, limits: Limits, elsewhere: FloatArray, least: FloatArray) -> Limits:
+    def limits(self, limits: Limits, elsewhere: FloatArray, used: FloatArray) -> Limits:
         """The whole network's limits for the feeder's own quantities, which are ``elsewhere`` lower than the whole's.
 
-        Relaxed to ``least``, a use that the feeder has anyway.
+        Relaxed to ``used``, what the feeder uses anyway.
         """
         lower, upper = limits[0][self.rows] - elsewhere, limits[1][self.rows] - elsewhere
-        return np.minimum(lower, least), np.maximum(upper, least)
+        return np.minimum(lower, used), np.maximum(upper, used)
 
-    def own_limits(self, limits: Limits, elsewhere: FloatArray, least: FloatArray) -> Limits:
+    def own_limits(self, limits: Limits, elsewhere: FloatArray, used: FloatArray) -> Limits:
         """The same without those of the path from the source, which are for the upper tier to keep."""
-        lower, upper = self.limits(limits, elsewhere, least)
+        lower, upper = self.limits(limits, elsewhere, used)
         return lower - self._free, upper + self._free
 
-    def hosts(self, requests: Requests, limits: Limits) -> bool:
-        """Whether full service is optimal and hosted."""
+    def serves_all(self, requests: Requests, limits: Limits) -> bool:
+        """Whether full service is optimal and within limits."""
         _, asked = self.grid.usage(requests)
-        inside = np.all((asked >= limits[0]) & (asked <= limits[1]))
-        return self._mechanism.full_service_optimal and bool(inside)
+        return self._mechanism.full_service_optimal and bool(self.grid.within(asked, limits))
 
 
 class _Upper:
-    """A mechanism on the upper tier, with a grant for each participant, hosted by the whole network.
+    """A mechanism on the upper tier, with a grant for each participant, within the limits of the whole network.
 
     Every participant stands for customers of the whole, each with a given share of its import and of its export.
     """
@@ -165,7 +150,6 @@ class _Now:
         limits: the whole network's.
         asked: by LV feeder, what it asks for.
         elsewhere: by LV feeder, how much higher its quantities are in the whole network under inflexible load only.
-        solved: collects solutions.
     """
 
     interval: Requests
@@ -173,61 +157,58 @@ class _Now:
     state: State
     asked: list[Requests]
     elsewhere: list[FloatArray]
-    solved: list[Solution]
+    notes: Notes
 
 
-class TierJob(Job):
-    """A job whose intervals are matched in two tiers, for a mechanism that can be (``why_not_two_tiers``).
+class TwoTierMatching:
+    """A mechanism of one program that gives import and export, in two tiers.
+
+    Args:
+        repair: cuts back what breaks a limit of the whole network.
 
     Raises:
-        InputError: where the case, the network model or the mechanism's state cannot be split.
+        InputError: where the case cannot be split.
     """
 
-    def __init__(self, grid: Grid, mechanism: Mechanism[Any], solvers: SolverOrder, secure: bool = False) -> None:
-        super().__init__(grid, mechanism, {}, solvers, secure)
-        if type(grid.network) is not LinDistFlow:
-            raise InputError(f"two tiers need the network model lindistflow, not {grid.network.name}")
-        for name, array in mechanism.initial_state(grid.case).arrays().items():
-            if array.ndim and array.shape[-1] != grid.n:
-                raise InputError(
-                    f"{mechanism} cannot be matched in two tiers: {name} of its state has shape {array.shape},"
-                    f" not (..., {grid.n} participants)"
-                )
-        self.clears = True
-        self._solvers = solvers
+    clears = True
+
+    def __init__(self, grid: Grid, mechanism: Mechanism[Any], solvers: SolverOrder, repair: Repair) -> None:
+        self._grid, self._mechanism, self._solvers, self._repair = grid, mechanism, solvers, repair
         upper, lower = split(grid.case)
         self._upper = _Upper(grid, upper, mechanism)
         self._feeders = [_Feeder(grid, tier, mechanism) for tier in lower]
-        self._place: dict[int, int] = {}
-        self._asked: list[list[Requests]] = []
+        self._programs: dict[str, ProgramSolver] = {}
+        self._asked: dict[int, list[Requests]] = {}
 
-    def look_ahead(self, requests: Requests, scarce: IntArray) -> None:
+    def reset(self) -> None:
+        """Forget everything that was solved."""
+        for program in self._programs.values():
+            program.reset()
+
+    def prepare(self, requests: Requests, scarce: IntArray) -> None:
         """What each feeder asks for and uses."""
-        self._place = {requests.start + int(k): i for i, k in enumerate(scarce)}
         feeders = self._feeders if len(scarce) else []
-        self._asked = [list(f.grid.intervals(f.tier.requests(requests), scarce)) for f in feeders]
+        asked = [feeder.grid.intervals(feeder.tier.requests(requests), scarce) for feeder in feeders]
+        self._asked = {of[0].start: list(of) for of in zip(*asked, strict=True)}
 
-    def cleared(self, part: Part, interval: Requests, limits: Limits, solved: list[Solution]) -> Solution:
-        """Offers, grants, matches, and the repair of what the whole network does not host."""
-        asked = [intervals[self._place[interval.start]] for intervals in self._asked]
-        alone, _ = self.grid.usage(interval)
-        elsewhere = [alone[f.rows] - f.grid.usage(own)[0] for f, own in zip(self._feeders, asked, strict=True)]
-        now = _Now(interval, limits, part.state, asked, elsewhere, solved)
+    def clear(self, requests: Requests, limits: Limits | None, state: State, notes: Notes) -> Solution:
+        """Offers, grants, matches, and the repair of what breaks a limit of the whole network."""
+        assert limits is not None
+        asked, (inflexible, _) = self._asked[requests.start], self._grid.usage(requests)
+        elsewhere = [inflexible[f.rows] - f.grid.usage(own)[0] for f, own in zip(self._feeders, asked, strict=True)]
+        now = _Now(requests, limits, state, asked, elsewhere, notes)
         offered = self._offered(now)
         offers = self._upper.tier.added(offered)
         served = self._matched(now, offered, offers, self._grants(now, offered, offers))
-        plan, cut = self.repair(Allocation(*served), interval, limits)
-        solved += [cut] if cut else []
-        if cut and interval.start not in part.repaired[-1:]:
-            part.repaired.append(interval.start)
+        plan = self._repair(Allocation(*served), requests, limits, notes)
         return Solution({"import": plan.import_kw, "export": plan.export_kw}, {}, float("nan"), "-")
 
     def _offered(self, now: _Now) -> FloatArray:
-        """What every customer gets in its own feeder's match, others at inflexible load alone: (2, n)."""
+        """What every customer gets in its own feeder's match, others at inflexible load only: (2, n)."""
         served = _requests(now.interval)
         for feeder, requests, elsewhere in zip(self._feeders, now.asked, now.elsewhere, strict=True):
             limits = feeder.own_limits(now.limits, elsewhere, feeder.grid.usage(requests)[0])
-            if not feeder.hosts(requests, limits):
+            if not feeder.serves_all(requests, limits):
                 everything = _requests(requests).sum(axis=1)
                 served[:, feeder.tier.who] = self._within(now, feeder, requests, limits, everything)
         return served
@@ -244,14 +225,14 @@ class TierJob(Job):
             return solver.solve({**given, **values}, now.interval, *now.limits)
 
         grants = self._powers(now, upper.grid, solve, state, requests)
-        return np.where(grants < offers * WHOLE, grants, offers)
+        return np.where(grants < offers * WHOLE_GRANT, grants, offers)
 
     def _matched(self, now: _Now, offered: FloatArray, offers: FloatArray, grants: FloatArray) -> FloatArray:
         """What every customer is served inside the grants: (2, n)."""
         tier = self._upper.tier
         share = np.where(grants < offers, grants / np.where(offers > 0, offers, 1.0), 1.0)
         served = offered * share[:, tier.participant]
-        u = self.grid.quantities(now.interval, *served)
+        u = self._grid.quantities(now.interval, *served)
         for at, (feeder, requests) in enumerate(zip(self._feeders, now.asked, strict=True)):
             if np.any(share[:, at] < 1.0):
                 who = feeder.tier.who
@@ -260,10 +241,10 @@ class TierJob(Job):
                 served[:, who] = self._within(now, feeder, requests, limits, grants[:, at])
         return served
 
-    def _solver(self, part: _Feeder | _Upper) -> ProgramSolver:
-        if part.name not in self.programs:
-            self.programs[part.name] = part.solver(self._solvers)
-        return self.programs[part.name]
+    def _solver(self, tier: _Feeder | _Upper) -> ProgramSolver:
+        if tier.name not in self._programs:
+            self._programs[tier.name] = tier.solver(self._solvers)
+        return self._programs[tier.name]
 
     def _within(self, now: _Now, feeder: _Feeder, requests: Requests, limits: Limits, grants: FloatArray) -> FloatArray:
         """What the customers of a feeder get within its grants, (2, its customers)."""
@@ -278,13 +259,13 @@ class TierJob(Job):
     def _powers(
         self, now: _Now, grid: Grid, solve: Callable[[Mapping[str, Any]], Solution], state: State, requests: Requests
     ) -> FloatArray:
-        """Import and export that the mechanism gives the participants of a part, (2, n of the part)."""
+        """Import and export that the mechanism gives the participants of a tier, (2, n of the tier)."""
 
         def recorded(values: Mapping[str, Any], _: str = "") -> Solution:
-            now.solved.append(solve(values))
-            return now.solved[-1]
+            now.notes.solved.append(solve(values))
+            return now.notes.solved[-1]
 
-        cleared = self.mechanism.clear(grid, recorded, state, requests)
+        cleared = self._mechanism.clear(grid, recorded, state, requests)
         if not isinstance(cleared, Solution):
-            raise InputError(f"{self.mechanism} clears to several solutions; two tiers need one")
+            raise InputError(f"{self._mechanism} clears to several solutions; two tiers need one")
         return np.clip([cleared[d] for d in DIRECTIONS], 0.0, _requests(requests))

@@ -65,6 +65,7 @@ class Run:
         backlog: where energy can wait, the sessions that are still open after the last interval and lack energy.
         departed: where energy can wait, the sessions that departed during the run without all of their energy.
         tiers: ``joint`` or ``two``: how intervals were matched.
+        workers: the processes that were used; not stored.
         model: the class or model that was given as ``network`` where that was no name; it is not stored.
     """
 
@@ -88,6 +89,7 @@ class Run:
     backlog: Backlog | None = None
     departed: Backlog | None = None
     tiers: str = "joint"
+    workers: int = 1
     model: Any = None
 
     def __repr__(self) -> str:

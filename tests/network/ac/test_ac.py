@@ -184,7 +184,7 @@ def test_secure_envelopes(mechanism: EqualDOE) -> None:
 
 
 def test_secure_is_the_same_to_the_bit_on_several_processes() -> None:
-    case = ao.load_case("synthetic:buses=30,days=29,seed=1")  # more than one chunk
+    case = ao.load_case("synthetic:buses=30,days=29,seed=1")  # more than one shard
     run, two = (ao.simulate(case, EqualDOE(enrolled="requesting"), ac="secure", workers=n) for n in (1, 2))
     np.testing.assert_array_equal(run.allocation.import_kw, two.allocation.import_kw)
 

@@ -1,0 +1,187 @@
+"""What cannot be combined in a run: one table, and the reason of every row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from amm_opt.arrays import DIRECTIONS
+from amm_opt.cases.tiers import split
+from amm_opt.errors import Problems
+from amm_opt.grid import Grid
+from amm_opt.market import Mechanism
+from amm_opt.market.storage import STORE
+from amm_opt.network import ACNetwork, LinDistFlow
+from amm_opt.program import HorizonProgram
+from amm_opt.simulation.loop.matching import AnyProgram, matches
+from amm_opt.simulation.loop.planning import Windows
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What a run is asked for, as far as it makes sense by itself; None is what does not.
+
+    Attributes:
+        ac: whether an AC power flow is needed; ``secure`` whether allocations are to keep its limits.
+        programs, windows: of the mechanism on the grid.
+    """
+
+    forecast: bool
+    defer: bool
+    two: bool
+    ac: bool
+    secure: bool
+    mechanism: Mechanism[Any] | None = None
+    grid: Grid | None = None
+    programs: Mapping[str, AnyProgram] | None = None
+    windows: Windows | None = None
+
+    @property
+    def matches(self) -> bool:
+        """Whether the mechanism clears anything."""
+        return self.mechanism is not None and self.programs is not None and matches(self.mechanism, self.programs)
+
+    @property
+    def ahead(self) -> bool:
+        """Whether the mechanism plans windows."""
+        return any(isinstance(p, HorizonProgram) for p in (self.programs or {}).values())
+
+    @property
+    def stores(self) -> set[str]:
+        """Names of the stores that its windows have."""
+        return {name for p in (self.programs or {}).values() if isinstance(p, HorizonProgram) for name in p.stores}
+
+    @property
+    def splits(self) -> bool:
+        """Whether something is to be matched in two tiers."""
+        return self.two and self.matches
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Two things that exclude each other.
+
+    Attributes:
+        between: their names, as in the documentation.
+        reason: the sentence that refuses them; empty where both are not there together. It may raise an InputError of
+            several sentences instead.
+    """
+
+    between: tuple[str, str]
+    reason: Callable[[Asked], str]
+
+
+def _of(asked: Asked, applies: bool, sentence: str) -> str:
+    """A sentence about the mechanism, where it applies."""
+    return f"{asked.mechanism}: {sentence}" if applies else ""
+
+
+def _unsplittable(reason: Callable[[Asked], str]) -> Callable[[Asked], str]:
+    """A reason why a mechanism cannot be matched in two tiers, as a sentence."""
+
+    def sentence(asked: Asked) -> str:
+        why = reason(asked) if asked.splits else ""
+        return f"{asked.mechanism} cannot be matched in two tiers: {why}" if why else ""
+
+    return sentence
+
+
+def _count(asked: Asked) -> str:
+    count = len(asked.programs or {})
+    return f"it has {count or 'no'} programs, not one" if count != 1 and not asked.ahead else ""
+
+
+def _reads(asked: Asked) -> str:
+    if asked.ahead or len(asked.programs or {}) != 1:
+        return ""
+    (program,) = (asked.programs or {}).values()
+    given = [*program.values, *program.duals]
+    fits = set(given) == set(DIRECTIONS)
+    return "" if fits else f"it reads {', '.join(given)} from its program, not import and export"
+
+
+def _state(asked: Asked) -> str:
+    assert asked.mechanism is not None
+    assert asked.grid is not None
+    n = asked.grid.n
+    for name, array in asked.mechanism.initial_state(asked.grid.case).arrays().items():
+        if array.ndim and array.shape[-1] != n:
+            return f"{name} of its state has shape {array.shape}, not (..., {n} participants)"
+    return ""
+
+
+def _split(asked: Asked) -> str:
+    if asked.splits and asked.grid is not None:
+        split(asked.grid.case)
+    return ""
+
+
+def _model(asked: Asked) -> str:
+    if not asked.splits or asked.grid is None or type(asked.grid.network) is LinDistFlow:
+        return ""
+    return f"two tiers need the network model lindistflow, not {asked.grid.network.name}"
+
+
+def _conic(asked: Asked) -> str:
+    if not asked.ahead or asked.grid is None or not asked.grid.conic:
+        return ""
+    model = asked.grid.network.name
+    return f"{asked.mechanism}: programs over a horizon need a linear network model, and {model} is conic"
+
+
+def _power_flow(asked: Asked) -> str:
+    if asked.ac and asked.grid is not None:
+        ACNetwork(asked.grid.case.feeder, threads=-1)
+    return ""
+
+
+def _undeclared(asked: Asked) -> str:
+    length = asked.windows.length if asked.windows is not None else 1
+    missing = length > 1 and asked.programs is not None and not asked.ahead
+    return _of(asked, missing, f"horizon = {length} needs a HorizonProgram, which it does not declare")
+
+
+CONFLICTS = (
+    Conflict(
+        ("defer", "forecast"),
+        lambda asked: (
+            "energy that can wait needs everything to be known beforehand: give no forecast"
+            if asked.defer and asked.forecast
+            else ""
+        ),
+    ),
+    Conflict(
+        ("forecast", "batteries"),
+        lambda asked: _of(
+            asked, asked.forecast and STORE in asked.stores, "batteries are scheduled on perfect forecasts only"
+        ),
+    ),
+    Conflict(
+        ("secure", "batteries"),
+        lambda asked: _of(
+            asked,
+            asked.secure and bool(asked.stores),
+            "AC-secure allocations are for mechanisms without stores: cutting a plan back would change what is stored",
+        ),
+    ),
+    Conflict(("two tiers", "horizon"), _unsplittable(lambda a: "its program is one over a horizon" if a.ahead else "")),
+    Conflict(("two tiers", "several programs"), _unsplittable(_count)),
+    Conflict(("two tiers", "further values"), _unsplittable(_reads)),
+    Conflict(("two tiers", "states of another shape"), _unsplittable(_state)),
+    Conflict(("two tiers", "network models but lindistflow"), _model),
+    Conflict(("two tiers", "cases that cannot be split"), _split),
+    Conflict(("horizon", "conic network models"), _conic),
+    Conflict(("horizon", "programs of one interval"), _undeclared),
+    Conflict(("ac", "feeders without an AC power flow"), _power_flow),
+)
+"""All that is refused, whatever a user combines."""
+
+
+def conflicts(asked: Asked) -> Problems:
+    """The reasons why a run cannot be."""
+    said = Problems()
+    for row in CONFLICTS:
+        said.say(said.of(partial(row.reason, asked)) or "")
+    return said

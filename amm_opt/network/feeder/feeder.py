@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from amm_opt.arrays import BoolArray, FloatArray, IntArray
+from amm_opt.arrays import BoolArray, ComplexArray, FloatArray, IntArray
 from amm_opt.errors import InputError
 from amm_opt.network.feeder.phases import POSITIVE_SEQUENCE
 from amm_opt.network.feeder.shunts import at_buses, per_phase, unfed
@@ -74,14 +74,14 @@ class Feeder:
     lv_feeders: tuple[str, ...]
     phases: tuple[tuple[str, ...], ...]
     v_source_pu: float
-    shunt_kva: NDArray[np.complex128]
+    shunt_kva: ComplexArray
     branch_names: tuple[str, ...]
     branch_kind: tuple[str, ...]
     branch_phases: tuple[tuple[str, ...], ...]
     rating_kva: FloatArray
     tap: FloatArray
     vector_group: tuple[str, ...]
-    z_ohm: tuple[NDArray[np.complex128], ...]
+    z_ohm: tuple[ComplexArray, ...]
     charging_kvar: FloatArray
     tables: FeederTables
 
@@ -126,7 +126,7 @@ class Feeder:
         return np.asarray(_read_only(np.cumsum(down)[:-1]), dtype=np.intp)
 
     @cached_property
-    def injected_kva(self) -> NDArray[np.complex128]:
+    def injected_kva(self) -> ComplexArray:
         """(n, 3) complex power that shunts and line charging inject at each bus at nominal voltage, by phase."""
         return np.asarray(_read_only(at_buses(self.shunt_kva, self.charging_kvar, self.parent)))
 

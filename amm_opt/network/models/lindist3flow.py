@@ -7,16 +7,16 @@ from functools import cached_property
 import cvxpy as cp
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from amm_opt.arrays import FloatArray, IntArray
+from amm_opt.arrays import ComplexArray, FloatArray, IntArray
 from amm_opt.errors import InputError, SolveError
 from amm_opt.fields import checked_kind
 from amm_opt.network.feeder.feeder import Feeder
 from amm_opt.network.feeder.phases import phase_nodes
 from amm_opt.network.models.base import NetworkModel
 from amm_opt.network.models.limits import NetworkState
-from amm_opt.network.models.phase_sweeps import ComplexArray, PhaseSweeps
+from amm_opt.network.models.phase_sweeps import PhaseSweeps
 
 ROWS_AT_ONCE = 64
 
@@ -148,7 +148,7 @@ class LinDist3Flow(NetworkModel):
         shape = (len(index), 3, self.feeder.n_buses)
         return on_v.reshape(shape), on_i.reshape(shape)
 
-    def _pad(self, values: NDArray[np.complex128]) -> ComplexArray:
+    def _pad(self, values: ComplexArray) -> ComplexArray:
         """(..., n_nodes) as (..., 3, n_buses), zero where a phase does not exist."""
         n = self.feeder.n_buses
         if self.n_nodes == 3 * n:

@@ -6,14 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
-from amm_opt.arrays import IntArray
+from amm_opt.arrays import ComplexArray, IntArray
 from amm_opt.network.feeder.feeder import Feeder
 from amm_opt.network.feeder.phases import PHASES
 from amm_opt.network.models.sweeps import Forest
-
-ComplexArray = NDArray[np.complex128]
 
 _BALANCED = np.exp(-2j * np.pi / 3 * np.arange(3))
 _DELTA = {

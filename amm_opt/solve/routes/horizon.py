@@ -23,8 +23,8 @@ from amm_opt.solve.route import Task
 from amm_opt.solve.routes.assembly import Assembled, Assembler
 from amm_opt.solve.routes.checks import horizon_parameters
 from amm_opt.solve.routes.lazy import audited, solve_with_lazy_rows
-from amm_opt.solve.routes.network_rows import STUCK, Gradients, Sensitivities, SparseRow
-from amm_opt.tolerances import ROW_SLACK
+from amm_opt.solve.routes.network_rows import Gradients, Sensitivities, SparseRow
+from amm_opt.tolerances import ROW_SLACK, SOLVED_SLACK
 
 BLOCK = 96
 """At most so many intervals are swept at once."""
@@ -144,7 +144,7 @@ class _WindowRows:
         for i in violated[largest_of_each(excess[violated], self._route.group[violated])].tolist():
             if (j, k, i) not in self._active:
                 new.append(i)
-            elif excess[i] > STUCK:
+            elif excess[i] > SOLVED_SLACK:
                 raise NoAnswerError(f"a network row is violated by {excess[i]:.2g} times its tolerance")
         return new
 

@@ -20,8 +20,8 @@ from amm_opt.solve.backends.water_filling import WaterFillingBackend
 from amm_opt.solve.compile import CompiledProgram, Rows, stacked
 from amm_opt.solve.route import Task
 from amm_opt.solve.routes.lazy import audited, solve_with_lazy_rows
-from amm_opt.solve.routes.network_rows import STUCK, Gradients, Powers, Sensitivities
-from amm_opt.tolerances import ROW_SLACK
+from amm_opt.solve.routes.network_rows import Gradients, Powers, Sensitivities
+from amm_opt.tolerances import ROW_SLACK, SOLVED_SLACK
 
 PATIENCE, GROWTH = 3, 1.4
 """Rounds in which one row of each group is added, and how many times more every later round adds than the last."""
@@ -149,6 +149,6 @@ class _IntervalRows:
             if k not in idle:
                 idle[k] = 0
                 new.append(k)
-            elif excess[i] > STUCK:
+            elif excess[i] > SOLVED_SLACK:
                 raise NoAnswerError(f"a network row is violated by {excess[i]:.2g} times its tolerance")
         return new

@@ -18,8 +18,6 @@ SparseRow = tuple[IntArray, FloatArray]
 Powers = tuple[AffineMap, AffineMap]
 """Flexible import and export of one injection, as maps of a program's variables."""
 
-STUCK = 1.0
-"""A row in use that is violated by more than this many times the tolerance is no rounding."""
 FEW_ENTRIES = 100_000
 
 

@@ -38,14 +38,15 @@ def simulated(case: ao.Case, mechanism: str, way: str, start: str, steps: int) -
 
 
 @click.command()
+@click.option("--case", "spec", default="mv33lv", show_default=True, help="A case that ships, or a case folder.")
 @click.option("--start", default="2016-05-23", show_default=True)
 @click.option("--steps", default=336, show_default=True)
 @click.option("--rounds", default=3, show_default=True)
 @click.option("--solvers", default="own,alone,CLARABEL,PIQP", show_default=True)
 @click.option("--mechanisms", default=",".join(MECHANISMS), show_default=True)
-def main(start: str, steps: int, rounds: int, solvers: str, mechanisms: str) -> None:
+def main(spec: str, start: str, steps: int, rounds: int, solvers: str, mechanisms: str) -> None:
     """Print the table."""
-    case, ways = ao.load_case("mv33lv"), solvers.split(",")
+    case, ways = ao.load_case(spec), solvers.split(",")
     print("| mechanism | way | CPU, s | times our own | fallbacks | solver |")
     print("|---|---|---|---|---|---|")
     for mechanism in mechanisms.split(","):

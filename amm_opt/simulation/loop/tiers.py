@@ -138,10 +138,6 @@ def _rows(whole: NetworkModel, part: NetworkModel, bus: IntArray) -> IntArray:
     return rows
 
 
-def _requests(requests: Requests) -> FloatArray:
-    return np.stack([requests.import_request_kw, requests.export_request_kw])
-
-
 @dataclass(frozen=True, eq=False)
 class _Now:
     """The interval that is being cleared.
@@ -205,11 +201,11 @@ class TwoTierMatching:
 
     def _offered(self, now: _Now) -> FloatArray:
         """What every customer gets in its own feeder's match, others at inflexible load only: (2, n)."""
-        served = _requests(now.interval)
+        served = now.interval.both_kw
         for feeder, requests, elsewhere in zip(self._feeders, now.asked, now.elsewhere, strict=True):
             limits = feeder.own_limits(now.limits, elsewhere, feeder.grid.usage(requests)[0])
             if not feeder.serves_all(requests, limits):
-                everything = _requests(requests).sum(axis=1)
+                everything = requests.both_kw.sum(axis=1)
                 served[:, feeder.tier.who] = self._within(now, feeder, requests, limits, everything)
         return served
 
@@ -217,7 +213,7 @@ class TwoTierMatching:
         """Import and export granted to every participant of the upper tier, (2, participants there)."""
         upper = self._upper
         requests = upper.tier.requests(now.interval)
-        state = now.state.aggregated(upper.tier.member, _requests(now.interval))
+        state = now.state.aggregated(upper.tier.member, now.interval.both_kw)
         solver = self._solver(upper)
         values = upper.values(requests, offered, offers)
 
@@ -268,4 +264,4 @@ class TwoTierMatching:
         cleared = self._mechanism.clear(grid, recorded, state, requests)
         if not isinstance(cleared, Solution):
             raise InputError(f"{self._mechanism} clears to several solutions; two tiers need one")
-        return np.clip([cleared[d] for d in DIRECTIONS], 0.0, _requests(requests))
+        return np.clip([cleared[d] for d in DIRECTIONS], 0.0, requests.both_kw)

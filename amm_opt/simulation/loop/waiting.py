@@ -12,6 +12,7 @@ from amm_opt.arrays import FloatArray, IntArray
 from amm_opt.cases import Case, Requests
 from amm_opt.cases.profiles import draws, requested
 from amm_opt.market import State
+from amm_opt.tolerances import CONNECTION_SLACK
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +85,7 @@ class Sessions:
         """
         known = self._with_arrivals(backlog, firm.start, firm.start + firm.n_steps)
         request = self._unhindered(known, firm)
-        room = np.maximum(self._limit_kw * (1 + 1e-6) - firm.inflexible_kw - firm.import_request_kw, 0.0)
+        room = np.maximum(self._limit_kw * (1 + CONNECTION_SLACK) - firm.inflexible_kw - firm.import_request_kw, 0.0)
         crowded = np.asarray((request > room).any(axis=0))
         if firm.n_steps > 1 and crowded.any():
             of = crowded[self.participant[known.session]]

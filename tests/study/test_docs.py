@@ -194,3 +194,12 @@ def test_files_modules_and_names_in_pages_exist(page: Path) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     names = set(DOTTED.findall(PATH.sub("", text))) - GROUPS - set(project["entry-points"])
     assert not sorted(name for name in names if not exists(name))
+
+
+def test_the_maps_lead_to_every_page() -> None:
+    linked = {
+        (page.parent / target.partition("#")[0]).resolve()
+        for page in (ROOT / "docs" / "README.md", ROOT / "docs" / "decisions" / "README.md")
+        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    }
+    assert not [name_of(page) for page in ROOT.glob("docs/**/*.md") if page not in linked]

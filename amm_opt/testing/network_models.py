@@ -106,9 +106,8 @@ def _members(s: _Subject) -> None:
     for name in ("element", "lower", "upper", "tolerance"):
         claim(len(getattr(q, name)) == m, f"quantities.{name} has {len(getattr(q, name))} entries, kind has {m}")
     claim(set(q.kind) <= {"voltage", "thermal"}, f"quantities.kind holds {sorted(set(q.kind))}")
-    claim(
-        np.all((q.element >= 1) & (q.element < s.case.feeder.n_buses)), "quantities.element is no bus below the source"
-    )
+    at = s.model.quantity_bus
+    claim(np.all((at >= 1) & (at < s.case.feeder.n_buses)), "quantity_bus is no bus below the source")
     claim(np.all(q.lower < q.upper), "a lower limit is not below its upper one")
     claim(np.all(q.tolerance > 0), "a tolerance is not positive")
     for name, size in {"v_min_pu": n, "v_max_pu": n, "rating_kva": len(s.model.branch)}.items():

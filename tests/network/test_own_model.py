@@ -8,6 +8,7 @@ from typing import Any
 
 import cvxpy as cp
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -96,6 +97,45 @@ def test_a_conic_model_has_no_rows(two_feeders: list[ao.Case]) -> None:
     with pytest.raises(ao.InputError, match="limited quantities of socp are not affine"):
         model.rows([0])
     assert isinstance(model.linear, ao.LinDistFlow)
+
+
+class Mesh(ao.NetworkModel):
+    """DC power flow of a triangle s, a, b of equal reactances, of which a-b is two lines in parallel."""
+
+    name = "mesh"
+
+    def __init__(self, feeder: ao.Feeder) -> None:
+        super().__init__(feeder)
+        self.branch = np.array([1, 2, 2, 2])
+        self.rating_kva = np.array([20.0, 20.0, 1.0, 1.0])
+        self.v_min_pu, self.v_max_pu = np.full(3, -np.inf), np.full(3, np.inf)
+        self.factors = np.array([[0, 0, 0, 0], [-4, -2, 1, 1], [-2, -4, -1, -1]]) / 6.0
+
+    def state(self, p_kw: Any, q_kvar: Any) -> ao.NetworkState:
+        flow = p_kw @ self.factors
+        return ao.NetworkState(np.ones_like(p_kw), flow, 0.0 * flow)
+
+
+def test_a_meshed_model_with_more_branches_than_nodes() -> None:
+    """b - a carries a third of what a draws: 2 kW on two lines let 6 of the 12 kW through, exactly at unity."""
+    buses = pd.DataFrame({"name": ["s", "a", "b"], "vn_kv": 0.4, "v_min_pu": 0.9, "v_max_pu": 1.1})
+    branches = pd.DataFrame({"name": ["sa", "sb"], "from_bus": "s", "to_bus": ["a", "b"], "r_ohm": 0.0, "x_ohm": 0.1})
+    case = ao.from_tables(
+        name="triangle",
+        buses=buses.assign(v_source_pu=[1.0, np.nan, np.nan]),
+        branches=branches,
+        participants=pd.DataFrame({"name": ["one", "two"], "bus": ["a", "b"]}),
+        profiles=pd.DataFrame({"time": pd.date_range("2030-01-01", periods=2, freq="30min"), "p": [1.0, 1.0]}),
+        series=pd.DataFrame(
+            [("one", "import", "p", 12.0), ("two", "inflexible", "p", 0.0)],
+            columns=["participant", "quantity", "profile", "scale_kw"],
+        ),
+    )
+    for mechanism in ("amm", "leximin", "no_control"):
+        run = ao.simulate(case, mechanism, network=Mesh)
+        served = 12.0 if mechanism == "no_control" else 6.0
+        np.testing.assert_allclose(run.allocation.import_kw, [[served, 0.0]] * 2, atol=1e-4)
+        assert run.summary["thermal_violations"] == (4 if mechanism == "no_control" else 0)
 
 
 @pytest.fixture(scope="module")

@@ -124,7 +124,7 @@ class Limits:
         edges: list[Any] = [a * p + b * q for a, b in self.normals] if len(self.rated) else []
         return cp.hstack([w[self.node], *edges])
 
-    def parts(self, index: IntArray) -> tuple[BoolArray, IntArray, ComplexArray]:
+    def located(self, index: IntArray) -> tuple[BoolArray, IntArray, ComplexArray]:
         """Of each quantity: whether it is a voltage, its node or flow, and n_p + j n_q of its edge, per kVA."""
         n_voltage, n_rated = len(self.node), len(self.rated)
         is_voltage = index < n_voltage

@@ -98,7 +98,7 @@ class LinDistFlow(NetworkModel):
         a_p, a_q = np.zeros((2, len(index), self.feeder.n_buses))
         constant = np.zeros(len(index))
         for row, (is_voltage, b, normal) in enumerate(
-            zip(*(x.tolist() for x in self.limits.parts(index)), strict=True)
+            zip(*(x.tolist() for x in self.limits.located(index)), strict=True)
         ):
             if is_voltage:
                 scale = 2.0 * self.gain[b]

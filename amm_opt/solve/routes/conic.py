@@ -122,7 +122,7 @@ class ConicRoute:
         return z, dual, checked
 
     def _injection(self, requests: Requests, imports: FloatArray, exports: FloatArray) -> tuple[FloatArray, FloatArray]:
-        return self._grid.case.bus_injections(requests.inflexible_kw, imports, exports)
+        return self._grid.node_injections(requests.inflexible_kw, imports, exports)
 
     def _objective(self, numbers: Numbers) -> tuple[sp.csr_array, FloatArray]:
         """The program's, and the losses so that among equals the least are taken."""
@@ -141,10 +141,10 @@ class ConicRoute:
         return sp.csr_array(sp.hstack(parts))
 
     def _balance(self, j: int, theta: FloatArray, requests: Requests) -> _Block:
-        form, case, (imports, exports) = self._form, self._grid.case, self._powers[j]
+        form, at, case, (imports, exports) = self._form, self._grid.incidence, self._grid.case, self._powers[j]
         k_import, k_export = (sp.diags_array(k) for k in case.kvar_per_kw[1:])
         x, y = imports.gain.at(theta), exports.gain.at(theta)
-        active, reactive = case.incidence @ (y - x), case.incidence @ (k_export @ y - k_import @ x)
+        active, reactive = at @ (y - x), at @ (k_export @ y - k_import @ x)
         base = self._injection(requests, imports.base.vector(theta), exports.base.vector(theta))
         own = form.active @ active + form.reactive @ reactive
         rhs = form.rhs - form.active @ base[0] - form.reactive @ base[1]

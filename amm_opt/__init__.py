@@ -40,7 +40,7 @@ from amm_opt.network import (
     Quantities,
 )
 from amm_opt.program import HorizonProgram, Injection, Leximin, Program, Solution
-from amm_opt.simulation import FourWireNetwork, Run, load_run, simulate, verify
+from amm_opt.simulation import Column, FourWireNetwork, Run, load_run, simulate, verify
 from amm_opt.study import Comparison, compare, load_comparison
 
 logging.getLogger("amm_opt").addHandler(logging.NullHandler())
@@ -54,6 +54,7 @@ __all__ = [
     "AmmOptError",
     "BranchFlowSOCP",
     "Case",
+    "Column",
     "Comparison",
     "ConicNetworkModel",
     "FairnessState",

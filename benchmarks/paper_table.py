@@ -24,7 +24,7 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 import amm_opt as ao
 from amm_opt.io.files import check_writable, folder_names
 from amm_opt.market.state import served_ratio
-from amm_opt.simulation.results.metrics import jain
+from amm_opt.simulation.results.fairness import jain
 from amm_opt.study import plots
 from amm_opt.study.cli import split_specs
 from amm_opt.study.compare import labelled

@@ -2,7 +2,8 @@
 
 from amm_opt.simulation.driver import simulate
 from amm_opt.simulation.replay import verify
+from amm_opt.simulation.results.column import Column
 from amm_opt.simulation.results.run import Run, load_run
 from amm_opt.verification.four_wire import FourWireNetwork
 
-__all__ = ["FourWireNetwork", "Run", "load_run", "simulate", "verify"]
+__all__ = ["Column", "FourWireNetwork", "Run", "load_run", "simulate", "verify"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,12 @@ from amm_opt.simulation.loop.result import ShardResult
 from amm_opt.simulation.loop.waiting import Backlog
 from amm_opt.simulation.options import JOINT, TWO, Options, Settings, settled
 from amm_opt.simulation.replay import verify
+from amm_opt.simulation.results.column import Column
 from amm_opt.simulation.results.reasons import logger, tell
-from amm_opt.simulation.results.run import WAITING, Run
+from amm_opt.simulation.results.run import Run
 from amm_opt.simulation.results.store import RunStore
+from amm_opt.simulation.results.summary import summarised
+from amm_opt.simulation.results.totals import Totals
 from amm_opt.simulation.shards import Collector, run_shards
 from amm_opt.solve.backends.known import Choice
 
@@ -47,6 +50,7 @@ def simulate(
     defer: bool = False,
     tiers: str = JOINT,
     time_limit_s: float | None = None,
+    columns: Sequence[Column] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Run:
     """Run one mechanism over a span of intervals.
@@ -76,6 +80,7 @@ def simulate(
             cut back (``repaired_steps``).
         time_limit_s: for every call of a solver; by default 120 s, and 3 h for programs over a horizon. A solver that
             takes longer has failed. docs/writing-a-solver.md says which solvers can be stopped.
+        columns: summary columns of your own (docs/results.md).
         progress: called with (intervals done, all) after every block.
 
     Raises:
@@ -92,6 +97,7 @@ def simulate(
         defer=defer,
         tiers=tiers,
         time_limit_s=time_limit_s,
+        columns=columns,
         progress=progress,
     )
     return execute(settled(case, mechanism, options))
@@ -112,15 +118,15 @@ def execute(settings: Settings) -> Run:
     total = run_shards(loop, replace(settings, progress=None).loop, processes, done)
     seconds = time.perf_counter() - began
     _tell(settings, total)
-    run = _run(settings, store, total, _summary(settings, loop, total, seconds), processes, _unavoidable(loop, total))
-    return verify(run) if settings.verified else run
+    run = _run(settings, store, total, _totals(settings, loop, total, seconds), processes, _unavoidable(loop, total))
+    return verify(run) if settings.verified else summarised(run)
 
 
 def _run(
     settings: Settings,
     store: RunStore,
     total: ShardResult,
-    summary: dict[str, float],
+    totals: Totals,
     processes: int,
     unavoidable: tuple[str, ...],
 ) -> Run:
@@ -135,7 +141,7 @@ def _run(
         first=settings.first,
         allocation=store.allocation(),
         state=total.state,
-        summary=pd.Series(summary, name=str(settings.mechanism)),
+        summary=pd.Series(dtype=float),
         failed_steps=total.failed,
         fallback_reasons=total.fallback,
         audit=total.audit,
@@ -146,6 +152,9 @@ def _run(
         unavoidable=unavoidable,
         backlog=total.backlog,
         departed=None if settings.sessions is None else Backlog.joined(total.departed),
+        waits=settings.sessions is not None,
+        totals=totals,
+        columns=settings.columns,
         workers=processes,
     )
 
@@ -158,20 +167,19 @@ def _processes(settings: Settings, loop: Loop) -> int:
     return min(settings.workers, len(loop.shards())) if loop.matching.clears else 1
 
 
-def _summary(settings: Settings, loop: Loop, total: ShardResult, seconds: float) -> dict[str, float]:
-    """The summary columns, in their order."""
-    summary = total.metrics.summary(settings.case, seconds, len(total.failed), len(total.fallback))
-    conic, cuts = loop.grid.conic, settings.mechanism.feasible_at_limits_only
-    if settings.secure or settings.forecast or settings.tiers == TWO or conic or cuts or total.repaired:
-        summary["repaired_steps"] = len(set(total.repaired))
-    if conic:
-        summary["unsolved_steps"] = total.metrics.violations.unsolved
-        summary["inexact_steps"] = len(total.inexact)
-        summary["worst_gap"] = 0.0 if total.gap is None else float(total.gap.max())
+def _totals(settings: Settings, loop: Loop, total: ShardResult, seconds: float) -> Totals:
+    """What the summary is computed from."""
+    conic, waiting = loop.grid.conic, None
+    cuts = settings.secure or settings.forecast or settings.tiers == TWO or settings.mechanism.feasible_at_limits_only
     if settings.sessions is not None and total.backlog is not None:
-        waiting = settings.sessions.waiting_kwh(total.backlog, settings.stop)
-        summary[WAITING] = float(waiting.sum()) / 1000.0
-    return summary
+        waiting = float(settings.sessions.waiting_kwh(total.backlog, settings.stop).sum())
+    return replace(
+        total.totals,
+        seconds=seconds,
+        waiting_kwh=waiting,
+        conic=conic,
+        cuts=bool(cuts or conic or total.repaired),
+    )
 
 
 def _tell(settings: Settings, total: ShardResult) -> None:
@@ -196,11 +204,11 @@ def _tell(settings: Settings, total: ShardResult) -> None:
 
 def _unavoidable(loop: Loop, total: ShardResult) -> tuple[str, ...]:
     """Limits that are broken whatever is served; a warning where one is with nobody connected and nobody is served."""
-    network, elements, steps = loop.grid.network, total.metrics.violations.elements, loop.stop - loop.first
+    network, elements, steps = loop.grid.network, total.totals.violations.elements, loop.stop - loop.first
     always = broken_without_injection(network)
     said = (*always, *([] if elements is None else elements.sentences(network, steps)))
     text = f"case {loop.grid.case.name!r} has limits that are broken whatever is served: {'; '.join(said)}"
-    asked, served = (kwh.sum(axis=1) for kwh in (total.metrics.requested_kwh, total.metrics.served_kwh))
+    asked, served = (kwh.sum(axis=1) for kwh in (total.totals.requested_kwh, total.totals.served_kwh))
     refused = [d for d, a, s in zip(DIRECTIONS, asked, served, strict=True) if a > 0 and s <= NOTHING * a]
     if always and refused:
         warnings.warn(f"no {' and no '.join(refused)} is served: {text}", UnavoidableWarning, stacklevel=4)

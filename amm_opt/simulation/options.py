@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from amm_opt.simulation.loop.planning import IntervalPlanner, Planner, WindowPla
 from amm_opt.simulation.loop.secure import ACSecurity
 from amm_opt.simulation.loop.tiers import TwoTierMatching
 from amm_opt.simulation.loop.waiting import Sessions
+from amm_opt.simulation.results.column import Column, checked_columns
+from amm_opt.simulation.results.columns import COLUMNS
 from amm_opt.simulation.workers import unreachable
 from amm_opt.solve.backends.known import Choice, SolverOrder, solver_order
 
@@ -45,6 +48,7 @@ class Options:
     defer: bool = False
     tiers: str = JOINT
     time_limit_s: float | None = None
+    columns: Sequence[Column] = ()
     progress: Any = None
 
 
@@ -71,6 +75,7 @@ class Settings:
     forecast: Forecast | None
     sessions: Sessions | None
     tiers: str
+    columns: tuple[Column, ...]
     progress: Any
 
     def loop(self) -> Loop:
@@ -121,6 +126,7 @@ def settled(case: Case | str | Path, mechanism: Mechanism[Any] | str, options: O
     item = said.of(lambda: as_mechanism(mechanism))
     order = said.of(lambda: solver_order(options.solver, options.time_limit_s))
     forecast = said.of(lambda: as_forecast(options.forecast))
+    columns = said.of(lambda: checked_columns(options.columns, tuple(COLUMNS)))
     said.say(*_wrong(options))
     span = None if the_case is None else said.of(lambda: the_case.span(options.steps))
     grid = None if the_case is None else said.of(lambda: grid_of(the_case, options.network))
@@ -165,6 +171,7 @@ def settled(case: Case | str | Path, mechanism: Mechanism[Any] | str, options: O
         forecast=forecast,
         sessions=Sessions(the_case) if options.defer else None,
         tiers=options.tiers,
+        columns=columns or (),
         progress=options.progress,
     )
 

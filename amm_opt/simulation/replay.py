@@ -7,14 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from amm_opt.errors import InputError, as_path
 from amm_opt.fields import checked_kind, not_callable
 from amm_opt.grid import Grid
 from amm_opt.network import ACNetwork
 from amm_opt.registry import network_models, network_name, network_of
 from amm_opt.simulation.results.run import Run
+from amm_opt.simulation.results.summary import summarised
 from amm_opt.verification.four_wire import FourWireNetwork
 from amm_opt.verification.replay import PowerFlow, ReplayTotals
 
@@ -69,7 +68,7 @@ def verify(
         totals.add(grid, wires, requests, run.allocation.select(slice(start, stop)))
         if progress is not None:
             progress(stop, len(run.times))
-    return replace(run, summary=_filled(run.summary, _columns(totals)))
+    return summarised(replace(run, ac=totals))
 
 
 def _model(run: Run, network: Any) -> Any:
@@ -89,24 +88,3 @@ def _model(run: Run, network: Any) -> Any:
     if (name := network_name(run.case, chosen)) != run.network:
         raise InputError(f"the run was made with the network model {run.network!r}, not {name!r}")
     return network_of(run.case, chosen)
-
-
-def _columns(totals: ReplayTotals) -> dict[str, float]:
-    v = totals.violations
-    return {
-        "ac_thermal_violations": v.thermal,
-        "ac_voltage_violations": v.voltage,
-        "worst_ac_thermal_excess_pct": 100.0 * v.largest_thermal,
-        "worst_ac_voltage_excess_pu": v.largest_voltage_pu,
-        "ac_unavoidable_violations": v.unavoidable,
-        "ac_unsolved_steps": v.unsolved,
-        "voltage_error_worst_pu": totals.voltage_error_pu.largest,
-        "voltage_error_rms_pu": totals.voltage_error_pu.rms,
-        "flow_error_worst_pct": 100.0 * totals.flow_error.largest,
-        "flow_error_rms_pct": 100.0 * totals.flow_error.rms,
-        "ac_losses_mwh": totals.losses_kwh / 1000.0,
-    }
-
-
-def _filled(summary: pd.Series[float], columns: dict[str, float]) -> pd.Series[float]:
-    return pd.Series({**summary.to_dict(), **columns}, name=summary.name)

@@ -23,9 +23,10 @@ from amm_opt.simulation.options import JOINT, SECURE, TIERS, VERIFY, Options
 from amm_opt.simulation.results.run import DOCUMENT
 from amm_opt.solve.backends.known import solvers as known_solvers
 from amm_opt.study.cli_import import import_group
-from amm_opt.study.compare import BOTH, Comparison, compare, in_one_process, labelled, load_comparison, planned
+from amm_opt.study.compare import BOTH, compare, in_one_process, labelled, planned
+from amm_opt.study.comparison import Comparison, load_comparison
 from amm_opt.study.plots import save_picture
-from amm_opt.study.results import PICTURE, stored_folders
+from amm_opt.study.result_folder import PICTURE, stored_folders
 from amm_opt.study.show import document, json_option, print_ac, print_json, print_table, show
 from amm_opt.study.terminal import Group, complain, folder_given, progress, say
 
@@ -231,41 +232,12 @@ def split_specs(text: str) -> list[str]:
 
 
 def _compare(
-    name: str,
-    specs: list[str],
-    *,
-    start: str | None,
-    steps: int | None,
-    network: str | None,
-    solver: str | None,
-    workers: int,
-    ac: str | None,
-    forecast: str,
-    defer: bool,
-    tiers: str,
-    time_limit_s: float | None,
-    out: str | None,
-    as_json: bool,
+    name: str, specs: list[str], *, start: str | None, steps: int | None, out: str | None, as_json: bool, **options: Any
 ) -> None:
-    said = Problems()
-    folder = None if out is None else said.of(lambda: as_path(out, "folder"))
-    if folder is not None:
-        said.of(lambda: released(claimed(folder)))
-    case = said.of(lambda: load_case(name))
-    span = None if case is None else said.of(lambda: _span(case, start, steps))
-    options: dict[str, Any] = {"network": network, "solver": solver, "ac": ac, "forecast": forecast, "defer": defer}
-    options |= {"workers": workers, "tiers": tiers, "steps": None if span is None else slice(*span)}
-    options["time_limit_s"] = time_limit_s
-    plan = said.of(lambda: planned(case or name, specs, Options(**options)))
-    said.report()
-    assert case is not None
-    assert span is not None
-    assert plan is not None
-    if click.get_current_context().get_parameter_source("workers") is ParameterSource.COMMANDLINE:
-        for sentence in in_one_process(plan[1]):
-            complain(sentence)
+    """Run and print; ``options`` are those of ``amm_opt.simulation.options.Options``."""
+    case, span, folder = _checked(name, specs, start, steps, out, options)
+    network = options["network"] or default_network(case)
     chosen = labelled(specs)
-    network = network or default_network(case)
     finished: dict[str, Run] = {}
     try:
         with progress(as_json, chosen) as report:
@@ -274,17 +246,43 @@ def _compare(
             )
     except BaseException:
         if finished:
-            _print(Comparison(case, finished), span, network, ac, as_json)
+            _print(Comparison(case, finished), span, network, options["ac"], as_json)
             kept = f", kept in {folder}" if folder is not None else ""
             complain(f"Not everything was run. Finished{kept}: {', '.join(finished)}.")
         raise
     problem = "" if folder is None else _picture(result, folder)
-    _print(result, span, network, ac, as_json)
+    _print(result, span, network, options["ac"], as_json)
     if folder is not None and not as_json and not result.unsaved:
         say(f"Written to {folder}")
     unsaved = "not everything was saved, see the warnings" if result.unsaved else ""
     if unsaved or problem:
         raise OutputError("; ".join(filter(None, (unsaved, problem))))
+
+
+def _checked(
+    name: str, specs: list[str], start: str | None, steps: int | None, out: str | None, options: dict[str, Any]
+) -> tuple[Case, tuple[int, int], Path | None]:
+    """The case, the intervals, which become one of the options, and the folder for results.
+
+    Raises:
+        InputError: everything that is wrong with the command.
+    """
+    said = Problems()
+    folder = None if out is None else said.of(lambda: as_path(out, "folder"))
+    if folder is not None:
+        said.of(lambda: released(claimed(folder)))
+    case = said.of(lambda: load_case(name))
+    span = None if case is None else said.of(lambda: _span(case, start, steps))
+    options["steps"] = None if span is None else slice(*span)
+    plan = said.of(lambda: planned(case or name, specs, Options(**options)))
+    said.report()
+    assert case is not None
+    assert span is not None
+    assert plan is not None
+    if click.get_current_context().get_parameter_source("workers") is ParameterSource.COMMANDLINE:
+        for sentence in in_one_process(plan[1]):
+            complain(sentence)
+    return case, span, folder
 
 
 def _print(result: Comparison, span: tuple[int, int], network: str, ac: str | None, as_json: bool) -> None:

@@ -4,106 +4,31 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from amm_opt.cases import Case, as_case
-from amm_opt.errors import InputError, OutputError, Problems, UnsavedWarning, as_path
+from amm_opt.errors import InputError, Problems, UnsavedWarning, as_path
 from amm_opt.fields import not_callable
 from amm_opt.market import Mechanism
 from amm_opt.registry import as_mechanism
-from amm_opt.simulation import Run, load_run
+from amm_opt.simulation import Run
 from amm_opt.simulation.driver import execute
 from amm_opt.simulation.forecast import Forecast
 from amm_opt.simulation.loop.matching import matches, programs_of
 from amm_opt.simulation.options import JOINT, TIERS, TWO, Options, Settings, grid_of, refuse, settled
+from amm_opt.simulation.results.column import Column
+from amm_opt.simulation.results.columns import OF_TWO_TIERS
+from amm_opt.simulation.results.summary import computed, with_values
 from amm_opt.solve.backends.known import Choice
-from amm_opt.study.results import ResultFolder, replace_summary, stored_folders
+from amm_opt.study.comparison import Comparison
+from amm_opt.study.result_folder import ResultFolder
 
 BOTH = "both"
 AT_TWO = f"@{TWO}"
 """After the label of a mechanism that was matched in two tiers."""
-
-
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """Runs of several mechanisms on the same case and intervals.
-
-    ``unsaved`` says what could not be written where ``compare`` was to write it, and where it is instead.
-    """
-
-    case: Case
-    runs: dict[str, Run]
-    unsaved: tuple[str, ...] = ()
-
-    def __repr__(self) -> str:
-        return repr(self.table)
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """One row per mechanism with the summary columns.
-
-        If one of the mechanisms is the throughput bound, such as ``alpha_fair:alpha=0``, the last column is
-        ``price_of_fairness``: 1 - energy served / energy that the bound serves, import and export together. It is NaN
-        where limits were broken or intervals failed, and everywhere if the bound's own intervals did.
-        """
-        columns = dict.fromkeys(column for run in self.runs.values() for column in run.summary.index)
-        table = pd.DataFrame({label: run.summary for label, run in self.runs.items()}, index=list(columns)).T
-        table.index.name = "mechanism"
-        bounds = [label for label, run in self.runs.items() if run.mechanism.throughput_bound]
-        if bounds:
-            asked = table["requested_import_mwh"] + table["requested_export_mwh"]
-            served = (asked - table["unserved_mwh"] - table["curtailed_mwh"]).astype(float)
-            broken = table[["thermal_violations", "voltage_violations", "failed_steps"]].astype(float).sum(axis=1) > 0
-            most = served[bounds[0]] if served[bounds[0]] > 0 and not broken[bounds[0]] else np.nan
-            table["price_of_fairness"] = (1.0 - served / most).mask(broken)
-        counts = [c for c in table.columns if c.endswith(("_violations", "_steps")) or c == "steps"]
-        return table.astype({c: "Int64" for c in counts if table[c].notna().all()})
-
-    def save(self, folder: str | Path) -> Path:
-        """Write ``summary.csv`` and each run's per-interval results into a new or empty folder.
-
-        Raises:
-            InputError: where the folder exists and is not empty, or cannot be written; nothing is written then.
-            OutputError: where not everything could be written, with where the rest is.
-        """
-        place = ResultFolder(as_path(folder, "folder"), self.runs)
-        try:
-            for label, run in self.runs.items():
-                place.save(label, run)
-            place.finish(self.table)
-        except BaseException:
-            place.abandon()
-            raise
-        if place.problems:
-            raise OutputError("; ".join(place.problems))
-        return place.path
-
-    def save_summaries(self, folder: str | Path) -> None:
-        """Write ``summary.csv`` and each run's summary again, into the folder that :meth:`save` made."""
-        for label, place in stored_folders(Path(folder)).items():
-            self.runs[label].save_document(place)
-        replace_summary(Path(folder), self.table)
-
-
-def load_comparison(folder: str | Path) -> Comparison:
-    """Read what ``Comparison.save`` wrote.
-
-    Raises:
-        InputError: where the folder holds no finished comparison, or one of its runs cannot be read (see ``load_run``).
-    """
-    runs = {
-        label: load_run(place) for label, place in stored_folders(as_path(folder, "folder of a comparison")).items()
-    }
-    held = {label: str(run.mechanism) for label, run in runs.items()}
-    if moved := [label for label, name in held.items() if name != label and held.get(name, name) != name]:
-        raise InputError([f"{folder}: the run in the folder of {label!r} is one of {held[label]!r}" for label in moved])
-    return Comparison(next(iter(runs.values())).case, runs)
 
 
 def compare(
@@ -119,6 +44,7 @@ def compare(
     defer: bool = False,
     tiers: str = JOINT,
     time_limit_s: float | None = None,
+    columns: Sequence[Column] = (),
     out: str | Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     done: Callable[[str, Run], None] | None = None,
@@ -153,6 +79,7 @@ def compare(
         defer=defer,
         tiers=tiers,
         time_limit_s=time_limit_s,
+        columns=columns,
         progress=progress,
     )
     case, plan = planned(case, mechanisms, options)
@@ -163,7 +90,7 @@ def compare(
             report = (lambda done, total, label=label: progress(label, done, total)) if progress else None
             run = execute(replace(settings, progress=report))
             joint = runs.get(label.removesuffix(AT_TWO)) if settings.tiers == TWO else None
-            runs[label] = run if joint is None else _priced(run, joint)
+            runs[label] = run if joint is None else with_values(run, computed(OF_TWO_TIERS, run, joint))
             if folder is not None:
                 folder.save(label, runs[label])
             if done is not None:
@@ -242,22 +169,6 @@ def _runs(
                 )
             plan[label + AT_TWO] = (item, TWO)
     return plan
-
-
-def _priced(two: Run, joint: Run) -> Run:
-    """A run in two tiers with what it costs against the joint one: energy served, and Jain's index of feeders."""
-
-    def served(run: Run) -> float:
-        s = run.summary
-        asked = s["requested_import_mwh"] + s["requested_export_mwh"]
-        return float(asked - s["unserved_mwh"] - s["curtailed_mwh"])
-
-    most = served(joint)
-    summary = two.summary.copy()
-    less = 100.0 * (1.0 - served(two) / most) if most > 0 else 0.0
-    unfair = joint.summary["jain_feeder"] - two.summary["jain_feeder"]
-    summary["decomposition_energy_pct"], summary["decomposition_jain"] = round(less, 9) + 0.0, round(unfair, 9) + 0.0
-    return replace(two, summary=summary)
 
 
 def _is_text(name: str) -> bool:

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from amm_opt.arrays import FloatArray
-from amm_opt.market.state import served_ratio
+from amm_opt.arrays import DIRECTIONS, FloatArray
 from amm_opt.simulation import Run
-from amm_opt.simulation.results.metrics import jain
-from amm_opt.study.compare import Comparison
+from amm_opt.simulation.results.columns import ENERGIES
+from amm_opt.simulation.results.fairness import jain, served_ratios
+from amm_opt.study.comparison import Comparison
 from amm_opt.study.text import fold, number, plain
 
 if TYPE_CHECKING:
@@ -174,12 +174,8 @@ def _coinciding(curves: Mapping[str, FloatArray]) -> list[list[str]]:
 def _energy(axes: Axes, comparison: Comparison, drawn: dict[str, dict[str, Any]]) -> None:
     """Share of the requested energy that was not served; what breaks limits is said in words."""
     table, labels = comparison.table, list(comparison.runs)
-    for shift, column, whole in (
-        (-0.2, "unserved_mwh", "requested_import_mwh"),
-        (0.2, "curtailed_mwh", "requested_export_mwh"),
-    ):
-        of = table[whole].astype(float)
-        share = 100.0 * table[column].astype(float) / of.where(of > 0)
+    for direction, (asked, lost), shift in zip(DIRECTIONS, ENERGIES, (-0.2, 0.2), strict=True):
+        share = 100.0 * table[lost] / table[asked].where(table[asked] > 0)
         bars = axes.barh(
             np.arange(len(labels)) + shift,
             share.fillna(0.0),
@@ -187,8 +183,9 @@ def _energy(axes: Axes, comparison: Comparison, drawn: dict[str, dict[str, Any]]
             color=[drawn[x]["color"] if x in drawn else "0.6" for x in labels],
             alpha=1.0 if shift < 0 else 0.55,
         )
-        kind = "import" if shift < 0 else "export"
-        said = [f"no {kind} was asked for" if np.isnan(v) else f"{number(v, '.1f')} % of {kind}" for v in share]
+        said = [
+            f"no {direction} was asked for" if np.isnan(v) else f"{number(v, '.1f')} % of {direction}" for v in share
+        ]
         axes.bar_label(bars, said, padding=3, fontsize=8)
     violations = (table["thermal_violations"] + table["voltage_violations"]).astype(int)
     names = [f"{caption(x)}\n{v:,} violations" if v else caption(x) for x, v in violations.items()]
@@ -224,8 +221,8 @@ def _fairness(axes: Axes, comparison: Comparison, drawn: dict[str, dict[str, Any
 
 def _jain_so_far(run: Run) -> FloatArray:
     """(T,) the summary's ``jain_feeder`` as it develops; NaN while fewer than two feeders have asked."""
-    index = []
-    for requested, served in zip(*run.feeder_energy(), strict=True):
-        ratios, asked = served_ratio(served, requested), requested > 0
-        index.append([jain(r[a]) if a.sum() > 1 else np.nan for r, a in zip(ratios, asked, strict=True)])
+    index = [
+        [jain(served_ratios(asked, given, "feeder")) for asked, given in zip(requested, served, strict=True)]
+        for requested, served in zip(*run.feeder_energy(), strict=True)
+    ]
     return np.asarray(np.fmin(index[0], index[1]))

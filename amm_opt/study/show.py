@@ -14,12 +14,11 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.io.output import emit, reserved
+from amm_opt.simulation.results.columns import COLUMNS, ENERGIES, OF_TWO_TIERS
 from amm_opt.simulation.results.reasons import summarised
-from amm_opt.study.compare import Comparison
+from amm_opt.study.comparison import Comparison
 from amm_opt.study.terminal import printable, say, width
-from amm_opt.study.text import Column, energy_unit, number, table
-
-ENERGIES = ("unserved_mwh", "curtailed_mwh")
+from amm_opt.study.text import TableColumn, energy_unit, number, table
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -48,17 +47,13 @@ def _finite(value: Any) -> Any:
 
 def document(result: Comparison, network: str) -> dict[str, Any]:
     """What ``--json`` prints."""
-    rows = []
+    columns, rows = result.columns, []
     for label, values in result.table.iterrows():
         numbers = {k: None if v is None or not np.isfinite(float(v)) else float(v) for k, v in values.items()}
-        whole = {k: int(v) for k, v in numbers.items() if v is not None and _is_count(str(k))}
+        whole = {k: int(v) for k, v in numbers.items() if v is not None and columns[str(k)].kind == "count"}
         rows.append({"mechanism": label, **numbers, **whole, "solver": result.runs[str(label)].solver})
     used = {run.solver for run in result.runs.values()} - {"-"}
     return {"case": result.case.name, "rows": rows, "solver": ", ".join(sorted(used)) or "-", "network": network}
-
-
-def _is_count(column: str) -> bool:
-    return column == "steps" or column.endswith(("_violations", "_steps"))
 
 
 def print_table(result: Comparison, span: tuple[int, int], network: str) -> None:
@@ -66,71 +61,66 @@ def print_table(result: Comparison, span: tuple[int, int], network: str) -> None
     case, t = result.case, result.table
     times = f"{case.times[span[0]]:%Y-%m-%d %H:%M} to {case.times[span[1] - 1]:%Y-%m-%d %H:%M}"
     title = f"{printable(case.name)}: {times}, {span[1] - span[0]} intervals, {network}"
-    per, unit = energy_unit(t[[*ENERGIES]].to_numpy(float).ravel())
-    energy = [numbers(t[c].astype(float) / per, ".2f") for c in ENERGIES]
+    per, unit = energy_unit(t[[lost for _, lost in ENERGIES]].to_numpy(float).ravel())
+    price = "price_of_fairness"
     columns = [
         _labels(t),
-        Column(f"un-\nserved\n{unit}", energy[0], rank=1),
-        Column("un-\nserved\n%", _shares(t, "unserved_mwh", "requested_import_mwh")),
-        Column(f"cur-\ntailed\n{unit}", energy[1], rank=1),
-        Column("cur-\ntailed\n%", _shares(t, "curtailed_mwh", "requested_export_mwh")),
-        Column("thermal\nviola-\ntions", numbers(t["thermal_violations"], ".0f")),
-        Column("voltage\nviola-\ntions", numbers(t["voltage_violations"], ".0f")),
-        Column("Jain\nfeed-\ners", numbers(t["jain_feeder"], ".4f")),
-        Column("worst\nfeeder", numbers(t["worst_feeder_served"], ".3f")),
-        Column("Jain\npartic-\nipants", numbers(t["jain_participant"], ".4f")),
-        Column("worst\npartic-\nipant", numbers(t["worst_participant_served"], ".3f")),
-        Column("ms per\ninter-\nval", numbers(t["ms_per_step"], ".1f"), rank=4),
-        Column("solver", [printable(result.runs[str(label)].solver) for label in t.index], folds=True, rank=3),
+        *(c for asked, lost in ENERGIES for c in (_energy(t, lost, per, unit, rank=1), _shares(t, lost, asked))),
+        _column(t, "thermal_violations"),
+        _column(t, "voltage_violations"),
+        *([TableColumn(COLUMNS[price].header, numbers(100.0 * t[price], ".2f"), rank=2)] if price in t else ()),
+        _column(t, "jain_feeder"),
+        _column(t, "worst_feeder_served"),
+        _column(t, "jain_participant"),
+        _column(t, "worst_participant_served"),
+        _column(t, "ms_per_step", rank=4),
+        TableColumn("solver", [printable(result.runs[str(label)].solver) for label in t.index], folds=True, rank=3),
     ]
-    if "price_of_fairness" in t:
-        price = numbers(100.0 * t["price_of_fairness"].astype(float), ".2f")
-        columns.insert(7, Column("price of\nfairness\n%", price, rank=2))
     _print_columns(title, columns)
+    _print_remarks(result, t)
+
+
+def _print_remarks(result: Comparison, t: pd.DataFrame) -> None:
+    """What a table has no room for: reasons, what still waits, what two tiers cost, limits that nobody can keep."""
     for label, run in result.runs.items():
         for sentence in summarised(label, run.fallback_reasons, run.failed_steps):
             say(f"{sentence}.")
     if "waiting_mwh" in t:
         per, unit = energy_unit(t["waiting_mwh"])
-        waiting = ", ".join(f"{label} {float(s['waiting_mwh']) / per:.2f}" for label, s in t.iterrows())
+        waiting = ", ".join(f"{label} {value / per:.2f}" for label, value in t["waiting_mwh"].items())
         say(f"Of what is unserved, still waiting at the end, {unit}: {waiting}")
     if "decomposition_energy_pct" in t:
         for label, s in t.dropna(subset=["decomposition_energy_pct"]).iterrows():
-            jain = number(s["decomposition_jain"], ".4f")
+            less, jain = (number(s[column.name], column.form) for column in OF_TWO_TIERS)
             say(
-                f"{label} against joint: {s['decomposition_energy_pct']:.3f} % less energy served, Jain of feeders"
-                f" {jain} lower, {int(s['repaired_steps'])} allocations cut back."
+                f"{label} against joint: {less} % less energy served, Jain of feeders {jain} lower,"
+                f" {int(s['repaired_steps'])} allocations cut back."
             )
-    least = t["unavoidable_violations"].idxmin()
-    if unavoidable := int(t["unavoidable_violations"][least]):
+    fewest = t["unavoidable_violations"].idxmin()
+    if unavoidable := int(t["unavoidable_violations"][fewest]):
         say(f"{unavoidable} (element, interval) pairs are beyond a limit through inflexible load alone.")
-    for sentence in result.runs[str(least)].unavoidable:
+    for sentence in result.runs[str(fewest)].unavoidable:
         say(f"  - {sentence}")
 
 
 def print_ac(result: Comparison) -> None:
     """What the network model promised beside what AC power flow shows."""
     t = result.table
-    per, unit = energy_unit(t["ac_losses_mwh"])
-
-    def column(header: str, name: str, form: str, rank: int = 0) -> Column:
-        return Column(header, numbers(t[name], form), rank=rank)
-
     columns = [
         _labels(t),
-        column("thermal\nviola-\ntions\nmodel", "thermal_violations", ".0f"),
-        column("thermal\nviola-\ntions\nAC", "ac_thermal_violations", ".0f"),
-        column("voltage\nviola-\ntions\nmodel", "voltage_violations", ".0f"),
-        column("voltage\nviola-\ntions\nAC", "ac_voltage_violations", ".0f"),
-        column("worst\nexcess\nAC, % of\nrating", "worst_ac_thermal_excess_pct", ".2f", 1),
-        column("worst\nexcess\nAC, pu", "worst_ac_voltage_excess_pu", ".4f", 1),
-        column("un-\navoid-\nable\nAC", "ac_unavoidable_violations", ".0f", 3),
-        column("no AC\nsolu-\ntion", "ac_unsolved_steps", ".0f", 2),
-        column("voltage\nerror\nworst\npu", "voltage_error_worst_pu", ".4f", 4),
-        column("voltage\nerror\nrms\npu", "voltage_error_rms_pu", ".4f", 6),
-        column("flow\nerror\nworst, %\nof rating", "flow_error_worst_pct", ".1f", 5),
-        column("flow\nerror\nrms, %\nof rating", "flow_error_rms_pct", ".2f", 7),
-        Column(f"losses\n{unit}", numbers(t["ac_losses_mwh"].astype(float) / per, ".2f"), rank=8),
+        _column(t, "thermal_violations", "\nmodel"),
+        _column(t, "ac_thermal_violations"),
+        _column(t, "voltage_violations", "\nmodel"),
+        _column(t, "ac_voltage_violations"),
+        _column(t, "worst_ac_thermal_excess_pct", rank=1),
+        _column(t, "worst_ac_voltage_excess_pu", rank=1),
+        _column(t, "ac_unavoidable_violations", rank=3),
+        _column(t, "ac_unsolved_steps", rank=2),
+        _column(t, "voltage_error_worst_pu", rank=4),
+        _column(t, "voltage_error_rms_pu", rank=6),
+        _column(t, "flow_error_worst_pct", rank=5),
+        _column(t, "flow_error_rms_pct", rank=7),
+        _energy(t, "ac_losses_mwh", *energy_unit(t["ac_losses_mwh"]), rank=8),
     ]
     _print_columns(f"{printable(result.case.name)}: network model (model) and AC power flow (AC)", columns)
     unsolved = int(t["ac_unsolved_steps"].astype(float).sum())
@@ -145,21 +135,31 @@ def numbers(values: pd.Series[Any], form: str) -> list[str]:
     return [number(None if pd.isna(v) else v, form) for v in values]
 
 
-def _labels(t: pd.DataFrame) -> Column:
-    return Column("mechanism", [printable(label) for label in t.index], folds=True)
+def _labels(t: pd.DataFrame) -> TableColumn:
+    return TableColumn("mechanism", [printable(label) for label in t.index], folds=True)
 
 
-def _shares(t: pd.DataFrame, part: str, whole: str) -> list[str]:
-    of = t[whole].astype(float)
-    return numbers(100.0 * t[part].astype(float) / of.where(of > 0), ".2f")
+def _column(t: pd.DataFrame, name: str, more: str = "", rank: int = 0) -> TableColumn:
+    """A summary column, with more in its header."""
+    return TableColumn(COLUMNS[name].header + more, numbers(t[name], COLUMNS[name].form), rank=rank)
 
 
-def _print_columns(title: str, columns: list[Column]) -> None:
+def _energy(t: pd.DataFrame, name: str, per: float, unit: str, rank: int) -> TableColumn:
+    return TableColumn(f"{COLUMNS[name].header}\n{unit}", numbers(t[name] / per, COLUMNS[name].form), rank=rank)
+
+
+def _shares(t: pd.DataFrame, name: str, whole: str) -> TableColumn:
+    """An energy in % of another one."""
+    of = t[whole]
+    return TableColumn(f"{COLUMNS[name].header}\n%", numbers(100.0 * t[name] / of.where(of > 0), ".2f"))
+
+
+def _print_columns(title: str, columns: list[TableColumn]) -> None:
     emit("\n".join(table(title, columns, width())))
 
 
 def show(rows: list[dict[str, Any]], as_json: bool, title: str, ranks: Mapping[str, int] | None = None) -> None:
-    """Rows as a table or as JSON; ``ranks`` of columns as in ``Column``."""
+    """Rows as a table or as JSON; ``ranks`` of columns as in ``TableColumn``."""
     if as_json:
         print_json(rows)
         return
@@ -168,7 +168,7 @@ def show(rows: list[dict[str, Any]], as_json: bool, title: str, ranks: Mapping[s
         return "yes" if value is True else "-" if value is False else printable(value)
 
     columns = [
-        Column(
+        TableColumn(
             name.replace("_", "\n").replace("installed", "in-\nstalled"),
             [cell(row[name]) for row in rows],
             folds=isinstance(rows[0][name], str),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from rich.cells import cell_len
 
-SMALL, MOST, GAP = 12, 20, 2
+NARROW, WIDE, GAP = 12, 20, 2
 """Least width of a column that may be folded, the same where it has long words, and spaces between columns."""
 ENERGY = ((1e-3, "kWh"), (1.0, "MWh"), (1e3, "GWh"))
 """Units of energy in MWh."""
@@ -40,11 +40,11 @@ def number(value: Any, form: str) -> str:
 
 
 @dataclass(frozen=True)
-class Column:
-    """One column of a table.
+class TableColumn:
+    """One column of a table as it is printed.
 
     ``folds``: text that may go over several lines; numbers never do. ``rank``: 0 is always shown; of the others the
-    highest is left out first where there is no room.
+    highest goes first where there is no room.
     """
 
     header: str
@@ -68,25 +68,25 @@ class Column:
         if not self.folds:
             return self.natural
         longest = max((cell_len(p.rstrip()) for cell in self.cells for p in _pieces(cell)), default=0)
-        return min(self.natural, max(SMALL, min(longest + 1, MOST)))
+        return min(self.natural, max(NARROW, min(longest + 1, WIDE)))
 
 
-def table(title: str, columns: Sequence[Column], width: int) -> list[str]:
+def table(title: str, columns: Sequence[TableColumn], width: int) -> list[str]:
     """Lines of a table that is at most so wide, and a last one that says which columns had no room.
 
     Where even the columns of rank 0 have no room, there is one line per number instead, and nothing is left out.
     """
-    shown, left_out = list(columns), []
+    shown, no_room = list(columns), []
     while _needs(shown) > width and any(c.rank for c in shown):
-        worst = max(shown, key=lambda c: c.rank)
-        shown.remove(worst)
-        left_out.append(worst.name)
+        first = max(shown, key=lambda c: c.rank)
+        shown.remove(first)
+        no_room.append(first.name)
     lines = [line for part in title.split("\n") for line in fold(part, width)]
     if _needs(shown) > width:
         return [*lines, *_records(columns, width)]
     lines += _grid(shown, width)
-    if left_out:
-        lines += fold(f"No room for {', '.join(reversed(left_out))}: --json has all.", width)
+    if no_room:
+        lines += fold(f"No room for {', '.join(reversed(no_room))}: --json has all.", width)
     return lines
 
 
@@ -127,11 +127,11 @@ def _head(text: str, width: int) -> str:
     return text
 
 
-def _needs(columns: Sequence[Column]) -> int:
+def _needs(columns: Sequence[TableColumn]) -> int:
     return sum(c.least for c in columns) + GAP * (len(columns) - 1)
 
 
-def _grid(columns: Sequence[Column], width: int) -> list[str]:
+def _grid(columns: Sequence[TableColumn], width: int) -> list[str]:
     widths = [c.least for c in columns]
     room = width - _needs(columns)
     wanting = sorted(range(len(columns)), key=lambda i: columns[i].natural - widths[i])
@@ -160,7 +160,7 @@ def _grid(columns: Sequence[Column], width: int) -> list[str]:
     return lines
 
 
-def _records(columns: Sequence[Column], width: int) -> list[str]:
+def _records(columns: Sequence[TableColumn], width: int) -> list[str]:
     """One line per number, below the text of the first column."""
     lines = []
     names = max((cell_len(c.name) for c in columns[1:]), default=0)

@@ -14,7 +14,7 @@ from small import TRACE, one_transformer, small_case
 
 import amm_opt as ao
 from amm_opt.cases import Case
-from amm_opt.simulation.results.metrics import jain
+from amm_opt.simulation.results.fairness import jain
 
 FAIR = [f"{kind}_feeder{end}" for kind, end in (("jain", ""), ("worst", "_served"))]
 WHO = [c.replace("feeder", "participant") for c in FAIR]

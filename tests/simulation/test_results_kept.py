@@ -25,7 +25,7 @@ from amm_opt.io.files import folder_names
 from amm_opt.simulation.results import store as store_module
 from amm_opt.simulation.results.run import Run
 from amm_opt.study.cli import main
-from amm_opt.study.results import LIST
+from amm_opt.study.result_folder import LIST
 from formulations import EqualDOE, NoControl
 
 CASE = "synthetic:buses=20,days=1,seed=1"

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 import amm_opt as ao
 from amm_opt.simulation.loop import loop
-from amm_opt.simulation.results.metrics import Metrics
+from amm_opt.simulation.results.totals import Totals
 from amm_opt.simulation.workers import UNGUARDED, _sendable, spread
 from amm_opt.study.cli import main
 from formulations import AMM, DNP, AlphaFair, EqualDOE, GreedyDOE, Leximin
@@ -77,7 +77,7 @@ def test_the_command_line_says_which_use_one_process() -> None:
 
 def test_prices_of_later_shards_count() -> None:
     """Revenue is known as soon as one shard has prices."""
-    total, later = Metrics.empty(1), Metrics.empty(1)
+    total, later = Totals.empty(1), Totals.empty(1)
     later.priced, later.revenue = True, 2.0
     total.merge(later)
     assert total.priced

@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from amm_opt.registry import mechanism, mechanisms, parameters_of
+from amm_opt.simulation.results.columns import COLUMNS, CONTRACT
 from amm_opt.study.cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +27,7 @@ PATH = re.compile(r"(?<![\w/.-])(?:amm_opt|formulations|tests|benchmarks|data)/[
 DOTTED = re.compile(r"(?<![\w/.])(?:amm_opt|ao|formulations)(?:\.[A-Za-z_]\w*)+")
 GROUPS = {"amm_opt.solvers"}
 """Entry-point groups that this project has no entries in."""
-COLUMNS = {
+SHOWN = {
     "unserved, %": lambda s: 100 * s["unserved_mwh"] / s["requested_import_mwh"],
     "curtailed, %": lambda s: 100 * s["curtailed_mwh"] / s["requested_export_mwh"],
     "violations": lambda s: s["thermal_violations"] + s["voltage_violations"],
@@ -99,8 +100,34 @@ def test_tables_are_reproduced(page: str, command: str, table: str) -> None:
         assert str(mechanism(label)) == str(mechanism(summary["mechanism"]))
         for column, cell in zip(header[1:], cells, strict=True):
             decimals = len(cell.partition(".")[2])
-            value = COLUMNS[column](summary)
+            value = SHOWN[column](summary)
             assert value == pytest.approx(float(cell), abs=0.51 * 10.0**-decimals), f"{label}: {column}"
+
+
+def described(page: str) -> dict[str, tuple[str, str, str]]:
+    """Unit, better and meaning of the columns in a page's tables, without links and marks of code."""
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", (ROOT / page).read_text(encoding="utf-8"))
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]*)\| ([^|]*)\| (.*) \|$", text, re.MULTILINE)
+    return {name: (unit.strip(), better.strip(), meaning.replace("`", "")) for name, unit, better, meaning in rows}
+
+
+def test_pages_describe_the_summary_columns() -> None:
+    """Every column with its unit, which way is better and its meaning, in the order of tables."""
+    pages = {name: described(f"docs/{name}.md") for name in ("results", "ac", "tiers")}
+    everywhere = pages["results"] | pages["ac"] | pages["tiers"]
+    assert set(everywhere) == set(COLUMNS)
+    for rows in pages.values():
+        assert list(rows) == [name for name in COLUMNS if name in rows]
+        for name, (unit, better, meaning) in rows.items():
+            column = COLUMNS[name]
+            assert (unit, better) == (column.unit, column.better or ""), name
+            assert meaning.startswith(column.meaning), name
+
+
+def test_the_readme_lists_the_columns_that_every_run_has() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Summary columns")[2].partition("\n## ")[0]
+    cells = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    assert re.findall(r"`(\w+)`", "".join(cells)) == [column.name for column in CONTRACT]
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if commands(p)], ids=name_of)

@@ -15,7 +15,7 @@ from rich.cells import cell_len
 
 import amm_opt as ao
 from amm_opt.study import show
-from amm_opt.study.text import Column, energy_unit, fold, number, plain, table
+from amm_opt.study.text import TableColumn, energy_unit, fold, number, plain, table
 from formulations import EqualDOE, NoControl
 
 CASE = "synthetic:buses=70,days=1,seed=3"
@@ -183,10 +183,10 @@ def test_text() -> None:
 
 def test_columns_are_left_out_by_rank() -> None:
     columns = [
-        Column("who", ["somebody with a long name"], folds=True),
-        Column("first", ["11111"]),
-        Column("se-\ncond", ["22222"], rank=1),
-        Column("third", ["33333"], rank=2),
+        TableColumn("who", ["somebody with a long name"], folds=True),
+        TableColumn("first", ["11111"]),
+        TableColumn("se-\ncond", ["22222"], rank=1),
+        TableColumn("third", ["33333"], rank=2),
     ]
     text = "\n".join(table("t", columns, 28))
     assert "11111" in text

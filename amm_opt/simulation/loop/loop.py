@@ -26,8 +26,8 @@ from amm_opt.simulation.loop.matching import Matching
 from amm_opt.simulation.loop.planning import Outlook, Planner, Windows, nothing
 from amm_opt.simulation.loop.result import Notes, ShardResult
 from amm_opt.simulation.loop.waiting import Backlog, Sessions
-from amm_opt.simulation.results.metrics import Metrics
 from amm_opt.simulation.results.store import Block
+from amm_opt.simulation.results.totals import Totals
 
 ENOUGH = 24
 """So many intervals fail at the beginning before a run is given up; all of a shorter run."""
@@ -84,7 +84,7 @@ class Loop:
         """
         self.matching.reset()
         self.guard.reset()
-        result = ShardResult(str(self.mechanism), state, Metrics.empty(self.grid.n), backlog)
+        result = ShardResult(str(self.mechanism), state, Totals.empty(self.grid.n), backlog)
         if start == self.first:
             result.patience = min(ENOUGH, self.stop - self.first)
         length = min(BLOCK_STEPS, self.grid.block_steps)
@@ -111,7 +111,7 @@ class Loop:
         for k in range(0, stop - first, length):
             piece = slice(k, min(k + length, stop - first))
             requests, allocation = demand.recorded.select(piece), whole.select(piece)
-            result.metrics.add(self.grid, requests, allocation)
+            result.totals.add(self.grid, requests, allocation)
             done(Block.of(self.grid.case, requests, allocation, None if hoped is None else hoped.select(piece)))
 
     def _run_window(

@@ -12,8 +12,8 @@ from amm_opt.errors import SolveError
 from amm_opt.market import State
 from amm_opt.program import Audit, Solution
 from amm_opt.simulation.loop.waiting import Backlog
-from amm_opt.simulation.results.metrics import Metrics
 from amm_opt.simulation.results.reasons import most_common
+from amm_opt.simulation.results.totals import Totals
 from amm_opt.tolerances import EXACT_GAP
 
 
@@ -44,7 +44,7 @@ class ShardResult:
 
     label: str
     state: State
-    metrics: Metrics
+    totals: Totals
     backlog: Backlog | None = None
     departed: list[Backlog] = field(default_factory=list)
     failed: dict[int, str] = field(default_factory=dict)
@@ -103,7 +103,7 @@ class ShardResult:
         """Add the totals of a later shard."""
         self.state, self.backlog = later.state, later.backlog
         self.departed.extend(later.departed)
-        self.metrics.merge(later.metrics)
+        self.totals.merge(later.totals)
         self.failed.update(later.failed)
         self.fallback.update(later.fallback)
         self.repaired.extend(later.repaired)

@@ -22,14 +22,15 @@ from amm_opt.market import Allocation, Mechanism, State
 from amm_opt.market.mechanism import NoState
 from amm_opt.program import Audit
 from amm_opt.simulation.loop.waiting import Backlog
+from amm_opt.simulation.results.column import Column
 from amm_opt.simulation.results.digest import opened, sealed
 from amm_opt.simulation.results.store import FIELDS, PLANNED, Block, RunStore
+from amm_opt.simulation.results.totals import Totals
+from amm_opt.verification.replay import ReplayTotals
 
 BLOCK = 4_000_000
 """Participants times intervals that are looked at together."""
 DOCUMENT = "run.json"
-WAITING = "waiting_mwh"
-"""The summary column of a run whose sessions could wait."""
 STORED_CASE = "case"
 _TABLES = {
     "import_kw": "served_import_kw",
@@ -49,7 +50,7 @@ class Run:
         times: T interval starts; ``first`` is the number of the first within the case.
         allocation: (T, n) served import, accepted export, prices and battery powers.
         state: the mechanism's state after the last interval.
-        summary: the summary columns.
+        summary: the summary columns, in the order of tables (docs/results.md).
         solver: the solvers that really solved, most used first, joined by ``+``; ``-`` where none was needed.
         failed_steps: intervals in which nobody was served because no answer passed, with the reason.
         fallback_reasons: of the intervals solved at a second try, from a cold start or by another solver than the
@@ -64,6 +65,10 @@ class Run:
             load alone has beyond their limit in the most intervals; one sentence each.
         backlog: where energy can wait, the sessions that are still open after the last interval and lack energy.
         departed: where energy can wait, the sessions that departed during the run without all of their energy.
+        waits: whether energy that was not served could wait.
+        totals: what the summary was computed from; None for a run that was read from disk.
+        ac: what a replay by AC power flow showed; likewise.
+        columns: the user's own summary columns.
         tiers: ``joint`` or ``two``: how intervals were matched.
         workers: the processes that were used; not stored.
         model: the class or model that was given as ``network`` where that was no name; it is not stored.
@@ -88,6 +93,10 @@ class Run:
     unavoidable: tuple[str, ...] = ()
     backlog: Backlog | None = None
     departed: Backlog | None = None
+    waits: bool = False
+    totals: Totals | None = None
+    ac: ReplayTotals | None = None
+    columns: tuple[Column, ...] = ()
     tiers: str = "joint"
     workers: int = 1
     model: Any = None
@@ -108,11 +117,6 @@ class Run:
         Energy that waits is in it once, where it is asked for first.
         """
         return self.case.requests(self.first, self.first + len(self.times), waits=self.waits)
-
-    @property
-    def waits(self) -> bool:
-        """Whether energy that was not served could wait."""
-        return WAITING in self.summary
 
     @property
     def planned(self) -> Allocation | None:
@@ -185,6 +189,7 @@ class Run:
             "solver": self.solver,
             "first": self.first,
             "steps": len(self.times),
+            "columns": [column.about for column in self.columns],
             "summary": {str(k): None if np.isnan(v) else float(v) for k, v in self.summary.items()},
             "failed_steps": {str(k): reason for k, reason in self.failed_steps.items()},
             "fallback_steps": {str(k): reason for k, reason in self.fallback_reasons.items()},
@@ -236,7 +241,8 @@ def load_run(folder: str | Path) -> Run:
             raise InputError(f"{path / DOCUMENT}: {steps!r} intervals from {first!r} are not inside the case")
         if added := [t for t in _TABLES.values() if f"{t}.parquet" not in document["tables"] and _is_there(path, t)]:
             raise InputError([f"{path / t}.parquet was added after the run was stored" for t in added])
-        store = _read_store(path, case, first, steps, waits=WAITING in document["summary"])
+        waits = "waiting_mwh" in document["summary"]
+        store = _read_store(path, case, first, steps, waits=waits)
         return Run(
             case=case,
             mechanism=Recorded(document["mechanism"], document.get("throughput_bound", False)),
@@ -255,6 +261,8 @@ def load_run(folder: str | Path) -> Run:
             inexact_steps=tuple(document["inexact_steps"]),
             gap=None if document["gap"] is None else np.array(document["gap"], dtype=float),
             unavoidable=tuple(document.get("unavoidable", ())),
+            waits=waits,
+            columns=tuple(Column(**about) for about in document.get("columns", ())),
             tiers=document.get("tiers", "joint"),
         )
     except InputError:

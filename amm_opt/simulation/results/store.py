@@ -17,7 +17,7 @@ from amm_opt.arrays import FloatArray
 from amm_opt.cases import Case, Requests
 from amm_opt.errors import OutputError
 from amm_opt.market import Allocation
-from amm_opt.simulation.results.metrics import by_feeder
+from amm_opt.simulation.results.fairness import by_feeder
 
 IN_MEMORY = 100_000_000
 """Allocations of at most this many participants times intervals stay in memory."""
@@ -46,8 +46,7 @@ class Block:
     @classmethod
     def of(cls, case: Case, requests: Requests, allocation: Allocation, planned: Allocation | None = None) -> Block:
         """From what was requested and what was allocated."""
-        requested = (requests.import_request_kw, requests.export_request_kw)
-        powers = np.array([requested, (allocation.import_kw, allocation.export_kw)])
+        powers = np.array([requests.both_kw, allocation.both_kw])
         feeders = by_feeder(case, powers)
         outside = powers.sum(axis=-1) - feeders.sum(axis=-1)
         return cls(requests.start, allocation, feeders, outside, requests.inflexible_kw.sum(axis=-1), planned)

@@ -1,0 +1,96 @@
+"""Totals of a run, added up block by block, from which its summary columns are computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+
+from amm_opt.arrays import DIRECTIONS, SIGN, FloatArray
+from amm_opt.cases import Requests
+from amm_opt.grid import Grid
+from amm_opt.market import Allocation
+from amm_opt.verification.violations import Violations
+
+
+@dataclass
+class Totals:
+    """Running totals of one run.
+
+    Attributes:
+        requested_kwh, served_kwh: (2, n) energies of participants, import and export.
+        revenue: import times its price minus export times its price; ``priced`` says whether there are prices.
+        battery_kwh: (2,) what charged and what discharged batteries; None where they are idle.
+        waiting_kwh: what sessions still wait for at the end; None where energy cannot wait.
+        conic: whether the network model is a relaxation, which may be inexact.
+        cuts: whether allocations may have been cut back.
+        seconds: wall time.
+    """
+
+    requested_kwh: FloatArray
+    served_kwh: FloatArray
+    violations: Violations = field(default_factory=Violations)
+    revenue: float = 0.0
+    priced: bool = False
+    battery_kwh: FloatArray | None = None
+    steps: int = 0
+    waiting_kwh: float | None = None
+    conic: bool = False
+    cuts: bool = False
+    seconds: float = 0.0
+
+    @classmethod
+    def empty(cls, n: int) -> Self:
+        """Nothing yet, for n participants."""
+        return cls(np.zeros((2, n)), np.zeros((2, n)))
+
+    @property
+    def requested_mwh(self) -> FloatArray:
+        """(2,) import and export that was asked for."""
+        return np.array([(kwh / 1000.0).sum() for kwh in self.requested_kwh])
+
+    @property
+    def lost_mwh(self) -> FloatArray:
+        """(2,) of it, not served."""
+        both = zip(self.requested_kwh, self.served_kwh, strict=True)
+        return np.array([(asked / 1000.0 - served / 1000.0).sum() for asked, served in both])
+
+    @property
+    def battery_mwh(self) -> FloatArray | None:
+        """(2,) what charged and what discharged batteries; None where they are idle."""
+        return None if self.battery_kwh is None else self.battery_kwh / 1000.0
+
+    def merge(self, other: Totals) -> None:
+        """Add the totals of other intervals."""
+        self.requested_kwh += other.requested_kwh
+        self.served_kwh += other.served_kwh
+        self.violations.merge(other.violations)
+        self.revenue += other.revenue
+        self.priced |= other.priced
+        self._add_battery(other.battery_kwh)
+        self.steps += other.steps
+
+    def _add_battery(self, kwh: FloatArray | None) -> None:
+        if kwh is not None:
+            self.battery_kwh = kwh if self.battery_kwh is None else self.battery_kwh + kwh
+
+    def add(self, grid: Grid, requests: Requests, allocation: Allocation) -> None:
+        """Account for a block: requests and allocation with (T, n) arrays."""
+        self.steps += requests.n_steps
+        self.requested_kwh += requests.both_kw.sum(axis=1) * requests.dt_h
+        self.served_kwh += allocation.both_kw.sum(axis=1) * requests.dt_h
+        prices = (allocation.import_price, allocation.export_price)
+        for direction, power, price in zip(DIRECTIONS, allocation.both_kw, prices, strict=True):
+            if price is not None:
+                self.revenue += SIGN[direction] * float(np.nansum(power * price)) * requests.dt_h
+                self.priced = True
+        if allocation.battery_kw is not None:
+            through = (np.maximum(sign * allocation.battery_kw, 0.0) for sign in (-1.0, 1.0))
+            self._add_battery(np.array([float(kw.sum()) * requests.dt_h for kw in through]))
+        self._count_violations(grid, requests, allocation)
+
+    def _count_violations(self, grid: Grid, requests: Requests, allocation: Allocation) -> None:
+        d, network, grid_of = requests.inflexible_kw, grid.network, grid.node_injections
+        state = network.state(*grid_of(d, allocation.drawn_kw, allocation.injected_kw))
+        self.violations.add(network, state, lambda k: network.state(*grid_of(d[k], 0.0, 0.0)))

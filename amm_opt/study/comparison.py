@@ -1,0 +1,101 @@
+"""Runs of several mechanisms side by side, in memory and on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from amm_opt.cases import Case
+from amm_opt.errors import InputError, OutputError, as_path
+from amm_opt.simulation import Run, load_run
+from amm_opt.simulation.results.column import Column
+from amm_opt.simulation.results.columns import COLUMNS, PRICE_OF_FAIRNESS
+from amm_opt.simulation.results.summary import in_order, typed
+from amm_opt.study.result_folder import ResultFolder, replace_summary, stored_folders
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Runs of several mechanisms on the same case and intervals.
+
+    ``unsaved`` says what could not be written where ``compare`` was to write it, and where it is instead.
+    """
+
+    case: Case
+    runs: dict[str, Run]
+    unsaved: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return repr(self.table)
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        """The columns of the table by name, in its order."""
+        names = [name for run in self.runs.values() for name in run.summary.index]
+        own = {column.name: column for run in self.runs.values() for column in run.columns}
+        bound = [PRICE_OF_FAIRNESS.name] if self._bound is not None else []
+        known = {**own, **COLUMNS}
+        return {name: known.get(name) or Column(name) for name in in_order([*names, *bound])}
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per mechanism with the summary columns.
+
+        If one of the mechanisms is the throughput bound, such as ``alpha_fair:alpha=0``, there is a column
+        ``price_of_fairness``: 1 - energy served / energy that the bound serves, import and export together. It is NaN
+        where limits were broken or intervals failed, and everywhere if the bound's own intervals did.
+        """
+        rows = {label: run.summary for label, run in self.runs.items()}
+        table = pd.DataFrame(rows, index=list(self.columns)).T
+        table.index.name = "mechanism"
+        if self._bound is not None:
+            for label, run in self.runs.items():
+                table.loc[label, PRICE_OF_FAIRNESS.name] = PRICE_OF_FAIRNESS.of(run, self._bound)
+        return typed(table, self.columns)
+
+    @property
+    def _bound(self) -> Run | None:
+        """The first run of a throughput bound."""
+        return next((run for run in self.runs.values() if run.mechanism.throughput_bound), None)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``summary.csv`` and each run's per-interval results into a new or empty folder.
+
+        Raises:
+            InputError: where the folder exists and is not empty, or cannot be written; nothing is written then.
+            OutputError: where not everything could be written, with where the rest is.
+        """
+        place = ResultFolder(as_path(folder, "folder"), self.runs)
+        try:
+            for label, run in self.runs.items():
+                place.save(label, run)
+            place.finish(self.table)
+        except BaseException:
+            place.abandon()
+            raise
+        if place.problems:
+            raise OutputError("; ".join(place.problems))
+        return place.path
+
+    def save_summaries(self, folder: str | Path) -> None:
+        """Write ``summary.csv`` and each run's summary again, into the folder that :meth:`save` made."""
+        for label, place in stored_folders(Path(folder)).items():
+            self.runs[label].save_document(place)
+        replace_summary(Path(folder), self.table)
+
+
+def load_comparison(folder: str | Path) -> Comparison:
+    """Read what ``Comparison.save`` wrote.
+
+    Raises:
+        InputError: where the folder holds no finished comparison, or one of its runs cannot be read (see ``load_run``).
+    """
+    runs = {
+        label: load_run(place) for label, place in stored_folders(as_path(folder, "folder of a comparison")).items()
+    }
+    held = {label: str(run.mechanism) for label, run in runs.items()}
+    if moved := [label for label, name in held.items() if name != label and held.get(name, name) != name]:
+        raise InputError([f"{folder}: the run in the folder of {label!r} is one of {held[label]!r}" for label in moved])
+    return Comparison(next(iter(runs.values())).case, runs)

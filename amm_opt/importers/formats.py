@@ -18,9 +18,9 @@ from amm_opt.errors import InputError, Problems, one_line, unknown
 from amm_opt.fields import is_text, shortened
 from amm_opt.importers.imported import Demand, ImportedNetwork
 from amm_opt.importers.report import ImportReport
+from amm_opt.io.columns import check_columns, numbers
 from amm_opt.io.output import foreign
 from amm_opt.network import Feeder
-from amm_opt.network.feeder.tables import check_columns, numbers
 from amm_opt.plugins import entries, load, loaded
 
 Importer = Callable[..., ImportedNetwork]

@@ -16,7 +16,7 @@ from amm_opt.cases.synthetic.generators import WEEK, charging_sessions, househol
 from amm_opt.errors import InputError, Problems
 from amm_opt.fields import Checked, is_number, shortened
 from amm_opt.importers.imported import ImportedNetwork
-from amm_opt.network.feeder.tables import text
+from amm_opt.io.columns import text
 from amm_opt.specs import read_options
 
 HOUSEHOLD_SHAPES = 40

@@ -50,7 +50,9 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
     options = (
         click.option("--start", metavar="DATE", help="First interval, such as 2016-01-04 (default: the first)."),
         click.option("--steps", type=click.IntRange(min=1), help="Number of intervals (default: all that follow)."),
-        click.option("--network", show_default="by the feeder's phases", help="Network model."),
+        click.option(
+            "--network", show_default="by the feeder's phases", help="Name of a network model, or script.py:Class."
+        ),
         click.option("--solver", help="Any installed cvxpy solver (default: by capability)."),
         click.option(
             "--workers",

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.cases.folder.magnitudes import odd_participants
+from amm_opt.io.columns import check_columns, flag, numbers, text
 from amm_opt.network import Feeder
-from amm_opt.network.feeder.tables import check_columns, flag, numbers, text
 
 PARTICIPANT_COLUMNS = {"name": None, "bus": None}
 PARTICIPANT_OPTIONAL = {

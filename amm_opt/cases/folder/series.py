@@ -11,7 +11,7 @@ from amm_opt.cases.folder.magnitudes import LARGEST
 from amm_opt.cases.profiles import QUANTITIES
 from amm_opt.cases.times import UNITS
 from amm_opt.errors import shorten, shown
-from amm_opt.network.feeder.tables import check_columns
+from amm_opt.io.columns import check_columns
 
 SERIES_COLUMNS = {"participant": None, "quantity": None, "profile": None, "scale_kw": None}
 SERIES_OPTIONAL = {"shift_steps": 0}

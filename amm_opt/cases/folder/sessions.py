@@ -11,7 +11,7 @@ from amm_opt.arrays import IntArray
 from amm_opt.cases.folder.magnitudes import SUSPECT_SESSION_KW
 from amm_opt.cases.times import read_times
 from amm_opt.errors import shown
-from amm_opt.network.feeder.tables import check_columns
+from amm_opt.io.columns import check_columns
 
 SESSION_COLUMNS = {"participant": None, "arrival": None, "departure": None, "power_kw": None, "energy_kwh": None}
 REPORTED = 20

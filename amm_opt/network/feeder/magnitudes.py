@@ -68,15 +68,15 @@ def odd_branches(branches: pd.DataFrame, buses: pd.DataFrame) -> Iterator[str]:
             yield f"branch {name!r}: rating_kva = {rating:g} must be in kVA: is it in MVA?"
         if tap > TAPS[1] or 0 < tap < TAPS[0]:
             yield f"branch {name!r}: tap = {tap:g} must be a ratio near 1, neither a position nor in %"
-        worst = float(np.abs(np.diagonal(z)).max())
+        largest = float(np.abs(np.diagonal(z)).max())
         volts = vn_kv.get(to_bus, np.nan) * 1000.0
-        if worst > 0 and volts > 0 and volts**2 / worst < WEAKEST_KVA * 1000.0:
+        if largest > 0 and volts > 0 and volts**2 / largest < WEAKEST_KVA * 1000.0:
             yield (
-                f"branch {name!r}: an impedance of {worst:g} ohm at {volts:g} V lets {volts**2 / worst / 1000:.2g} kVA"
-                " through: r_ohm and x_ohm must be in ohm: are they in mohm?"
+                f"branch {name!r}: an impedance of {largest:g} ohm at {volts:g} V lets {volts**2 / largest / 1000:.2g}"
+                " kVA through: r_ohm and x_ohm must be in ohm: are they in mohm?"
             )
-        elif worst > 0 and volts > 0 and np.isfinite(rating):
-            yield from _unfit(name, kind, worst, volts, rating)
+        elif largest > 0 and volts > 0 and np.isfinite(rating):
+            yield from _unfit(name, kind, largest, volts, rating)
 
 
 def _unfit(name: object, kind: str, ohm: float, volts: float, rating: float) -> Iterator[str]:

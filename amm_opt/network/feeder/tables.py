@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import cmath
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeGuard
@@ -15,6 +15,7 @@ import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
 from amm_opt.errors import InputError, Problems, shorten, shown
+from amm_opt.io.columns import check_columns, flag, numbers, text
 from amm_opt.io.tables import as_table
 from amm_opt.network.feeder.magnitudes import odd_branches, odd_buses, odd_shunts
 from amm_opt.network.feeder.phases import POSITIVE_SEQUENCE
@@ -50,35 +51,6 @@ class FeederTables:
     branches: pd.DataFrame
 
 
-def check_columns(table: pd.DataFrame, required: Iterable[str], optional: Iterable[str], what: str) -> list[str]:
-    """Problems with missing, unknown or repeated columns of ``table``."""
-    needed, known = list(required), [*required, *optional]
-    problems = [f"{what}: missing column {c!r}" for c in needed if c not in table.columns]
-    problems += [
-        f"{what}: unknown column {c!r}; valid columns: {', '.join(known)}" for c in table.columns if c not in known
-    ]
-    if not table.columns.is_unique:
-        problems.append(f"{what}: repeated column {table.columns[table.columns.duplicated()][0]!r}")
-    return problems
-
-
-def numbers(table: pd.DataFrame, column: str, what: str, problems: list[str]) -> pd.Series[float]:
-    """The column as floats; text that is no number becomes NaN and a problem that names the element."""
-    values = pd.to_numeric(table[column], errors="coerce").astype(float)
-    for name, raw in zip(table["name"][values.isna()], table[column][values.isna()], strict=True):
-        if not (raw is None or raw is pd.NA or (isinstance(raw, float) and np.isnan(raw))):
-            problems.append(f"{what} {name!r}: {column} = {shown(raw)} is not a number")
-    return values
-
-
-def flag(
-    table: pd.DataFrame, bad: pd.Series[bool], what: str, say: Callable[[pd.Series[object]], str]
-) -> Iterator[str]:
-    """One problem per row where ``bad`` holds."""
-    for _, row in table[bad].iterrows():
-        yield f"{what} {row['name']!r}: {say(row)}"
-
-
 def _complete(table: pd.DataFrame, optional: Mapping[str, object]) -> pd.DataFrame:
     table = table.reset_index(drop=True)
     for column in table.columns:
@@ -95,11 +67,6 @@ def _complete(table: pd.DataFrame, optional: Mapping[str, object]) -> pd.DataFra
 def _objects(values: Iterable[object]) -> pd.Series[object]:
     """A column of Python objects: reading pandas' own text columns cell by cell is slow."""
     return pd.Series(values, dtype=object)
-
-
-def text(value: object) -> str | None:
-    """A table cell as text; None where it is empty."""
-    return None if value is None or value is pd.NA or value != value or value == "" else str(value)
 
 
 def _phases(value: object, default: tuple[str, ...]) -> tuple[str, ...] | None:

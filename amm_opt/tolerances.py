@@ -34,7 +34,7 @@ EXACT_GAP = 1e-5
 """A relaxed network model counts as exact where its gap, as a fraction of the rating squared, is at most this."""
 
 REQUEST_TOLERANCE_KW = 1e-6
-"""A request of at most this many kW, a milliwatt, is none: it is 0 in every window."""
+"""A request of at most this many kW, a milliwatt, is none: ``Requests`` make it 0."""
 REQUEST_SLACK = 1e-5
 """How far outside its request a solver may leave an allocation, relative to the request or 1 kW."""
 CONNECTION_SLACK = 1e-6

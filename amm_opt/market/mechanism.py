@@ -20,7 +20,7 @@ StateT = TypeVar("StateT", bound=State)
 Values = dict[str, FloatArray | float]
 Solve = Callable[..., Solution]
 """``solve(values)`` or, where a mechanism has several programs, ``solve(values, program_name)``; programs over a
-horizon may be solved on a part of the window: ``solve(values, program_name, window.select(...))``."""
+horizon may be solved for some of its intervals: ``solve(values, program_name, requests.select(...))``."""
 Programs = Program | HorizonProgram | Mapping[str, Program] | Mapping[str, HorizonProgram] | None
 
 

@@ -73,7 +73,7 @@ class Envelope(Mechanism[NoState], ABC):
         )
 
     def _reach(self, grid: Grid, direction: str, requests: Requests) -> tuple[FloatArray, FloatArray]:
-        """(base, max_kw): x = limit + base reaches a limit, max_kw the connection limit (0 of who is not enrolled)."""
+        """(base, max_kw): x = limit + base reaches a limit, max_kw the connection limit (0 for those not enrolled)."""
         base = -SIGN[direction] * requests.inflexible_kw
         connection = grid.case.connection_kw(direction)
         unlimited = np.flatnonzero(np.isinf(connection))

@@ -9,7 +9,7 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from small import first_interval, grid_of, one_transformer
 
@@ -21,7 +21,7 @@ from amm_opt.solve.routes.declared import DeclaredProgram, check_program
 from amm_opt.solve.solver import ProgramSolver
 from formulations.parts.matching import matching
 
-EXACT = {"tol_gap_abs": 1e-12, "tol_gap_rel": 1e-12, "tol_feas": 1e-12}
+EXACT = {"tol_gap_abs": 1e-10, "tol_gap_rel": 1e-10, "tol_feas": 1e-10}
 SEEDS = st.integers(0, 10**6)
 SIZES = st.integers(1, 5)
 
@@ -147,7 +147,7 @@ def random_program(rng: np.random.Generator, grid: ao.Grid) -> tuple[ao.Program,
 
 
 @given(SEEDS)
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 def test_numbers_are_those_of_the_declared_program(seed: int) -> None:
     """cvxpy solves the declared program with its parameters' values; the compiled numbers have the same optimum."""
     rng = np.random.default_rng(seed)
@@ -163,8 +163,7 @@ def test_numbers_are_those_of_the_declared_program(seed: int) -> None:
         parameter.value = value
     declared = cp.Problem(program.objective, program.constraints)
     declared.solve(solver=cp.CLARABEL, ignore_dpp=True, **EXACT)
-    if declared.status == cp.INFEASIBLE:
-        return
+    assume(declared.status != cp.INFEASIBLE)
     theta = compiled.theta(grid, own, given_values, requests)
     numbers = compiled.numbers(theta)
     v = solved(numbers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -37,9 +37,9 @@ class Terms:
     @classmethod
     def stacked(cls, parts: Sequence[Terms]) -> Terms:
         """One above the other; all have the same columns and parameters."""
-        first, whole = 0, Terms.none((sum(part.shape[0] for part in parts), *parts[0].shape[1:]))
+        first, whole = 0, cls.none((sum(part.shape[0] for part in parts), *parts[0].shape[1:]))
         for part in parts:
-            whole = whole.plus(part.row + first, part.col, part.parameter, part.value)
+            whole = whole.plus(replace(part, row=part.row + first))
             first += part.shape[0]
         return whole
 
@@ -63,13 +63,13 @@ class Terms:
         kept = np.arange(self.shape[0]) if rows is None else rows
         return self.placed(kept, cols, (int(np.max(kept, initial=-1)) + 1, int(cols[-1]) + 1))
 
-    def plus(self, row: IntArray, col: IntArray, parameter: IntArray, value: FloatArray) -> Terms:
-        """With further terms."""
+    def plus(self, other: Terms) -> Terms:
+        """The sum of both, in the shape of this one."""
         return Terms(
-            np.concatenate([self.row, row]),
-            np.concatenate([self.col, col]),
-            np.concatenate([self.parameter, parameter]),
-            np.concatenate([self.value, value]),
+            np.concatenate([self.row, other.row]),
+            np.concatenate([self.col, other.col]),
+            np.concatenate([self.parameter, other.parameter]),
+            np.concatenate([self.value, other.value]),
             self.shape,
         )
 
@@ -85,7 +85,8 @@ class Terms:
         inside, at = self.pick(place >= 0), place[place >= 0]
         i, j = pairs(at, definition.row)
         value = inside.value[i] * definition.value[j]
-        return self.pick(place < 0).plus(inside.row[i], definition.col[j], definition.parameter[j], value)
+        new = Terms(inside.row[i], definition.col[j], definition.parameter[j], value, self.shape)
+        return self.pick(place < 0).plus(new)
 
 
 def pairs(left: IntArray, right: IntArray) -> tuple[IntArray, IntArray]:

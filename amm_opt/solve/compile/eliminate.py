@@ -130,10 +130,10 @@ def put_back_products(form: Canonical, columns: IntArray, factor: Terms, operand
 
 def _definitions(product: Terms, columns: IntArray, needed: BoolArray) -> Terms:
     """Rows w - product = 0 of those that are needed."""
-    count, length = int(needed.sum()), product.shape[2]
     right = product.renumbered(np.arange(product.shape[1]), numbered(needed))
-    one = np.full(count, length - 1, dtype=np.intp)
-    return replace(right, value=-right.value).plus(np.arange(count), columns[needed], one, np.ones(count))
+    count = int(needed.sum())
+    left = Terms(np.arange(count), columns[needed], np.full(count, product.shape[2] - 1), np.ones(count), right.shape)
+    return left.plus(replace(right, value=-right.value))
 
 
 def eliminate(form: Canonical, asked: Sequence[IntArray]) -> Compact:

@@ -25,23 +25,39 @@ class Product:
     operand: cp.Expression
 
 
-class Cutter:
+@dataclass(frozen=True, eq=False)
+class WithoutProducts:
+    """A program, further expressions, and the products that variables stand for in both."""
+
+    objective: cp.Expression
+    constraints: list[cp.Constraint]
+    expressions: list[cp.Expression]
+    products: list[Product]
+
+
+def without_products(
+    objective: cp.Expression, constraints: Sequence[cp.Constraint], expressions: Sequence[cp.Expression]
+) -> WithoutProducts:
+    """The same without products; with them where it is convex only by their signs. Constraints keep their ids."""
+    cut = _Cutter()
+    problem = cp.Problem(cp.Minimize(cut(objective)), [cut(c) for c in constraints])
+    if not problem.is_dcp(dpp=True):
+        return WithoutProducts(objective, list(constraints), list(expressions), [])
+    return WithoutProducts(problem.objective.expr, problem.constraints, [cut(e) for e in expressions], cut.products)
+
+
+class _Cutter:
     """Replaces products in expressions and constraints; ``products`` are those found, each once."""
 
     def __init__(self) -> None:
         self.products: list[Product] = []
         self._known: dict[int, Any] = {}
 
-    def cut(self, node: Node) -> Node:
-        """The same without products; a constraint keeps its id."""
+    def __call__(self, node: Node) -> Node:
         if id(node) not in self._known:
             self._known[id(node)] = self._cut(node)
         found: Node = self._known[id(node)]
         return found
-
-    def each(self, nodes: Sequence[Node]) -> list[Node]:
-        """Several."""
-        return [self.cut(node) for node in nodes]
 
     def _cut(self, node: Any) -> Any:
         if not node.args or not node.parameters():
@@ -49,7 +65,7 @@ class Cutter:
         if isinstance(node, multiply) and (product := _product(node)) is not None:
             self.products.append(product)
             return product.variable
-        new = self.each(node.args)
+        new = [self(arg) for arg in node.args]
         return node if all(a is b for a, b in zip(new, node.args, strict=True)) else node.copy(new)
 
 

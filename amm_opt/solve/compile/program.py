@@ -25,11 +25,11 @@ from amm_opt.solve.compile.affine import AffineMap, Terms
 from amm_opt.solve.compile.canonical import Canonical, NotCompilableError, canonicalise
 from amm_opt.solve.compile.eliminate import eliminate, put_back_products
 from amm_opt.solve.compile.numbers import Numbers
-from amm_opt.solve.compile.products import Cutter
+from amm_opt.solve.compile.products import without_products
 
 
 class CompiledProgram:
-    """The numbers of one program as a function of its parameters.
+    """The numbers of one program (convex, DPP) as a function of its parameters.
 
     Raises:
         NotCompilableError: where the program needs cones beyond linear constraints, or a value or dual that the
@@ -44,10 +44,7 @@ class CompiledProgram:
         powers = [e for injection in program.injections for e in (injection.import_kw, injection.export_kw)]
         distinct = {id(e): e for e in (*powers, *program.values.values())}
         form = _canonical(program, list(distinct.values()))
-        for name, constraint in program.duals.items():
-            if constraint.id not in form.row_of:
-                raise NotCompilableError(f"the constraint whose dual is {name!r} was transformed")
-        named = {name: form.row_of[constraint.id] for name, constraint in program.duals.items()}
+        named = _rows_of_duals(program, form)
         self._compact = eliminate(form, list(named.values()))
         self.dual_rows: dict[str, tuple[IntArray, tuple[int, ...]]] = {}
         for name, rows in named.items():
@@ -133,22 +130,25 @@ class CompiledProgram:
 def _canonical(program: Program, expressions: Sequence[cp.Expression]) -> Canonical:
     """The canonical form of a program, and maps of these expressions; products are put back into both."""
     curved, affine = _split(program.objective)
-    wanted, constraints, products = [*expressions, affine], list(program.constraints), []
-    cutter = Cutter()
-    without = (cutter.cut(curved), cutter.each(constraints))
-    order = cp.Problem(cp.Minimize(without[0]), [curved == 0, *constraints, *(e == 0 for e in wanted)]).variables()
-    if cp.Problem(cp.Minimize(without[0]), without[1]).is_dcp(dpp=True):
-        (curved, constraints), wanted, products = without, cutter.each(wanted), cutter.products
-    parts = [side for product in products for side in (product.factor, product.operand)]
-    form = canonicalise(curved, constraints, [*wanted, *parts], order)
-    *maps, cost = form.maps[: len(wanted)]
-    factors, operands = form.maps[len(wanted) :: 2], form.maps[len(wanted) + 1 :: 2]
-    form = replace(form, maps=[*maps, cost])
-    if products:
-        columns = np.concatenate([form.column_of[p.variable.id] + np.arange(p.variable.size) for p in products])
-        form = put_back_products(form, columns, Terms.stacked(factors), Terms.stacked(operands))
-    *maps, cost = form.maps
-    return replace(form, maps=maps, cost=form.cost.plus(cost.row, cost.col, cost.parameter, cost.value))
+    cut = without_products(curved, program.constraints, [*expressions, affine])
+    named = [curved == 0, *program.constraints, *(e == 0 for e in (*expressions, affine))]
+    order = cp.Problem(cp.Minimize(cut.objective), named).variables()
+    factors, operands = [p.factor for p in cut.products], [p.operand for p in cut.products]
+    form = canonicalise(cut.objective, cut.constraints, [*cut.expressions, *factors, *operands], order)
+    if cut.products:
+        first, second = len(cut.expressions), len(cut.expressions) + len(factors)
+        columns = [form.column_of[p.variable.id] + np.arange(p.variable.size) for p in cut.products]
+        sides = (Terms.stacked(form.maps[first:second]), Terms.stacked(form.maps[second:]))
+        form = put_back_products(replace(form, maps=form.maps[:first]), np.concatenate(columns), *sides)
+    return replace(form, maps=form.maps[:-1], cost=form.cost.plus(form.maps[-1]))
+
+
+def _rows_of_duals(program: Program, form: Canonical) -> dict[str, IntArray]:
+    """The canonical rows of every constraint whose multipliers are asked for."""
+    for name, constraint in program.duals.items():
+        if constraint.id not in form.row_of:
+            raise NotCompilableError(f"the constraint whose dual is {name!r} was transformed")
+    return {name: form.row_of[constraint.id] for name, constraint in program.duals.items()}
 
 
 def _split(objective: cp.Minimize | cp.Maximize) -> tuple[cp.Expression, cp.Expression]:

@@ -28,14 +28,11 @@ MECHANISMS = (
     "equal_doe",
     "greedy_doe",
     "leximin",
-    "leximin:per=feeder",
-    "fet",
     "fot:window=1D",
     "fot:window=1D,per=participant",
     "fot_storage:window=1D",
-    "fuh:window=1D",
 )
-LIMIT_S, LIMIT_GB = 300, 12
+LIMIT_S, LIMIT_GB = 900, 12
 """A process that takes longer, or needs more memory, is stopped."""
 Record = dict[str, Any]
 

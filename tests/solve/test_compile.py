@@ -17,7 +17,9 @@ import amm_opt as ao
 from amm_opt.arrays import FloatArray
 from amm_opt.solve.compile import AffineMatrix, CompiledProgram, NotCompilableError, Numbers
 from amm_opt.solve.compile.affine import AffineMap, Terms
-from amm_opt.solve.routes.declared import DeclaredProgram, check_program
+from amm_opt.solve.route import Task
+from amm_opt.solve.routes.checks import check_program
+from amm_opt.solve.routes.declared import DeclaredProgram
 from amm_opt.solve.solver import ProgramSolver
 from formulations.parts.matching import matching
 
@@ -147,7 +149,7 @@ def random_program(rng: np.random.Generator, grid: ao.Grid) -> tuple[ao.Program,
 
 
 @given(SEEDS)
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 def test_numbers_are_those_of_the_declared_program(seed: int) -> None:
     """cvxpy solves the declared program with its parameters' values; the compiled numbers have the same optimum."""
     rng = np.random.default_rng(seed)
@@ -183,13 +185,15 @@ def small_grid() -> ao.Grid:
 def both(build: Callable[[ao.Grid], ao.Program], values: Mapping[str, Any]) -> tuple[ao.Solution, ao.Solution]:
     """The answers of the compiled and of the declared program."""
     grid = small_grid()
-    interval = (first_interval(grid.case), *grid.limits(first_interval(grid.case)))
+    interval = first_interval(grid.case)
+    limits = grid.limits(interval)
     solver = ProgramSolver(build(grid), grid, (None,))
     assert solver.reason == ""
     program = build(grid)
-    expected = DeclaredProgram(program, grid, check_program(program, grid)).solve("CLARABEL", values, *interval)
-    assert isinstance(expected, ao.Solution)
-    return solver.solve(values, *interval), expected
+    expected = DeclaredProgram(program, grid, check_program(program, grid)).solve(
+        "CLARABEL", Task(values, interval, *limits)
+    )
+    return solver.solve(values, interval, *limits), expected
 
 
 def test_an_equality_whose_multiplier_is_asked_for_is_kept() -> None:

@@ -1,4 +1,4 @@
-"""The rolling driver, runs, metrics and their check by AC power flow."""
+"""Runs: how they are made, what they leave behind, and their check by AC power flow."""
 
 from amm_opt.simulation.driver import simulate
 from amm_opt.simulation.replay import verify

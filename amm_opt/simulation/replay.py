@@ -1,4 +1,4 @@
-"""Grid truth: a run's allocations replayed by AC power flow, and how far the network model was off."""
+"""A run's allocations replayed by AC power flow."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def verify(
 
     Violations are counted as for the network model, with the same tolerances, on the voltage magnitude and on what the
     rating of a branch limits, at the end that carries more: the current of lines and switches, the apparent power of
-    transformers (``ACState.loading_kva``); pairs that inflexible load alone has beyond their limit in an
+    transformers (``ACState.loading_kva``); pairs that inflexible load only has beyond their limit in an
     AC power flow are unavoidable ones. The errors are those of the run's network model under the same injections, over
     all buses but the source (pu) and over all rated branches (in % of the rating). Intervals without a power-flow
     solution are counted in ``ac_unsolved_steps`` and in nothing else.

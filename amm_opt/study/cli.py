@@ -224,12 +224,12 @@ def verify_command(run: Path, opendss: Path | None, as_json: bool) -> None:
 def split_specs(text: str) -> list[str]:
     """Split ``"equal_doe,amm:kappa=2,rho=0"`` at the commas between mechanisms, not between parameters."""
     specs: list[str] = []
-    for part in filter(None, (p.strip() for p in text.split(","))):
-        name, equals, _ = part.partition("=")
+    for piece in filter(None, (p.strip() for p in text.split(","))):
+        name, equals, _ = piece.partition("=")
         if specs and equals and ":" not in name:
-            specs[-1] += f",{part}"
+            specs[-1] += f",{piece}"
         else:
-            specs.append(part)
+            specs.append(piece)
     return specs
 
 

@@ -84,28 +84,38 @@ def compare(
     )
     case, plan = planned(case, mechanisms, options)
     folder = None if out is None else ResultFolder(as_path(out, "folder"), plan)
-    runs: dict[str, Run] = {}
     try:
-        for label, settings in plan.items():
-            report = (lambda done, total, label=label: progress(label, done, total)) if progress else None
-            run = execute(replace(settings, progress=report))
-            joint = runs.get(label.removesuffix(AT_TWO)) if settings.tiers == TWO else None
-            runs[label] = run if joint is None else with_values(run, computed(OF_TWO_TIERS, run, joint))
-            if folder is not None:
-                folder.save(label, runs[label])
-            if done is not None:
-                done(label, runs[label])
-        result = Comparison(case, runs)
-        if folder is None:
-            return result
-        folder.finish(result.table)
+        result = Comparison(case, _runs(plan, folder, progress, done))
+        if folder is not None:
+            folder.finish(result.table)
     except BaseException:
         if folder is not None:
             folder.abandon()
         raise
-    for problem in folder.problems:
+    problems = () if folder is None else tuple(folder.problems)
+    for problem in problems:
         warnings.warn(problem, UnsavedWarning, stacklevel=2)
-    return replace(result, unsaved=tuple(folder.problems))
+    return replace(result, unsaved=problems)
+
+
+def _runs(
+    plan: Mapping[str, Settings],
+    folder: ResultFolder | None,
+    progress: Callable[[str, int, int], None] | None,
+    done: Callable[[str, Run], None] | None,
+) -> dict[str, Run]:
+    """Every run of a plan, written and reported as soon as it is finished."""
+    runs: dict[str, Run] = {}
+    for label, settings in plan.items():
+        report = (lambda done, total, label=label: progress(label, done, total)) if progress else None
+        run = execute(replace(settings, progress=report))
+        joint = runs.get(label.removesuffix(AT_TWO)) if settings.tiers == TWO else None
+        runs[label] = run if joint is None else with_values(run, computed(OF_TWO_TIERS, run, joint))
+        if folder is not None:
+            folder.save(label, runs[label])
+        if done is not None:
+            done(label, runs[label])
+    return runs
 
 
 def planned(
@@ -124,7 +134,7 @@ def planned(
         said.of(lambda: refuse("choice of tiers", tiers, (*TIERS, BOTH)))
     plan: dict[str, tuple[Any, str]] | None = None
     if the_case is not None and chosen is not None and not said:
-        plan = said.of(lambda: _runs(the_case, chosen, options.network, tiers))
+        plan = said.of(lambda: _tiers_of_runs(the_case, chosen, options.network, tiers))
     how = TWO if isinstance(tiers, str) and tiers in (TWO, BOTH) else JOINT
     listed = list((chosen or {}).values()) or _listed(mechanisms)
     asked = plan or {str(k): (item, how) for k, item in enumerate(listed)}
@@ -150,7 +160,7 @@ def _listed(mechanisms: Any) -> list[Any]:
     return list(mechanisms) if isinstance(mechanisms, list | tuple) else [mechanisms]
 
 
-def _runs(
+def _tiers_of_runs(
     case: Case, chosen: Mapping[str, Mechanism[Any]], network: Any, tiers: str
 ) -> dict[str, tuple[Mechanism[Any], str]]:
     """Mechanism and tiers of each run, by label; a mechanism with nothing to match has no tiers."""

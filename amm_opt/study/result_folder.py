@@ -1,4 +1,4 @@
-"""The folder of a comparison: settled before the first run, filled run by run, complete when its list is there."""
+"""The folder of a comparison: claimed before the first run, filled run by run, complete when its list is there."""
 
 from __future__ import annotations
 

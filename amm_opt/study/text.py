@@ -11,7 +11,7 @@ import numpy as np
 from rich.cells import cell_len
 
 NARROW, WIDE, GAP = 12, 20, 2
-"""Least width of a column that may be folded, the same where it has long words, and spaces between columns."""
+"""Smallest width of a column that may be folded, the same where it has long words, and spaces between columns."""
 ENERGY = ((1e-3, "kWh"), (1.0, "MWh"), (1e3, "GWh"))
 """Units of energy in MWh."""
 
@@ -63,7 +63,7 @@ class TableColumn:
         return max(cell_len(line) for line in (*self.header.split("\n"), *self.cells))
 
     @property
-    def least(self) -> int:
+    def narrowest(self) -> int:
         """The width that it needs: words and numbers stay whole, unless they are very long."""
         if not self.folds:
             return self.natural
@@ -74,7 +74,7 @@ class TableColumn:
 def table(title: str, columns: Sequence[TableColumn], width: int) -> list[str]:
     """Lines of a table that is at most so wide, and a last one that says which columns had no room.
 
-    Where even the columns of rank 0 have no room, there is one line per number instead, and nothing is left out.
+    Where even the columns of rank 0 have no room, there is one line per number instead, and nothing is missing.
     """
     shown, no_room = list(columns), []
     while _needs(shown) > width and any(c.rank for c in shown):
@@ -128,11 +128,11 @@ def _head(text: str, width: int) -> str:
 
 
 def _needs(columns: Sequence[TableColumn]) -> int:
-    return sum(c.least for c in columns) + GAP * (len(columns) - 1)
+    return sum(c.narrowest for c in columns) + GAP * (len(columns) - 1)
 
 
 def _grid(columns: Sequence[TableColumn], width: int) -> list[str]:
-    widths = [c.least for c in columns]
+    widths = [c.narrowest for c in columns]
     room = width - _needs(columns)
     wanting = sorted(range(len(columns)), key=lambda i: columns[i].natural - widths[i])
     for k, i in enumerate(wanting):

@@ -25,7 +25,7 @@ TOLERANCE, MAX_ITERATIONS = 1e-7, 200
 class FourWireNetwork:
     """The circuit that OpenDSS makes of a file, for the nodes of a feeder that was imported from it.
 
-    Lines keep their neutrals and capacitance, transformers their whole model; loads of the file are left out and every
+    Lines keep their neutrals and capacitance, transformers their whole model; loads of the file are not taken: every
     node (bus and phase) gets a constant-power load of its own, against node 4 of its bus where there is one, else
     against ground. The source's voltage and the transformers' taps are the feeder's, as a scenario may have set them.
 
@@ -105,9 +105,9 @@ class FourWireNetwork:
                 dss.Text.Command(f"{'edit' if name in known else 'new'} {'.'.join(name)} {_assignments(event.given)}")
                 known.add(name)
         elements = Elements(script)
-        for part in (*elements.lines, *elements.transformers):
-            if not part.closed:
-                dss.Text.Command(f"disable {part.element.kind}.{part.element.name}")
+        for branch in (*elements.lines, *elements.transformers):
+            if not branch.closed:
+                dss.Text.Command(f"disable {branch.element.kind}.{branch.element.name}")
         dss.Text.Command(f"set tolerance={TOLERANCE} maxiterations={MAX_ITERATIONS} controlmode=off")
         dss.Text.Command("set voltagebases=[" + " ".join(str(v) for v in np.unique(self.feeder.vn_kv)) + "]")
         dss.Text.Command("calcvoltagebases")

@@ -58,9 +58,9 @@ class Violations:
         without = excesses(limits, inflexible_only(beyond))
         outcome = [e[beyond] for e in excesses(limits, state)]
         pairs = []
-        for excess, least, tolerance in zip(outcome, without, (THERMAL_VIOLATION, VOLTAGE_VIOLATION_PU), strict=True):
+        for excess, before, tolerance in zip(outcome, without, (THERMAL_VIOLATION, VOLTAGE_VIOLATION_PU), strict=True):
             over = excess > tolerance
-            pairs.append((excess, over, over & (least > 0) & (excess <= least + tolerance)))
+            pairs.append((excess, over, over & (before > 0) & (excess <= before + tolerance)))
         (thermal, voltage), (by, by_pu) = zip(*(_avoidable(*pair) for pair in pairs), strict=True)
         self.thermal += thermal
         self.voltage += voltage

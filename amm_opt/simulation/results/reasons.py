@@ -22,7 +22,7 @@ def most_common(reasons: Iterable[str]) -> str:
 
 
 def summarised(label: str, fallbacks: Mapping[int, str], failed: Mapping[int, str]) -> list[str]:
-    """One sentence for each kind of trouble that there was."""
+    """One sentence for failed intervals and one for those at a second try, where there are any."""
     found = []
     for reasons, what in ((failed, "nobody is served in"), (fallbacks, "a second try was needed in")):
         if reasons:

@@ -55,14 +55,14 @@ class Run:
         failed_steps: intervals in which nobody was served because no answer passed, with the reason.
         fallback_reasons: of the intervals solved at a second try, from a cold start or by another solver than the
             first choice, what failed before; ``fallback_steps`` are their numbers.
-        audit: the worst residuals and duality gap of all solves; None where nothing was solved.
+        audit: the largest residuals and duality gap of all solves; None where nothing was solved.
         store: what holds the allocations, in memory or on disk.
-        repaired_steps: intervals whose allocation was scaled back to be hosted.
+        repaired_steps: intervals whose allocation was cut back to be feasible.
         inexact_steps: intervals solved with an inexact relaxation (conic network models).
-        gap: (n_buses,) the worst relaxation gap at the branch that feeds each bus, ``l v - (P^2 + Q^2)`` as a fraction
-            of its rating squared; None on linear network models.
+        gap: (n_buses,) the largest relaxation gap at the branch that feeds each bus, ``l v - (P^2 + Q^2)`` as a
+            fraction of its rating squared; None on linear network models.
         unavoidable: which limits are broken whatever is served: with nobody connected, and the elements that inflexible
-            load alone has beyond their limit in the most intervals; one sentence each.
+            load only has beyond their limit in the most intervals; one sentence each.
         backlog: where energy can wait, the sessions that are still open after the last interval and lack energy.
         departed: where energy can wait, the sessions that departed during the run without all of their energy.
         waits: whether energy that was not served could wait.
@@ -160,10 +160,10 @@ class Run:
             writers: dict[str, pq.ParquetWriter] = {}
             rows = max(1, BLOCK // self.case.n_participants)
             for start in range(0, len(self.times), rows):
-                part = slice(start, start + rows)
+                block = slice(start, start + rows)
                 for name, values in self.store.arrays().items():
-                    columns = map(pa.array, np.ascontiguousarray(values[part].T))
-                    table = pa.table([pa.array(self.times[part]), *columns], ["time", *names])
+                    columns = map(pa.array, np.ascontiguousarray(values[block].T))
+                    table = pa.table([pa.array(self.times[block]), *columns], ["time", *names])
                     if name not in writers:
                         file = stack.enter_context((folder / f"{_TABLES[name]}.parquet").open("wb"))
                         writers[name] = stack.enter_context(pq.ParquetWriter(file, table.schema))
@@ -173,7 +173,7 @@ class Run:
         self.save_document(folder)
 
     def save_document(self, folder: Path) -> None:
-        """Write ``run.json`` alone, at one stroke."""
+        """Write ``run.json`` only, at one stroke."""
         case = self.case
         document = {
             "case": {

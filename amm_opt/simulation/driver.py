@@ -115,7 +115,7 @@ def execute(settings: Settings) -> Run:
     processes = _processes(settings, loop)
     store = RunStore(settings.case, settings.first, settings.stop)
     done = Collector(store, settings.stop - settings.first, settings.progress)
-    total = run_shards(loop, replace(settings, progress=None).loop, processes, done)
+    total = run_shards(loop, replace(settings, progress=None, columns=()).loop, processes, done)
     seconds = time.perf_counter() - began
     _tell(settings, total)
     run = _run(settings, store, total, _totals(settings, loop, total, seconds), processes, _unavoidable(loop, total))

@@ -129,33 +129,14 @@ def settled(case: Case | str | Path, mechanism: Mechanism[Any] | str, options: O
     columns = said.of(lambda: checked_columns(options.columns, tuple(COLUMNS)))
     said.say(*_wrong(options))
     span = None if the_case is None else said.of(lambda: the_case.span(options.steps))
-    grid = None if the_case is None else said.of(lambda: grid_of(the_case, options.network))
-    if the_case is None and isinstance(options.network, str):
-        said.of(lambda: network_model(options.network))
-    windows = programs = None
-    if item is not None and the_case is not None:
-        first, stop = span or (0, the_case.n_steps)
-        windows = said.of(lambda: Windows.of(item, the_case.dt_h, stop - first))
-        programs = None if grid is None else said.of(lambda: programs_of(item, grid))
-    secure = _is(options.ac, SECURE)
-    asked = Asked(
-        forecast=forecast is not None,
-        defer=is_flag(options.defer) and bool(options.defer),
-        two=_is(options.tiers, TWO),
-        ac=secure or _is(options.ac, VERIFY),
-        secure=secure,
-        mechanism=item,
-        grid=grid,
-        programs=programs,
-        windows=windows,
-    )
+    asked = _asked(said, options, the_case, item, forecast is not None, span)
     said.of(conflicts(asked).report)
     said.report()
     assert the_case is not None
     assert item is not None
     assert order is not None
     assert span is not None
-    assert windows is not None
+    assert asked.windows is not None
     return Settings(
         case=the_case,
         mechanism=item,
@@ -163,16 +144,48 @@ def settled(case: Case | str | Path, mechanism: Mechanism[Any] | str, options: O
         order=order,
         first=span[0],
         stop=span[1],
-        windows=windows,
+        windows=asked.windows,
         workers=options.workers,
         one_process=one_process(item, options),
-        secure=secure,
+        secure=asked.secure,
         verified=options.ac is not None,
         forecast=forecast,
         sessions=Sessions(the_case) if options.defer else None,
         tiers=options.tiers,
         columns=columns or (),
         progress=options.progress,
+    )
+
+
+def _asked(
+    said: Problems,
+    options: Options,
+    case: Case | None,
+    mechanism: Mechanism[Any] | None,
+    forecast: bool,
+    span: tuple[int, int] | None,
+) -> Asked:
+    """What the compatibility table is asked; what does not make sense by itself goes to ``said``."""
+    grid = windows = programs = None
+    if case is not None:
+        grid = said.of(lambda: grid_of(case, options.network))
+    elif isinstance(options.network, str):
+        said.of(lambda: network_model(options.network))
+    if mechanism is not None and case is not None:
+        first, stop = span or (0, case.n_steps)
+        windows = said.of(lambda: Windows.of(mechanism, case.dt_h, stop - first))
+        programs = None if grid is None else said.of(lambda: programs_of(mechanism, grid))
+    secure = _is(options.ac, SECURE)
+    return Asked(
+        forecast=forecast,
+        defer=is_flag(options.defer) and bool(options.defer),
+        two=_is(options.tiers, TWO),
+        ac=secure or _is(options.ac, VERIFY),
+        secure=secure,
+        mechanism=mechanism,
+        grid=grid,
+        programs=programs,
+        windows=windows,
     )
 
 

@@ -60,7 +60,8 @@ def test_a_comparison_uses_processes_where_it_can(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(loop, "SHARD_STEPS", 24)
     case = ao.load_case("synthetic:buses=70,days=1,seed=3")
     mechanisms = [EqualDOE(), AMM()]
-    results = [ao.compare(case, mechanisms, workers=n) for n in (1, 2)]
+    own = [ao.Column("cars", compute=lambda run: run.allocation.import_kw.sum())]
+    results = [ao.compare(case, mechanisms, workers=n, columns=own) for n in (1, 2)]
     assert [[run.workers for run in result.runs.values()] for result in results] == [[1, 1], [2, 1]]
     one, two = (result.table for result in results)
     assert one.drop(columns=["seconds", "ms_per_step"]).equals(two.drop(columns=["seconds", "ms_per_step"]))

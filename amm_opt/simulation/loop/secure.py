@@ -103,8 +103,8 @@ class ACSecurity:
         ok, limits = state.solved, self._grid.network
         before: tuple[FloatArray | float, ...] = (0.0, 0.0) if inflexible is None else excesses(limits, inflexible)
         tolerances = (THERMAL_VIOLATION / 2, VOLTAGE_VIOLATION_PU / 2)
-        for excess, least, tolerance in zip(excesses(limits, state), before, tolerances, strict=True):
-            ok = ok & np.all(excess <= least + tolerance, axis=-1)
+        for excess, already, tolerance in zip(excesses(limits, state), before, tolerances, strict=True):
+            ok = ok & np.all(excess <= already + tolerance, axis=-1)
         return np.asarray(ok)
 
     def allocate(

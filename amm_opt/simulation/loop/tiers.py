@@ -102,7 +102,7 @@ class _Upper:
         limits: list[cp.Constraint] = [*program.constraints]
         limits += [program.values[d] <= grant for d, grant in grants.items()]
         share = {d: cp.Parameter(self._whole.n, nonneg=True, name=SHARE[d]) for d in DIRECTIONS}
-        hosted = []
+        injections = []
         for injection in program.injections:
             powers = []
             for d, power in zip(DIRECTIONS, (injection.import_kw, injection.export_kw), strict=True):
@@ -111,8 +111,8 @@ class _Upper:
                     limits.append(own == power)
                     power = own
                 powers.append(cp.multiply(share[d], self.tier.member.T @ power))
-            hosted.append(Injection(*powers))
-        program = replace(program, constraints=limits, injections=hosted)
+            injections.append(Injection(*powers))
+        program = replace(program, constraints=limits, injections=injections)
         given = (self.grid.inflexible_kw, self.grid.import_request_kw, self.grid.export_request_kw)
         parts = limits if isinstance(program.objective, Leximin) else [*limits, program.objective]
         used = {p.id for part in parts for p in part.parameters()}

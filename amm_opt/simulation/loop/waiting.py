@@ -111,12 +111,12 @@ class Sessions:
         i, left = known.session, known.left_kwh.copy()
         request = np.zeros_like(room)
         for k in range(len(room)):
-            given = self._shared(i, self._most_kw(i, left, now + k), room[k])
+            given = self._shared(i, self._max_kw(i, left, now + k), room[k])
             left -= given * self._there(i, now + k) * self._dt_h
             np.add.at(request[k], self.participant[i], given)
         return request
 
-    def _most_kw(self, session: IntArray, left_kwh: FloatArray, k: int) -> FloatArray:
+    def _max_kw(self, session: IntArray, left_kwh: FloatArray, k: int) -> FloatArray:
         """(B,) the power that sessions which lack this can draw in interval ``k``, while they are there."""
         here = (k >= self.first[session]) & (k <= self.last[session])
         return np.where(
@@ -146,7 +146,7 @@ class Sessions:
     def _given(self, known: Backlog, firm: Requests, served_kw: FloatArray) -> FloatArray:
         """(B,) the power of every session where participants are served this in one interval."""
         rest = np.maximum(served_kw - firm.import_request_kw, 0.0)
-        return self._shared(known.session, self._most_kw(known.session, known.left_kwh, firm.start), rest)
+        return self._shared(known.session, self._max_kw(known.session, known.left_kwh, firm.start), rest)
 
     def after(self, backlog: Backlog, firm: Requests, served_kw: FloatArray) -> tuple[Backlog, Backlog]:
         """Share out what participants were served in one interval.

@@ -175,18 +175,18 @@ class Case:
         q = export_kw * k_export - import_kw * k_import - inflexible_kw * k_load - self.inflexible_kvar
         return np.asarray((spread @ p.T).T), np.asarray((spread @ q.T).T)
 
-    def with_scenario(self, **scales: float) -> Case:
-        """The same case with some scale factors of its scenario replaced.
+    def with_scenario(self, **changes: Any) -> Case:
+        """The same case with some scale factors of its scenario, or its ``limits``, replaced.
 
         Raises:
-            InputError: for an unknown factor or a value out of range.
+            InputError: for an unknown factor or branch, or a value out of range.
         """
-        for name in scales:
-            if name not in SCALES:
-                raise unknown("scenario factor", name, list(SCALES))
-        scenario = replace(self.scenario, **scales)  # type: ignore[arg-type]
-        change = scenario.capacity_scale / self.scenario.capacity_scale
-        feeder = self.feeder if change == 1.0 else self.feeder.with_limits(capacity_scale=change)
+        known = [*SCALES, "limits"]
+        for name in changes:
+            if name not in known:
+                raise unknown("scenario factor", name, known)
+        scenario = replace(self.scenario, **changes)
+        feeder = self.feeder if scenario.changes == self.scenario.changes else scenario.applied(self.feeder)
         return replace(self, scenario=scenario, feeder=feeder)
 
     def requests(self, start: int, stop: int, *, waits: bool = False) -> Requests:

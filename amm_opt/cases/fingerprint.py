@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from amm_opt.cases.profiles import Profiles
-from amm_opt.cases.scenario import SCALES, Scenario
+from amm_opt.cases.scenario import SCALES, TIER_SCALES, Scenario
 from amm_opt.network import Feeder
 
 
@@ -22,7 +22,7 @@ def fingerprint(feeder: Feeder, participants: pd.DataFrame, profiles: Profiles, 
     unused = [] if participants["inflexible_kvar"].any() else ["inflexible_kvar"]
     people = participants.drop(columns=["name", "bus", "phases", *unused])
     whole = [] if p.sessions[["late", "early"]].any(axis=None) else ["late", "early"]
-    scales = [getattr(scenario, name) for name in SCALES]
+    scales = [getattr(scenario, name) for name in SCALES if name not in TIER_SCALES]  # which are in the limits
     tables = (people, p.series, p.sessions.drop(columns=whole))
     for values in (*_feeder_numbers(feeder), np.asarray(p.values), scales, *tables):
         digest.update(np.ascontiguousarray(values, dtype=np.float32).tobytes())
@@ -38,6 +38,8 @@ def _feeder_names(f: Feeder) -> Iterator[Iterable[str]]:
 
 def _feeder_numbers(f: Feeder) -> Iterator[ArrayLike]:
     yield from (f.vn_kv, f.v_min_pu, f.v_max_pu, f.rating_kva, f.tap, f.parent, f.lv_feeder, f.v_source_pu)
+    if np.isfinite([f.import_limit_kw, f.export_limit_kw]).any():
+        yield from (f.import_limit_kw, f.export_limit_kw)
     if f.shunt_kva.any() or f.charging_kvar.any():
         yield from (f.shunt_kva.real, f.shunt_kva.imag, f.charging_kvar)
     impedance = np.concatenate([m.ravel() for m in f.z_ohm])

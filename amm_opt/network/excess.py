@@ -25,10 +25,20 @@ class FlowState(Protocol):
     @property
     def loading_kva(self) -> FloatArray: ...  # noqa: D102
 
+    @property
+    def p_flow_kw(self) -> FloatArray: ...  # noqa: D102
+
 
 def excesses(model: NetworkModel, state: FlowState) -> tuple[FloatArray, FloatArray]:
-    """By how much each branch is above its rating (as a fraction of it) and each bus outside its band (pu)."""
-    thermal = np.maximum(state.loading_kva / model.rating_kva - 1.0, 0.0)
+    """By how much each branch is above its limit (as a fraction of it) and each bus outside its band (pu).
+
+    A limit of active power is that of all phases of the branch and stands at the first of them.
+    """
+    loading = state.loading_kva / model.rating_kva
+    if len(metered := model.metered):
+        first = metered.flow[metered.first]
+        loading[..., first] = np.maximum(loading[..., first], metered.loading(state.p_flow_kw))
+    thermal = np.maximum(loading - 1.0, 0.0)
     voltage = np.maximum(np.maximum(state.v_pu - model.v_max_pu, model.v_min_pu - state.v_pu), 0.0)
     return thermal, voltage
 
@@ -60,9 +70,9 @@ def broken_without_injection(model: NetworkModel) -> list[str]:
             np.where(thermal > THERMAL_VIOLATION, thermal, 0.0),
             lambda i: (
                 f"{names.branch(i)} carries {state.loading_kva[i]:.4g} kVA of shunts and line charging with nobody"
-                f" connected, above its rating_kva = {model.rating_kva[i]:g}"
+                f" connected, above its {names.limit(i)}"
             ),
-            names.many("branches are above their rating with nobody connected"),
+            names.many("branches are above their limit with nobody connected"),
         ),
     ]
 
@@ -113,10 +123,10 @@ class Unavoidable:
             *_most_severe(
                 self.thermal_times + self.thermal / (1.0 + self.thermal.max(initial=0.0)),
                 lambda i: (
-                    f"{names.branch(i)} is above its rating_kva = {model.rating_kva[i]:g} in {self.thermal_times[i]}"
+                    f"{names.branch(i)} is above its {names.limit(i)} in {self.thermal_times[i]}"
                     f" {through} {100 * self.thermal[i]:.1f} %"
                 ),
-                names.many("branches are above their rating in some intervals"),
+                names.many("branches are above their limit in some intervals"),
             ),
         ]
 
@@ -139,6 +149,13 @@ class _Names:
 
     def branch(self, node: int) -> str:
         return f"branch {self._feeder.branch_names[self._model.branch[node]]!r}{self._on(node)}"
+
+    def limit(self, node: int) -> str:
+        """The limits of a branch by name: the rating of a phase, or active power of all of them."""
+        b = self._model.branch[node]
+        all_phases = ((column, getattr(self._feeder, column)[b]) for column in ("import_limit_kw", "export_limit_kw"))
+        limits = [("rating_kva", self._model.rating_kva[node]), *all_phases]
+        return " or ".join(f"{column} = {value:g}" for column, value in limits if np.isfinite(value))
 
     def band(self, node: int, v_pu: float) -> str:
         if v_pu > self._model.v_max_pu[node]:

@@ -165,11 +165,16 @@ def position(case: Case, names: Sequence[str]) -> list[int]:
 
 @lru_cache
 def rich_case(balanced: bool) -> Case:
-    """The same network with a tap, line charging, a capacitor, a loss at no load and (on phases) a delta winding."""
+    """The same network with a tap, line charging, a capacitor, losses at no load, limits of active power and, on
+    phases, a delta winding.
+    """
     tables = small_tables(balanced)
     branches = tables["branches"].set_index("name", drop=False)
     branches["tap"], branches["charging_kvar"] = 1.0, 0.0
     branches.loc["to-low-A", "tap"], branches.loc["to-mv", "charging_kvar"] = 0.975, 2.0
+    branches["import_limit_kw"], branches["export_limit_kw"] = np.nan, np.nan
+    branches.loc["to-mv", ["import_limit_kw", "export_limit_kw"]] = 90.0, 70.0
+    branches.loc["to-low-B", "export_limit_kw"] = 50.0
     if not balanced:
         branches["vector_group"] = "YNyn0"
         branches.loc["to-low-B", "vector_group"] = "Dyn11"

@@ -162,6 +162,8 @@ def _within_limits(s: _Subject) -> None:
     claim(max(over) <= VOLTAGE_SLACK_PU, f"a voltage is {max(over):.3g} pu beyond its band")
     loading = float(np.nanmax((state.loading_kva / model.rating_kva)[..., 1:]))
     claim(loading <= 1.0 + THERMAL_SLACK, f"a branch carries {loading:.5f} of its rating")
+    active = model.metered.loading(state.p_flow_kw).max(initial=0.0) if len(model.metered) else 0.0
+    claim(active <= 1.0 + THERMAL_SLACK, f"a branch carries {active:.5f} of its limit of active power")
     claim(np.all(np.isfinite(state.v_pu)), "the network has no state under some allocation")
 
 

@@ -105,7 +105,7 @@ def _members(s: _Subject) -> None:
     m = len(q.kind)
     for name in ("element", "lower", "upper", "tolerance"):
         claim(len(getattr(q, name)) == m, f"quantities.{name} has {len(getattr(q, name))} entries, kind has {m}")
-    claim(set(q.kind) <= {"voltage", "thermal"}, f"quantities.kind holds {sorted(set(q.kind))}")
+    claim(set(q.kind) <= {"voltage", "thermal", "active"}, f"quantities.kind holds {sorted(set(q.kind))}")
     at = s.model.quantity_bus
     claim(np.all((at >= 1) & (at < s.case.feeder.n_buses)), "quantity_bus is no bus below the source")
     claim(np.all(q.lower < q.upper), "a lower limit is not below its upper one")
@@ -152,6 +152,10 @@ def _limits_are_those_of_the_state(s: _Subject) -> None:
             seen = beyond[k, of.kind == "thermal"].any()
             claim(seen or loading <= 1.0 + 1e-9, f"a branch carries {loading:.4f} of its rating, no quantity says so")
             claim(not seen or loading >= 0.98, f"a quantity is beyond its limit at {loading:.4f} of the rating")
+            if len(s.model.metered):
+                active = float(s.model.metered.loading(state.p_flow_kw[k]).max())
+                seen = beyond[k, of.kind == "active"].any()
+                claim(seen == (active > 1.0), f"a branch carries {active:.4f} of its limit of active power")
 
 
 def _rows(s: _Subject) -> None:

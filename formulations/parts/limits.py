@@ -66,7 +66,8 @@ class Limits:
         state = network.state(*self.injections(x))
         beyond = ((state.v_pu > upper + V_SLACK) | (state.v_pu < lower - V_SLACK)).any(axis=-1)
         full = (state.loading_kva[..., self.rated] > NEAR * network.rating_kva[self.rated]).any(axis=-1)
-        return np.asarray(beyond | full)
+        metered = (network.metered.loading(state.p_flow_kw) > NEAR).any(axis=-1) if len(network.metered) else False
+        return np.asarray(beyond | full | metered)
 
     @cached_property
     def rated(self) -> IntArray:

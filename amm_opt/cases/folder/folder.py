@@ -194,8 +194,10 @@ def _from_plain(
     name, profiles, series, sessions = texts["name"], tables["profiles"], tables["series"], tables.get("sessions")
     participants, timezone = tables["participants"], expected[1]
     people, problems = checked_participants(participants, feeder)
-    if scenario.capacity_scale != 1.0:
-        feeder = feeder.with_limits(capacity_scale=scenario.capacity_scale)
+    try:
+        feeder = feeder if scenario == Scenario() else scenario.applied(feeder)
+    except InputError as error:
+        problems += error.problems
     when = time_column(profiles)
     if when is None:
         given = [c for c in ("time", *UNITS) if c in profiles.columns]
@@ -264,7 +266,12 @@ def _write_case(case: Case, path: Path) -> None:
         "",
         "[scenario]",
     ]
-    lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in asdict(case.scenario).items()]
+    scenario = asdict(case.scenario)
+    limits = scenario.pop("limits")
+    lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in scenario.items()]
+    for name, own in limits.items():
+        lines.append(f"\n[scenario.limits.{json.dumps(name, ensure_ascii=False)}]")
+        lines += [f"{key} = {value!r}" for key, value in own.items()]
     (path / "case.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -273,7 +280,6 @@ def case_tables(case: Case) -> dict[str, pd.DataFrame]:
     feeder, p = case.feeder.tables, case.profiles
     buses = feeder.buses.assign(phases=["".join(x) for x in feeder.buses["phases"]])
     branches = feeder.branches.assign(phases=["".join(x) for x in feeder.branches["phases"]])
-    branches["rating_kva"] = branches["rating_kva"] / case.scenario.capacity_scale
     names = pd.Series(case.participant_names)
     series = pd.DataFrame(
         {

@@ -56,6 +56,11 @@ class ACState:
         return np.asarray((self.p_sent_kw - self.p_received_kw).sum(axis=-1))
 
     @property
+    def p_flow_kw(self) -> FloatArray:
+        """Active power that limits by direction are compared with: at the upstream end."""
+        return self.p_sent_kw
+
+    @property
     def s_flow_kva(self) -> FloatArray:
         """Apparent power at the end of each branch that carries more."""
         sent = np.hypot(self.p_sent_kw, self.q_sent_kvar)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from amm_opt.arrays import BoolArray, ComplexArray, FloatArray, IntArray
 from amm_opt.errors import InputError
+from amm_opt.network.feeder.limits import BRANCH_LIMITS, LimitChanges, NamedLimits, unknown_branches
 from amm_opt.network.feeder.phases import POSITIVE_SEQUENCE
 from amm_opt.network.feeder.shunts import at_buses, per_phase, unfed
 from amm_opt.network.feeder.tables import (
@@ -56,6 +57,8 @@ class Feeder:
             drawn + j kvar injected); that of a ``pos`` bus, its three-phase total, stands first.
         branch_names, branch_kind: n names and kinds (``line``, ``transformer``, ``switch``; entry 0 is ``""``).
         rating_kva: (n,) apparent-power rating, three-phase total on ``pos`` branches, per phase otherwise.
+        import_limit_kw, export_limit_kw: (n,) limits of the active power that a branch carries away from the source,
+            and towards it, all phases together, at its upper end.
         tap: (n,) off-nominal turns ratio on the upstream side (no-load: v_down = v_up / tap, in per unit).
         vector_group: n names; ``Dyn1`` and ``Dyn11`` have their delta upstream, ``reversed`` ones downstream.
         z_ohm: n square complex impedance matrices on the branch's phases, referred to the downstream voltage.
@@ -79,6 +82,8 @@ class Feeder:
     branch_kind: tuple[str, ...]
     branch_phases: tuple[tuple[str, ...], ...]
     rating_kva: FloatArray
+    import_limit_kw: FloatArray
+    export_limit_kw: FloatArray
     tap: FloatArray
     vector_group: tuple[str, ...]
     z_ohm: tuple[ComplexArray, ...]
@@ -95,11 +100,12 @@ class Feeder:
                 (drawn, and injected, by a shunt at nominal voltage; default 0) and ``v_source_pu``, which is filled at
                 exactly one bus, the source.
             branches: columns ``name, from_bus, to_bus, r_ohm, x_ohm``; optional ``kind`` (default line),
-                ``rating_kva`` (default unlimited), ``tap`` (default 1, on the ``from_bus`` side), ``closed``
-                (default true), ``phases``, ``charging_kvar`` (default 0) and ``vector_group`` (default YNyn0, or Dyn1
-                or Dyn11 with the delta on the ``from_bus`` side). Impedance is referred to the voltage of ``to_bus``;
-                on several phases it is a lower triangle such as ``"0.3 | 0.1 0.3"``. Shunts are a total, or a text
-                with one number per phase. Orientation is free: the feeder is rooted here.
+                ``rating_kva``, ``import_limit_kw`` and ``export_limit_kw`` (default unlimited; import is away from the
+                source), ``tap`` (default 1, on the ``from_bus`` side), ``closed`` (default true), ``phases``,
+                ``charging_kvar`` (default 0) and ``vector_group`` (default YNyn0, or Dyn1 or Dyn11 with the delta on
+                the ``from_bus`` side). Impedance is referred to the voltage of ``to_bus``; on several phases it is a
+                lower triangle such as ``"0.3 | 0.1 0.3"``. Shunts are a total, or a text with one number per phase.
+                Orientation is free: the feeder is rooted here.
 
         Raises:
             InputError: every problem of both tables at once, each with the element's name.
@@ -158,7 +164,7 @@ class Feeder:
                 kind=self.branch_kind[i],
                 phases=self.branch_phases[i],
                 z_ohm=self.z_ohm[i],
-                rating_kva=float(self.rating_kva[i]),
+                **{column: float(getattr(self, column)[i]) for column in BRANCH_LIMITS},
                 tap=float(self.tap[i]),
                 vector_group=self.vector_group[i],
                 charging_kvar=self.charging_kvar[i],
@@ -170,16 +176,29 @@ class Feeder:
         """The rooted tree as a frozen networkx DiGraph (a fresh copy: changing it never changes the feeder)."""
         return nx.freeze(self._graph.copy())
 
-    def with_limits(self, *, capacity_scale: float = 1.0) -> Feeder:
-        """The same feeder with every branch rating multiplied by ``capacity_scale``.
+    def with_limits(
+        self,
+        *,
+        limits: NamedLimits | None = None,
+        capacity_scale: float = 1.0,
+        mv_capacity_scale: float = 1.0,
+        lv_capacity_scale: float = 1.0,
+    ) -> Feeder:
+        """The same feeder with other limits of its branches than its tables say; earlier changes do not count.
+
+        Args:
+            limits: by branch, what stands in place of the table's ``rating_kva`` (also as a mere number),
+                ``import_limit_kw`` and ``export_limit_kw``.
+            capacity_scale: factor on every limit of every branch, also on ``limits``.
+            mv_capacity_scale, lv_capacity_scale: further factors on those of branches that feed a bus of this tier.
 
         Raises:
-            InputError: where the factor is not positive.
+            InputError: for an unknown branch or limit, and where a limit or factor is not positive.
         """
-        if not capacity_scale > 0:
-            raise InputError(f"capacity_scale = {capacity_scale} must be positive")
-        branches = self.tables.branches.assign(rating_kva=self.tables.branches["rating_kva"] * capacity_scale)
-        return _rooted(FeederTables(self.tables.buses, branches))
+        changes = LimitChanges({} if limits is None else limits, capacity_scale, mv_capacity_scale, lv_capacity_scale)
+        if problems := list(unknown_branches(changes.limits, list(self.tables.branches["name"]))):
+            raise InputError(problems)
+        return _rooted(FeederTables(self.tables.buses, self.tables.branches, changes))
 
     def select(self, keep: BoolArray) -> Feeder:
         """The feeder with only some of its buses and the branches between them, in the same order.
@@ -197,7 +216,7 @@ class Feeder:
         names = {name for name, kept in zip(self.bus_names, keep, strict=True) if kept}
         buses, branches = self.tables.buses, self.tables.branches
         inside = branches["from_bus"].isin(names) & branches["to_bus"].isin(names)
-        return _rooted(FeederTables(buses[buses["name"].isin(names)], branches[inside]))
+        return _rooted(FeederTables(buses[buses["name"].isin(names)], branches[inside], self.tables.changes))
 
     def __repr__(self) -> str:
         return f"Feeder({self.n_buses} buses, {len(self.lv_feeders)} LV feeders, source {self.bus_names[0]!r})"
@@ -245,6 +264,7 @@ def _rooted(tables: FeederTables) -> Feeder:
         **_bus_arrays(buses.iloc[order]),
         **_branch_arrays(
             closed.iloc[row],
+            limits=tables.changes.applied(closed.iloc[row], buses["tier"].iloc[order[1:]]),
             flipped=stop[row] != np.array(order[1:], dtype=np.intp),
             kv=buses["vn_kv"].to_numpy(dtype=float)[np.stack([start[row], stop[row]])],
             at_source=buses["phases"].iloc[source],
@@ -273,11 +293,16 @@ def _bus_arrays(buses: pd.DataFrame) -> dict[str, Any]:
 
 
 def _branch_arrays(
-    branches: pd.DataFrame, flipped: BoolArray, kv: FloatArray, at_source: tuple[str, ...]
+    branches: pd.DataFrame,
+    limits: dict[str, FloatArray],
+    flipped: BoolArray,
+    kv: FloatArray,
+    at_source: tuple[str, ...],
 ) -> dict[str, Any]:
     """What the table of closed branches, in the order of the buses that they feed, gives of a feeder.
 
     Args:
+        limits: (n - 1,) each, by their column.
         flipped: (n - 1,) branches that are given towards the source.
         kv: (2, n - 1) nominal voltages at ``from_bus`` and ``to_bus``.
         at_source: phases of the source.
@@ -295,7 +320,7 @@ def _branch_arrays(
         "branch_names": ("", *branches["name"].to_numpy(dtype=object)),
         "branch_kind": ("", *branches["kind"].to_numpy(dtype=object)),
         "branch_phases": (at_source, *branches["phases"].to_numpy(dtype=object)),
-        "rating_kva": numbers([np.inf], branches["rating_kva"].to_numpy(dtype=float)),
+        **{column: numbers([np.inf], values) for column, values in limits.items()},
         "tap": numbers([1.0], np.where(flipped, 1 / tap, tap)),
         "vector_group": ("", *np.where(turned, groups + " reversed", groups)),
         "z_ohm": (_read_only(np.zeros((1, 1), dtype=complex)), *(_read_only(m * scale) for m, scale in z)),

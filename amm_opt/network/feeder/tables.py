@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import cmath
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeGuard
 
@@ -17,6 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from amm_opt.errors import InputError, Problems, shorten, shown
 from amm_opt.io.columns import check_columns, flag, numbers, text
 from amm_opt.io.tables import as_table
+from amm_opt.network.feeder.limits import BRANCH_LIMITS, LimitChanges
 from amm_opt.network.feeder.magnitudes import odd_branches, odd_buses, odd_shunts
 from amm_opt.network.feeder.phases import POSITIVE_SEQUENCE
 from amm_opt.network.feeder.shunts import BRANCH_SHUNTS, BUS_SHUNTS, per_phase
@@ -31,7 +32,7 @@ _BUS_OPTIONAL = {"tier": None, "feeder": None, "phases": "pos", "v_source_pu": n
 _BRANCH_COLUMNS = {"name": None, "from_bus": None, "to_bus": None, "r_ohm": None, "x_ohm": None}
 _BRANCH_OPTIONAL = {
     "kind": "line",
-    "rating_kva": np.inf,
+    **BRANCH_LIMITS,
     "tap": 1.0,
     "closed": True,
     "phases": None,
@@ -45,10 +46,11 @@ _IMPEDANCE_COLUMNS = ("name", "from_bus", "to_bus", "kind", "phases", "vector_gr
 
 @dataclass(frozen=True, eq=False)
 class FeederTables:
-    """Validated, completed tables: buses, and branches with ``z_ohm`` matrices."""
+    """Validated, completed tables: buses, and branches with ``z_ohm`` matrices; and what differs in their limits."""
 
     buses: pd.DataFrame
     branches: pd.DataFrame
+    changes: LimitChanges = field(default_factory=LimitChanges)
 
 
 def _complete(table: pd.DataFrame, optional: Mapping[str, object]) -> pd.DataFrame:
@@ -174,14 +176,15 @@ def _checked_buses(buses: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
 def _checked_branches(branches: pd.DataFrame, buses: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     problems = _names(branches, "branch")
-    for column in ("rating_kva", "tap"):
+    for column in (*BRANCH_LIMITS, "tap"):
         branches[column] = numbers(branches, column, "branch", problems)
-    problems += flag(
-        branches,
-        ~(branches["rating_kva"] > 0),
-        "branch",
-        lambda r: f"rating_kva = {r['rating_kva']} must be positive (leave it empty for no limit)",
-    )
+    for column in BRANCH_LIMITS:
+        problems += flag(
+            branches,
+            ~(branches[column] > 0),
+            "branch",
+            lambda r, c=column: f"{c} = {r[c]} must be positive (leave it empty for no limit)",  # type: ignore[misc]
+        )
     problems += flag(
         branches,
         ~(np.isfinite(branches["tap"]) & (branches["tap"] > 0)),

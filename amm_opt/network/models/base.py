@@ -17,6 +17,7 @@ from amm_opt.fields import checked_kind
 from amm_opt.network.feeder.feeder import Feeder
 from amm_opt.network.models.incidence import by_bus, by_phase
 from amm_opt.network.models.limits import Limits, Quantities
+from amm_opt.network.models.metered import Metered
 
 NODES_AT_ONCE = 256
 NOISE = 1e-14
@@ -58,7 +59,8 @@ class NetworkModel(ABC):
             p_kw, q_kvar: (..., n_nodes) net injection at each node, of one interval or of many.
 
         Returns:
-            A ``NetworkState`` or something with ``v_pu`` (..., n_nodes) and ``loading_kva`` (..., branches).
+            A ``NetworkState`` or something with ``v_pu`` (..., n_nodes) and ``loading_kva`` and
+            ``p_flow_kw`` (..., branches).
         """
 
     @cached_property
@@ -94,7 +96,12 @@ class NetworkModel(ABC):
     @cached_property
     def limits(self) -> Limits:
         """Which voltages and flows are limited."""
-        return Limits.of(self.bus, self.v_min_pu, self.v_max_pu, self.branch, self.rating_kva)
+        return Limits.of(self.bus, self.v_min_pu, self.v_max_pu, self.branch, self.rating_kva, self.metered)
+
+    @cached_property
+    def metered(self) -> Metered:
+        """Branches with a limit of their active power."""
+        return Metered.of(self.feeder, self.branch)
 
     @cached_property
     def quantities(self) -> Quantities:
@@ -130,14 +137,17 @@ class NetworkModel(ABC):
         state = self.state(p_kw, q_kvar)
         return self.limited(state.v_pu, state.p_flow_kw, state.q_flow_kvar)
 
-    def limited(self, v_pu: FloatArray, p_flow_kw: FloatArray, q_flow_kvar: FloatArray) -> FloatArray:
+    def limited(
+        self, v_pu: FloatArray, p_flow_kw: FloatArray, q_flow_kvar: FloatArray, p_sent_kw: FloatArray | None = None
+    ) -> FloatArray:
         """Every limited quantity, (..., m), of voltages and flows, also of those from elsewhere.
 
         Args:
             v_pu: (..., n_nodes) voltages.
             p_flow_kw, q_flow_kvar: (..., branches) flows.
+            p_sent_kw: active power at the upper ends, where flows are in the terms of ratings (see ``RatedEnds``).
         """
-        return self.limits.values(v_pu**2, p_flow_kw, q_flow_kvar)
+        return self.limits.values(v_pu**2, p_flow_kw, q_flow_kvar, p_sent_kw)
 
     def rows(self, k: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
         """The exact affine row of each limited quantity in ``k`` (K indices).

@@ -15,7 +15,7 @@ from amm_opt.network.ac.power_flow import ACState
 from amm_opt.network.ac.ratings import RatedEnds
 from amm_opt.network.feeder.feeder import Feeder
 from amm_opt.network.models.conic import ConicForm, ConicNetworkModel, Relaxation
-from amm_opt.network.models.limits import Quantities
+from amm_opt.network.models.limits import KINDS, Quantities
 from amm_opt.network.models.lindistflow import LinDistFlow
 from amm_opt.network.models.sweeps import Forest
 from amm_opt.tolerances import THERMAL_TOLERANCE, VOLTAGE_TOLERANCE
@@ -46,7 +46,8 @@ class BranchFlowSOCP(ConicNetworkModel):
 
     Limited quantities are, in this order: the squared voltage (pu^2) at every bus but the source, and for every rated
     branch, at the end that carries more, the squared current of a line or switch and the apparent power of a
-    transformer, as fractions of the rating (squared). ``evaluate`` and ``state`` solve the branch flow equations
+    transformer, as fractions of the rating (squared), then the active power into every branch that has a limit of it,
+    as a fraction of the larger one. ``evaluate`` and ``state`` solve the branch flow equations
     themselves, not the relaxation, by a backward/forward sweep.
 
     Args:
@@ -74,14 +75,15 @@ class BranchFlowSOCP(ConicNetworkModel):
 
     @cached_property
     def quantities(self) -> Quantities:
-        """Squared voltages, and flows of rated branches."""
-        f, buses, ones = self.feeder, np.arange(1, self.feeder.n_buses), np.ones(len(self._rated))
+        """Squared voltages, flows of rated branches, and active power of metered ones."""
+        f, buses, ones, of = self.feeder, np.arange(1, self.feeder.n_buses), np.ones(len(self._rated)), self.metered
+        counts = [len(buses), len(ones), len(of)]
         return Quantities(
-            kind=np.repeat(["voltage", "thermal"], [len(buses), len(ones)]),
-            element=np.concatenate([buses, self._rated]),
-            lower=np.concatenate([f.v_min_pu[1:] ** 2, -ones]),
-            upper=np.concatenate([f.v_max_pu[1:] ** 2, ones]),
-            tolerance=np.repeat([VOLTAGE_TOLERANCE, THERMAL_TOLERANCE], [len(buses), len(ones)]),
+            kind=np.repeat(KINDS, counts),
+            element=np.concatenate([buses, self._rated, of.branch]),
+            lower=np.concatenate([f.v_min_pu[1:] ** 2, -ones, -of.export_kw / of.base_kw]),
+            upper=np.concatenate([f.v_max_pu[1:] ** 2, ones, of.import_kw / of.base_kw]),
+            tolerance=np.repeat([VOLTAGE_TOLERANCE, THERMAL_TOLERANCE, THERMAL_TOLERANCE], counts),
         )
 
     @property
@@ -126,18 +128,23 @@ class BranchFlowSOCP(ConicNetworkModel):
     def evaluate(self, p_kw: ArrayLike, q_kvar: ArrayLike) -> FloatArray:
         """Every limited quantity under net injections: (..., n_buses) in, (..., m) out; NaN without a solution."""
         s = self.state(p_kw, q_kvar)
-        return self._quantities(s.v_pu, s.loading_kva)
+        return self._quantities(s.v_pu, s.loading_kva, s.p_sent_kw)
 
-    def limited(self, v_pu: FloatArray, p_flow_kw: FloatArray, q_flow_kvar: FloatArray) -> FloatArray:
+    def limited(
+        self, v_pu: FloatArray, p_flow_kw: FloatArray, q_flow_kvar: FloatArray, p_sent_kw: FloatArray | None = None
+    ) -> FloatArray:
         """Every limited quantity of voltages and of flows at one end from elsewhere: (..., n_buses) each in.
 
         Flows are in the terms of ratings, see ``RatedEnds``.
         """
-        return self._quantities(v_pu, np.hypot(p_flow_kw, q_flow_kvar))
+        sent = p_flow_kw if p_sent_kw is None else p_sent_kw
+        return self._quantities(v_pu, np.hypot(p_flow_kw, q_flow_kvar), sent)
 
-    def _quantities(self, v_pu: FloatArray, loading_kva: FloatArray) -> FloatArray:
+    def _quantities(self, v_pu: FloatArray, loading_kva: FloatArray, p_sent_kw: FloatArray) -> FloatArray:
         loading = loading_kva[..., self._rated] / self._rating
-        return np.concatenate([v_pu[..., 1:] ** 2, np.where(self._by_current, loading**2, loading)], axis=-1)
+        flows = np.where(self._by_current, loading**2, loading)
+        active = self.metered.power_kw(p_sent_kw) / self.metered.base_kw
+        return np.concatenate([v_pu[..., 1:] ** 2, flows, active], axis=-1)
 
     @cached_property
     def form(self) -> ConicForm:
@@ -179,6 +186,7 @@ class BranchFlowSOCP(ConicNetworkModel):
             currents=_interleaved([current + v, 2.0 * p[lossy], 2.0 * q[lossy], current - v]),
             currents_base=np.outer(source[lossy], [1.0, 0.0, 0.0, -1.0]).ravel(),
             **self._rated_ends(base, p, q, w, at @ current, ratio, upstream, source),
+            metered=self.metered.matrix(n + 1)[:, 1:] @ diagonal(base) @ p,
             loss_kw=np.concatenate([np.zeros(3 * n), (r * base)[lossy]]),
             branches=lossy + 1,
             lossy=impedance[lossy],
@@ -251,6 +259,9 @@ class BranchFlowSOCP(ConicNetworkModel):
             constraints.append(cp.SOC(upper[n + form.of_powers], flows[1:], axis=0))
         if len(form.of_amperes):
             constraints.append(form.amperes @ u + form.amperes_base <= upper[n + form.of_amperes])
+        if len(self.metered):
+            active, first = form.metered @ u, n + len(self._rated)
+            constraints += [active <= upper[first:], active >= lower[first:]]
         return Relaxation(u, constraints, form.loss_kw @ u)
 
 

@@ -29,8 +29,10 @@ class ConicForm:
         every 4 rows of currents @ u + currents_base in a second-order cone (the first is the length)
         every 3 rows of powers @ u + powers_base, the limit of the branch added to the first, likewise: transformers
         amperes @ u + amperes_base <= limit of the branch: lines and switches
+        lower <= metered @ u <= upper, the active power of branches with a limit of it: the last quantities
 
-    The last two have the sending ends first and then the receiving ends, those of lines where the current differs.
+    ``powers`` and ``amperes`` have the sending ends first and then the receiving ends, those of lines where the
+    current differs.
 
     Attributes:
         loss_kw: (k,) losses of all branches are loss_kw @ u.
@@ -53,6 +55,7 @@ class ConicForm:
     amperes_base: FloatArray
     of_powers: IntArray
     of_amperes: IntArray
+    metered: sp.csr_array
     loss_kw: FloatArray
     branches: IntArray
     lossy: BoolArray

@@ -1,4 +1,4 @@
-"""What network models limit: squared voltages, and flows inside a polygon."""
+"""What network models limit: squared voltages, flows inside a polygon, and active power by direction."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amm_opt.arrays import BoolArray, ComplexArray, FloatArray, IntArray
+from amm_opt.network.models.metered import Metered
 from amm_opt.tolerances import THERMAL_TOLERANCE, VOLTAGE_TOLERANCE
 
 SIDES = 16
+KINDS = ("voltage", "thermal", "active")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +45,8 @@ class Quantities:
     """The m limited quantities of a network model.
 
     Attributes:
-        kind: (m,) ``"voltage"`` or ``"thermal"``.
-        element: (m,) index of the bus (voltage) or of the branch (thermal), which feeds the bus of this index.
+        kind: (m,) ``"voltage"``, ``"thermal"`` or ``"active"``, the active power of a branch.
+        element: (m,) index of the bus (voltage) or of the branch (others), which feeds the bus of this index.
         lower, upper: (m,) limits of the scaled quantity.
         tolerance: (m,) excess that an audit accepts from a solver.
     """
@@ -58,7 +60,7 @@ class Quantities:
 
 @dataclass(frozen=True, eq=False)
 class Limits:
-    """Limited quantities: squared voltages of nodes with a band, then 8 edges of every rated branch's polygon.
+    """Limited quantities: squared voltages of nodes with a band, 8 edges of every rated branch's polygon, active power.
 
     Thermal limits ``P^2 + Q^2 <= S^2`` become the regular polygon of ``SIDES`` = 16 sides *inscribed* in that circle,
     with a vertex on the P axis: exact at unity power factor, never optimistic, and at most 1 - cos(pi/16) = 1.9 %
@@ -69,6 +71,7 @@ class Limits:
         node: nodes with a voltage limit.
         rated: places among the flows of those whose branch has a rating; ``rating_kva`` their ratings.
         normals: (8, 2) edge normals, scaled.
+        metered: branches with a limit of their active power.
     """
 
     quantities: Quantities
@@ -76,41 +79,60 @@ class Limits:
     rated: IntArray
     rating_kva: FloatArray
     normals: FloatArray
+    metered: Metered
 
     @classmethod
     def of(
-        cls, bus: IntArray, v_min_pu: FloatArray, v_max_pu: FloatArray, branch: IntArray, rating_kva: FloatArray
+        cls,
+        bus: IntArray,
+        v_min_pu: FloatArray,
+        v_max_pu: FloatArray,
+        branch: IntArray,
+        rating_kva: FloatArray,
+        metered: Metered,
     ) -> Limits:
         """Limits of nodes and of flows.
 
         Args:
             bus, v_min_pu, v_max_pu: (nodes,) bus of each and its band, infinite where there is none.
             branch, rating_kva: (flows,) branch of each flow and its rating, infinite where there is none.
+            metered: branches with a limit of their active power.
         """
         node = np.flatnonzero(np.isfinite(v_min_pu) | np.isfinite(v_max_pu))
         rated = np.flatnonzero(np.isfinite(rating_kva))
         angle = (2 * np.arange(SIDES // 2) + 1) * np.pi / SIDES
         normals = np.column_stack([np.cos(angle), np.sin(angle)]) / np.cos(np.pi / SIDES)
         ones = np.ones(len(normals) * len(rated))
+        counts, base = [len(node), len(ones), len(metered)], metered.base_kw
         quantities = Quantities(
-            kind=np.repeat(["voltage", "thermal"], [len(node), len(ones)]),
-            element=np.concatenate([bus[node], np.tile(branch[rated], len(normals))]),
-            lower=np.concatenate([np.maximum(v_min_pu[node], 0.0) ** 2, -ones]),
-            upper=np.concatenate([v_max_pu[node] ** 2, ones]),
-            tolerance=np.repeat([VOLTAGE_TOLERANCE, THERMAL_TOLERANCE], [len(node), len(ones)]),
+            kind=np.repeat(KINDS, counts),
+            element=np.concatenate([bus[node], np.tile(branch[rated], len(normals)), metered.branch]),
+            lower=np.concatenate([np.maximum(v_min_pu[node], 0.0) ** 2, -ones, -metered.export_kw / base]),
+            upper=np.concatenate([v_max_pu[node] ** 2, ones, metered.import_kw / base]),
+            tolerance=np.repeat([VOLTAGE_TOLERANCE, THERMAL_TOLERANCE, THERMAL_TOLERANCE], counts),
         )
-        return cls(quantities, node, rated, rating_kva[rated], normals)
+        return cls(quantities, node, rated, rating_kva[rated], normals, metered)
 
-    def values(self, w: FloatArray, p_flow: FloatArray, q_flow: FloatArray) -> FloatArray:
-        """Every limited quantity from squared voltages (..., nodes) and flows (..., flows), (..., m)."""
+    def values(
+        self, w: FloatArray, p_flow: FloatArray, q_flow: FloatArray, p_sent: FloatArray | None = None
+    ) -> FloatArray:
+        """Every limited quantity from squared voltages (..., nodes) and flows (..., flows), (..., m).
+
+        Args:
+            p_sent: active power at the upper end of each branch, where flows are in the terms of ratings.
+        """
         n_voltage, n_rated = len(self.node), len(self.rated)
+        edges = slice(n_voltage, n_voltage + len(self.normals) * n_rated)
         out = np.empty((*w.shape[:-1], len(self.quantities.kind)))
         out[..., :n_voltage] = w[..., self._at(self.node, w.shape[-1])]
         flows = np.empty((*w.shape[:-1], 2, n_rated))
         at = self._at(self.rated, p_flow.shape[-1])
         np.divide(p_flow[..., at], self.rating_kva, out=flows[..., 0, :])
         np.divide(q_flow[..., at], self.rating_kva, out=flows[..., 1, :])
-        np.matmul(self.normals, flows, out=out[..., n_voltage:].reshape(*w.shape[:-1], len(self.normals), n_rated))
+        np.matmul(self.normals, flows, out=out[..., edges].reshape(*w.shape[:-1], len(self.normals), n_rated))
+        if len(self.metered):
+            active = self.metered.power_kw(p_flow if p_sent is None else p_sent)
+            np.divide(active, self.metered.base_kw, out=out[..., edges.stop :])
         return out
 
     @staticmethod
@@ -122,17 +144,33 @@ class Limits:
         """The same as a cvxpy expression of shape (m,)."""
         p, q = p_flow[self.rated] / self.rating_kva, q_flow[self.rated] / self.rating_kva
         edges: list[Any] = [a * p + b * q for a, b in self.normals] if len(self.rated) else []
-        return cp.hstack([w[self.node], *edges])
+        active = [self.metered.expression(p_flow)] if len(self.metered) else []
+        return cp.hstack([w[self.node], *edges, *active])
 
-    def located(self, index: IntArray) -> tuple[BoolArray, IntArray, ComplexArray]:
-        """Of each quantity: whether it is a voltage, its node or flow, and n_p + j n_q of its edge, per kVA."""
-        n_voltage, n_rated = len(self.node), len(self.rated)
-        is_voltage = index < n_voltage
-        side, branch = np.divmod(np.where(is_voltage, 0, index - n_voltage), max(n_rated, 1))
-        node = self.node[np.where(is_voltage, index, 0)] if n_voltage else np.zeros(len(index), dtype=np.intp)
-        normal = np.zeros(len(index), dtype=complex)
-        if n_rated:
-            node = np.where(is_voltage, node, self.rated[branch])
-            edge = (self.normals[side, 0] + 1j * self.normals[side, 1]) / self.rating_kva[branch]
-            normal = np.where(is_voltage, 0.0, edge)
-        return is_voltage, node, normal
+    def located(self, index: IntArray) -> tuple[IntArray, BoolArray, IntArray, ComplexArray]:
+        """What quantities (K,) are sums of, each a squared voltage or a projection of a flow.
+
+        Returns:
+            Of each term: the place of its quantity in ``index``, whether it is a voltage, its node or flow, and
+            n_p + j n_q of its projection, per kVA.
+        """
+        n_voltage, n_rated, metered = len(self.node), len(self.rated), self.metered
+        place, kind = np.arange(len(index)), np.searchsorted(self._ends, index, side="right")
+        voltage, thermal = place[kind == 0], place[kind == 1]
+        side, branch = np.divmod(index[thermal] - n_voltage, max(n_rated, 1))
+        edge = (self.normals[side, 0] + 1j * self.normals[side, 1]) / self.rating_kva[branch]
+        which, term = np.nonzero((index[kind == 2] - self._ends[1])[:, None] == metered.of_flow)
+        active = place[kind == 2][which]
+        of = np.concatenate([voltage, thermal, active])
+        return (
+            of,
+            kind[of] == 0,
+            np.concatenate([self.node[index[voltage]], self.rated[branch], metered.flow[term]]),
+            np.concatenate([np.zeros(len(voltage)), edge, 1.0 / metered.base_kw[metered.of_flow[term]]]),
+        )
+
+    @property
+    def _ends(self) -> IntArray:
+        """(2,) the first quantity that is no voltage, and the first that is an active power."""
+        n_voltage = len(self.node)
+        return np.array([n_voltage, n_voltage + len(self.normals) * len(self.rated)])

@@ -140,9 +140,8 @@ class LinDist3Flow(NetworkModel):
     def _seeds(self, index: IntArray) -> tuple[ComplexArray, ComplexArray]:
         """Weights of voltages and of currents whose real part is the quantity, (K, 3, n) each."""
         on_v, on_i = np.zeros((2, len(index), 3 * self.feeder.n_buses), dtype=complex)
-        is_voltage, node, normal = self.limits.located(index)
+        row, is_voltage, node, normal = self.limits.located(index)
         at = self._node[node]
-        row = np.arange(len(index))
         on_v[row, at] = np.where(is_voltage, 2.0 * np.conj(self._reference.ravel()[at]), 0.0)
         on_i[row, at] = np.where(is_voltage, 0.0, normal * np.conj(self._sending.ravel()[at]))
         shape = (len(index), 3, self.feeder.n_buses)

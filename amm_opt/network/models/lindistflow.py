@@ -97,9 +97,7 @@ class LinDistFlow(NetworkModel):
         index = np.arange(len(self.quantities.kind))[np.atleast_1d(np.asarray(k, dtype=np.intp))]
         a_p, a_q = np.zeros((2, len(index), self.feeder.n_buses))
         constant = np.zeros(len(index))
-        for row, (is_voltage, b, normal) in enumerate(
-            zip(*(x.tolist() for x in self.limits.located(index)), strict=True)
-        ):
+        for row, is_voltage, b, normal in zip(*(x.tolist() for x in self.limits.located(index)), strict=True):
             if is_voltage:
                 scale = 2.0 * self.gain[b]
                 a_p[row], a_q[row] = scale * self._shared(b, self._r), scale * self._shared(b, self._x)

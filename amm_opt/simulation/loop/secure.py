@@ -153,7 +153,8 @@ class ACSecurity:
 
     def _ends(self, state: ACState) -> Limits:
         """Limited quantities on AC: the lower and the higher of both ends of every branch."""
-        sent, received = (self._grid.network.limited(state.v_pu, *flow) for flow in state.rated_flows)
+        limited, at = self._grid.network.limited, state.p_sent_kw
+        sent, received = (limited(state.v_pu, *flow, at) for flow in state.rated_flows)
         return np.minimum(sent, received), np.maximum(sent, received)
 
     def _limits(self, inflexible: ACState) -> Limits:

@@ -160,8 +160,12 @@ class ConicRoute:
         eye = sp.eye_array(form.size, format="csr")
         w = eye[form.voltage]
         amperes = upper[n + form.of_amperes] - form.amperes_base
-        rhs = np.concatenate([upper[:n], -lower[:n], np.zeros(len(form.branches)), amperes])
-        rows = sp.vstack([w, -w, -eye[form.current], form.amperes])
+        active = slice(len(upper) - form.metered.shape[0], len(upper))
+        above, below = np.isfinite(upper[active]), np.isfinite(lower[active])
+        metered = upper[active][above], -lower[active][below]
+        rhs = np.concatenate([upper[:n], -lower[:n], np.zeros(len(form.branches)), amperes, *metered])
+        of_metered = form.metered[above], -form.metered[below]
+        rows = sp.vstack([w, -w, -eye[form.current], form.amperes, *of_metered])
         return _Block(self._wide(None, rows, j), rhs, [(clarabel.NonnegativeConeT, len(rhs))])
 
     def _cones(self, j: int, upper: FloatArray) -> _Block:

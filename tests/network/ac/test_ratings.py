@@ -56,7 +56,8 @@ def feeder(group: str, cable_kva: float = 25.0, km: float = 0.2) -> Feeder:
 
 def case(made: Feeder, **powers: tuple[str, float]) -> ao.Case:
     """One participant per phase at the end: a = ("import", 30.0) for example."""
-    phases = {name: ["".join(x) for x in table["phases"]] for name, table in vars(made.tables).items()}
+    tables = {"buses": made.tables.buses, "branches": made.tables.branches}
+    phases = {name: ["".join(x) for x in table["phases"]] for name, table in tables.items()}
     return ao.from_tables(
         name="dyn",
         buses=made.tables.buses.assign(phases=phases["buses"]),

@@ -195,7 +195,7 @@ def _from_plain(
     participants, timezone = tables["participants"], expected[1]
     people, problems = checked_participants(participants, feeder)
     try:
-        feeder = feeder if scenario == Scenario() else scenario.applied(feeder)
+        feeder = feeder if scenario.changes == Scenario().changes else scenario.applied(feeder)
     except InputError as error:
         problems += error.problems
     when = time_column(profiles)

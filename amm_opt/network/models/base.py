@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike
 from amm_opt.arrays import FloatArray, IntArray
 from amm_opt.fields import checked_kind
 from amm_opt.network.feeder.feeder import Feeder
+from amm_opt.network.feeder.metered import Metered
 from amm_opt.network.models.incidence import by_bus, by_phase
 from amm_opt.network.models.limits import Limits, Quantities
-from amm_opt.network.models.metered import Metered
 
 NODES_AT_ONCE = 256
 NOISE = 1e-14

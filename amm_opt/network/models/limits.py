@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amm_opt.arrays import BoolArray, ComplexArray, FloatArray, IntArray
-from amm_opt.network.models.metered import Metered
+from amm_opt.network.feeder.metered import Metered
 from amm_opt.tolerances import THERMAL_TOLERANCE, VOLTAGE_TOLERANCE
 
 SIDES = 16
@@ -144,7 +144,7 @@ class Limits:
         """The same as a cvxpy expression of shape (m,)."""
         p, q = p_flow[self.rated] / self.rating_kva, q_flow[self.rated] / self.rating_kva
         edges: list[Any] = [a * p + b * q for a, b in self.normals] if len(self.rated) else []
-        active = [self.metered.expression(p_flow)] if len(self.metered) else []
+        active = [self.metered.matrix(p_flow.shape[0]) @ p_flow] if len(self.metered) else []
         return cp.hstack([w[self.node], *edges, *active])
 
     def located(self, index: IntArray) -> tuple[IntArray, BoolArray, IntArray, ComplexArray]:

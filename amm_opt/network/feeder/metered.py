@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cvxpy as cp
 import numpy as np
 import scipy.sparse as sp
 
@@ -72,7 +71,3 @@ class Metered:
         """(A, flows) that makes limited quantities of flows."""
         at = (self.of_flow, self.flow)
         return sp.csr_array((1.0 / self.base_kw[self.of_flow], at), shape=(len(self), flows))
-
-    def expression(self, p_flow_kw: cp.Expression) -> cp.Expression:
-        """The limited quantities as a cvxpy expression of shape (A,)."""
-        return self.matrix(p_flow_kw.shape[0]) @ p_flow_kw

@@ -12,7 +12,6 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-import amm_opt
 from amm_opt.cases import Case, load_case, shipped_cases
 from amm_opt.errors import InputError, OutputError, Problems, as_path, reason
 from amm_opt.io.files import check_writable, claimed, released
@@ -34,7 +33,7 @@ DEFAULT_MECHANISMS = "no_control,equal_doe,equal_doe:enrolled=requesting,greedy_
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(amm_opt.__version__)
+@click.version_option(package_name="amm-opt")
 def main() -> None:
     """Compare how scarce distribution-network capacity is shared.
 

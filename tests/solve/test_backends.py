@@ -33,6 +33,7 @@ from amm_opt.solve.route import Task
 from amm_opt.solve.routes.checks import check_program
 from amm_opt.solve.routes.declared import DeclaredProgram
 from amm_opt.solve.solver import ProgramSolver
+from amm_opt.testing import check_backend
 from formulations import AMM
 
 PAGE = Path(__file__).parents[2] / "docs" / "writing-a-solver.md"
@@ -173,8 +174,10 @@ def test_what_is_no_solver_is_refused(item: Any, said: str) -> None:
 def test_the_example_of_the_page_works() -> None:
     code = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert code is not None
+    assert sum(bool(line.strip()) for line in code.group(1).splitlines()) <= 30
     names: dict[str, Any] = {}
     exec(compile(code.group(1), str(PAGE), "exec"), names)
+    check_backend(names["MySolver"])
     for mechanism in ("amm", "equal_doe"):
         run = ao.simulate(scarce(), mechanism, steps=SPAN, solver=names["MySolver"])
         assert (run.solver, run.fallback_reasons) == ("mine", {})

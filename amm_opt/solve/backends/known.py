@@ -171,7 +171,7 @@ def _built_in() -> set[str]:
 
 
 def registered() -> dict[str, Backend]:
-    """Backends that installed packages offer, by upper-case name; those that cannot be loaded are left out."""
+    """Backends that installed packages offer, by upper-case name; those that cannot be loaded are discarded."""
     return {name.upper(): as_backend(item) for name, item in loaded(PLUGINS, not_a_backend).items()}
 
 

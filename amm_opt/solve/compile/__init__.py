@@ -3,7 +3,7 @@
 from amm_opt.solve.compile.affine import AffineMap, AffineMatrix
 from amm_opt.solve.compile.canonical import NotCompilableError
 from amm_opt.solve.compile.numbers import Numbers
-from amm_opt.solve.compile.program import CompiledProgram
+from amm_opt.solve.compile.program import CompiledProgram, Powers
 from amm_opt.solve.compile.rows import Rows, stacked
 
-__all__ = ["AffineMap", "AffineMatrix", "CompiledProgram", "NotCompilableError", "Numbers", "Rows", "stacked"]
+__all__ = ["AffineMap", "AffineMatrix", "CompiledProgram", "NotCompilableError", "Numbers", "Powers", "Rows", "stacked"]

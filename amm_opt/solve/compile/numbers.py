@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import scipy.sparse as sp
 
 from amm_opt.arrays import FloatArray
@@ -26,6 +27,13 @@ class Numbers:
     rows: Rows
     row_lower: FloatArray
     row_upper: FloatArray
+
+    def gradient(self, v: FloatArray) -> FloatArray:
+        """P v + q."""
+        if self.matrix is not None:
+            return np.asarray(self.matrix @ v + self.q, dtype=float)
+        assert self.hessian is not None
+        return self.hessian * v + self.q
 
     def objective(self, v: FloatArray) -> float:
         """The value at ``v``."""

@@ -27,9 +27,15 @@ from amm_opt.solve.compile.eliminate import eliminate, put_back_products
 from amm_opt.solve.compile.numbers import Numbers
 from amm_opt.solve.compile.products import without_products
 
+Powers = tuple[AffineMap, AffineMap]
+"""Flexible import and export of one injection, as maps of a program's variables."""
+
 
 class CompiledProgram:
     """The numbers of one program (convex, DPP) as a function of its parameters.
+
+    Attributes:
+        powers: of each injection.
 
     Raises:
         NotCompilableError: where the program needs cones beyond linear constraints, or a value or dual that the
@@ -52,10 +58,10 @@ class CompiledProgram:
             if np.any(number < 0):
                 raise NotCompilableError(f"the constraint whose dual is {name!r} became a bound")
             self.dual_rows[name] = (number, program.duals[name].shape)
-        self.maximise = isinstance(program.objective, cp.Maximize)
+        self._sign = -1.0 if isinstance(program.objective, cp.Maximize) else 1.0
         self.quadratic = len(form.quadratic.row) > 0
         maps = dict(zip(distinct, self._compact.maps, strict=True))
-        self.powers = [maps[id(e)] for e in powers]
+        self.powers = [(maps[id(i.import_kw)], maps[id(i.export_kw)]) for i in program.injections]
         self._values = {name: maps[id(e)] for name, e in program.values.items()}
         self._places = form.parameters
         self._theta = np.zeros(form.rows.shape[2])
@@ -121,6 +127,10 @@ class CompiledProgram:
         return {
             name: m.at(theta, v).reshape(self.program.values[name].shape, order="F") for name, m in self._values.items()
         }
+
+    def objective(self, numbers: Numbers, v: FloatArray) -> float:
+        """The program's own, which may be to be maximised, where ``numbers`` are minimised."""
+        return self._sign * numbers.objective(v)
 
     def duals(self, row_dual: FloatArray) -> dict[str, FloatArray]:
         """The program's named multipliers, given those of its general rows."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -146,7 +147,7 @@ class Assembler:
         elif numbers.hessian is not None:
             used |= numbers.hessian != 0
         for k, theta in enumerate(thetas[:-1]):
-            for power in self._interval.powers:
+            for power in chain.from_iterable(self._interval.powers):
                 used[power.gain.col[power.gain.data(theta) != 0] + k * self._interval.size] = True
         still = np.clip(0.0, numbers.lower, numbers.upper)
         lower, upper = np.where(used, numbers.lower, still), np.where(used, numbers.upper, still)

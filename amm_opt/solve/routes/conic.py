@@ -55,8 +55,7 @@ class ConicRoute:
         self.reason = f"network model {grid.network.name} is conic"
         self._grid, self._own, self._loss_weight = grid, own, loss_weight
         self._compiled = CompiledProgram(program, grid)
-        powers = self._compiled.powers
-        self._powers = list(zip(powers[::2], powers[1::2], strict=True))
+        self._powers = self._compiled.powers
         self._form = grid.conic_network.form
         self._width = self._compiled.size + len(self._powers) * self._form.size
         self._model = ClarabelModel()
@@ -89,7 +88,7 @@ class ConicRoute:
         return Solution(
             self._compiled.values(v, theta),
             self._compiled.duals(own.row_dual(dual[first : first + len(own.rhs)])),
-            (-1.0 if self._compiled.maximise else 1.0) * numbers.objective(v),
+            self._compiled.objective(numbers, v),
             ClarabelBackend.name,
             audit=checked,
             gap=relaxation_gap(self._grid, given, list(unknowns), limits),

@@ -23,7 +23,7 @@ from amm_opt.solve.route import Task
 from amm_opt.solve.routes.assembly import Assembled, Assembler
 from amm_opt.solve.routes.checks import horizon_parameters
 from amm_opt.solve.routes.lazy import audited, solve_with_lazy_rows
-from amm_opt.solve.routes.network_rows import Gradients, Sensitivities, SparseRow
+from amm_opt.solve.routes.network_rows import SparseRow, gradients_of
 from amm_opt.tolerances import ROW_SLACK, SOLVED_SLACK
 
 BLOCK = 96
@@ -50,9 +50,7 @@ class HorizonRoute:
             raise InputError(f"a program over a horizon must be linear or quadratic: {error}") from error
         self.needs = frozenset({"qp" if self.interval.quadratic or self._coupling.quadratic else "lp"})
         self._assembler = Assembler(program, self.interval, self._coupling)
-        powers, known = self.interval.powers, Sensitivities(grid)
-        self.powers = list(zip(powers[::2], powers[1::2], strict=True))
-        self.gradients = [Gradients(known, grid.n, self.interval.size, both) for both in self.powers]
+        self.gradients = gradients_of(self.interval, grid)
         self.group = grid.limit_groups
         self._backends = Backends()
 
@@ -71,10 +69,9 @@ class HorizonRoute:
         network = _WindowRows(self, task, thetas, whole)
         point = solve_with_lazy_rows(whole.numbers, network, self._backends, solver, task.time_limit_s)
         checked = audited(whole.numbers, network, point)
-        sign = -1.0 if self._coupling.maximise else 1.0
         duals = self._coupling.duals(point.row_dual[whole.coupling_rows])
         values = self._values(point.v, thetas, whole)
-        return Solution(values, duals, sign * whole.numbers.objective(point.v), point.solver, checked)
+        return Solution(values, duals, self._coupling.objective(whole.numbers, point.v), point.solver, checked)
 
     def _thetas(self, task: Task) -> list[FloatArray]:
         """The parameter vectors of the intervals, and last of the coupling."""
@@ -127,7 +124,7 @@ class _WindowRows:
         requests = self._requests.select(slice(block.start, block.stop))
         lower, upper = grid.limits(requests)
         tolerance = grid.network.quantities.tolerance
-        for j, powers in enumerate(self._route.powers):
+        for j, powers in enumerate(self._route.interval.powers):
             imports, exports = (
                 np.stack([power.at(self._thetas[k], v[k * size : (k + 1) * size]) for k in block]) for power in powers
             )
@@ -151,7 +148,7 @@ class _WindowRows:
     def _add(self, j: int, k: int, new: list[int], lower: FloatArray, upper: FloatArray) -> None:
         grid, theta, first = self._route.grid, self._thetas[k], k * self._route.interval.size
         self._rows += [(col + first, data) for col, data in self._route.gradients[j].at(theta, new)]
-        imports, exports = (power.base.vector(theta) for power in self._route.powers[j])
+        imports, exports = (power.base.vector(theta) for power in self._route.interval.powers[j])
         base = grid.quantities(self._requests.interval(k), imports, exports)
         self._limits += [(lower[i] - base[i], upper[i] - base[i]) for i in new]
         self._active.update((j, k, i) for i in new)

@@ -17,10 +17,10 @@ from amm_opt.solve.backends.dispatch import Backends
 from amm_opt.solve.backends.known import Choice
 from amm_opt.solve.backends.reduced import Point
 from amm_opt.solve.backends.water_filling import WaterFillingBackend
-from amm_opt.solve.compile import CompiledProgram, Rows, stacked
+from amm_opt.solve.compile import CompiledProgram, Powers, Rows, stacked
 from amm_opt.solve.route import Task
 from amm_opt.solve.routes.lazy import audited, solve_with_lazy_rows
-from amm_opt.solve.routes.network_rows import Gradients, Powers, Sensitivities
+from amm_opt.solve.routes.network_rows import gradients_of
 from amm_opt.tolerances import ROW_SLACK, SOLVED_SLACK
 
 PATIENCE, GROWTH = 3, 1.4
@@ -50,10 +50,8 @@ class IntervalRoute:
         self.grid, self._own = grid, own
         self.compiled = CompiledProgram(program, grid)
         self.needs = frozenset({"qp" if self.compiled.quadratic else "lp"})
-        powers, known = self.compiled.powers, Sensitivities(grid)
-        self.powers = list(zip(powers[::2], powers[1::2], strict=True))
-        self.gradients = [Gradients(known, grid.n, self.compiled.size, both) for both in self.powers]
-        self.pools = [Pool() for _ in self.powers]
+        self.gradients = gradients_of(self.compiled, grid)
+        self.pools = [Pool() for _ in self.compiled.powers]
         self.group = grid.limit_groups
         self.own_dual = np.zeros(self.compiled.n_rows)
         self._backends = Backends()
@@ -74,9 +72,8 @@ class IntervalRoute:
         point = solve_with_lazy_rows(numbers, network, self._backends, solver, task.time_limit_s)
         checked = None if solver == WaterFillingBackend.name else audited(numbers, network, point)
         network.age(point)
-        objective = (-1.0 if self.compiled.maximise else 1.0) * numbers.objective(point.v)
-        duals = self.compiled.duals(point.row_dual)
-        return Solution(self.compiled.values(point.v, theta), duals, objective, point.solver, checked)
+        values, duals = self.compiled.values(point.v, theta), self.compiled.duals(point.row_dual)
+        return Solution(values, duals, self.compiled.objective(numbers, point.v), point.solver, checked)
 
 
 class _IntervalRows:
@@ -87,7 +84,7 @@ class _IntervalRows:
         self._tolerance = route.grid.network.quantities.tolerance
         slack = ROW_SLACK * self._tolerance
         self._inner = (task.lower - slack, task.upper + slack)
-        self._constants = [self._without_variables(task.requests, both) for both in route.powers]
+        self._constants = [self._without_variables(task.requests, both) for both in route.compiled.powers]
         self._active = [(j, k) for j, pool in enumerate(route.pools) for k in pool.idle]
         self._rows = self._gradients(self._active)
 
@@ -138,7 +135,7 @@ class _IntervalRows:
     def _violated(self, j: int, v: FloatArray, count: int) -> list[int]:
         """Limits of injection j that are violated and now put into use."""
         route, (low, high), idle = self._route, self._inner, self._route.pools[j].idle
-        imports, exports = (power.at(self._theta, v) for power in route.powers[j])
+        imports, exports = (power.at(self._theta, v) for power in route.compiled.powers[j])
         u = route.grid.quantities(self._task.requests, imports, exports)
         violated = np.flatnonzero((u > high) | (u < low))
         at = u[violated]

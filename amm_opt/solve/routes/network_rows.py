@@ -11,14 +11,17 @@ import scipy.sparse as sp
 
 from amm_opt.arrays import FloatArray, IntArray
 from amm_opt.grid import Grid
-from amm_opt.solve.compile import AffineMap, Rows
+from amm_opt.solve.compile import CompiledProgram, Powers, Rows
 
 SparseRow = tuple[IntArray, FloatArray]
 """Places and values."""
-Powers = tuple[AffineMap, AffineMap]
-"""Flexible import and export of one injection, as maps of a program's variables."""
-
 FEW_ENTRIES = 100_000
+
+
+def gradients_of(compiled: CompiledProgram, grid: Grid) -> list[Gradients]:
+    """Of every injection."""
+    sensitivities = Sensitivities(grid)
+    return [Gradients(sensitivities, grid.n, compiled.size, powers) for powers in compiled.powers]
 
 
 class Sensitivities:
@@ -63,9 +66,9 @@ class Gradients:
 
     def _one(self, theta: FloatArray, sensitivity: tuple[SparseRow, SparseRow]) -> SparseRow:
         total = np.zeros(self._size)
-        for (who, slope), power in zip(sensitivity, self._powers, strict=True):
+        for (who, values), power in zip(sensitivity, self._powers, strict=True):
             everyone = np.zeros(self._n)
-            everyone[who] = slope
+            everyone[who] = values
             gain = power.gain
             total += np.bincount(gain.col, gain.data(theta) * everyone[gain.row], len(total))
         place = np.flatnonzero(total)

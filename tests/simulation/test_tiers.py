@@ -20,7 +20,7 @@ from amm_opt.cases.tiers import split
 from amm_opt.market import FairnessState, ServedState
 from amm_opt.simulation.loop.tiers import TwoTierMatching
 from amm_opt.simulation.results.run import Run
-from amm_opt.study.compare import load_comparison
+from amm_opt.study.comparison import load_comparison
 from formulations import AMM
 
 FEEDERS = {"a0": "A", "a1": "A", "b0": "B", "b1": "B"}

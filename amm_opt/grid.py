@@ -163,8 +163,11 @@ class Grid:
             slack: how far beyond them still is within, in multiples of each quantity's tolerance; see
                 ``amm_opt.tolerances``.
         """
-        (lower, upper), room = limits, slack * self.network.quantities.tolerance
-        return np.asarray(np.all((quantities <= upper + room) & (quantities >= lower - room), axis=-1))
+        lower, upper = limits
+        if slack:
+            room = slack * self.network.quantities.tolerance
+            lower, upper = lower - room, upper + room
+        return np.asarray(np.all((quantities <= upper) & (quantities >= lower), axis=-1))
 
     def feasible(
         self,

@@ -46,7 +46,8 @@ class Block:
     @classmethod
     def of(cls, case: Case, requests: Requests, allocation: Allocation, planned: Allocation | None = None) -> Block:
         """From what was requested and what was allocated."""
-        powers = np.array([requests.both_kw, allocation.both_kw])
+        requested = (requests.import_request_kw, requests.export_request_kw)
+        powers = np.array([requested, (allocation.import_kw, allocation.export_kw)])
         feeders = by_feeder(case, powers)
         outside = powers.sum(axis=-1) - feeders.sum(axis=-1)
         return cls(requests.start, allocation, feeders, outside, requests.inflexible_kw.sum(axis=-1), planned)

@@ -78,12 +78,12 @@ class Totals:
     def add(self, grid: Grid, requests: Requests, allocation: Allocation) -> None:
         """Account for a block: requests and allocation with (T, n) arrays."""
         self.steps += requests.n_steps
-        self.requested_kwh += requests.both_kw.sum(axis=1) * requests.dt_h
-        self.served_kwh += allocation.both_kw.sum(axis=1) * requests.dt_h
-        prices = (allocation.import_price, allocation.export_price)
-        for direction, power, price in zip(DIRECTIONS, allocation.both_kw, prices, strict=True):
+        for d, direction in enumerate(DIRECTIONS):
+            served_kw, price = getattr(allocation, f"{direction}_kw"), getattr(allocation, f"{direction}_price")
+            self.requested_kwh[d] += requests.request_kw(direction).sum(axis=0) * requests.dt_h
+            self.served_kwh[d] += served_kw.sum(axis=0) * requests.dt_h
             if price is not None:
-                self.revenue += SIGN[direction] * float(np.nansum(power * price)) * requests.dt_h
+                self.revenue += SIGN[direction] * float(np.nansum(served_kw * price)) * requests.dt_h
                 self.priced = True
         if allocation.battery_kw is not None:
             through = (np.maximum(sign * allocation.battery_kw, 0.0) for sign in (-1.0, 1.0))

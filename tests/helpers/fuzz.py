@@ -185,7 +185,8 @@ ARGUMENTS: tuple[Any, ...] = (
     slice("2030", None),
     lambda *a: a,
 )
-NAMES = ("network", "solver", "steps", "workers", "ac", "forecast", "defer", "tiers", "progress", "mechanism", "case")
+OPTIONS = ("network", "solver", "steps", "workers", "ac", "forecast", "defer", "tiers", "columns", "progress")
+NAMES = (*OPTIONS, "mechanism", "case")
 SMALL = tiny()
 
 

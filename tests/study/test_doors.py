@@ -226,6 +226,9 @@ def test_public_functions_have_one_kind_of_error(value: Any, tmp_path: Path) -> 
         "done": lambda: ao.compare(case, ["equal_doe"], steps=1, done=value),
         "progress": lambda: ao.simulate(case, "equal_doe", steps=1, progress=value),
         "forecast": lambda: ao.simulate(case, "equal_doe", steps=1, forecast=value),
+        "columns": lambda: ao.simulate(case, "equal_doe", steps=1, columns=value),
+        "column": lambda: ao.simulate(case, "equal_doe", steps=1, columns=[value]),
+        "compute": lambda: ao.Column("mine", value),
         "run": lambda: ao.verify(value),
         "opendss path": lambda: ao.from_opendss(value),
         "ratings": lambda: ao.from_opendss(tmp_path, ratings=value),
@@ -240,7 +243,7 @@ def test_public_functions_have_one_kind_of_error(value: Any, tmp_path: Path) -> 
         "four wires": lambda: ao.FourWireNetwork(value, "x"),
         "case": lambda: ao.save_case(value, tmp_path / "case"),
     }
-    optional = {"done", "progress", "forecast"} if value is None else set()
+    optional = {"done", "progress", "forecast", "compute"} if value is None else set()
     for name, call in calls.items():
         if name not in optional and not (name == "start" and value is True):
             with pytest.raises(ao.InputError):

@@ -25,7 +25,7 @@ PARTS = {
     "mechanism": ("README.md", "class SameShare", 15),
     "mechanism with memory": ("docs/writing-a-mechanism.md", "class Remember", 40),
     "network model": ("docs/network.md", "class Transport", 40),
-    "backend": ("docs/writing-a-solver.md", "class MySolver", 32),
+    "backend": ("docs/writing-a-solver.md", "class MySolver", 30),
     "importer": ("docs/importers.md", "def two_tables", 25),
     "column": ("docs/results.md", "def evening_mwh", 6),
     "picture": ("docs/results.md", "def draw", 6),

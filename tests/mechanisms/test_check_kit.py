@@ -247,25 +247,23 @@ class Honest:
         return self.given(problem, x.value, dual)
 
     def given(self, problem: Reduced, x: Any, dual: Any) -> Point:
-        return problem.point(x, dual, self.name)
+        return problem.point(x, dual)
 
 
 class SignsTurned(Honest):
     def given(self, problem: Reduced, x: Any, dual: Any) -> Point:
-        return problem.point(x, -dual, self.name)
+        return problem.point(x, -dual)
 
 
 class OffByAThousandth(Honest):
     def given(self, problem: Reduced, x: Any, dual: Any) -> Point:
-        return problem.point(0.999 * x, dual, self.name)
+        return problem.point(0.999 * x, dual)
 
 
 class NeverFails(Honest):
     def solve(self, problem: Reduced, start: Any) -> Point:
         answer = super().solve(problem, start)
-        return (
-            problem.point(np.zeros(len(problem.q)), np.zeros(len(problem.row_lower)), "x") if answer.problem else answer
-        )
+        return problem.point(np.zeros(len(problem.q)), np.zeros(len(problem.row_lower))) if answer.problem else answer
 
 
 def test_an_honest_backend_passes() -> None:

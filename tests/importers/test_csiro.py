@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -55,17 +54,6 @@ def test_the_report_says_what_was_done(network: ImportedNetwork) -> None:
         assert part in text
 
 
-def test_loads_within_two_seconds(csiro_folder: Path) -> None:
-    best = min(_timed(csiro_folder) for _ in range(3))
-    assert best <= 2.0
-
-
-def _timed(folder: Path) -> float:
-    began = time.process_time()
-    _ = csiro_network(folder).feeder
-    return time.process_time() - began
-
-
 def test_the_lone_folder_of_lv33_is_an_island(csiro_folder: Path) -> None:
     with pytest.raises(InputError, match=r"island: no closed line or transformer joins B2650, B2885 to the source"):
         csiro_network(csiro_folder / "LV" / "LV33_1bus")
@@ -74,7 +62,9 @@ def test_the_lone_folder_of_lv33_is_an_island(csiro_folder: Path) -> None:
 def test_xhl_is_a_choice(csiro_folder: Path) -> None:
     per_unit = csiro_network(csiro_folder, xhl="per_unit")
     assert "short-circuit reactance 3.92 to 4.9 %" in str(per_unit.report)
-    x = LinDist3Flow(per_unit.feeder)._z.imag.sum() - LinDist3Flow(csiro_network(csiro_folder).feeder)._z.imag.sum()
+    x = sum(z.imag.sum() for z in per_unit.feeder.z_ohm) - sum(
+        z.imag.sum() for z in csiro_network(csiro_folder).feeder.z_ohm
+    )
     transformers = per_unit.branches[per_unit.branches["kind"] == "transformer"]
     assert x > 0
     assert len(transformers) == 33

@@ -133,9 +133,8 @@ def test_unbalanced_shunts_and_charging_against_opendss(tmp_path: Path) -> None:
 def plain(feeder: Feeder) -> Feeder:
     """The same without shunts and charging."""
     branches = feeder.tables.branches.drop(columns=["z_ohm", "charging_kvar"])
-    phases = {name: ["".join(x) for x in table["phases"]] for name, table in vars(feeder.tables).items()}
     buses = feeder.tables.buses.drop(columns=["shunt_kw", "shunt_kvar"])
-    return Feeder.from_tables(buses.assign(phases=phases["buses"]), branches.assign(phases=phases["branches"]))
+    return Feeder.from_tables(*(t.assign(phases=["".join(x) for x in t["phases"]]) for t in (buses, branches)))
 
 
 def four_buses(phases: str = "pos", share: float = 1.0, seed: int | None = None) -> Feeder:

@@ -205,12 +205,12 @@ def test_squares_with_parameters_keep_their_value(shift: float) -> None:
     assert found.objective == pytest.approx(by_hand + 7.0, rel=1e-9)
 
 
-def tiny_step() -> Grid:
+def tiny_grid() -> Grid:
     return grid_of(one_transformer(12, [1.0, 1.0], [10.0, 20.0], [0.0, 0.0]))
 
 
 def test_programs_that_are_not_dpp_are_refused() -> None:
-    grid = tiny_step()
+    grid = tiny_grid()
     x, p, q = cp.Variable(2), cp.Parameter(2, name="p"), cp.Parameter(2, nonneg=True, name="q")
     hosted, values = [grid.injection(import_kw=x)], {"import": x}
     bad: list[tuple[Program, str]] = [
@@ -241,7 +241,7 @@ BAD_VALUES: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("values", "said"), BAD_VALUES)
 def test_bad_parameter_values_are_named(values: dict[str, Any], said: str) -> None:
-    grid = tiny_step()
+    grid = tiny_grid()
     x = cp.Variable(2)
     cap = cp.Parameter(2, nonneg=True, name="cap")
     solver = ProgramSolver(
@@ -252,3 +252,14 @@ def test_bad_parameter_values_are_named(values: dict[str, Any], said: str) -> No
         solver.solve(values, requests, *grid.limits(requests))
     found = solver.solve({"cap": np.array([3.0, 4.0])}, requests, *grid.limits(requests))
     np.testing.assert_allclose(found["x"], [3, 4], atol=1e-6)
+
+
+def test_a_parameter_that_only_a_value_has() -> None:
+    grid = tiny_grid()
+    x, paid = cp.Variable(2), cp.Parameter(name="paid")
+    program = Program(
+        cp.Maximize(cp.sum(x)), [x <= 3], [grid.injection(import_kw=x)], {"x": x, "twice": 2 * x, "more": x + paid}
+    )
+    requests = grid.case.requests(0, 1).interval(0)
+    found = ProgramSolver(program, grid, AUTOMATIC).solve({"paid": 5.0}, requests, *grid.limits(requests))
+    np.testing.assert_allclose([found["twice"], found["more"]], [[6, 6], [8, 8]], atol=1e-6)

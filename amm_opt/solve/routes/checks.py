@@ -34,7 +34,7 @@ def check_program(program: Program, grid: Grid) -> dict[str, cp.Parameter]:
             if expression.shape != (grid.n,):
                 raise InputError(f"injection {expression} has shape {expression.shape}, not ({grid.n},)")
     given = {parameter.id for parameter in grid.parameters}
-    parts: list[Any] = [*program.constraints]
+    parts: list[Any] = [*program.constraints, *program.values.values()]
     if not isinstance(program.objective, Leximin):
         parts.append(program.objective)
     parts += [e for i in program.injections for e in (i.import_kw, i.export_kw)]

@@ -215,6 +215,10 @@ class Case:
         self._check_connections(self.without_sessions.requests(start, stop) if waits else requests)
         return requests
 
+    def window(self, start: int, stop: int, *, waits: bool = False) -> Requests:
+        """The earlier name of :meth:`requests`."""
+        return self.requests(start, stop, waits=waits)
+
     @cached_property
     def without_sessions(self) -> Case:
         """The same case without its charging sessions."""

@@ -175,3 +175,12 @@ def test_groups_of_participants() -> None:
     assert one_transformer(10.0, [0.0], [1.0], [0.0]).groups("feeder").count == 2
     with pytest.raises(ao.InputError, match="per = 'bus'; valid choices: system, feeder, participant"):
         case.groups("bus")
+
+
+def test_scripts_read_requests_by_their_earlier_name() -> None:
+    case = ao.load_case("synthetic:buses=10,days=1,seed=1")
+    run = ao.simulate(case, "no_control", steps=slice(30, 40))
+    for name in ("inflexible_kw", "import_request_kw", "export_request_kw"):
+        expected = getattr(run.requests, name)
+        np.testing.assert_array_equal(getattr(case.window(30, 40), name), expected)
+        np.testing.assert_array_equal(getattr(run.window, name), expected)

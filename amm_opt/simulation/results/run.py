@@ -119,6 +119,11 @@ class Run:
         return self.case.requests(self.first, self.first + len(self.times), waits=self.waits)
 
     @property
+    def window(self) -> Requests:
+        """The earlier name of :attr:`requests`."""
+        return self.requests
+
+    @property
     def planned(self) -> Allocation | None:
         """What was planned on forecasts, (T, n) powers; None where everything was known beforehand."""
         return self.store.planned()

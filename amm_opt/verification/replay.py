@@ -58,11 +58,6 @@ class ReplayTotals:
     flow_error: Difference = field(default_factory=Difference)
     losses_kwh: float = 0.0
 
-    @property
-    def losses_mwh(self) -> float:
-        """Series losses of all branches."""
-        return self.losses_kwh / 1000.0
-
     def add(self, grid: Grid, wires: PowerFlow, requests: Requests, allocation: Allocation) -> None:
         """Replay a block of T intervals, (T, n) each.
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b", "#4d4d4d")
 """Told apart by colour-blind readers too (Okabe and Ito)."""
 DASHES = ("-", (0, (5, 2)), (0, (2, 3)), (0, (6, 1.5, 1.5, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
+MARKERS = "osv^D<>pP*X"
 STYLE = {
     "font.size": 9,
     "axes.spines.top": False,

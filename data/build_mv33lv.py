@@ -21,41 +21,36 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from vehicles import (
+    HOUSEHOLD,
+    SEED,
+    START,
+    STEP_MINUTES,
+    STEPS,
+    Competition,
+    Vehicles,
+    competing_sessions,
+    generator,
+    owners,
+    sessions_with_one_timer,
+    spread,
+)
 
 DATABASE = "networks/1-complete_data-mixed-all-2-sw"
 MV_GRID = "MV1.101"
 ROOT = "MV1.101 busbar1.1"
 FEEDER_HEADS = ("MV1.101 Bus 16", "MV1.101 Bus 25", "MV1.101 Bus 78")
-V_SOURCE_PU = 1.035
+V_SOURCE_PU, PRIVATE_V_SOURCE_PU = 1.025, 1.035
 
-STEPS, STEP_MINUTES = 17568, 30
-START = "2016-01-01"
-DAY, WEEK = 48, 336
+UPSTREAM, BAY = "MV1.101 upstream", "MV1.101 bay"
+IMPORT_LIMIT_KW, EXPORT_LIMIT_KW = 3500, 3200
 
-SEED = 20160101
-HOUSEHOLD, CHARGE_POINT, HOME_CHARGE_POINT = "H0-", ("APLS_", "HLS_"), "HLS_"
+WEEK = 336
+MAX_PLANT_MW = 0.03
+CHARGE_POINT = ("APLS_", "HLS_")
+SHARED, PRIVATE = Vehicles(uptake=1.0, evening_share=0.8, mean_kwh=12.5), Vehicles(uptake=0.8)
+SEEDS = (1, 2, 3, 4, 5)
 FUSES_A = np.array([35, 50, 63, 80, 100, 160, 250, 400, 630, 1000, 1600])
-
-
-@dataclass(frozen=True)
-class Setting:
-    """The scenario laid over SimBench's elements; data/README.md says how these figures were found.
-
-    Attributes:
-        ev_uptake: share of households with an electric vehicle.
-        timer_share: share of those that start every session by a tariff timer at 23:00.
-        fast_share: share of vehicles that charge with 11 kW; the others with 7.4 kW.
-        evening_share: probability of a session on an evening.
-        pv_scale: factor on SimBench's photovoltaic ratings.
-        load_scale: factor on SimBench's household loads.
-    """
-
-    ev_uptake: float = 0.8
-    timer_share: float = 0.6
-    fast_share: float = 0.25
-    evening_share: float = 0.75
-    pv_scale: float = 1.0
-    load_scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -152,7 +147,10 @@ def branch_table(source: Source) -> pd.DataFrame:
 
 
 def feeder_tables(source: Source) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The tree below the MV busbar that consists of the three chosen MV feeders: buses and branches."""
+    """The tree below the MV busbar that consists of the three chosen MV feeders: buses and branches.
+
+    Above the busbar stands the bay that feeds it, a switch, so that what all feeders share is one branch.
+    """
     branches = branch_table(source)
     graph = nx.Graph(zip(branches["from_bus"], branches["to_bus"], strict=True))
     tree = nx.bfs_tree(graph, ROOT)
@@ -164,12 +162,15 @@ def feeder_tables(source: Source) -> tuple[pd.DataFrame, pd.DataFrame]:
     buses["v_min_pu"], buses["v_max_pu"] = nodes["vmMin"], nodes["vmMax"]
     buses["tier"] = np.where(low, "LV", "MV")
     buses["feeder"] = nodes["subnet"].where(low, None)
-    buses["v_source_pu"] = np.where(nodes["id"] == ROOT, V_SOURCE_PU, np.nan)
+    above = buses[buses["name"] == ROOT].assign(name=UPSTREAM, v_source_pu=V_SOURCE_PU)
+    buses = pd.concat([above, buses.assign(v_source_pu=np.nan)], ignore_index=True)
     branches = branches[branches["from_bus"].isin(chosen) & branches["to_bus"].isin(chosen)]
+    bay = {"name": BAY, "from_bus": UPSTREAM, "to_bus": ROOT, "kind": "switch", "r_ohm": 0.0, "x_ohm": 0.0, "tap": 1.0}
+    branches = pd.concat([pd.DataFrame([bay]), branches], ignore_index=True)
     sizes = branches["rating_kva"][branches["kind"] == "transformer"].value_counts()
-    assert (len(buses), (~low).sum(), buses["feeder"].nunique(), len(branches)) == (2101, 35, 33, 2100)
+    assert (len(buses), (~low).sum(), buses["feeder"].nunique(), len(branches)) == (2102, 35, 33, 2101)
     assert sizes.to_dict() == {160.0: 15, 250.0: 14, 400.0: 4}
-    return buses.reset_index(drop=True), branches.reset_index(drop=True)
+    return buses, branches
 
 
 def connection_name(bus: str) -> str:
@@ -185,6 +186,7 @@ def elements(source: Source, buses: pd.DataFrame) -> tuple[pd.DataFrame, pd.Data
     assert (len(loads), charge.sum(), home.sum()) == (2687, 327, 1785)
     assert round(plants["pRES"].sum(), 1) == 11.5
     loads, plants = (t.assign(participant=t["node"].map(connection_name)) for t in (loads, plants))
+    loads["feeder"] = loads["node"].map(buses.set_index("name")["feeder"])
     return loads.reset_index(drop=True), plants.reset_index(drop=True)
 
 
@@ -200,14 +202,34 @@ def profile_table(loads: pd.DataFrame, plants: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(np.round(mean, 4).astype(np.float32), columns=names)
 
 
-def series_table(loads: pd.DataFrame, plants: pd.DataFrame, setting: Setting) -> pd.DataFrame:
+def roofs(loads: pd.DataFrame, plants: pd.DataFrame) -> pd.DataFrame:
+    """About as much photovoltaics as in SimBench, on many roofs instead of few large plants.
+
+    No plant is larger than ``MAX_PLANT_MW``. Households without one get a roof of 5 to 15 kW, under the sky of a plant
+    drawn at random: between 10 and 90 % of them, by LV feeder, with few feeders near the upper end.
+    """
+    rng = generator(SEED + 3)
+    small = plants.assign(pRES=plants["pRES"].clip(upper=MAX_PLANT_MW))
+    homes = loads[loads["profile"].str.startswith(HOUSEHOLD) & ~loads["participant"].isin(set(plants["participant"]))]
+    homes = homes.drop_duplicates("participant")
+    feeders = sorted(set(homes["feeder"]))
+    feeder = homes["feeder"].map({name: i for i, name in enumerate(feeders)}).to_numpy()
+    share = 0.1 + 0.8 * rng.random(len(feeders)) ** 2
+    draw = rng.random((len(homes), 3))
+    chosen = spread(draw[:, 0], feeder) < share[feeder]
+    sky = plants["profile"].to_numpy()[(len(plants) * draw[:, 2]).astype(int)]
+    more = pd.DataFrame({"participant": homes["participant"], "profile": sky, "pRES": 0.005 + 0.010 * draw[:, 1]})
+    return pd.concat([small, more[chosen]], ignore_index=True)
+
+
+def series_table(loads: pd.DataFrame, plants: pd.DataFrame) -> pd.DataFrame:
     """Inflexible load and available export; each household gets its own size, weeks and half-hours of shift."""
-    rng = np.random.Generator(np.random.PCG64(SEED))
+    rng = generator(SEED)
     fixed = loads[~loads["profile"].str.startswith(CHARGE_POINT)]
     home = fixed["profile"].str.startswith(HOUSEHOLD).to_numpy()
-    size = np.where(home, setting.load_scale * (0.6 + 0.8 * rng.random(len(fixed))), 1.0)
+    size = np.where(home, 0.6 + 0.8 * rng.random(len(fixed)), 1.0)
     shift = WEEK * rng.integers(-2, 3, len(fixed)) + rng.integers(-1, 2, len(fixed))
-    load_kw, plant_kw = 1000 * fixed["pLoad"] * size, 1000 * plants["pRES"] * setting.pv_scale
+    load_kw, plant_kw = 1000 * fixed["pLoad"] * size, 1000 * plants["pRES"]
     parts = [
         fixed.assign(quantity="inflexible", scale_kw=load_kw, shift_steps=np.where(home, shift, 0)),
         plants.assign(quantity="export", scale_kw=plant_kw, shift_steps=0),
@@ -215,55 +237,6 @@ def series_table(loads: pd.DataFrame, plants: pd.DataFrame, setting: Setting) ->
     key = ["participant", "quantity", "profile", "shift_steps"]
     table = pd.concat(parts).groupby(key, sort=False)["scale_kw"].sum().round(4).reset_index()
     return table[["participant", "quantity", "profile", "scale_kw", "shift_steps"]]
-
-
-def vehicles(loads: pd.DataFrame, setting: Setting) -> pd.DataFrame:
-    """One row per household with an electric vehicle: participant, charging power, timer or not, departure.
-
-    Households at a bus where SimBench has a home charge point come first; the others follow in random order. A higher
-    uptake keeps the vehicles of a lower one, with their habits.
-    """
-    rng = np.random.Generator(np.random.PCG64(SEED + 1))
-    homes = loads[loads["profile"].str.startswith(HOUSEHOLD)]
-    points = set(loads["node"][loads["profile"].str.startswith(HOME_CHARGE_POINT)])
-    draw = rng.random((len(homes), 4))
-    rank = np.where(homes["node"].isin(points), draw[:, 0] - 1.0, draw[:, 0])
-    table = pd.DataFrame({"participant": homes["participant"].to_numpy()})
-    table["power_kw"] = np.where(draw[:, 1] < setting.fast_share, 11.0, 7.4)
-    table["timer"] = draw[:, 2] < setting.timer_share
-    table["leave"] = 12 + (6 * draw[:, 3]).astype(int)
-    table["vehicle"] = np.arange(len(table))
-    first = np.argsort(rank, kind="stable")[: round(setting.ev_uptake * len(homes))]
-    return table.iloc[np.sort(first)].reset_index(drop=True)
-
-
-def session_table(cars: pd.DataFrame, households: int, setting: Setting) -> pd.DataFrame:
-    """Charging sessions of every vehicle on its evenings; the last evening of the year is left out.
-
-    Without a timer a session starts on arrival, 16:00 to 21:30 on weekdays and 13:00 to 20:30 at weekends; it ends
-    with the habitual departure of the vehicle, 06:00 to 08:30. Energy: gamma of shape 4 and mean 9 kWh, in steps of
-    0.5 kWh within 1 to 30 kWh.
-    """
-    rng = np.random.Generator(np.random.PCG64(SEED + 2))
-    days = STEPS // DAY - 1
-    own = cars["vehicle"].to_numpy()
-    drives, early, late = (rng.random((days, households))[:, own] for _ in range(3))
-    gamma = -np.log(1.0 - rng.random((4, days, households))).sum(axis=0)[:, own]
-    weekend = ((np.arange(days) + 4) % 7 >= 5)[:, None]
-    arrival = np.where(weekend, 26 + 8 * (early + late), 32 + 6 * (early + late)).astype(int)
-    arrival = np.where(cars["timer"].to_numpy(), 46, arrival)
-    energy = np.clip(np.round(2.25 * gamma / 0.5) * 0.5, 1.0, 30.0)
-    day, car = np.nonzero(drives < setting.evening_share)
-    begin, half_hour = np.datetime64(START, "s"), np.timedelta64(STEP_MINUTES * 60, "s")
-    return pd.DataFrame(
-        {
-            "participant": cars["participant"].to_numpy()[car],
-            "arrival": begin + (DAY * day + arrival[day, car]) * half_hour,
-            "departure": begin + (DAY * (day + 1) + cars["leave"].to_numpy()[car]) * half_hour,
-            "power_kw": cars["power_kw"].to_numpy()[car],
-            "energy_kwh": energy[day, car],
-        }
-    )
 
 
 def service_kw(need: pd.Series) -> np.ndarray:
@@ -296,29 +269,37 @@ def participant_table(
     return table.reset_index(drop=True)
 
 
-def build(setting: Setting | None = None) -> dict[str, pd.DataFrame]:
-    """Every table of the case folder."""
-    setting = setting or Setting()
+def build() -> tuple[dict[str, pd.DataFrame], dict[str, dict[str, pd.DataFrame]]]:
+    """Every table of the case folder, and of its variants those that differ."""
     source = source_tables()
     buses, branches = feeder_tables(source)
     loads, plants = elements(source, buses)
     profiles = profile_table(loads, plants)
-    series = series_table(loads, plants, setting)
-    cars = vehicles(loads, setting)
-    households = int(loads["profile"].str.startswith(HOUSEHOLD).sum())
+    series, other_series = series_table(loads, roofs(loads, plants)), series_table(loads, plants)
+    cars, fewer = owners(loads, SHARED), owners(loads, PRIVATE)
+    sessions = {seed: competing_sessions(cars, SHARED, Competition(), seed) for seed in SEEDS}
     people = participant_table(buses, loads, profiles, series, cars)
+    other_people = participant_table(buses, loads, profiles, other_series, fewer)
+    variants = {f"seed/{seed}": {"sessions": sessions[seed]} for seed in SEEDS[1:]}
+    variants["scenario/private"] = {
+        "buses": buses.assign(v_source_pu=buses["v_source_pu"].where(buses["name"] != UPSTREAM, PRIVATE_V_SOURCE_PU)),
+        "participants": other_people,
+        "series": other_series,
+        "sessions": sessions_with_one_timer(fewer, PRIVATE),
+    }
     profiles.insert(0, "time", pd.date_range(START, periods=STEPS, freq=f"{STEP_MINUTES}min", unit="ms"))
-    return {
+    tables = {
         "buses": buses,
         "branches": branches,
         "participants": people,
         "profiles": profiles,
         "series": series,
-        "sessions": session_table(cars, households, setting),
+        "sessions": sessions[SEEDS[0]],
     }
+    return tables, variants
 
 
-def case_toml(setting: Setting) -> str:
+def case_toml() -> str:
     """The settings of the case folder."""
     return f'''name = "mv33lv"
 title = "Rural MV network with 33 LV feeders (SimBench 1-MVLV-rural-all-2-sw), one year of half-hours"
@@ -330,20 +311,46 @@ steps = {STEPS}
 timezone = "Etc/GMT-1"
 
 [scenario]
-description = "{setting.ev_uptake:.0%} of households charge an electric vehicle at home, {setting.timer_share:.0%} of \
-these by a timer at 23:00; {setting.pv_scale:g} times SimBench's photovoltaic ratings"
+description = "every household charges vehicles at home, by timers of {len(Competition().timers)} retailers, on \
+arrival or by day; the bay upstream is limited by contract"
+
+[scenario.limits."{BAY}"]
+import_limit_kw = {IMPORT_LIMIT_KW}
+export_limit_kw = {EXPORT_LIMIT_KW}
 '''
 
 
+VARIANT_TOML = {
+    "seed/1": "# The sessions of the folder itself.\n",
+    "scenario/private": f'''title = "Rural MV network with 33 LV feeders, limited by their own transformers, one year"
+
+[scenario]
+description = "{PRIVATE.uptake:.0%} of households charge a vehicle at home, {PRIVATE.timer_share:.0%} of these by a \
+timer at 23:00; no limit upstream"
+''',
+}
+
+
 def write(tables: dict[str, pd.DataFrame], toml: str, folder: Path) -> None:
-    """Write the case folder: profiles and sessions as parquet, the rest as CSV."""
+    """Write a case folder or a variant: profiles and sessions as parquet, the rest as CSV."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "case.toml").write_text(toml, encoding="utf-8", newline="\n")
+    if toml:
+        (folder / "case.toml").write_text(toml, encoding="utf-8", newline="\n")
     for name, table in tables.items():
         if name in ("profiles", "sessions"):
             content = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
             path = folder / f"{name}.parquet"
-            pq.write_table(content, path, compression="zstd", compression_level=19, row_group_size=len(table))
+            texts = [c for c in table if not pd.api.types.is_datetime64_any_dtype(table[c])]
+            times = {c: "DELTA_BINARY_PACKED" for c in table if c not in texts} if name == "sessions" else None
+            pq.write_table(
+                content,
+                path,
+                compression="zstd",
+                compression_level=19,
+                row_group_size=len(table),
+                use_dictionary=texts if times else True,
+                column_encoding=times,
+            )
         else:
             table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
 
@@ -352,8 +359,11 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="Build the case folder mv33lv from the installed SimBench database.")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "mv33lv", help="folder to write")
-    setting = Setting()
-    write(build(setting), case_toml(setting), parser.parse_args().out)
+    folder = parser.parse_args().out
+    tables, variants = build()
+    write(tables, case_toml(), folder)
+    for name in {**variants, **VARIANT_TOML}:
+        write(variants.get(name, {}), VARIANT_TOML.get(name, ""), folder / "variants" / name)
 
 
 if __name__ == "__main__":

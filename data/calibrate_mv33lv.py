@@ -126,7 +126,10 @@ def main() -> None:
         for name, value, (lowest, highest) in rules(ao.load_case(f"mv33lv:seed={seed}"), given.doe):
             kept = lowest <= value <= highest
             missed += not kept
-            print(f"  {name:42s} {value:8.4f}   {lowest:.2f} .. {highest:.2f}   {'kept' if kept else 'MISSED'}", flush=True)
+            print(
+                f"  {name:42s} {value:8.4f}   {lowest:.2f} .. {highest:.2f}   {'kept' if kept else 'MISSED'}",
+                flush=True,
+            )
     raise SystemExit(int(missed > 0))
 
 

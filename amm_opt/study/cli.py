@@ -13,6 +13,7 @@ import click
 from click.core import ParameterSource
 
 from amm_opt.cases import Case, load_case, shipped_cases
+from amm_opt.cases.folder.variants import variants
 from amm_opt.errors import InputError, OutputError, Problems, as_path, reason
 from amm_opt.io.files import check_writable, claimed, released
 from amm_opt.registry import default_network, parameters_of
@@ -97,8 +98,9 @@ def cases(as_json: bool) -> None:
     Example:  amm-opt cases
     """
     rows = []
-    for name in shipped_cases():
+    for name, folder in shipped_cases().items():
         case = load_case(name)
+        choices = "; ".join(f"{choice}={'|'.join(values)}" for choice, values in variants(folder).items())
         rows.append(
             {
                 "case": name,
@@ -108,11 +110,12 @@ def cases(as_json: bool) -> None:
                 "participants": case.n_participants,
                 "intervals": case.n_steps,
                 "licence": case.licence,
+                "variants": choices,
             }
         )
-    show(rows, as_json, "Cases", {"licence": 1, "lv_feeders": 2})
+    show(rows, as_json, "Cases", {"licence": 1, "lv_feeders": 2, "variants": 1})
     if not as_json:
-        say("Also: the path of a case folder, or synthetic:buses=500,days=7,seed=1")
+        say("A variant: mv33lv:seed=2. Also: the path of a case folder, or synthetic:buses=500,days=7,seed=1")
 
 
 @main.command()

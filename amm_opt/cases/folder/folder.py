@@ -17,6 +17,7 @@ from amm_opt.cases.folder.magnitudes import odd_terms
 from amm_opt.cases.folder.participants import checked_participants
 from amm_opt.cases.folder.series import checked_profiles, checked_series
 from amm_opt.cases.folder.sessions import checked_sessions
+from amm_opt.cases.folder.variants import chosen_variants, only_once, settings_of
 from amm_opt.cases.profiles import QUANTITIES, Profiles
 from amm_opt.cases.scenario import Scenario
 from amm_opt.cases.synthetic import synthetic_from_spec
@@ -27,6 +28,7 @@ from amm_opt.io.files import whole_folder
 from amm_opt.io.tables import as_table
 from amm_opt.network import Feeder
 
+TOML = "case.toml"
 REQUIRED_TABLES = ("buses", "branches", "participants", "profiles", "series")
 _TOML_KEYS = ("name", "title", "licence", "attribution", "step_minutes", "steps", "timezone", "scenario")
 
@@ -42,7 +44,7 @@ def shipped_cases() -> dict[str, Path]:
 
 
 def load_case(case: str | Path) -> Case:
-    """Load a case by name, from a folder, or as ``synthetic:buses=500,seed=1``.
+    """Load a case by name, from a folder, or as ``synthetic:buses=500,seed=1``; variants as ``mv33lv:seed=2``.
 
     A folder holds ``case.toml`` and the tables ``buses, branches, participants, profiles, series`` and, where there
     are charging sessions, ``sessions``, each as ``.csv``, ``.csv.gz`` or ``.parquet``; docs/case-folder.md describes
@@ -54,21 +56,37 @@ def load_case(case: str | Path) -> Case:
     folder, text = as_path(case, "case"), str(case)
     if text.partition(":")[0] == "synthetic" and not folder.is_dir():
         return replace(from_tables(**synthetic_from_spec(text.partition(":")[2])), source=text)
+    name, options = text, ""
+    if not folder.is_dir() and "=" in text.rpartition(":")[2]:
+        name, _, options = text.rpartition(":")
+        folder = as_path(name, "case")
     source = str(folder.resolve())
     if not folder.is_dir():
         shipped = shipped_cases()
-        if text not in shipped:
-            raise unknown("case", text, [*shipped, "synthetic:buses=...", "the path of a case folder"])
-        folder, source = shipped[text], text
+        if name not in shipped:
+            raise unknown("case", name, [*shipped, "synthetic:buses=...", "the path of a case folder"])
+        folder, source = shipped[name], name
+    return _loaded(folder, source, chosen_variants(folder, options, name))
+
+
+def _loaded(folder: Path, source: str, chosen: dict[str, Path]) -> Case:
+    """The case of a folder, with the settings and tables of the chosen variants in place of its own."""
     said = Problems()
-    settings = said.of(lambda: _read_toml(folder / "case.toml")) or {}
-    scenario = said.of(lambda: _scenario(settings.pop("scenario", {}), folder))
-    present = [*REQUIRED_TABLES, *(["sessions"] if _table_paths(folder, "sessions") else [])]
-    tables = {name: said.of(partial(_read_table, folder, name)) for name in present}
+    settings = said.of(partial(_read_settings, folder)) or {}
+    with_settings = {variant: place for variant, place in chosen.items() if (place / TOML).is_file()}
+    changed = {variant: said.of(partial(_read_settings, place)) or {} for variant, place in with_settings.items()}
+    place_of = {name: folder for name in (*REQUIRED_TABLES, "sessions")}
+    tables_of = {v: [name for name in place_of if _table_paths(place, name)] for v, place in chosen.items()}
+    said.of(lambda: only_once({variant: [*changed.get(variant, {}), *tables_of[variant]] for variant in chosen}))
+    place_of |= {name: chosen[variant] for variant, names in tables_of.items() for name in names}
+    settings |= settings_of(changed)
+    present = [name for name, place in place_of.items() if name in REQUIRED_TABLES or _table_paths(place, name)]
+    tables = {name: said.of(partial(_read_table, place_of[name], name)) for name in present}
     said.report()
-    given: dict[str, Any] = {**tables, **settings, "name": settings.get("name", folder.resolve().name)}
+    ending = f":{','.join(chosen)}" if chosen else ""
+    given: dict[str, Any] = {**tables, **settings, "name": settings.get("name", folder.resolve().name) + ending}
     try:
-        return replace(from_tables(scenario=scenario, **given), source=source)
+        return replace(from_tables(**given), source=source + ending)
     except InputError as error:
         raise InputError(error.problems, subject=error.subject or str(folder)) from None
 
@@ -78,9 +96,11 @@ def as_case(case: Case | str | Path) -> Case:
     return case if isinstance(case, Case) else load_case(case)
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def _read_settings(folder: Path) -> dict[str, Any]:
+    """What ``case.toml`` holds, its scenario as such."""
+    path = folder / TOML
     if not path.is_file():
-        raise InputError(f"{path} not found: a case folder needs a case.toml")
+        raise InputError(f"{path} not found: a case folder needs a {TOML}")
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError, OSError) as error:
@@ -88,16 +108,16 @@ def _read_toml(path: Path) -> dict[str, Any]:
     if unknown_keys := [key for key in settings if key not in _TOML_KEYS]:
         valid = ", ".join(_TOML_KEYS)
         raise InputError([f"{path}: unknown key {key!r}; valid keys: {valid}" for key in unknown_keys])
-    return settings
+    return {**settings, "scenario": _scenario(settings["scenario"], path)} if "scenario" in settings else settings
 
 
-def _scenario(settings: Any, folder: Path) -> Scenario:
+def _scenario(settings: Any, path: Path) -> Scenario:
     known = Scenario.__dataclass_fields__
     if not isinstance(settings, dict):
-        raise InputError(f"{folder / 'case.toml'}: scenario must be a table")
+        raise InputError(f"{path}: scenario must be a table")
     for key in settings:
         if key not in known:
-            raise InputError(f"{folder / 'case.toml'}: unknown scenario key {key!r}; valid keys: {', '.join(known)}")
+            raise InputError(f"{path}: unknown scenario key {key!r}; valid keys: {', '.join(known)}")
     return Scenario(**settings)
 
 

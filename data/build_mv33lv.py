@@ -40,10 +40,10 @@ DATABASE = "networks/1-complete_data-mixed-all-2-sw"
 MV_GRID = "MV1.101"
 ROOT = "MV1.101 busbar1.1"
 FEEDER_HEADS = ("MV1.101 Bus 16", "MV1.101 Bus 25", "MV1.101 Bus 78")
-V_SOURCE_PU, PRIVATE_V_SOURCE_PU = 1.025, 1.035
+V_SOURCE_PU, PRIVATE_V_SOURCE_PU = 1.015, 1.035
 
 UPSTREAM, BAY = "MV1.101 upstream", "MV1.101 bay"
-IMPORT_LIMIT_KW, EXPORT_LIMIT_KW = 3500, 3200
+IMPORT_LIMIT_KW, EXPORT_LIMIT_KW = 3500, 3150
 
 WEEK = 336
 MAX_PLANT_MW = 0.03
@@ -206,7 +206,7 @@ def roofs(loads: pd.DataFrame, plants: pd.DataFrame) -> pd.DataFrame:
     """About as much photovoltaics as in SimBench, on many roofs instead of few large plants.
 
     No plant is larger than ``MAX_PLANT_MW``. Households without one get a roof of 5 to 15 kW, under the sky of a plant
-    drawn at random: between 10 and 90 % of them, by LV feeder, with few feeders near the upper end.
+    drawn at random: between 10 and 95 % of them, by LV feeder, with few feeders near the upper end.
     """
     rng = generator(SEED + 3)
     small = plants.assign(pRES=plants["pRES"].clip(upper=MAX_PLANT_MW))
@@ -214,7 +214,7 @@ def roofs(loads: pd.DataFrame, plants: pd.DataFrame) -> pd.DataFrame:
     homes = homes.drop_duplicates("participant")
     feeders = sorted(set(homes["feeder"]))
     feeder = homes["feeder"].map({name: i for i, name in enumerate(feeders)}).to_numpy()
-    share = 0.1 + 0.8 * rng.random(len(feeders)) ** 2
+    share = 0.1 + 0.85 * rng.random(len(feeders)) ** 4
     draw = rng.random((len(homes), 3))
     chosen = spread(draw[:, 0], feeder) < share[feeder]
     sky = plants["profile"].to_numpy()[(len(plants) * draw[:, 2]).astype(int)]

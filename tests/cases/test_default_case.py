@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import lru_cache
 from typing import Any
 
@@ -19,20 +20,25 @@ SCARCE_DAYS = slice("2016-05-23", "2016-05-24")
 
 
 @lru_cache
-def default() -> Case:
-    return ao.load_case("mv33lv")
+def default(variant: str = "") -> Case:
+    return ao.load_case(f"mv33lv{variant}")
+
+
+def private() -> Case:
+    """Every LV feeder limited by its own transformer."""
+    return default(":scenario=private")
 
 
 @lru_cache
 def scarce_run(mechanism: Mechanism[Any]) -> ao.Run:
-    return ao.simulate(default(), mechanism, steps=SCARCE_DAYS)
+    return ao.simulate(private(), mechanism, steps=SCARCE_DAYS)
 
 
 def test_size() -> None:
     case = default()
     feeder = case.feeder
     tier = np.array(feeder.tier)
-    assert (feeder.n_buses, int((tier == "MV").sum()), int((tier == "LV").sum())) == (2101, 35, 2066)
+    assert (feeder.n_buses, int((tier == "MV").sum()), int((tier == "LV").sum())) == (2102, 36, 2066)
     assert case.n_participants == 1973
     assert case.n_steps == 17568
     assert case.dt_h == 0.5
@@ -45,9 +51,11 @@ def test_size() -> None:
     assert (case.times[0].year, case.times[-1].year) == (2016, 2016)
 
 
-def test_inflexible_load_alone_breaks_no_limit() -> None:
+@pytest.mark.parametrize("variant", ["", ":scenario=private"])
+def test_inflexible_load_alone_breaks_no_limit(variant: str) -> None:
     """Every fifth day of the year, hour by hour."""
-    case, grid = default(), grid_of(default())
+    case = default(variant)
+    grid = grid_of(case)
     for start in range(0, case.n_steps, 48 * 5):
         w = case.requests(start, start + 48)
         u = grid.quantities(w, 0.0, 0.0)[::2]
@@ -57,7 +65,7 @@ def test_inflexible_load_alone_breaks_no_limit() -> None:
 
 def sample(stride: int) -> tuple[np.ndarray, ...]:
     """Intervals over the year: times of everybody's requests served, and of a calm network, as bus injections."""
-    case = default()
+    case = private()
     starts = range(24, case.n_steps, stride)
     windows = [case.requests(k, k + 1).interval(0) for k in starts]
     full = [case.bus_injections(w.inflexible_kw, w.import_request_kw, w.export_request_kw) for w in windows]
@@ -72,10 +80,10 @@ def test_voltages_against_ac(capsys: pytest.CaptureFixture[str]) -> None:
     control, 0.0046 with the AMM. Rises and falls along one path cancel in the voltage but not in the error, so the
     error exceeds half of the square of the largest change d; 1.6 d^2 bounds it in every interval.
     """
-    grid = grid_of(default())
+    grid = grid_of(private())
     p, q, p_calm, q_calm = sample(337)  # a prime number of intervals apart: every hour and season
     runs = [(scarce_run(m).requests, scarce_run(m).allocation) for m in (NoControl(), AMM())]
-    scarce = [default().bus_injections(w.inflexible_kw, a.import_kw, a.export_kw) for w, a in runs]
+    scarce = [private().bus_injections(w.inflexible_kw, a.import_kw, a.export_kw) for w, a in runs]
     lines = []
     for name, (active, reactive), bound in (
         ("everything served", (p, q), 0.0080),
@@ -83,7 +91,7 @@ def test_voltages_against_ac(capsys: pytest.CaptureFixture[str]) -> None:
         ("scarce days, everything served", scarce[0], 0.0118),
         ("scarce days, AMM", scarce[1], 0.0051),
     ):
-        linear, ac = grid.network.state(active, reactive), ACNetwork(default().feeder).flow(active, reactive)
+        linear, ac = grid.network.state(active, reactive), ACNetwork(private().feeder).flow(active, reactive)
         error = linear.v_pu - ac.v_pu
         change = np.abs(ac.v_pu[:, :1] - ac.v_pu).max(axis=1)
         lines.append(
@@ -134,3 +142,75 @@ def test_amm_serves_more_than_envelopes_of_those_who_ask() -> None:
     assert amm["curtailed_mwh"] < doe["curtailed_mwh"]
     for direction in ("import", "export"):
         assert amm[f"jain_feeder_{direction}"] >= doe[f"jain_feeder_{direction}"]
+
+
+SEEDS = tuple(f":seed={seed}" for seed in range(1, 6))
+SHARED_DAYS = slice("2016-05-23", "2016-05-24")
+
+
+def test_seeds_differ_in_sessions_and_in_nothing_else() -> None:
+    cases = [default(variant) for variant in SEEDS]
+    assert [case.name for case in cases] == [f"mv33lv{variant}" for variant in SEEDS]
+    assert default().fingerprint == cases[0].fingerprint
+    assert len({case.fingerprint for case in (*cases, private())}) == 6
+    for case in cases[1:]:
+        assert case.participants.equals(cases[0].participants)
+        assert case.profiles.series.equals(cases[0].profiles.series)
+        np.testing.assert_array_equal(case.feeder.import_limit_kw, cases[0].feeder.import_limit_kw)
+        # as much is asked for, to a hundredth, at other times
+        energy = [c.profiles.sessions["energy_kwh"].sum() for c in (case, cases[0])]
+        assert energy[0] == pytest.approx(energy[1], rel=0.01)
+        assert len(case.profiles.sessions) != len(cases[0].profiles.sessions)
+
+
+def test_all_feeders_hang_on_one_branch_with_limits_by_direction() -> None:
+    feeder = default().feeder
+    (bay,) = np.flatnonzero(np.isfinite(feeder.import_limit_kw))
+    assert (feeder.branch_names[bay], feeder.parent[bay], feeder.subtree_end[bay]) == ("MV1.101 bay", 0, feeder.n_buses)
+    assert (feeder.import_limit_kw[bay], feeder.export_limit_kw[bay]) == (3500.0, 3150.0)
+    assert np.isinf(private().feeder.import_limit_kw).all()
+    assert np.isinf(private().feeder.export_limit_kw).all()
+
+
+def test_charging_starts_at_many_hours_and_by_feeder_at_others() -> None:
+    """In no half-hour more than a sixth of all energy is asked for; feeders differ by half of their mean at least."""
+    case = default()
+    sessions = case.profiles.sessions
+    at, home = sessions["first"].to_numpy() % 48, case.lv_feeder[sessions["participant"]]
+    starts = np.zeros((len(case.feeder.lv_feeders), 48))
+    np.add.at(starts, (home, at), sessions["energy_kwh"].to_numpy(float))
+    share = starts.sum(axis=0) / starts.sum()
+    assert share.max() < 1 / 6
+    assert share[16:32].sum() > 0.1  # by day
+    timers = [42, 44, 46, 0, 2, 4]
+    assert (share[timers] > 0.05).all()
+    by_feeder = starts[:, timers] / starts.sum(axis=1, keepdims=True)
+    assert (by_feeder.max(axis=0) > 2 * by_feeder.mean(axis=0)).all()
+
+
+@pytest.mark.parametrize("direction", ["import", "export"])
+def test_the_shared_limit_binds_and_is_kept(direction: str) -> None:
+    case = default()
+    free, kept = (ao.simulate(case, m, steps=SHARED_DAYS) for m in (NoControl(), AMM()))
+    bay, model = case.feeder.branch_names.index("MV1.101 bay"), grid_of(case).network
+    sign = 1.0 if direction == "import" else -1.0
+    limit = {"import": 3500.0, "export": 3150.0}[direction]
+    flows = []
+    for run in (free, kept):
+        w, a = run.requests, run.allocation
+        flows.append(
+            sign * model.state(*case.bus_injections(w.inflexible_kw, a.import_kw, a.export_kw)).p_flow_kw[:, bay]
+        )
+    assert (flows[0] > limit).sum() >= 3
+    assert flows[1].max() == pytest.approx(limit, rel=1e-4)
+    assert kept.summary["thermal_violations"] == 0
+
+
+def test_loading_takes_no_longer_than_before() -> None:
+    """Variants are read in place of the folder's own tables, not beside them."""
+    seconds = []
+    for variant in ("", ":seed=3", ":scenario=private"):
+        start = time.perf_counter()
+        ao.load_case(f"mv33lv{variant}")
+        seconds.append(time.perf_counter() - start)
+    assert max(seconds) < 3 * min(seconds)

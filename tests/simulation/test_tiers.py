@@ -69,7 +69,7 @@ def squeezed(case: Case, rating: float, impedance: float = 1.0, v_max_pu: float 
 
 @pytest.fixture(scope="module")
 def mv33lv() -> Case:
-    return ao.load_case("mv33lv")
+    return ao.load_case("mv33lv:scenario=private")
 
 
 class TestSplit:

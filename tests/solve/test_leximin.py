@@ -169,7 +169,7 @@ def test_a_dead_end_drags_nobody_down() -> None:
 
 def test_water_filling_is_the_usual_way_and_stages_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where imports relieve the limits of exports; without water filling the stages take over."""
-    case, span = ao.load_case("mv33lv"), slice("2016-05-28 12:30", "2016-05-28 13:00")
+    case, span = ao.load_case("mv33lv:scenario=private"), slice("2016-05-28 12:30", "2016-05-28 13:00")
     usual = ao.simulate(case, Leximin(), steps=span)
     assert usual.solver == "water_filling"
     both = (usual.requests.import_request_kw > 0).any(axis=1) & (usual.requests.export_request_kw > 0).any(axis=1)

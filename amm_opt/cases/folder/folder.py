@@ -75,7 +75,7 @@ def _loaded(folder: Path, source: str, chosen: dict[str, Path]) -> Case:
     settings = said.of(partial(_read_settings, folder)) or {}
     with_settings = {variant: place for variant, place in chosen.items() if (place / TOML).is_file()}
     changed = {variant: said.of(partial(_read_settings, place)) or {} for variant, place in with_settings.items()}
-    place_of = {name: folder for name in (*REQUIRED_TABLES, "sessions")}
+    place_of = dict.fromkeys((*REQUIRED_TABLES, "sessions"), folder)
     tables_of = {v: [name for name in place_of if _table_paths(place, name)] for v, place in chosen.items()}
     said.of(lambda: only_once({variant: [*changed.get(variant, {}), *tables_of[variant]] for variant in chosen}))
     place_of |= {name: chosen[variant] for variant, names in tables_of.items() for name in names}

@@ -205,7 +205,7 @@ def profile_table(loads: pd.DataFrame, plants: pd.DataFrame) -> pd.DataFrame:
 def roofs(loads: pd.DataFrame, plants: pd.DataFrame) -> pd.DataFrame:
     """About as much photovoltaics as in SimBench, on many roofs instead of few large plants.
 
-    No plant is larger than ``MAX_PLANT_MW``. Households without one get a roof of 5 to 15 kW, under the sky of a plant
+    No plant is larger than ``MAX_PLANT_MW``. Households without one get a roof of 6 to 15 kW, under the sky of a plant
     drawn at random: between 10 and 95 % of them, by LV feeder, with few feeders near the upper end.
     """
     rng = generator(SEED + 3)
@@ -218,7 +218,7 @@ def roofs(loads: pd.DataFrame, plants: pd.DataFrame) -> pd.DataFrame:
     draw = rng.random((len(homes), 3))
     chosen = spread(draw[:, 0], feeder) < share[feeder]
     sky = plants["profile"].to_numpy()[(len(plants) * draw[:, 2]).astype(int)]
-    more = pd.DataFrame({"participant": homes["participant"], "profile": sky, "pRES": 0.005 + 0.010 * draw[:, 1]})
+    more = pd.DataFrame({"participant": homes["participant"], "profile": sky, "pRES": 0.006 + 0.009 * draw[:, 1]})
     return pd.concat([small, more[chosen]], ignore_index=True)
 
 

@@ -79,7 +79,7 @@ def document(*arguments: str) -> Any:
 def test_lists() -> None:
     cases = document("cases")
     assert [c["case"] for c in cases] == ["mv33lv"]
-    assert (cases[0]["buses"], cases[0]["lv_feeders"], cases[0]["intervals"]) == (2101, 33, 17568)
+    assert (cases[0]["buses"], cases[0]["lv_feeders"], cases[0]["intervals"]) == (2102, 33, 17568)
     assert "ODbL" in cases[0]["licence"]
     known = {m["mechanism"]: m for m in document("mechanisms")}
     assert set(known) == set(mechanisms()) >= {"no_control", "equal_doe", "greedy_doe", "amm"}

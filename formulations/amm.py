@@ -21,7 +21,7 @@ rho > 0 makes the allocation unique and proportional among equals; full service 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -138,6 +138,12 @@ class AMM(Mechanism[FairnessState]):
     def settle(self, grid: Grid, solution: Solution, requests: Requests) -> Allocation:
         served = super().settle(grid, solution, requests)
         return Allocation(served.import_kw, served.export_kw, *self.prices.prices(deficits(grid, requests)))
+
+    def without_memory(self) -> AMM | None:
+        """The same matching and prices with equal priorities; None where they are equal anyway."""
+        if self.kappa == 0 and self.priority != "inverse_ratio":
+            return None
+        return replace(self, priority="shortage", kappa=0.0, beta=AMM.beta, target=AMM.target, idle=AMM.idle)
 
     def advance(self, state: FairnessState, allocation: Allocation, requests: Requests) -> FairnessState:
         return state.advanced(allocation.both_kw, requests.both_kw, requests.dt_h, self.beta, self.idle)

@@ -178,6 +178,13 @@ class Mechanism(Checked, Generic[StateT]):
         accepted = np.minimum(plan.export_kw, requests.export_request_kw)
         return Allocation(served, accepted, plan.import_price, plan.export_price)
 
+    def without_memory(self) -> Mechanism[Any] | None:
+        """The same mechanism with nothing remembered, by which comparisons measure what its memory is worth.
+
+        None, the default, where no state weighs in its decisions.
+        """
+        return None
+
     def advance(self, state: StateT, allocation: Allocation, requests: Requests) -> StateT:
         """The state after the interval; pure, never in place."""
         return state

@@ -15,7 +15,7 @@ import amm_opt as ao
 from amm_opt.market import FairnessState, PriceCurve, deficits
 from amm_opt.market.state import served_ratio
 from amm_opt.tolerances import REQUEST_TOLERANCE_KW
-from formulations import AMM
+from formulations import AMM, EqualDOE
 
 unit = st.floats(0.0, 1.0)
 kw = st.floats(0.0, 100.0)
@@ -84,6 +84,17 @@ def test_priorities_by_hand() -> None:
     np.testing.assert_allclose(inverse, [[1, 4, 999, 1], [2, 4, 1, 4 / 3]])
     gap = AMM(priority="deficit", kappa=3, target=0.9).weights(state)
     np.testing.assert_allclose(gap, [[1, 1 + 3 * 0.65, 1 + 3 * 0.9, 1], [2.2, 1 + 3 * 0.65, 1, 1.45]])
+
+
+def test_without_memory() -> None:
+    """Matching, prices and envelope stay; what differs in memory alone has one and the same twin."""
+    for mechanism in (AMM(rho=0.3), AMM(rho=0.3, beta=0.2), AMM(rho=0.3, kappa=0, priority="inverse_ratio")):
+        assert mechanism.without_memory() == AMM(rho=0.3, kappa=0)
+    assert AMM(kappa=0).without_memory() is None
+    assert EqualDOE().without_memory() is None
+    envelope = EqualDOE()
+    twin = AMM(envelope=envelope, import_price_max=0.5).without_memory()
+    assert twin == AMM(envelope=envelope, import_price_max=0.5, kappa=0)
 
 
 def test_served_ratio_of_nothing_is_one() -> None:

@@ -6,8 +6,13 @@ without writing the matching and the price out; the equations below are our read
 
 State, per participant and direction: shortage memory s in [0, 1] and delivery ratio F (``FairnessState``).
 
-Priority: w = 1 + kappa s (``shortage``), w = min(1/F, 999) (``inverse_ratio``, the weight g = 1/F of arXiv
-2407.20814, 999 at F = 0), or w = 1 + kappa max(0, F* - F) (``deficit``).
+Priority of the default, ``delivery``: w = F^-alpha, with F as if ``prior_h`` hours of requests had been served in full
+before. This is gradient scheduling for alpha-fair service in the long run (A. L. Stolyar, "On the asymptotic optimality
+of the gradient scheduling algorithm for multiuser throughput allocation", Operations Research 53(1), 2005, doi
+10.1287/opre.1040.0156): F^-alpha is the derivative of sum_i R_i u_alpha(F_i), R requested, in served energy. Others:
+w = min(1/F, 999) (``inverse_ratio``, the weight g = 1/F of arXiv 2407.20814, 999 at F = 0), w = 1 + kappa s
+(``shortage``), or w = 1 + kappa max(0, F* - F) (``deficit``). ``level`` says whose memory counts: the participant's,
+its feeder's, or both (``formulations.parts.priority``).
 
 Matching, one convex program for both directions, with requests r, g and service x, y:
 
@@ -21,13 +26,14 @@ rho > 0 makes the allocation unique and proportional among equals; full service 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from amm_opt.arrays import FloatArray
 from amm_opt.cases import Case, Requests
+from amm_opt.cases.times import length_h
 from amm_opt.errors import InputError
 from amm_opt.fields import wrong_choices
 from amm_opt.grid import Grid
@@ -36,10 +42,14 @@ from amm_opt.market.mechanism import Solve, Values
 from amm_opt.program import Program, Solution
 from formulations.parts.floor import floor_kw, floor_programs, no_floor
 from formulations.parts.matching import TIE, matching, matching_values, per_request
+from formulations.parts.priority import LEVELS, priorities
 
-PRIORITIES = ("shortage", "inverse_ratio", "deficit")
+PRIORITIES = ("delivery", "shortage", "inverse_ratio", "deficit")
 MAX_INVERSE_RATIO = 999.0
+MAX_ALPHA = 100.0
 IDLE = ("hold", "decay")
+OF_MEMORY = ("alpha", "level", "prior_h", "memory", "kappa", "beta", "priority", "target", "idle")
+"""Parameters that do not matter without memory."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +57,15 @@ class AMM(Mechanism[FairnessState]):
     """Shares what is feasible among those who ask, favouring those who went short; bounded prices.
 
     Args:
-        kappa: weight of the memory in the priority, >= 0.
+        alpha: aversion to inequality over time of the ``delivery`` priority, in [0, 100]; 0 remembers nothing.
+        level: whose memory counts: ``participant``, ``feeder`` or ``nested`` (both).
+        prior_h: hours of requests that count as served in full before the first one (``delivery``), >= 0.
+        memory: time after which energies count half, such as ``90D``; None never forgets.
+        kappa: weight of the memory in the other priorities, >= 0.
         rho: curvature of the matching, >= 0; 0 is the plain LP, its ties (and differences in weight below 0.1 %) broken
             by a curvature of 1e-3.
         beta: share of the newest interval in the shortage memory, in (0, 1].
-        priority: ``shortage``, ``inverse_ratio`` or ``deficit``.
+        priority: ``delivery``, ``shortage``, ``inverse_ratio`` or ``deficit``.
         target: delivery ratio F* of the ``deficit`` priority.
         idle: what the memory does without a request: ``hold`` or ``decay``.
         import_price_min, import_price_max, export_price_min, export_price_max: bounds in currency per kWh.
@@ -62,6 +76,10 @@ class AMM(Mechanism[FairnessState]):
     name: ClassVar[str] = "amm"
     full_service_optimal: ClassVar[bool] = True
 
+    alpha: float = 5.0
+    level: str = "participant"
+    prior_h: float = 24.0
+    memory: str | None = None
     kappa: float = 2.0
     rho: float = 1.0
     beta: float = 0.05
@@ -77,14 +95,17 @@ class AMM(Mechanism[FairnessState]):
     envelope: Mechanism[Any] | None = None
 
     def __post_init__(self) -> None:
-        problems = [
-            f"{n} = {getattr(self, n)} must not be negative" for n in ("kappa", "rho") if not getattr(self, n) >= 0
-        ]
+        amounts = ("prior_h", "kappa", "rho")
+        problems = [f"{n} = {getattr(self, n)} must not be negative" for n in amounts if not getattr(self, n) >= 0]
+        if not 0 <= self.alpha <= MAX_ALPHA:
+            problems.append(f"alpha = {self.alpha} must be in [0, {MAX_ALPHA:g}]")
+        if self.memory is not None and length_h(self.memory) is None:
+            problems.append(f"memory = {self.memory!r} must be a length of time such as 90D, or None")
         if not 0 < self.beta <= 1:
             problems.append(f"beta = {self.beta} must be in (0, 1]")
         if not 0 <= self.target <= 1:
             problems.append(f"target = {self.target} must be in [0, 1]")
-        problems += wrong_choices(self, priority=PRIORITIES, idle=IDLE)
+        problems += wrong_choices(self, priority=PRIORITIES, level=LEVELS, idle=IDLE)
         if self.envelope is not None:
             problems += no_floor(self.envelope)
         if problems:
@@ -105,14 +126,21 @@ class AMM(Mechanism[FairnessState]):
         return FairnessState.fresh(case.n_participants)
 
     def weights(self, state: FairnessState) -> FloatArray:
-        """Priorities (2, n), import and export; rounded for rho = 0, where rounding would decide over everything."""
-        if self.priority == "inverse_ratio":
+        """(2, n) what memories by themselves make of a kW, import and export."""
+        if self.priority == "delivery":
+            w = np.maximum(state.delivery_ratio_after(self.prior_h), 1.0 / MAX_INVERSE_RATIO) ** -self.alpha
+        elif self.priority == "inverse_ratio":
             w = 1.0 / np.maximum(state.delivery_ratio, 1.0 / MAX_INVERSE_RATIO)
         elif self.priority == "deficit":
             w = 1.0 + self.kappa * np.maximum(0.0, self.target - state.delivery_ratio)
         else:
             w = 1.0 + self.kappa * state.shortage
-        return np.round(w / TIE) * TIE if self.rho == 0 else w
+        return np.asarray(w)
+
+    def priorities(self, grid: Grid, state: FairnessState, requests: Requests) -> FloatArray:
+        """(2, n) weights of the matching; rounded for rho = 0, where rounding would decide over everything."""
+        w = priorities(self.level, self.weights, grid.case, state, requests)
+        return np.exp(np.round(np.log(w) / TIE) * TIE) if self.rho == 0 else w
 
     def program(self, grid: Grid) -> Program | Mapping[str, Program]:
         if self.envelope is None:
@@ -123,7 +151,7 @@ class AMM(Mechanism[FairnessState]):
         self, grid: Grid, state: FairnessState, requests: Requests, floor: FloatArray | None = None
     ) -> Values:
         """Expanding the square: w x - rho w (r - x)^2 / (2 r) = (1 + rho) w x - (rho w / r) x^2 / 2 + constant."""
-        rho, w = max(self.rho, TIE), self.weights(state)
+        rho, w = max(self.rho, TIE), self.priorities(grid, state, requests)
         return matching_values((1.0 + rho) * w, per_request(rho * w, requests.both_kw), floor)
 
     def clear(self, grid: Grid, solve: Solve, state: FairnessState, requests: Requests) -> Solution:
@@ -141,9 +169,11 @@ class AMM(Mechanism[FairnessState]):
 
     def without_memory(self) -> AMM | None:
         """The same matching and prices with equal priorities; None where they are equal anyway."""
-        if self.kappa == 0 and self.priority != "inverse_ratio":
-            return None
-        return replace(self, priority="shortage", kappa=0.0, beta=AMM.beta, target=AMM.target, idle=AMM.idle)
+        equal = {"delivery": self.alpha == 0, "inverse_ratio": False}.get(self.priority, self.kappa == 0)
+        rest: dict[str, Any] = {f.name: f.default for f in fields(AMM) if f.name in OF_MEMORY}
+        return None if equal else replace(self, **{**rest, "priority": "delivery", "alpha": 0.0})
 
     def advance(self, state: FairnessState, allocation: Allocation, requests: Requests) -> FairnessState:
-        return state.advanced(allocation.both_kw, requests.both_kw, requests.dt_h, self.beta, self.idle)
+        half = np.inf if self.memory is None else length_h(self.memory) or np.inf
+        kept = 0.5 ** (requests.dt_h / half)
+        return state.advanced(allocation.both_kw, requests.both_kw, requests.dt_h, self.beta, self.idle, kept)

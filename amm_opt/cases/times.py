@@ -316,7 +316,15 @@ def is_length(value: int | str) -> bool:
     text = str(value).strip()
     if value == "all" or (re.fullmatch("[0-9]{1,9}", text) and int(text) > 0):
         return True
+    return length_h(text) is not None
+
+
+def length_h(text: str) -> float | None:
+    """Hours of a length of time such as ``1D`` or ``30min``; None where a text is none."""
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)? ?[A-Za-z]+", text):
+        return None
     try:
-        return bool(re.fullmatch(r"[0-9]+(\.[0-9]+)? ?[A-Za-z]+", text)) and pd.Timedelta(text) > pd.Timedelta(0)
+        hours = pd.Timedelta(text) / pd.Timedelta(hours=1)
     except (ValueError, OverflowError):
-        return False
+        return None
+    return float(hours) if hours > 0 else None

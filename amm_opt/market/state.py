@@ -68,38 +68,63 @@ class FairnessState(State):
     Attributes:
         shortage: shortage memory s in [0, 1].
         served_kwh, requested_kwh: cumulative energy, from which the delivery ratio F follows.
+        requested_h: cumulative time in which something was requested.
     """
 
-    summed: ClassVar[tuple[str, ...]] = ("served_kwh", "requested_kwh")
+    summed: ClassVar[tuple[str, ...]] = ("served_kwh", "requested_kwh", "requested_h")
 
     shortage: FloatArray
     served_kwh: FloatArray
     requested_kwh: FloatArray
+    requested_h: FloatArray
 
     @classmethod
     def fresh(cls, n: int) -> Self:
         """No shortage and nothing requested yet."""
-        return cls(np.zeros((2, n)), np.zeros((2, n)), np.zeros((2, n)))
+        return cls(*np.zeros((4, 2, n)))
 
     @property
     def delivery_ratio(self) -> FloatArray:
         """(2, n) served over requested energy so far, 1 where nothing was requested."""
         return served_ratio(self.served_kwh, self.requested_kwh)
 
-    def advanced(self, served_kw: FloatArray, requested_kw: FloatArray, dt_h: float, beta: float, idle: str) -> Self:
+    def delivery_ratio_after(self, prior_h: float) -> FloatArray:
+        """(2, n) the delivery ratio as if ``prior_h`` hours of requests had been served in full before the first one.
+
+        These requests are as large as those that followed, so that the ratio is a mean of 1 and F by hours: it starts
+        at 1, whatever the size of a participant, and a short history moves it little. Our reading.
+        """
+        hours = prior_h + self.requested_h
+        return np.where(
+            hours > 0, (prior_h + self.requested_h * self.delivery_ratio) / np.where(hours > 0, hours, 1.0), 1.0
+        )
+
+    def advanced(
+        self,
+        served_kw: FloatArray,
+        requested_kw: FloatArray,
+        dt_h: float,
+        beta: float,
+        idle: str,
+        kept: float = 1.0,
+    ) -> Self:
         """The state after one interval.
 
         ``s+ = sat((1 - beta) s + beta u)`` with u = 1 - served/requested where something was requested (our reading of
         arXiv 2606.17217, which proves the invariance of [0, 1] and contraction without giving the formula). Without a
         request the memory holds (``idle="hold"``) or decays as with u = 0 (``idle="decay"``).
+
+        ``kept`` is the share of earlier energies and hours that still counts, whether or not something was requested:
+        without a request the delivery ratio stays, on fewer hours.
         """
         asked = requested(requested_kw)
         shortfall = np.clip(1.0 - served_kw / np.where(asked, requested_kw, 1.0), 0.0, 1.0)
         moved = np.clip((1.0 - beta) * self.shortage + beta * np.where(asked, shortfall, 0.0), 0.0, 1.0)
         return type(self)(
             moved if idle == "decay" else np.where(asked, moved, self.shortage),
-            self.served_kwh + np.where(asked, served_kw, 0.0) * dt_h,
-            self.requested_kwh + np.where(asked, requested_kw, 0.0) * dt_h,
+            kept * self.served_kwh + np.where(asked, served_kw, 0.0) * dt_h,
+            kept * self.requested_kwh + np.where(asked, requested_kw, 0.0) * dt_h,
+            kept * self.requested_h + asked * dt_h,
         )
 
 

@@ -23,7 +23,7 @@ kw = st.floats(0.0, 100.0)
 
 def state_of(shortage: Sequence[float]) -> FairnessState:
     s = np.tile(np.asarray(shortage, dtype=float), (2, 1))
-    return FairnessState(s, np.zeros_like(s), np.zeros_like(s))
+    return FairnessState(s, *np.zeros((3, *s.shape)))
 
 
 def test_state_by_hand() -> None:
@@ -44,7 +44,7 @@ def test_state_by_hand() -> None:
 
 def test_state_is_immutable_and_survives_storage() -> None:
     source = np.full((2, 3), 0.5)
-    state = FairnessState(source, source, source)
+    state = FairnessState(source, source, source, source)
     source[:] = 0.9
     assert np.all(state.shortage == 0.5)
     with pytest.raises(ValueError, match="read-only"):
@@ -77,7 +77,7 @@ def test_priorities_by_hand() -> None:
     shortage = np.array([[0.0, 0.25, 1.0, 0.5], [0.1, 0.2, 0.3, 0.4]])
     served = np.array([[10.0, 5.0, 0.0, 0.0], [2.0, 1.0, 4.0, 3.0]])
     asked = np.array([[10.0, 20.0, 10.0, 0.0], [4.0, 4.0, 4.0, 4.0]])
-    state = FairnessState(shortage, served, asked)
+    state = FairnessState(shortage, served, asked, asked)
     np.testing.assert_allclose(AMM().weights(state), 1 + 2 * shortage)
     np.testing.assert_allclose(AMM(kappa=3).weights(state), 1 + 3 * shortage)
     inverse = AMM(priority="inverse_ratio").weights(state)
@@ -88,13 +88,16 @@ def test_priorities_by_hand() -> None:
 
 def test_without_memory() -> None:
     """Matching, prices and envelope stay; what differs in memory alone has one and the same twin."""
-    for mechanism in (AMM(rho=0.3), AMM(rho=0.3, beta=0.2), AMM(rho=0.3, kappa=0, priority="inverse_ratio")):
-        assert mechanism.without_memory() == AMM(rho=0.3, kappa=0)
-    assert AMM(kappa=0).without_memory() is None
-    assert EqualDOE().without_memory() is None
+    equal = AMM(rho=0.3, priority="delivery", alpha=0)
+    inverse = AMM(rho=0.3, kappa=0, priority="inverse_ratio", level="nested")
+    shortage = AMM(rho=0.3, priority="shortage", beta=0.2, memory="9D")
+    for mechanism in (AMM(rho=0.3, priority="delivery", prior_h=3), inverse, shortage):
+        assert mechanism.without_memory() == equal
+    for mechanism in (equal, AMM(priority="shortage", kappa=0), AMM(priority="deficit", kappa=0), EqualDOE()):
+        assert mechanism.without_memory() is None
     envelope = EqualDOE()
     twin = AMM(envelope=envelope, import_price_max=0.5).without_memory()
-    assert twin == AMM(envelope=envelope, import_price_max=0.5, kappa=0)
+    assert twin == AMM(envelope=envelope, import_price_max=0.5, priority="delivery", alpha=0)
 
 
 def test_served_ratio_of_nothing_is_one() -> None:
@@ -224,7 +227,7 @@ def test_matching_equals_an_independent_program(seed: int, options: tuple[float,
     grid, rng = grid_of(case), np.random.default_rng(seed)
     mechanism = AMM(rho=rho, priority=priority)
     asked = rng.uniform(1, 9, (2, grid.n))
-    state = FairnessState(rng.random((2, grid.n)), asked * rng.uniform(0.3, 1, (2, grid.n)), asked)
+    state = FairnessState(rng.random((2, grid.n)), asked * rng.uniform(0.3, 1, (2, grid.n)), asked, asked)
     w_import, w_export = mechanism.weights(state)
     by_import, by_export = network_rows(grid)
     congested = 0

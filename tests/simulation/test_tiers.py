@@ -136,7 +136,7 @@ class TestStates:
         shortage = np.array([[0.1, 0.2, 0.3, 0.4, 0.6, 0.7], [0.0, 0.0, 0.9, 0.0, 0.0, 0.0]])
         energy = np.arange(12.0).reshape(2, 6)
         weight = np.array([[1.0, 3.0, 0.0, 0.0, 0.0, 2.0], [0.0, 0.0, 5.0, 1.0, 1.0, 0.0]])
-        whole = FairnessState(shortage, energy, 2 * energy)
+        whole = FairnessState(shortage, energy, 2 * energy, 3 * energy)
         group = whole.aggregated(self.MEMBER, weight)
         assert_allclose(group.shortage, [[0.175, 0.5, 0.7], [0.9, 0.0, 0.0]])
         assert_allclose(group.served_kwh, [[0 + 1 + 2, 3 + 4, 5], [6 + 7 + 8, 9 + 10, 11]])

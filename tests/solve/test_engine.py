@@ -61,7 +61,7 @@ class Reference:
 def random_state(n: int, seed: int) -> FairnessState:
     rng = np.random.default_rng(seed)
     asked = rng.uniform(1, 9, (2, n))
-    return FairnessState(rng.random((2, n)), asked * rng.uniform(0.3, 1, (2, n)), asked)
+    return FairnessState(rng.random((2, n)), asked * rng.uniform(0.3, 1, (2, n)), asked, asked)
 
 
 @pytest.mark.parametrize("seed", [1, 5, 8])

@@ -11,8 +11,8 @@ from amm_opt.cases import Case
 from amm_opt.errors import InputError, OutputError, as_path
 from amm_opt.simulation import Run, load_run
 from amm_opt.simulation.results.column import Column
-from amm_opt.simulation.results.columns import COLUMNS, PRICE_OF_FAIRNESS
-from amm_opt.simulation.results.summary import in_order, typed
+from amm_opt.simulation.results.columns import COLUMNS, OF_MEMORY, PRICE_OF_FAIRNESS, in_order
+from amm_opt.simulation.results.summary import computed, typed
 from amm_opt.study.result_folder import ResultFolder, replace_summary, stored_folders
 
 
@@ -35,9 +35,10 @@ class Comparison:
         """The columns of the table by name, in its order."""
         names = [name for run in self.runs.values() for name in run.summary.index]
         own = {column.name: column for run in self.runs.values() for column in run.columns}
-        bound = [PRICE_OF_FAIRNESS.name] if self._bound is not None else []
+        beside = [PRICE_OF_FAIRNESS.name] if self._bound is not None else []
+        beside += [column.name for column in OF_MEMORY] if self.without_memory else []
         known = {**own, **COLUMNS}
-        return {name: known.get(name) or Column(name) for name in in_order([*names, *bound])}
+        return {name: known.get(name) or Column(name) for name in in_order([*names, *beside])}
 
     @property
     def table(self) -> pd.DataFrame:
@@ -45,7 +46,8 @@ class Comparison:
 
         If one of the mechanisms is the throughput bound, such as ``alpha_fair:alpha=0``, there is a column
         ``price_of_fairness``: 1 - energy served / energy that the bound serves, import and export together. It is NaN
-        where limits were broken or intervals failed, and everywhere if the bound's own intervals did.
+        where limits were broken or intervals failed, and everywhere if the bound's own intervals did. If a mechanism
+        and the same one without its memory are both there, ``price_of_memory_pct`` and two more columns compare them.
         """
         rows = {label: run.summary for label, run in self.runs.items()}
         table = pd.DataFrame(rows, index=list(self.columns)).T
@@ -53,7 +55,21 @@ class Comparison:
         if self._bound is not None:
             for label, run in self.runs.items():
                 table.loc[label, PRICE_OF_FAIRNESS.name] = PRICE_OF_FAIRNESS.of(run, self._bound)
+        for label, other in self.without_memory.items():
+            for name, value in computed(OF_MEMORY, self.runs[label], self.runs[other]).items():
+                table.loc[label, name] = value
         return typed(table, self.columns)
+
+    @property
+    def without_memory(self) -> dict[str, str]:
+        """By the label of a mechanism with memory, that of the run of the same one without, in the same tiers."""
+        labels = {(str(run.mechanism), run.tiers): label for label, run in reversed(self.runs.items())}
+        found = {}
+        for label, run in self.runs.items():
+            without = run.mechanism.without_memory()
+            if without is not None and (str(without), run.tiers) in labels:
+                found[label] = labels[str(without), run.tiers]
+        return found
 
     @property
     def _bound(self) -> Run | None:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.io.output import emit, reserved
-from amm_opt.simulation.results.columns import COLUMNS, ENERGIES, OF_TWO_TIERS
+from amm_opt.simulation.results.columns import COLUMNS, ENERGIES, OF_MEMORY, OF_TWO_TIERS
 from amm_opt.simulation.results.reasons import summarised
 from amm_opt.study.comparison import Comparison
 from amm_opt.study.terminal import printable, say, width
@@ -65,16 +65,18 @@ def print_table(result: Comparison, span: tuple[int, int], network: str) -> None
     price = "price_of_fairness"
     columns = [
         _labels(t),
-        *(c for asked, lost in ENERGIES for c in (_energy(t, lost, per, unit, rank=1), _shares(t, lost, asked))),
+        *(c for asked, lost in ENERGIES for c in (_energy(t, lost, per, unit, rank=3), _shares(t, lost, asked))),
         _column(t, "thermal_violations"),
         _column(t, "voltage_violations"),
-        *([TableColumn(COLUMNS[price].header, numbers(100.0 * t[price], ".2f"), rank=2)] if price in t else ()),
-        _column(t, "jain_feeder"),
+        *([TableColumn(COLUMNS[price].header, numbers(100.0 * t[price], ".2f"), rank=4)] if price in t else ()),
+        _column(t, "jain_feeder", rank=1),
         _column(t, "worst_feeder_served"),
-        _column(t, "jain_participant"),
+        _column(t, "jain_participant", rank=2),
         _column(t, "worst_participant_served"),
-        _column(t, "ms_per_step", rank=4),
-        TableColumn("solver", [printable(result.runs[str(label)].solver) for label in t.index], folds=True, rank=3),
+        _column(t, "p10_participant_served"),
+        _column(t, "starved_participants"),
+        _column(t, "ms_per_step", rank=6),
+        TableColumn("solver", [printable(result.runs[str(label)].solver) for label in t.index], folds=True, rank=5),
     ]
     _print_columns(title, columns)
     _print_remarks(result, t)
@@ -96,6 +98,13 @@ def _print_remarks(result: Comparison, t: pd.DataFrame) -> None:
                 f"{label} against joint: {less} % less energy served, Jain of feeders {jain} lower,"
                 f" {int(s['repaired_steps'])} allocations cut back."
             )
+    for label, other in result.without_memory.items():
+        less = number(t.loc[label, OF_MEMORY[0].name], OF_MEMORY[0].form)
+        feeder, participant = (number(t.loc[label, c.name], f"+{c.form}") for c in OF_MEMORY[1:])
+        say(
+            f"{label} against {other}, which has no memory: {less} % less energy served, worst feeder {feeder},"
+            f" worst participant {participant}."
+        )
     fewest = t["unavoidable_violations"].idxmin()
     if unavoidable := int(t["unavoidable_violations"][fewest]):
         say(f"{unavoidable} (element, interval) pairs are beyond a limit through inflexible load alone.")

@@ -69,7 +69,7 @@ def test_numbers_stay_whole(
     for s in comparison.runs.values():
         summary = s.summary
         for wanted in (
-            f"{summary['jain_participant']:.4f}",
+            f"{summary['p10_participant_served']:.3f}",
             f"{summary['worst_participant_served']:.3f}",
             f"{summary['thermal_violations']:.0f}",
             f"{summary['voltage_violations']:.0f}",
@@ -78,7 +78,7 @@ def test_numbers_stay_whole(
             assert wanted in words
     text = re.sub(r"\s", "", "".join(lines))
     assert "1200000000" in text or size == "small"
-    assert "partic-" in text or "Jainparticipants" in text
+    assert "tile" in text
 
 
 def test_names_are_text(
@@ -115,7 +115,7 @@ def test_blanks_are_dashes(
 @pytest.mark.parametrize(
     ("columns", "words", "whole"),
     [
-        (80, ["cases"], ["2101", "17568", "1973"]),
+        (80, ["cases"], ["2102", "17568", "1973"]),
         (40, ["mechanisms"], ["import_price_min=0.1,", "no_control"]),
         (80, ["solvers"], ["clarabel", "dual_newton", "yes"]),
         (

@@ -23,6 +23,7 @@ from amm_opt.market.mechanism import NoState
 from amm_opt.program import Audit
 from amm_opt.simulation.loop.waiting import Backlog
 from amm_opt.simulation.results.column import Column
+from amm_opt.simulation.results.columns import EVERYWHERE, in_order
 from amm_opt.simulation.results.digest import opened, sealed
 from amm_opt.simulation.results.store import FIELDS, PLANNED, Block, RunStore
 from amm_opt.simulation.results.totals import Totals
@@ -179,7 +180,7 @@ class Run:
 
     def save_document(self, folder: Path) -> None:
         """Write ``run.json`` only, at one stroke."""
-        case = self.case
+        case, without = self.case, self.mechanism.without_memory()
         document = {
             "case": {
                 "name": case.name,
@@ -189,6 +190,7 @@ class Run:
             },
             "mechanism": str(self.mechanism),
             "throughput_bound": self.mechanism.throughput_bound,
+            "without_memory": None if without is None else str(without),
             "network": self.network,
             "tiers": self.tiers,
             "solver": self.solver,
@@ -212,15 +214,20 @@ class Run:
 
 @dataclass(frozen=True)
 class Recorded(Mechanism[NoState]):
-    """The mechanism of a run that was read from disk: known is what it was called and whether it was the bound."""
+    """The mechanism of a run that was read from disk: its label, its label without memory, whether it was the bound."""
 
     label: str = ""
     was_bound: bool = False
+    memoryless: str | None = None
 
     @property
     def throughput_bound(self) -> bool:
         """Whether the mechanism that was run is the throughput bound."""
         return self.was_bound
+
+    def without_memory(self) -> Recorded | None:
+        """Known by its label too."""
+        return None if self.memoryless is None else Recorded(self.memoryless)
 
     def __str__(self) -> str:
         return self.label
@@ -250,14 +257,16 @@ def load_run(folder: str | Path) -> Run:
         store = _read_store(path, case, first, steps, waits=waits)
         return Run(
             case=case,
-            mechanism=Recorded(document["mechanism"], document.get("throughput_bound", False)),
+            mechanism=Recorded(
+                document["mechanism"], document.get("throughput_bound", False), document.get("without_memory")
+            ),
             network=document["network"],
             solver=document["solver"],
             times=case.times[first : first + steps],
             first=first,
             allocation=store.allocation(),
             state=NoState(),
-            summary=pd.Series(document["summary"], name=document["mechanism"], dtype=float),
+            summary=_stored_summary(document),
             failed_steps={int(k): reason for k, reason in document["failed_steps"].items()},
             fallback_reasons={int(k): reason for k, reason in document["fallback_steps"].items()},
             audit=None if audit is None else Audit(**audit),
@@ -274,6 +283,13 @@ def load_run(folder: str | Path) -> Run:
         raise
     except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, OSError) as error:
         raise InputError(f"{path / DOCUMENT} is damaged: {type(error).__name__}: {error}") from error
+
+
+def _stored_summary(document: dict[str, Any]) -> pd.Series[float]:
+    """The summary; columns that every run has are NaN where an earlier version did not compute them."""
+    values = {**dict.fromkeys((column.name for column in EVERYWHERE), np.nan), **document["summary"]}
+    ordered = {name: values[name] for name in in_order(values)}
+    return pd.Series(ordered, name=document["mechanism"], dtype=float)
 
 
 def _stored_case(folder: Path, stored: dict[str, Any]) -> Case:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +11,7 @@ import pandas as pd
 
 from amm_opt.errors import one_line
 from amm_opt.simulation.results.column import Column
-from amm_opt.simulation.results.columns import COLUMNS, CONTRACT, OF_REPLAYS, OF_RUNS
+from amm_opt.simulation.results.columns import EVERYWHERE, OF_REPLAYS, OF_RUNS, in_order
 from amm_opt.simulation.results.run import Run
 
 
@@ -20,7 +20,7 @@ def summarised(run: Run) -> Run:
 
     Columns whose values are known but not what they are computed from, as of a run that was read from disk, stay.
     """
-    nothing = dict.fromkeys((column.name for column in CONTRACT), np.nan)
+    nothing = dict.fromkeys((column.name for column in EVERYWHERE), np.nan)
     run = with_values(run, {**nothing, **run.summary, **computed((*OF_RUNS, *OF_REPLAYS), run)})
     return with_values(run, _own_values(run))
 
@@ -36,12 +36,6 @@ def computed(columns: Sequence[Column], *runs: Run) -> dict[str, float]:
     """The values of the columns that apply to a run: those that do not, give None."""
     values = {column.name: column.of(*runs) for column in columns}
     return {name: float(value) for name, value in values.items() if value is not None}
-
-
-def in_order(names: Iterable[str]) -> list[str]:
-    """Names of columns in the order of tables; a user's own come last."""
-    given = dict.fromkeys(names)
-    return [*(name for name in COLUMNS if name in given), *(name for name in given if name not in COLUMNS)]
 
 
 def typed(table: pd.DataFrame, columns: Mapping[str, Column]) -> pd.DataFrame:

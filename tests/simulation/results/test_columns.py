@@ -19,9 +19,13 @@ CASE = "synthetic:buses=20,days=1,seed=1"
 NAMES = (
     "requested_import_mwh unserved_mwh requested_export_mwh curtailed_mwh thermal_violations voltage_violations"
     " ac_thermal_violations ac_voltage_violations jain_feeder jain_participant worst_feeder_served"
-    " worst_participant_served steps seconds ms_per_step jain_feeder_import jain_feeder_export jain_participant_import"
+    " worst_participant_served steps seconds ms_per_step p10_participant_served starved_participants"
+    " jain_feeder_by_energy jain_participant_by_energy jain_feeder_import jain_feeder_export jain_participant_import"
     " jain_participant_export worst_feeder_served_import worst_feeder_served_export worst_participant_served_import"
-    " worst_participant_served_export worst_thermal_excess_pct worst_voltage_excess_pu unavoidable_violations"
+    " worst_participant_served_export p10_participant_served_import p10_participant_served_export"
+    " starved_participants_import starved_participants_export jain_feeder_by_energy_import"
+    " jain_feeder_by_energy_export jain_participant_by_energy_import jain_participant_by_energy_export"
+    " worst_thermal_excess_pct worst_voltage_excess_pu unavoidable_violations"
     " fallback_steps failed_steps revenue"
 )
 SERVED = ao.Column("served_kwh", lambda run: run.allocation.import_kw.sum() * run.case.dt_h, "kWh", "energy", "higher")

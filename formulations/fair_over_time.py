@@ -3,19 +3,21 @@
 After Moring, Farrell and Mathieu, "Fair-over-time distributed energy resource coordination", Allerton 2024,
 doi 10.1109/ALLERTON63246.2024.10735316. Their equations could not be obtained; this is our reading.
 
-Groups f (LV feeders, or participants), directions d, intervals k of a window W. Every participant of a group gets the
-same share a of its request, x_ik = a_fk r_ik, so that with R_fk the group's request
+Groups f (LV feeders, or participants), directions d, intervals k of a window W, x_ik what participant i is served of
+its request r_ik:
 
-    served_f = sum_k a_fk R_fk dt,     requested_f = sum_k R_fk dt.
+    served_f = sum_k sum_(i in f) x_ik dt,     requested_f = sum_k sum_(i in f) r_ik dt.
+
+Inside a group participants are free, or all get the same share of their requests (``inside``).
 
 Stage 1: the two levels L_d are lexicographically max-min, the lower one first, subject to
 
     (h_fd + served_fd) >= L_d (H_fd + requested_fd)  for every f,     all injections feasible,
 
-h, H being what the group was served and asked for before (FUH; zero for FET and FOT). Stage 2: most energy served,
-subject to the levels of stage 1 less 1e-6, ties broken towards equal shares:
+h, H being what the group was served and asked for before (FUH; zero for FET and FOT). Stage 2: most service, with the
+quadratic of the AMM's matching, rho = 0.1, subject to levels of at least (1 - give) L_d - 1e-6:
 
-    max sum_fk R_fk dt (a_fk - tie/2 (1 - a_fk)^2),   tie = 1e-3.
+    max sum_ik dt (x_ik - rho/2 (r_ik - x_ik)^2 / r_ik).
 
 An interval in which full service is feasible is served in full.
 """
@@ -38,9 +40,14 @@ from amm_opt.grid import Grid
 from amm_opt.market import Allocation, Mechanism, ServedState
 from amm_opt.market.mechanism import Solve, Values
 from amm_opt.program import HorizonProgram, Leximin, Program, Solution
+from formulations.parts.matching import per_request
 
 PER = ("feeder", "participant")
-GIVE, TIE = 1e-6, 1e-3
+INSIDE = ("free", "proportional")
+RHO = 0.1
+"""A kWh of who is served least counts up to 1 + RHO times as much as one of who is served nearly all."""
+SLACK = 1e-6
+"""By how much a level may be missed beyond what is given on purpose, so that stage 2 has a feasible point."""
 
 
 @dataclass(frozen=True)
@@ -49,16 +56,27 @@ class FairEachTime(Mechanism[ServedState]):
 
     Args:
         per: ``feeder`` or ``participant``: whose served ratio counts.
+        inside: who shares what a feeder gets: participants are ``free``, or all get the same share of their requests
+            (``proportional``). With ``per="participant"`` the two are the same.
+        give: share of the levels that may be given up for more service, in [0, 1].
     """
 
     name: ClassVar[str] = "fet"
     full_service_optimal: ClassVar[bool] = True
 
     per: str = "feeder"
+    inside: str = "free"
+    give: float = 0.02
 
     def __post_init__(self) -> None:
-        if problems := wrong_choices(self, per=PER):
+        if problems := self._problems():
             raise InputError(problems, subject=self.name)
+
+    def _problems(self) -> list[str]:
+        problems = wrong_choices(self, per=PER, inside=INSIDE)
+        if not 0 <= self.give <= 1:
+            problems.append(f"give = {self.give} must be in [0, 1]")
+        return problems
 
     def initial_state(self, case: Case) -> ServedState:
         return ServedState.fresh(case.n_participants)
@@ -66,10 +84,14 @@ class FairEachTime(Mechanism[ServedState]):
     def program(self, grid: Grid) -> Mapping[str, HorizonProgram]:
         members = grid.case.groups(self.per).members
         count = members.shape[0]
-        share = {d: cp.Variable(count, name=f"share_{d}") for d in DIRECTIONS}
-        power = {d: cp.multiply(grid.request_kw(d), members.T @ share[d]) for d in DIRECTIONS}
-        served = {f"served_{d}": cp.multiply(members @ grid.request_kw(d), share[d]) for d in DIRECTIONS}
-        limits = [limit for a in share.values() for limit in (a >= 0, a <= 1)]
+        if self.inside == "free":
+            moved = power = {d: cp.Variable(grid.n, name=f"{d}_kw") for d in DIRECTIONS}
+            limits = [limit for d, x in power.items() for limit in (x >= 0, x <= grid.request_kw(d))]
+        else:
+            moved = {d: cp.Variable(count, name=f"share_{d}") for d in DIRECTIONS}
+            limits = [limit for a in moved.values() for limit in (a >= 0, a <= 1)]
+            power = {d: cp.multiply(grid.request_kw(d), members.T @ moved[d]) for d in DIRECTIONS}
+        served = {f"served_{d}": self._served(grid, moved, d) for d in DIRECTIONS}
         injection = grid.injection(import_kw=power["import"], export_kw=power["export"])
         interval = Program(cp.Maximize(cp.Constant(0.0)), limits, [injection], {**power, **served})
 
@@ -80,15 +102,21 @@ class FairEachTime(Mechanism[ServedState]):
             >= cp.multiply(cp.Parameter(count, nonneg=True, name=f"asked_{d}"), level[i])
             for i, d in enumerate(DIRECTIONS)
         ]
-        root = {d: cp.Parameter(count, nonneg=True, name=f"root_{d}") for d in DIRECTIONS}
-        uneven = 0.5 * sum(cp.sum_squares(cp.multiply(root[d], share[d])) for d in DIRECTIONS)
-        even = cp.Maximize(TIE * grid.case.dt_h * sum(cp.sum(s) for s in served.values()) - uneven)
-        energy = cp.Maximize(sum(cp.sum(t) for t in total.values()))
+        root = {d: cp.Parameter(x.size, nonneg=True, name=f"root_{d}") for d, x in moved.items()}
+        uneven = 0.5 * sum(cp.sum_squares(cp.multiply(root[d], x)) for d, x in moved.items())
+        even = cp.Maximize((1.0 + RHO) * grid.case.dt_h * sum(cp.sum(s) for s in served.values()) - uneven)
         held = [*floors, level == cp.Parameter(2, name="reached")]
         return {
             "level": HorizonProgram(interval, Leximin(level), total, [*floors, level <= 1]),
-            "throughput": HorizonProgram(replace(interval, objective=even), energy, total, held),
+            "throughput": HorizonProgram(replace(interval, objective=even), cp.Maximize(cp.Constant(0.0)), total, held),
         }
+
+    def _served(self, grid: Grid, moved: Mapping[str, cp.Variable], direction: str) -> cp.Expression:
+        """(groups,) kW, of participants' powers or of groups' shares."""
+        members = grid.case.groups(self.per).members
+        if self.inside == "free":
+            return members @ moved[direction]
+        return cp.multiply(members @ grid.request_kw(direction), moved[direction])
 
     def clear(self, grid: Grid, solve: Solve, state: ServedState, requests: Requests) -> Solution:
         """Both stages, on the intervals that are not served in full anyway."""
@@ -101,8 +129,10 @@ class FairEachTime(Mechanism[ServedState]):
             full = energy - members @ scarce.request_kw(d).sum(axis=0) * requests.dt_h
             values[f"before_{d}"] = members @ state.served_kwh[i] + full
             values[f"asked_{d}"] = members @ state.requested_kwh[i] + energy
-            roots[f"root_{d}"] = np.sqrt(TIE * requests.dt_h * scarce.request_kw(d) @ members.T)
-        reached = solve(values, "level", scarce)["leximin_level"] - GIVE
+            weight, request = RHO * requests.dt_h, scarce.request_kw(d)
+            free = self.inside == "free"
+            roots[f"root_{d}"] = np.sqrt(per_request(weight, request) if free else weight * request @ members.T)
+        reached = (1.0 - self.give) * solve(values, "level", scarce)["leximin_level"] - SLACK
         return solve({**values, **roots, "reached": reached}, "throughput", scarce)
 
     def _scarce(self, grid: Grid, requests: Requests) -> BoolArray:
@@ -120,7 +150,7 @@ class FairOverTime(FairEachTime):
     """FOT: served ratios over each window, with everything in it known beforehand; windows know nothing of each other.
 
     Args:
-        per: ``feeder`` or ``participant``: whose served ratio counts.
+        per, inside, give: as for ``FairEachTime``.
         window: its length, such as ``1D``, ``7D`` or ``all`` (the whole run), or a number of intervals.
     """
 
@@ -128,12 +158,11 @@ class FairOverTime(FairEachTime):
 
     window: int | str = "1D"
 
-    def __post_init__(self) -> None:
-        problems = wrong_choices(self, per=PER)
+    def _problems(self) -> list[str]:
+        problems = super()._problems()
         if not is_length(self.window):
             problems.append(f"window = {self.window!r} must be a number of intervals, a time such as 1D, or all")
-        if problems:
-            raise InputError(problems, subject=self.name)
+        return problems
 
     @property
     def horizon(self) -> int | str:
@@ -145,7 +174,7 @@ class FairUsingHistory(FairOverTime):
     """FUH: as FOT, but what was served and asked for before the window counts too.
 
     Args:
-        per: ``feeder`` or ``participant``: whose served ratio counts.
+        per, inside, give: as for ``FairEachTime``.
         window: its length, such as ``1D``, ``7D`` or ``all`` (the whole run), or a number of intervals.
     """
 

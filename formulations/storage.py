@@ -5,7 +5,7 @@ b. Imports of x + c and exports of y + b must be feasible; a content in kWh coup
 (``amm_opt.market.storage``). Served import x and accepted export y are what they are without batteries: of 8 kW of sun,
 4 that the network takes and 4 that charge a battery are 8 accepted. P is the battery's power:
 
-    stage 1: max-min levels,    stage 2: max energy served - 1e-3 dt sum_k (c + c^2 / 2P + b + b^2 / 2P),
+    stage 1: max-min levels,    stage 2: max service as in FOT - 1e-3 dt sum_k (c + c^2 / 2P + b + b^2 / 2P),
 
 over each window, no battery charging and discharging at once. The content after a window is where the next one starts;
 nothing is kept for it on purpose. A window in which full service is feasible leaves batteries idle; a case
@@ -42,7 +42,7 @@ class FairOverTimeStorage(FairOverTime):
     """FOT with the batteries of participants, whose content is carried from window to window.
 
     Args:
-        per: ``feeder`` or ``participant``: whose served ratio counts.
+        per, inside, give: as for ``FairEachTime``.
         window: its length, such as ``1D``, ``7D`` or ``all`` (the whole run), or a number of intervals.
     """
 

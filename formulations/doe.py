@@ -39,7 +39,8 @@ class EqualDOE(Envelope):
     the upper tier form one more group.
 
     Args:
-        enrolled: ``all`` (network practice) or ``requesting``: who is assumed to be at its limit.
+        enrolled: who is assumed to be at its limit: ``active``, those who own a flexible device in the direction;
+            ``all``, full enrolment; or ``requesting``, those who ask in the interval, known beforehand.
         per: ``feeder`` or ``system``: whose level is equal.
     """
 

@@ -42,7 +42,7 @@ class GreedyDOE(Envelope):
     by a step; while a voltage is beyond its band, those at the most affected bus of each LV feeder.
 
     Args:
-        enrolled: ``all`` or ``requesting``: who is assumed to be at its limit.
+        enrolled: ``active``, ``all`` or ``requesting``: who is assumed to be at its limit, as in ``EqualDOE``.
         rule: ``throughput``, ``largest_request_first`` or ``worst_bus_first``.
     """
 

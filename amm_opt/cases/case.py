@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from amm_opt.arrays import DIRECTIONS, SIGN, FloatArray, IntArray
+from amm_opt.arrays import DIRECTIONS, SIGN, BoolArray, FloatArray, IntArray
 from amm_opt.cases.batteries import Batteries
 from amm_opt.cases.fingerprint import fingerprint
 from amm_opt.cases.groups import PER, Groups
-from amm_opt.cases.profiles import Profiles
+from amm_opt.cases.profiles import Profiles, requested
 from amm_opt.cases.requests import Requests
 from amm_opt.cases.scenario import SCALES, Scenario
 from amm_opt.cases.times import span
@@ -152,11 +152,29 @@ class Case:
         Raises:
             InputError: for another direction.
         """
-        if not isinstance(direction, str) or direction not in DIRECTIONS:
-            raise InputError(f"direction = {shortened(direction)}; valid choices: {', '.join(DIRECTIONS)}")
+        _known_direction(direction)
         s = self.scenario
         scale = max(1.0, s.load_scale, s.import_scale if direction == "import" else s.export_scale)
         return np.asarray(self.participants[f"connection_{direction}_kw"], dtype=float) * scale
+
+    def owns(self, direction: str) -> BoolArray:
+        """(n,) who owns a flexible device of a direction: a series or a session that ever asks for something in it.
+
+        Ever is in the whole case, not only in the intervals of a run; nobody who asks for something is left out. For
+        ``"import"`` these are requests to draw power, such as charging sessions; for ``"export"``, generation that is
+        offered. Batteries count in neither: what they do is not asked for. In the upper one of two tiers an LV feeder
+        owns what one of its customers owns.
+
+        Raises:
+            InputError: for another direction.
+        """
+        _known_direction(direction)
+        return self._owners[direction]
+
+    @cached_property
+    def _owners(self) -> dict[str, BoolArray]:
+        scale = {"import": self.scenario.import_scale, "export": self.scenario.export_scale}
+        return {d: requested(scale[d] * self.profiles.largest_kw(d, self.n_participants)) for d in DIRECTIONS}
 
     def bus_injections(
         self, inflexible_kw: Any, import_kw: Any, export_kw: Any, incidence: sp.csr_array | None = None
@@ -253,3 +271,8 @@ class Case:
 
     def __repr__(self) -> str:
         return f"Case({self.name!r}, {self.n_participants} participants, {self.n_steps} intervals, {self.feeder!r})"
+
+
+def _known_direction(direction: str) -> None:
+    if not isinstance(direction, str) or direction not in DIRECTIONS:
+        raise InputError(f"direction = {shortened(direction)}; valid choices: {', '.join(DIRECTIONS)}")

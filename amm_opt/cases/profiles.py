@@ -99,6 +99,25 @@ class Profiles:
         result[QUANTITIES.index("import")][sessions.row, sessions.col] += sessions.data
         return result[0], result[1], result[2]
 
+    def largest_kw(self, quantity: str, n: int) -> FloatArray:
+        """(n,) a bound of what everyone ever asks for: the peaks of all its series and sessions, added up.
+
+        Args:
+            quantity: ``"import"`` or ``"export"``, which are never negative.
+        """
+        terms, s = self.series[self.series["quantity"] == QUANTITIES.index(quantity)], self.sessions
+        who, kw = terms["participant"], terms["scale_kw"].to_numpy(float) * self._peaks[terms["profile"]]
+        if quantity == "import":
+            power, energy = s["power_kw"].to_numpy(float), s["energy_kwh"].to_numpy(float)
+            who, kw = np.append(who, s["participant"]), np.append(kw, np.minimum(power, energy / self.dt_h))
+        largest: FloatArray = np.bincount(np.asarray(who, dtype=np.intp), weights=kw, minlength=n).astype(float)
+        return largest
+
+    @cached_property
+    def _peaks(self) -> FloatArray:
+        """(P,) the largest value of each profile."""
+        return np.asarray(self.values.max(axis=0, initial=0.0), dtype=float)
+
     def _gains(self, n: int) -> list[list[tuple[int, sp.csr_array]]]:
         """Of each quantity: shifts in intervals, and with each shift the kW of every participant per profile."""
         if n not in self._known_gains:

@@ -29,7 +29,8 @@ from amm_opt.market.mechanism import Solve
 from amm_opt.market.state import requested
 from amm_opt.program import Injection, Program, Solution
 
-ENROLLED = ("all", "requesting")
+ENROLLED = ("active", "all", "requesting")
+"""Those who own a flexible device in the direction (``Case.owns``); everybody; those who ask in the interval."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Envelope(Mechanism[NoState], ABC):
     feasible_at_limits_only: ClassVar[bool] = True
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
-    enrolled: str = "all"
+    enrolled: str = "active"
 
     def __post_init__(self) -> None:
         if problems := wrong_choices(self, enrolled=ENROLLED, **self.choices):
@@ -81,7 +82,9 @@ class Envelope(Mechanism[NoState], ABC):
             who = grid.case.participant_names[unlimited[0]]
             raise InputError(f"{self.name}: participant {who!r} has no connection_{direction}_kw and no branch rating")
         max_kw = np.maximum(connection + base, 0.0)
-        if self.enrolled == "requesting":
+        if self.enrolled == "active":
+            max_kw = np.where(grid.case.owns(direction), max_kw, 0.0)
+        elif self.enrolled == "requesting":
             max_kw = np.where(requested(requests.request_kw(direction)), max_kw, 0.0)
         return base, max_kw
 

@@ -42,7 +42,22 @@ def test_equal_import_limit_by_hand() -> None:
     # only the first and the last ask: 2 L + 2 + 8 = 20
     quiet = one_transformer(20, [1.0, 2.0, 8.0, 0.5], [10.0, 0.0, 0.0, 6.0], [0.0] * 4, **connection)
     close(outcome(quiet, EqualDOE(enrolled="requesting"))[0], [5 - 1, 0.0, 0.0, 5 - 0.5])
-    close(outcome(quiet, EqualDOE())[0], [4.5 - 1, 0.0, 0.0, 4.5 - 0.5])
+    close(outcome(quiet, EqualDOE(enrolled="all"))[0], [4.5 - 1, 0.0, 0.0, 4.5 - 0.5])
+
+
+@pytest.mark.parametrize("direction", [0, 1])
+def test_those_who_own_a_device_are_enrolled_by_hand(direction: int) -> None:
+    """30 kVA for a who asks, b who asks in another interval, c who asks in the other direction, d who never asks.
+
+    Active are a and b: 15 kW each. Full enrolment leaves 7.5 kW to each of four, and who asks is alone with 30.
+    """
+    this, other = np.zeros((2, 2, 4))
+    this[0, 0], this[1, 1], other[1, 2] = 40.0, 5.0, 5.0
+    case = one_transformer(30, np.zeros((2, 4)), *((this, other) if direction == 0 else (other, this)))
+    for enrolled, level in (("active", 15.0), ("all", 7.5), ("requesting", 30.0)):
+        close(outcome(case, EqualDOE(enrolled=enrolled))[direction], [level, 0, 0, 0])
+        close(outcome(case, GreedyDOE(enrolled=enrolled))[direction], [level, 0, 0, 0])
+    assert EqualDOE().enrolled == GreedyDOE().enrolled == "active"
 
 
 def test_equal_export_limit_by_hand() -> None:
@@ -188,7 +203,7 @@ def test_greedy_total_is_the_linear_optimum(seed: int, start: int, direction: st
     """Within the documented tie-break: F(QP) >= F(LP) bounds the lost total by the squares' difference."""
     case = scarce(seed)
     total, limits, base = linear_optimum(case, start, direction)
-    found = reach(case, GreedyDOE(), start)[direction] - base
+    found = reach(case, GreedyDOE(enrolled="all"), start)[direction] - base
     curvature = TIE / np.mean(case.connection_kw(direction))
     allowed = 0.5 * curvature * (np.sum(limits**2) - np.sum(found**2))
     assert allowed < 0.002 * total
@@ -240,7 +255,7 @@ def test_greedy_limits_are_certified(seed: int, start: int, direction: str) -> N
     case = scarce(seed)
     grid, requests = grid_of(case), case.requests(start, start + 1).interval(0)
     bounds = grid.limits(requests)
-    x = reach(case, GreedyDOE(), start)[direction]
+    x = reach(case, GreedyDOE(enrolled="all"), start)[direction]
     base = -requests.inflexible_kw if direction == "import" else requests.inflexible_kw
     most = np.maximum(case.connection_kw(direction) + base, 0)
     curvature = TIE / np.mean(case.connection_kw(direction))

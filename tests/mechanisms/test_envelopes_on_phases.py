@@ -73,7 +73,7 @@ def test_each_phase_has_its_own_rating(direction: int, order: str) -> None:
     """10 kVA per phase: whoever is on it gets 10 kW, and what the others ask for does not matter."""
     people = [("lv", p, 0.0, *np.roll([kw, 0.0], direction)) for p, kw in zip(order, (30.0, 20.0, 6.0), strict=True)]
     case = street([("src", "lv", TRACE, TRACE, 10.0)], people, (0.5, 1.5))
-    for rule, enrolled in ((r, e) for r in RULES for e in ("all", "requesting")):
+    for rule, enrolled in ((r, e) for r in RULES for e in ("active", "all", "requesting")):
         found = served(case, GreedyDOE(rule=rule, enrolled=enrolled))[direction]
         np.testing.assert_allclose(found, [10, 10, 6], atol=1e-3)
 
@@ -261,7 +261,7 @@ def test_the_cut_does_not_depend_on_order() -> None:
 def test_the_level_of_all_is_the_largest_that_is_hosted(seed: int) -> None:
     """Heavy inflexible load leaves limits without room, which some press on and others relieve; the page's formula."""
     case = random_street(seed, phases=True, factors=False).with_scenario(load_scale=4.0)
-    grid, requests, mechanism = grid_of(case), case.requests(0, 1).interval(0), EqualDOE(per="system")
+    grid, requests, mechanism = grid_of(case), case.requests(0, 1).interval(0), EqualDOE(enrolled="all", per="system")
     lower, upper = grid.limits(requests)
     found = _cleared(grid, mechanism, requests)
     assert isinstance(found, dict)
@@ -284,7 +284,7 @@ def test_a_feeder_that_was_held_rises_when_the_other_relieves_it(seed: int) -> N
     """No feeder's level could be larger at the other's: a grid over all larger ones is tried."""
     case = random_street(seed, True).with_scenario(load_scale=10.0)
     grid, requests = grid_of(case), case.requests(0, 1).interval(0)
-    (lower, upper), mechanism = grid.limits(requests), EqualDOE()
+    (lower, upper), mechanism = grid.limits(requests), EqualDOE(enrolled="all")
     found = _cleared(grid, mechanism, requests)["import"]
     base, most = -requests.inflexible_kw, np.maximum(20.0 - requests.inflexible_kw, 0.0)
     asks = requests.import_request_kw > 1e-6

@@ -48,13 +48,14 @@ def test_everyone_has_at_least_the_envelopes_outcome(envelope: ao.Mechanism, rho
 def test_what_is_left_over_goes_by_the_market() -> None:
     """30 kVA, four enrolled, limits of 7.5 kW: the one who asks for less leaves 5.5 kW and the idle one 7.5."""
     case = one_transformer(30, [0.0] * 4, [40.0, 30.0, 2.0, 0.0], [0.0] * 4)
+    everybody = EqualDOE(enrolled="all")
     floor = np.array([7.5, 7.5, 2.0, 0.0])
-    alone, under = (ao.simulate(case, m, steps=1).allocation.import_kw[0] for m in (AMM(), EqualDOE()))
+    alone, under = (ao.simulate(case, m, steps=1).allocation.import_kw[0] for m in (AMM(), everybody))
     np.testing.assert_allclose(under, floor, atol=1e-6)
     share = 30 / 72
     np.testing.assert_allclose(alone, share * np.array([40, 30, 2, 0]), atol=1e-6)
     # the third is at its floor of 2, the other two share 28 in proportion to their requests
-    found = ao.simulate(case, AMM(envelope=EqualDOE()), steps=1).allocation.import_kw[0]
+    found = ao.simulate(case, AMM(envelope=everybody), steps=1).allocation.import_kw[0]
     np.testing.assert_allclose(found, [16, 12, 2, 0], atol=2 * MARGIN * 2)
 
 

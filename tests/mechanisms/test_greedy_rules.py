@@ -39,7 +39,7 @@ def test_equal_requests_rise_together() -> None:
 
 def test_those_who_do_not_ask_come_last() -> None:
     case = one_transformer(30, [0.0] * 3, [6.0, 0.0, 0.0], [0.0] * 3, connection_import_kw=[20.0, 10.0, 30.0])
-    close(limits(case, GreedyDOE(rule="largest_request_first")), [20, 2.5, 7.5])
+    close(limits(case, GreedyDOE(enrolled="all", rule="largest_request_first")), [20, 2.5, 7.5])
     close(limits(case, LARGEST), [20, 0, 0])
 
 

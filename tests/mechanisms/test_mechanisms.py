@@ -35,8 +35,10 @@ from formulations.greedy_doe import RULES
 
 ALL: list[Mechanism[Any]] = [
     NoControl(),
-    *(EqualDOE(enrolled=e, per=p) for e in ("all", "requesting") for p in ("feeder", "system")),
-    *(GreedyDOE(enrolled=e, rule=rule) for e in ("all", "requesting") for rule in RULES),
+    *(EqualDOE(enrolled=e, per=p) for e in ("active", "requesting") for p in ("feeder", "system")),
+    *(GreedyDOE(enrolled=e, rule=rule) for e in ("active", "requesting") for rule in RULES),
+    EqualDOE(enrolled="all"),
+    GreedyDOE(enrolled="all", rule="largest_request_first"),
     AMM(),
     AMM(rho=0),
     AMM(priority="inverse_ratio"),
@@ -295,8 +297,8 @@ BROKEN: list[tuple[Callable[[], Any], str]] = [
     (lambda: AMM(import_price_min=1.0), "import price"),
     (lambda: AMM(price_shape="cubic"), "valid choices: linear, power, logistic"),
     (lambda: EqualDOE(per="bus"), "valid choices: feeder, system"),
-    (lambda: EqualDOE(enrolled="some"), "valid choices: all, requesting"),
-    (lambda: GreedyDOE(enrolled="some"), "valid choices: all, requesting"),
+    (lambda: EqualDOE(enrolled="some"), "valid choices: active, all, requesting"),
+    (lambda: GreedyDOE(enrolled="some"), "valid choices: active, all, requesting"),
     (lambda: GreedyDOE(rule="best"), "valid choices: throughput, largest_request_first, worst_bus_first"),
 ]
 

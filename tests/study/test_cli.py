@@ -84,7 +84,7 @@ def test_lists() -> None:
     known = {m["mechanism"]: m for m in document("mechanisms")}
     assert set(known) == set(mechanisms()) >= {"no_control", "equal_doe", "greedy_doe", "amm"}
     assert known["amm"]["parameters"]["kappa"] == 2.0
-    assert known["equal_doe"]["parameters"] == {"enrolled": "all", "per": "feeder"}
+    assert known["equal_doe"]["parameters"] == {"enrolled": "active", "per": "feeder"}
     solvers = {s["solver"]: s for s in document("solvers")}
     assert solvers["clarabel"]["installed"]
     assert solvers["highs"]["lp"]

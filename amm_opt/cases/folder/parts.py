@@ -109,10 +109,18 @@ def _from_plain(
     return Parts(feeder, people, Profiles(times, columns, values, terms, charging))
 
 
+def feeder_tables(feeder: Feeder) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Buses and branches as ``Feeder.from_tables`` takes them."""
+    buses, branches = (
+        table.assign(phases=["".join(x) for x in table["phases"]])
+        for table in (feeder.tables.buses, feeder.tables.branches)
+    )
+    return buses, branches.drop(columns="z_ohm")
+
+
 def tables_of(feeder: Feeder, participants: pd.DataFrame, p: Profiles) -> dict[str, pd.DataFrame]:
     """The six tables that a case is made of; limits of branches without what a scenario changes."""
-    buses = feeder.tables.buses.assign(phases=["".join(x) for x in feeder.tables.buses["phases"]])
-    branches = feeder.tables.branches.assign(phases=["".join(x) for x in feeder.tables.branches["phases"]])
+    buses, branches = feeder_tables(feeder)
     names = participants["name"].to_numpy(dtype=object)
     series = pd.DataFrame(
         {
@@ -127,7 +135,7 @@ def tables_of(feeder: Feeder, participants: pd.DataFrame, p: Profiles) -> dict[s
     profiles.insert(0, "time", p.times)
     return {
         "buses": buses,
-        "branches": branches.drop(columns="z_ohm"),
+        "branches": branches,
         "participants": participants.copy(),
         "profiles": profiles,
         "series": series,

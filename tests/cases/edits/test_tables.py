@@ -47,7 +47,9 @@ def test_parts_of_an_interval_survive(data: st.DataObject) -> None:
         arrival = data.draw(st.integers(0, seconds - 1))
         stay = data.draw(st.integers(1, 9 * 3600))
         energy = data.draw(st.floats(0.0, 1.0)) * 7.0 * stay / 3600
-        rows.append(("ann", begin + pd.Timedelta(seconds=arrival), begin + pd.Timedelta(seconds=arrival + stay), energy))
+        rows.append(
+            ("ann", begin + pd.Timedelta(seconds=arrival), begin + pd.Timedelta(seconds=arrival + stay), energy)
+        )
     given_ = pd.DataFrame(rows, columns=["participant", "arrival", "departure", "energy_kwh"]).assign(power_kw=7.0)
     case = tiny(sessions=given_)
     pd.testing.assert_frame_equal(case.tables()["sessions"][given_.columns], given_, check_dtype=False)
@@ -65,7 +67,7 @@ def test_changing_a_table_changes_no_case() -> None:
     again["participants"].loc[0, "name"] = "eve"
     assert case.with_tables().fingerprint == before
     assert case.participant_names == ("ann", "bob")
-    assert case.profiles.values[0, 0] == 1.0
+    assert case.requests(0, 1).import_request_kw[0, 1] == 0.5
 
 
 def test_other_tables_in_place_of_some() -> None:

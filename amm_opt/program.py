@@ -144,6 +144,8 @@ class Solution:
 
     ``fallback`` says what failed where it was not found at the first try.
     ``gap``: on a conic network model, (n_buses,) how far each branch's relaxation is from being exact.
+    ``limit_duals``: of one interval on a linear network model, how fast the minimised objective rises with each limited
+    quantity that binds: negative at an upper limit, positive at a lower one; others are left out.
     """
 
     values: Mapping[str, FloatArray]
@@ -153,6 +155,7 @@ class Solution:
     audit: Audit | None = None
     fallback: str = ""
     gap: FloatArray | None = None
+    limit_duals: Mapping[int, float] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> FloatArray:
         return self.values[name]

@@ -113,6 +113,25 @@ def network_name(case: Case, network: Any) -> str:
     return f"{kind.__module__}:{kind.__qualname__}" if taken else name
 
 
+def model_of(case: Case, name: str, given: Any) -> NetworkModel:
+    """The network model that a run called by its name.
+
+    Args:
+        given: its class or a model, where that is known; None where only an installed one can be meant.
+
+    Raises:
+        InputError: where it is not known any more, or another one than the run's is given.
+    """
+    if given is None and name not in network_models():
+        raise InputError(
+            f"the run was made with the network model {name!r}, which is not installed: give it as network=..."
+        )
+    chosen = name if given is None else given
+    if (found := network_name(case, chosen)) != name:
+        raise InputError(f"the run was made with the network model {name!r}, not {found!r}")
+    return network_of(case, chosen)
+
+
 def same_feeder(one: Any, other: Feeder) -> bool:
     """Whether two feeders are the same in every number and name, whatever tables they were read from."""
     return one is other or (

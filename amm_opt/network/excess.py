@@ -57,7 +57,7 @@ def broken_without_injection(model: NetworkModel) -> list[str]:
     if np.isnan(state.v_pu).any():
         return ["with nobody connected the network has no power-flow solution"]
     thermal, voltage = excesses(model, state)
-    names = _Names(model)
+    names = Names(model)
     return [
         *_most_severe(
             np.where(voltage > VOLTAGE_VIOLATION_PU, voltage, 0.0),
@@ -109,7 +109,7 @@ class Unavoidable:
 
     def sentences(self, model: NetworkModel, steps: int) -> list[str]:
         """The elements with the most such intervals of ``steps``, one sentence each, and one that counts the others."""
-        names = _Names(model)
+        names = Names(model)
         through = f"of {steps} intervals through inflexible load alone, by up to"
         return [
             *_most_severe(
@@ -138,16 +138,18 @@ def _most_severe(score: FloatArray, say: Callable[[int], str], others: str) -> l
     return said + ([f"{len(order) - NAMED} more {others}"] if len(order) > NAMED else [])
 
 
-class _Names:
-    """How sentences call the nodes and branches of a model."""
+class Names:
+    """How sentences call the nodes and branches of a model, by their places among its voltages and flows."""
 
     def __init__(self, model: NetworkModel) -> None:
         self._model, self._feeder, self._phase = model, model.feeder, model.phase
 
     def bus(self, node: int) -> str:
+        """A bus, and its phase."""
         return f"bus {self._feeder.bus_names[self._model.bus[node]]!r}{self._on(node)}"
 
     def branch(self, node: int) -> str:
+        """A branch, and its phase."""
         return f"branch {self._feeder.branch_names[self._model.branch[node]]!r}{self._on(node)}"
 
     def limit(self, node: int) -> str:
@@ -158,6 +160,7 @@ class _Names:
         return " or ".join(f"{column} = {value:g}" for column, value in limits if np.isfinite(value))
 
     def band(self, node: int, v_pu: float) -> str:
+        """The end of a band that a voltage is beyond."""
         if v_pu > self._model.v_max_pu[node]:
             return f"above its v_max_pu = {self._model.v_max_pu[node]:g}"
         return f"below its v_min_pu = {self._model.v_min_pu[node]:g}"

@@ -24,6 +24,7 @@ from amm_opt.simulation.loop.result import ShardResult
 from amm_opt.simulation.loop.waiting import Backlog
 from amm_opt.simulation.options import JOINT, TWO, Options, Settings, settled
 from amm_opt.simulation.replay import verify
+from amm_opt.simulation.results.claim import Claim
 from amm_opt.simulation.results.column import Column
 from amm_opt.simulation.results.reasons import logger, tell
 from amm_opt.simulation.results.run import Run
@@ -119,6 +120,7 @@ def execute(settings: Settings) -> Run:
     seconds = time.perf_counter() - began
     _tell(settings, total)
     run = _run(settings, store, total, _totals(settings, loop, total, seconds), processes, _unavoidable(loop, total))
+    run = replace(run, claim=_claim(loop, run.network, total))
     return verify(run) if settings.verified else summarised(run)
 
 
@@ -179,6 +181,18 @@ def _totals(settings: Settings, loop: Loop, total: ShardResult, seconds: float) 
         waiting_kwh=waiting,
         conic=conic,
         cuts=bool(cuts or conic or total.repaired),
+    )
+
+
+def _claim(loop: Loop, network: str, total: ShardResult) -> Claim:
+    """What a run says of limits before any replay."""
+    where = "with everyone at the limit" if loop.mechanism.feasible_at_limits_only else "at the requested point"
+    violations = total.totals.violations
+    return Claim(
+        f"{where} in {network}",
+        loop.stop - loop.first,
+        violations.sentences(loop.grid.network, loop.grid.case.times),
+        unavoidable=violations.unavoidable,
     )
 
 

@@ -11,7 +11,8 @@ from amm_opt.errors import InputError, as_path
 from amm_opt.fields import checked_kind, not_callable
 from amm_opt.grid import Grid
 from amm_opt.network import ACNetwork
-from amm_opt.registry import network_models, network_name, network_of
+from amm_opt.registry import model_of
+from amm_opt.simulation.results.claim import Claim
 from amm_opt.simulation.results.run import Run
 from amm_opt.simulation.results.summary import summarised
 from amm_opt.verification.four_wire import FourWireNetwork
@@ -58,7 +59,7 @@ def verify(
         raise InputError(problem)
     master = None if opendss is None else as_path(opendss, "file")
     case = run.case
-    grid = Grid(case, _model(run, network))
+    grid = Grid(case, model_of(case, run.network, run.model if network is None else network))
     wires: PowerFlow = FourWireNetwork(case.feeder, master) if master is not None else ACNetwork(case.feeder, threads)
     length = max(1, min(BLOCK_STEPS, BLOCK_NUMBERS // grid.network.n_nodes))
     totals = ReplayTotals()
@@ -68,23 +69,19 @@ def verify(
         totals.add(grid, wires, requests, run.allocation.select(slice(start, stop)))
         if progress is not None:
             progress(stop, len(run.times))
-    return summarised(replace(run, ac=totals))
+    points = "AC points" if master is None else "AC points on all wires"
+    return summarised(replace(run, ac=totals, claim=_claim(run, grid, totals, points)))
 
 
-def _model(run: Run, network: Any) -> Any:
-    """The network model of a run.
-
-    Raises:
-        InputError: where it is not known any more, or another one than the run's is given.
-    """
-    chosen = run.model if network is None else network
-    if chosen is None:
-        if run.network not in network_models():
-            raise InputError(
-                f"the run was made with the network model {run.network!r}, which is not installed: give it as"
-                " verify(run, network=...)"
-            )
-        chosen = run.network
-    if (name := network_name(run.case, chosen)) != run.network:
-        raise InputError(f"the run was made with the network model {run.network!r}, not {name!r}")
-    return network_of(run.case, chosen)
+def _claim(run: Run, grid: Grid, totals: ReplayTotals, points: str) -> Claim:
+    """What a run says of limits after a replay."""
+    before = run.claim or Claim(f"at the requested point in {run.network}", len(run.times))
+    violations = totals.violations
+    tested = len(run.times) - violations.unsolved
+    return replace(
+        before,
+        points=points,
+        tested=tested,
+        broken_ac=violations.sentences(grid.network, run.case.times),
+        unavoidable=violations.unavoidable if tested else before.unavoidable,
+    )

@@ -27,7 +27,17 @@ from amm_opt.study.compare import BOTH, compare, in_one_process, labelled, plann
 from amm_opt.study.comparison import Comparison, load_comparison
 from amm_opt.study.plots import save_picture
 from amm_opt.study.result_folder import PICTURE, stored_folders
-from amm_opt.study.show import document, json_option, print_ac, print_json, print_table, show
+from amm_opt.study.show import (
+    document,
+    explanation,
+    json_option,
+    print_ac,
+    print_claims,
+    print_explanation,
+    print_json,
+    print_table,
+    show,
+)
 from amm_opt.study.terminal import Group, complain, folder_given, progress, say
 
 DEFAULT_MECHANISMS = "no_control,equal_doe,equal_doe:enrolled=requesting,greedy_doe,amm"
@@ -219,8 +229,44 @@ def verify_command(run: Path, opendss: Path | None, as_json: bool) -> None:
         print_json(document(result, ", ".join(sorted({r.network for r in runs.values()}))))
     else:
         print_ac(result)
+        print_claims(result)
     if unsaved:
         raise OutputError(unsaved)
+
+
+@main.command()
+@click.argument("run", callback=folder_given)
+@json_option
+def explain(run: Path, as_json: bool) -> None:
+    """Say which limits kept RUN from serving more, who is behind them, and what a little more of each is worth.
+
+    RUN is the folder of one run: what run --out wrote, or the folder of a mechanism in what compare --out wrote.
+
+    \b
+    Example:  amm-opt explain out/amm
+    """
+    item = load_run(_single(run))
+    label = str(item.mechanism)
+    with progress(as_json, [label]) as report:
+        limits = item.explain(progress=report and partial(report, label))
+    if as_json:
+        print_json(explanation(item, limits))
+    else:
+        print_explanation(item, limits)
+
+
+def _single(folder: Path) -> Path:
+    """The folder of a run, which may be the only one of a comparison.
+
+    Raises:
+        InputError: where there is none, or there are several.
+    """
+    if (folder / DOCUMENT).is_file():
+        return folder
+    places = list(stored_folders(folder).values())
+    if len(places) > 1:
+        raise InputError(f"{folder} holds {len(places)} runs, give one: {', '.join(map(str, places))}")
+    return places[0]
 
 
 def split_specs(text: str) -> list[str]:
@@ -296,6 +342,7 @@ def _print(result: Comparison, span: tuple[int, int], network: str, ac: str | No
     print_table(result, span, network)
     if ac:
         print_ac(result)
+    print_claims(result)
 
 
 def _picture(result: Comparison, out: Path) -> str:

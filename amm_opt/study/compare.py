@@ -87,7 +87,7 @@ def compare(
     try:
         result = Comparison(case, _runs(plan, folder, progress, done))
         if folder is not None:
-            folder.finish(result.table)
+            folder.finish(result.written)
     except BaseException:
         if folder is not None:
             folder.abandon()

@@ -10,6 +10,7 @@ import pandas as pd
 from amm_opt.cases import Case
 from amm_opt.errors import InputError, OutputError, as_path
 from amm_opt.simulation import Run, load_run
+from amm_opt.simulation.results.claim import UNKNOWN
 from amm_opt.simulation.results.column import Column
 from amm_opt.simulation.results.columns import COLUMNS, OF_MEMORY, PRICE_OF_FAIRNESS, in_order
 from amm_opt.simulation.results.summary import computed, typed
@@ -61,6 +62,22 @@ class Comparison:
         return typed(table, self.columns)
 
     @property
+    def claims(self) -> pd.DataFrame:
+        """What may be said of the limits each run keeps: ``claim``, its rung, and ``claim_words``."""
+        rows = {
+            label: (UNKNOWN, "not known: an earlier version stored the run")
+            if run.claim is None
+            else (run.claim.rung, run.claim.words)
+            for label, run in self.runs.items()
+        }
+        return pd.DataFrame.from_dict(rows, orient="index", columns=["claim", "claim_words"]).rename_axis("mechanism")
+
+    @property
+    def written(self) -> pd.DataFrame:
+        """The table and the claims: what ``summary.csv`` holds."""
+        return self.table.join(self.claims)
+
+    @property
     def without_memory(self) -> dict[str, str]:
         """By the label of a mechanism with memory, that of the run of the same one without, in the same tiers."""
         labels = {(str(run.mechanism), run.tiers): label for label, run in reversed(self.runs.items())}
@@ -87,7 +104,7 @@ class Comparison:
         try:
             for label, run in self.runs.items():
                 place.save(label, run)
-            place.finish(self.table)
+            place.finish(self.written)
         except BaseException:
             place.abandon()
             raise
@@ -99,7 +116,7 @@ class Comparison:
         """Write ``summary.csv`` and each run's summary again, into the folder that :meth:`save` made."""
         for label, place in stored_folders(Path(folder)).items():
             self.runs[label].save_document(place)
-        replace_summary(Path(folder), self.table)
+        replace_summary(Path(folder), self.written)
 
 
 def load_comparison(folder: str | Path) -> Comparison:

@@ -14,11 +14,15 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.io.output import emit, reserved
+from amm_opt.simulation import Run
 from amm_opt.simulation.results.columns import COLUMNS, ENERGIES, OF_MEMORY, OF_TWO_TIERS
 from amm_opt.simulation.results.reasons import summarised
 from amm_opt.study.comparison import Comparison
 from amm_opt.study.terminal import printable, say, width
-from amm_opt.study.text import TableColumn, energy_unit, number, table
+from amm_opt.study.text import TableColumn, energy_unit, fold, number, table
+
+SHOWN_LIMITS, NAMED_LIMITS = 12, 5
+"""Limits in the table of an explanation, and those of which it is said who is behind them."""
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -47,11 +51,13 @@ def _finite(value: Any) -> Any:
 
 def document(result: Comparison, network: str) -> dict[str, Any]:
     """What ``--json`` prints."""
-    columns, rows = result.columns, []
+    columns, rows, claims = result.columns, [], result.claims.to_dict("index")
     for label, values in result.table.iterrows():
         numbers = {k: None if v is None or not np.isfinite(float(v)) else float(v) for k, v in values.items()}
         whole = {k: int(v) for k, v in numbers.items() if v is not None and columns[str(k)].kind == "count"}
-        rows.append({"mechanism": label, **numbers, **whole, "solver": result.runs[str(label)].solver})
+        rows.append(
+            {"mechanism": label, **numbers, **whole, **claims[str(label)], "solver": result.runs[str(label)].solver}
+        )
     used = {run.solver for run in result.runs.values()} - {"-"}
     return {"case": result.case.name, "rows": rows, "solver": ", ".join(sorted(used)) or "-", "network": network}
 
@@ -137,6 +143,67 @@ def print_ac(result: Comparison) -> None:
         say(f"{unsolved} intervals have no AC solution; nothing is counted in them.")
     if repaired := int(t["repaired_steps"].fillna(0).sum()) if "repaired_steps" in t else 0:
         say(f"{repaired} allocations were cut back to be feasible.")
+
+
+def print_claims(result: Comparison) -> None:
+    """What may be said of the limits that are kept, once for all runs of which the same may be said."""
+    for (rung, words), rows in result.claims.groupby(["claim", "claim_words"], sort=False):
+        say(f"Claim: {rung}, {words}: {', '.join(map(str, rows.index))}")
+
+
+def explanation(run: Run, limits: pd.DataFrame) -> dict[str, Any]:
+    """What ``amm-opt explain --json`` prints."""
+    rows = [
+        {**row, **{name: dict(row[name]) for name in ("most_affected_feeders", "most_affected")}}
+        for row in limits.to_dict("records")
+    ]
+    about = {"case": run.case.name, "mechanism": str(run.mechanism), "network": run.network}
+    lost = {name: float(run.summary[name]) for name in ("unserved_mwh", "curtailed_mwh")}
+    return {**about, "first": str(run.times[0]), "intervals": len(run.times), **lost, "limits": rows}
+
+
+def print_explanation(run: Run, limits: pd.DataFrame) -> None:
+    """The limits with the most lost energy behind them, and who is behind the first of them."""
+    some = (limits["intervals"] > 0) | (limits["worth_mwh"] > 0) | (limits["kind"] == "")
+    t = pd.concat([limits[some & (limits["kind"] != "")].head(SHOWN_LIMITS), limits[limits["kind"] == ""]])
+    times = f"{run.times[0]:%Y-%m-%d %H:%M} to {run.times[-1]:%Y-%m-%d %H:%M}"
+    title = (
+        f"{printable(run.mechanism)} on {printable(run.case.name)}: {times}, {len(run.times)} intervals, {run.network}"
+    )
+    total = float(run.summary["unserved_mwh"] + run.summary["curtailed_mwh"])
+    if not len(t):
+        emit("\n".join(fold(f"{title}\nEverything was served.", width())))
+        return
+    lost = t["unserved_mwh"] + t["curtailed_mwh"]
+    per, unit = energy_unit([total, *lost])
+    in_pu = t["worth_per"] == "pu"
+    marks = zip(range(len(t)), t["kind"], t["shared"], strict=True)
+    columns = [
+        TableColumn("", [f"{k + 1}{'*' if s else ''}" if kind else "" for k, kind, s in marks]),
+        TableColumn("limit", [printable(name) for name in t["limit"]], folds=True),
+        TableColumn("direc-\ntion", [str(d) for d in t["direction"]]),
+        TableColumn(f"lost\nbehind\nit, {unit}", numbers(lost / per, ".2f")),
+        TableColumn("binds,\ninter-\nvals", [str(n) for n in t["intervals"]]),
+        TableColumn(
+            "asked\ntoo\nmuch",
+            [str(n) if kind else "" for n, kind in zip(t["asked_intervals"], t["kind"], strict=True)],
+        ),
+        TableColumn("hours", [str(h) for h in t["hours"]], rank=1),
+        TableColumn("LV\nfeed-\ners", [str(n) for n in t["feeders"]], rank=2),
+        TableColumn("worth\nkWh", numbers((1000.0 * t["worth_mwh"]).where(~in_pu, 10.0 * t["worth_mwh"]), ".3g")),
+        TableColumn("per", ["0.01 pu" if pu else str(u) for pu, u in zip(in_pu, t["worth_per"], strict=True)]),
+    ]
+    _print_columns(title, columns)
+    say(f"Lost in all: {total / per:.2f} {unit}. Who is behind several limits counts at each of them.")
+    if t["shared"].any():
+        say("* customers of several LV feeders are behind it")
+    for k, row in enumerate(t[(t["kind"] != "") & (lost > 0)].head(NAMED_LIMITS).to_dict("records")):
+        shared = f" ({row['feeders']} LV feeders)" if row["shared"] else ""
+        groups = [row["most_affected_feeders"] if row["shared"] else (), row["most_affected"]]
+        who = "; ".join(", ".join(f"{name} {mwh / per:.3f}" for name, mwh in group[:3]) for group in groups if group)
+        say(f"Behind {k + 1}{shared}, most affected, {unit}: {who}")
+    if more := int((limits["kind"] != "").sum() - (t["kind"] != "").sum()):
+        say(f"{more} more limits that bind less, or that only full service would exceed: --json has all.")
 
 
 def numbers(values: pd.Series[Any], form: str) -> list[str]:

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
+import pandas as pd
 
 from amm_opt.arrays import BoolArray, FloatArray, IntArray
 from amm_opt.network import NetworkModel
-from amm_opt.network.excess import FlowState, Unavoidable, excesses
+from amm_opt.network.excess import FlowState, Names, Unavoidable, excesses
 from amm_opt.tolerances import THERMAL_VIOLATION, VOLTAGE_VIOLATION_PU
+
+
+@dataclass(frozen=True)
+class Worst:
+    """The worst avoidable pair of one kind: its place among the model's voltages or flows, its interval, its excess.
+
+    Nothing is beyond its limit where the excess is 0.
+    """
+
+    place: int = 0
+    step: int = 0
+    excess: float = 0.0
 
 
 @dataclass
@@ -18,8 +32,8 @@ class Violations:
     """Counts of (element, interval) pairs beyond their limit.
 
     Attributes:
-        thermal: avoidable pairs above a rating; ``largest_thermal`` is their largest excess, as a fraction of it.
-        voltage: avoidable pairs outside a voltage band; ``largest_voltage_pu`` is their largest distance from it.
+        thermal: avoidable pairs above a rating; ``worst_thermal`` has their largest excess, as a fraction of it.
+        voltage: avoidable pairs outside a voltage band; ``worst_voltage`` has their largest distance from it, in pu.
         unavoidable: pairs that inflexible load only has beyond their limit, by no less; ``elements`` says of which
             elements.
         unsolved: intervals without a power-flow solution (NaN), which have no pairs.
@@ -29,26 +43,55 @@ class Violations:
     voltage: int = 0
     unavoidable: int = 0
     unsolved: int = 0
-    largest_thermal: float = 0.0
-    largest_voltage_pu: float = 0.0
+    worst_thermal: Worst = Worst()
+    worst_voltage: Worst = Worst()
     elements: Unavoidable | None = None
 
     def merge(self, other: Violations) -> None:
         """Add the counts of other intervals."""
         for name in ("thermal", "voltage", "unavoidable", "unsolved"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        for name in ("largest_thermal", "largest_voltage_pu"):
-            setattr(self, name, max(getattr(self, name), getattr(other, name)))
+        self._take(other.worst_thermal, other.worst_voltage)
         if other.elements is not None:
             self.elements = other.elements.plus(self.elements)
 
-    def add(self, limits: NetworkModel, state: FlowState, inflexible_only: Callable[[IntArray], FlowState]) -> None:
+    def _take(self, thermal: Worst, voltage: Worst) -> None:
+        """The worse ones; of equals the earlier."""
+        key = attrgetter("excess")
+        self.worst_thermal = max(self.worst_thermal, thermal, key=key)
+        self.worst_voltage = max(self.worst_voltage, voltage, key=key)
+
+    def sentences(self, limits: NetworkModel, times: pd.DatetimeIndex) -> tuple[str, ...]:
+        """The worst branch and the worst bus beyond their limits, by how much and when.
+
+        Args:
+            limits: as in :meth:`add`.
+            times: of all intervals of the case.
+        """
+        names, said = Names(limits), []
+        if (worst := self.worst_thermal).excess > 0:
+            said.append(
+                f"{names.branch(worst.place)} is {100 * worst.excess:.2f} % above its {names.limit(worst.place)}"
+                f" at {times[worst.step]:%Y-%m-%d %H:%M}"
+            )
+        if (worst := self.worst_voltage).excess > 0:
+            low, high = limits.v_min_pu[worst.place], limits.v_max_pu[worst.place]
+            said.append(
+                f"{names.bus(worst.place)} is {worst.excess:.5f} pu outside its band of {low:g} to {high:g} pu"
+                f" at {times[worst.step]:%Y-%m-%d %H:%M}"
+            )
+        return tuple(said)
+
+    def add(
+        self, limits: NetworkModel, state: FlowState, inflexible_only: Callable[[IntArray], FlowState], start: int
+    ) -> None:
         """Count a block of T intervals.
 
         Args:
             limits: of the nodes, without limit at the source.
             state: voltages and flows, (T, n_nodes) each.
             inflexible_only: gives the same with inflexible load only, for the intervals of the given numbers.
+            start: number of the first of them within the case.
         """
         self.unsolved += int(np.isnan(state.v_pu).any(axis=1).sum())
         largest = [np.nanmax(e, axis=1, initial=0.0) for e in excesses(limits, state)]
@@ -61,11 +104,10 @@ class Violations:
         for excess, before, tolerance in zip(outcome, without, (THERMAL_VIOLATION, VOLTAGE_VIOLATION_PU), strict=True):
             over = excess > tolerance
             pairs.append((excess, over, over & (before > 0) & (excess <= before + tolerance)))
-        (thermal, voltage), (by, by_pu) = zip(*(_avoidable(*pair) for pair in pairs), strict=True)
+        (thermal, voltage), worst = zip(*(_avoidable(*pair, start + beyond) for pair in pairs), strict=True)
         self.thermal += thermal
         self.voltage += voltage
-        self.largest_thermal = max(self.largest_thermal, by)
-        self.largest_voltage_pu = max(self.largest_voltage_pu, by_pu)
+        self._take(*worst)
         found = Unavoidable(
             *(unavoidable.sum(axis=0) for _, _, unavoidable in pairs),
             *(np.max(excess, axis=0, where=unavoidable, initial=0.0) for excess, _, unavoidable in pairs),
@@ -75,7 +117,9 @@ class Violations:
             self.elements = found.plus(self.elements)
 
 
-def _avoidable(excess: FloatArray, over: BoolArray, unavoidable: BoolArray) -> tuple[int, float]:
-    """How many pairs are beyond their limit without having to, and the largest excess among them."""
+def _avoidable(excess: FloatArray, over: BoolArray, unavoidable: BoolArray, steps: IntArray) -> tuple[int, Worst]:
+    """How many pairs are beyond their limit without having to, and the worst of them."""
     avoidable = over & ~unavoidable
-    return int(avoidable.sum()), float(np.max(excess, where=avoidable, initial=0.0))
+    beyond = np.where(avoidable, excess, 0.0)
+    row, place = np.unravel_index(np.argmax(beyond), beyond.shape)
+    return int(avoidable.sum()), Worst(int(place), int(steps[row]), float(beyond[row, place]))

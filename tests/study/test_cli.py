@@ -94,7 +94,7 @@ def test_lists() -> None:
         assert word in call(command).stdout
 
 
-@pytest.mark.parametrize("command", ["cases", "mechanisms", "solvers", "run", "compare"])
+@pytest.mark.parametrize("command", ["cases", "mechanisms", "solvers", "run", "compare", "verify", "explain"])
 def test_help_has_an_example(command: str) -> None:
     assert f"Example:  amm-opt {command}" in call(command, "--help").stdout
     assert "amm-opt compare mv33lv" in call("--help").stdout
@@ -110,7 +110,7 @@ def test_json_of_a_comparison() -> None:
     assert [r["mechanism"].replace("3.0", "3") for r in found["rows"]] == ["no_control", "amm:kappa=3,rho=0.5", "amm"]
     table = ao.compare(ao.load_case(CASE), ["no_control", "amm:kappa=3,rho=0.5", "amm"]).table
     for row, (_, expected) in zip(found["rows"], table.iterrows(), strict=True):
-        columns = [c for c in row if c not in ("mechanism", "solver")]
+        columns = [c for c in row if c not in ("mechanism", "solver", "claim", "claim_words")]
         assert columns[: len(SUMMARY) + 8] == SUMMARY + DIRECTIONS
         for column in set(columns) - {"seconds", "ms_per_step"}:
             if row[column] is None:

@@ -22,7 +22,7 @@ FORMATS: dict[Kind, str] = {
     "number": ".4g",
 }
 """How the terminal writes a number of each kind."""
-BESIDE = ("mechanism", "solver")
+BESIDE = ("mechanism", "solver", "claim", "claim_words")
 """What stands beside the columns in tables and documents."""
 
 

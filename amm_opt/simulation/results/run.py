@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +22,10 @@ from amm_opt.fields import is_whole
 from amm_opt.market import Allocation, Mechanism, State
 from amm_opt.market.mechanism import NoState
 from amm_opt.program import Audit
+from amm_opt.registry import model_of
+from amm_opt.simulation.explanation.explain import explained
 from amm_opt.simulation.loop.waiting import Backlog
+from amm_opt.simulation.results.claim import Claim
 from amm_opt.simulation.results.column import Column
 from amm_opt.simulation.results.columns import EVERYWHERE, in_order
 from amm_opt.simulation.results.digest import opened, sealed
@@ -70,6 +74,7 @@ class Run:
         totals: what the summary was computed from; None for a run that was read from disk.
         ac: what a replay by AC power flow showed; likewise.
         columns: the user's own summary columns.
+        claim: what may be said of the limits it keeps; None for a run that a version without claims stored.
         tiers: ``joint`` or ``two``: how intervals were matched.
         workers: the processes that were used; not stored.
         model: the class or model that was given as ``network`` where that was no name; it is not stored.
@@ -98,6 +103,7 @@ class Run:
     totals: Totals | None = None
     ac: ReplayTotals | None = None
     columns: tuple[Column, ...] = ()
+    claim: Claim | None = None
     tiers: str = "joint"
     workers: int = 1
     model: Any = None
@@ -152,6 +158,42 @@ class Run:
             columns["battery_kw"] = self.allocation.battery_kw.sum(axis=1)
         return pd.DataFrame(columns, index=pd.Index(self.times, name="time"))
 
+    def explain(self, *, network: Any = None, progress: Callable[[int, int], None] | None = None) -> pd.DataFrame:
+        """Which limits stand behind what was not served, who is behind them, and what they would be worth.
+
+        One row for each limit of a bus or branch in one direction, those with the most lost energy first, and at most
+        two more (``kind`` empty): what was lost while no limit bound, and in failed intervals. Columns:
+
+        - ``limit``, ``kind`` (``voltage``, ``thermal`` or ``active``), ``direction`` (``import`` or ``export``);
+        - ``intervals`` in which it bound and somebody behind it was short; ``asked_intervals`` in which all requests
+          together would exceed it; ``hours`` of day (from-to) with at least 90 % of ``intervals``;
+        - ``unserved_mwh``, ``curtailed_mwh``: what those behind it lost while it bound, each weighted by how much a kW
+          loads it, relative to who loads it most (who loads it by less than a tenth is not behind it). Who is behind
+          several limits counts at each, so that rows may add up to more than what was lost;
+        - ``worth_mwh`` per ``worth_per`` (kVA, kW or pu): how much more energy the network could host with one more,
+          over the run: a multiplier, the derivative of what the throughput bound serves. NaN where batteries are
+          scheduled;
+        - ``feeders``: of how many LV feeders somebody is behind it, ``shared`` where these are several;
+        - ``most_affected_feeders``, ``most_affected``: (name, MWh) of at most five LV feeders and participants;
+        - ``intervals_by_hour``: 24 numbers.
+
+        Memory is bounded by blocks of intervals.
+
+        Args:
+            network: as for ``verify``.
+            progress: called with (intervals done, all) after every block.
+
+        Raises:
+            InputError: on a conic network model, or where energy could wait, of which a run does not keep when it was
+                asked for again.
+            SolveError: where the most energy that the network can host is not found in an interval.
+        """
+        if self.waits:
+            raise InputError("a run in which energy could wait does not keep what was asked for in each interval")
+        model = model_of(self.case, self.network, self.model if network is None else network)
+        span = range(self.first, self.first + len(self.times))
+        return explained(self.case, model, span, self.allocation, self.failed_steps, progress)
+
     def save(self, folder: str | Path) -> None:
         """Write the run into ``folder``, which is created; ``load_run`` reads it back.
 
@@ -196,6 +238,7 @@ class Run:
             "solver": self.solver,
             "first": self.first,
             "steps": len(self.times),
+            "claim": None if self.claim is None else asdict(self.claim),
             "columns": [column.about for column in self.columns],
             "summary": {str(k): None if np.isnan(v) else float(v) for k, v in self.summary.items()},
             "failed_steps": {str(k): reason for k, reason in self.failed_steps.items()},
@@ -277,6 +320,7 @@ def load_run(folder: str | Path) -> Run:
             unavoidable=tuple(document.get("unavoidable", ())),
             waits=waits,
             columns=tuple(Column(**about) for about in document.get("columns", ())),
+            claim=Claim.stored(claim) if (claim := document.get("claim")) else None,
             tiers=document.get("tiers", "joint"),
         )
     except InputError:

@@ -93,4 +93,5 @@ class Totals:
     def _count_violations(self, grid: Grid, requests: Requests, allocation: Allocation) -> None:
         d, network, grid_of = requests.inflexible_kw, grid.network, grid.node_injections
         state = network.state(*grid_of(d, allocation.drawn_kw, allocation.injected_kw))
-        self.violations.add(network, state, lambda k: network.state(*grid_of(d[k], 0.0, 0.0)))
+        start = requests.start
+        self.violations.add(network, state, lambda k: network.state(*grid_of(d[k], 0.0, 0.0)), start)

@@ -73,7 +73,8 @@ class IntervalRoute:
         checked = None if solver == WaterFillingBackend.name else audited(numbers, network, point)
         network.age(point)
         values, duals = self.compiled.values(point.v, theta), self.compiled.duals(point.row_dual)
-        return Solution(values, duals, self.compiled.objective(numbers, point.v), point.solver, checked)
+        objective, binding = self.compiled.objective(numbers, point.v), network.binding(point)
+        return Solution(values, duals, objective, point.solver, checked, limit_duals=binding)
 
 
 class _IntervalRows:
@@ -110,6 +111,14 @@ class _IntervalRows:
             self._active = [*self._active, *new]
             self._rows = stacked(self._rows, self._gradients(new))
         return bool(new)
+
+    def binding(self, point: Point) -> dict[int, float]:
+        """Multipliers of limits that have one, over all injections."""
+        found: dict[int, float] = {}
+        for (_, k), dual in zip(self._active, point.network_dual.tolist(), strict=True):
+            if dual:
+                found[k] = found.get(k, 0.0) + dual
+        return found
 
     def age(self, point: Point) -> None:
         """Rows without a multiplier for long leave."""

@@ -17,6 +17,9 @@ from amm_opt.simulation.results.digest import sealed
 from amm_opt.simulation.results.fairness import jain, starved, tenth_percentile
 from amm_opt.testing import cases
 
+WITHOUT = "amm:alpha=0,priority=delivery"
+"""What ``amm`` is without its memory."""
+
 
 def behind_own_lines(ratings: list[float], imports: list[float], exports: list[float] | None = None) -> Case:
     """Each customer behind a line of its own, all on one feeder: everyone's service is its line's rating."""
@@ -93,11 +96,11 @@ def test_price_of_memory(tmp_path: Path) -> None:
     case = "synthetic:buses=70,days=1,seed=3"
     names = ["price_of_memory_pct", "memory_worst_feeder", "memory_worst_participant"]
     assert not set(names) & set(ao.compare(case, ["amm", "equal_doe"], steps=2).table)
-    result = ao.compare(case, ["no_control", "amm:kappa=20", "amm:kappa=0"], steps=slice(30, 46), out=tmp_path / "out")
+    result = ao.compare(case, ["no_control", "amm:kappa=20", WITHOUT], steps=slice(30, 46), out=tmp_path / "out")
     t = result.table
-    assert t.loc[["no_control", "amm:kappa=0"], names].isna().all(axis=None)
-    assert result.without_memory == {"amm:kappa=20": "amm:kappa=0"}
-    with_memory, without = t.loc["amm:kappa=20"], t.loc["amm:kappa=0"]
+    assert t.loc[["no_control", WITHOUT], names].isna().all(axis=None)
+    assert result.without_memory == {"amm:kappa=20": WITHOUT}
+    with_memory, without = t.loc["amm:kappa=20"], t.loc[WITHOUT]
 
     def served(row: Any) -> float:
         both = row["requested_import_mwh"] + row["requested_export_mwh"]

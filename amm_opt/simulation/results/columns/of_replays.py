@@ -8,7 +8,7 @@ from amm_opt.simulation.results.columns.kinds import ac, energy, intervals, pair
 OF_REPLAYS = (
     Column(
         "worst_ac_thermal_excess_pct",
-        ac(lambda ac: 100.0 * ac.violations.largest_thermal),
+        ac(lambda ac: 100.0 * ac.violations.worst_thermal.excess),
         "%",
         "percent",
         "lower",
@@ -17,7 +17,7 @@ OF_REPLAYS = (
     ),
     Column(
         "worst_ac_voltage_excess_pu",
-        ac(lambda ac: ac.violations.largest_voltage_pu),
+        ac(lambda ac: ac.violations.worst_voltage.excess),
         "pu",
         "voltage",
         "lower",

@@ -63,8 +63,9 @@ CONTRACT = (
 
 EVERYWHERE = (
     *CONTRACT,
+    *columns(FAIRNESS, directions=True),
     *columns(SPREAD),
-    *columns((*FAIRNESS, *SPREAD), directions=True),
+    *columns(SPREAD, directions=True),
 )
 """The same and what says more of how equally energy was served, which runs of earlier versions lack."""
 
@@ -72,7 +73,7 @@ OF_RUNS = (
     *EVERYWHERE,
     Column(
         "worst_thermal_excess_pct",
-        total(lambda t: 100.0 * t.violations.largest_thermal),
+        total(lambda t: 100.0 * t.violations.worst_thermal.excess),
         "%",
         "percent",
         "lower",
@@ -80,7 +81,7 @@ OF_RUNS = (
     ),
     Column(
         "worst_voltage_excess_pu",
-        total(lambda t: t.violations.largest_voltage_pu),
+        total(lambda t: t.violations.worst_voltage.excess),
         "pu",
         "voltage",
         "lower",

@@ -1,0 +1,60 @@
+"""What may be said of the limits that a run keeps: the rung of its evidence, and the words that it allows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+UNKNOWN = "-"
+"""The rung of a run that was stored by a version without claims."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The evidence for what a run says of limits.
+
+    Rungs and words follow a ladder in PowerOptLab.jl (doe_quantification_review, September 2026); the words are ours.
+    ``probabilistic`` and ``certified`` are further rungs of it that nothing here reaches.
+
+    Attributes:
+        holds: of the network model, such as "at the requested point in lindistflow".
+        intervals: length of the run.
+        broken: in the network model, what is furthest beyond its limit and when: a sentence for each kind of limit.
+        points: what was tested, "AC points"; ``tested`` of them, the intervals with a power-flow solution.
+        broken_ac: as ``broken``, at the tested points.
+        unavoidable: pairs beyond a limit through inflexible load alone, of which nothing is claimed.
+    """
+
+    holds: str
+    intervals: int
+    broken: tuple[str, ...] = ()
+    points: str = "AC points"
+    tested: int = 0
+    broken_ac: tuple[str, ...] = ()
+    unavoidable: int = 0
+
+    @classmethod
+    def stored(cls, about: dict[str, Any]) -> Claim:
+        """From what ``dataclasses.asdict`` gave, after JSON."""
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in about.items()}
+        return cls(**values)
+
+    @property
+    def found(self) -> tuple[str, ...]:
+        """What was found against it: on AC, and in the network model where AC has not tested every interval."""
+        return (*self.broken_ac, *(() if self.tested == self.intervals else self.broken))
+
+    @property
+    def rung(self) -> str:
+        """``falsified``, ``tested`` or ``point``."""
+        return "falsified" if self.found else "tested" if self.tested else "point"
+
+    @property
+    def words(self) -> str:
+        """What may be said."""
+        if self.found:
+            return f"{'; '.join(self.found)}{f' ({self.points})' if self.broken_ac else ''}"
+        most = f" of {self.intervals}" if self.tested < self.intervals else ""
+        said = f"no violation at {self.tested}{most} tested {self.points}" if self.tested else f"holds {self.holds}"
+        apart = f", apart from {self.unavoidable} pairs that inflexible load alone has beyond a limit"
+        return said + (apart if self.unavoidable else "")

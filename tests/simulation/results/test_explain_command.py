@@ -1,0 +1,92 @@
+"""``amm-opt explain`` in real processes: what it prints, in which width, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from rich.cells import cell_len
+
+import amm_opt as ao
+from amm_opt.study.cli import main
+
+START = [sys.executable, "-c", "from amm_opt.study.cli import main; main(prog_name='amm-opt')"]
+
+
+def explain(*words: object) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": "80"}
+    return subprocess.run([*START, "explain", *map(str, words)], capture_output=True, text=True, env=environment)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("explain") / "out"
+    names = ["amm", "no_control", "equal_doe"]
+    ao.compare("synthetic:buses=70,days=1,seed=3", names, steps=slice(20, 46), out=folder)
+    return folder
+
+
+def in_process(*words: object, columns: int = 80) -> str:
+    done = CliRunner(env={"COLUMNS": str(columns)}).invoke(main, ["explain", *map(str, words)])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+@pytest.mark.parametrize("columns", [40, 160])
+def test_widths(out: Path, columns: int) -> None:
+    assert max(map(cell_len, in_process(out / "amm", columns=columns).splitlines())) <= columns
+
+
+def test_table(out: Path) -> None:
+    done = explain(out / "amm")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert max(map(cell_len, done.stdout.splitlines())) <= 80
+    run = ao.load_run(out / "amm")
+    text = " ".join(done.stdout.split())
+    assert run.explain()["limit"][0] in text
+    assert "Lost in all: " in text
+    assert "Behind 1" in text
+
+
+def test_one_document(out: Path) -> None:
+    done = explain(out / "amm", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    run = ao.load_run(out / "amm")
+    table = run.explain()
+    assert found["intervals"] == 26
+    assert found["unserved_mwh"] == pytest.approx(run.summary["unserved_mwh"])
+    assert [row["limit"] for row in found["limits"]] == table["limit"].tolist()
+    for row, (_, expected) in zip(found["limits"], table.iterrows(), strict=True):
+        assert row["intervals_by_hour"] == list(expected["intervals_by_hour"])
+        assert row["most_affected"] == dict(expected["most_affected"])
+        worth = np.nan if row["worth_mwh"] is None else row["worth_mwh"]
+        np.testing.assert_allclose(worth, expected["worth_mwh"])
+
+
+def test_nothing_lost_and_kept_back(out: Path) -> None:
+    assert "Lost in all: 0.00" in in_process(out / "no_control")
+    assert "no limit reached" in " ".join(in_process(out / "equal_doe").split())
+
+
+def test_what_is_no_run(out: Path, tmp_path: Path) -> None:
+    several = explain(out)
+    assert several.returncode == 2
+    assert several.stderr.startswith(f"Error: {out} holds 3 runs, give one: ")
+    for folder in (tmp_path, tmp_path / "none"):
+        done = explain(folder)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"Error: {folder} holds neither a run nor a comparison")
+
+
+def test_a_folder_with_one_run(tmp_path: Path) -> None:
+    ao.compare("synthetic:buses=20,days=1,seed=1", "no_control", steps=1, out=tmp_path / "out")
+    text = in_process(tmp_path / "out")
+    assert "Everything was served." in text
+    assert text.startswith("no_control on ")

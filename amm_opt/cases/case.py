@@ -12,6 +12,7 @@ import scipy.sparse as sp
 
 from amm_opt.arrays import DIRECTIONS, SIGN, BoolArray, FloatArray, IntArray
 from amm_opt.cases.batteries import Batteries
+from amm_opt.cases.edits.editable import Editable
 from amm_opt.cases.fingerprint import fingerprint
 from amm_opt.cases.groups import PER, Groups
 from amm_opt.cases.profiles import Profiles, requested
@@ -33,7 +34,7 @@ class Report(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class Case(Editable):
     """Feeder + participants + profiles + scenario; build one with ``load_case`` or ``from_tables``.
 
     ``participants`` has one row per connection point with the columns of the folder schema, defaults filled in.

@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-
 import numpy as np
 import pandas as pd
 
 from amm_opt.errors import shorten
 from amm_opt.importers.report import ImportReport
+from amm_opt.io.columns import unique_names
 
 MIN_POWER_FACTOR = 0.1
 SAME_RATIO = 1e-6
 """Kvar per kW that differ by less are one power factor."""
 CONSTANT = "constant"
 FACTORS = {"inflexible": "power_factor", "import": "power_factor_import", "export": "power_factor_export"}
-
-
-def unique_names(names: Iterable[str], taken: Collection[str] = ()) -> list[str]:
-    """The names, later ones of a name with a number that no other name has."""
-    given = list(names)
-    used = {*taken, *given}
-    seen, out = set(taken), []
-    for name in given:
-        made, number = name, 2
-        while made in (seen if made == name else used):
-            made, number = f"{name} ({number})", number + 1
-        seen.add(made)
-        used.add(made)
-        out.append(made)
-    return out
 
 
 def participants(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -42,3 +42,18 @@ def flag(
 def text(value: object) -> str | None:
     """A table cell as text; None where it is empty."""
     return None if value is None or value is pd.NA or value != value or value == "" else str(value)
+
+
+def unique_names(names: Iterable[str], taken: Collection[str] = ()) -> list[str]:
+    """The names, later ones of a name with a number that no other name has."""
+    given = list(names)
+    used = {*taken, *given}
+    seen, out = set(taken), []
+    for name in given:
+        made, number = name, 2
+        while made in (seen if made == name else used):
+            made, number = f"{name} ({number})", number + 1
+        seen.add(made)
+        used.add(made)
+        out.append(made)
+    return out

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import fractions
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -21,27 +21,58 @@ _SHOWN = 5
 LARGEST = 1e300
 
 
-def as_table(table: object, what: str) -> pd.DataFrame:
+def as_table(table: object, what: str, *, times: Collection[str] = ()) -> pd.DataFrame:
     """The same table with plain columns: numpy numbers and times, or objects that are str, int, float, bool or None.
 
+    An index, or a level of one, that has a name becomes a column.
+
+    Args:
+        times: columns that may hold times; where none of them is there, a DatetimeIndex is the first of them, whatever
+            its name.
+
     Raises:
-        InputError: where it is no data frame, or a cell is neither a number, a text nor a time; all at once.
+        InputError: where it is no data frame, a cell is neither a number, a text nor a time, or an index differs from
+            the column of its name; all at once.
     """
     if not isinstance(table, pd.DataFrame):
         raise InputError(f"{what} must be a pandas DataFrame, not {shortened(table)}")
-    if isinstance(table.columns, pd.MultiIndex) or not all(isinstance(c, str) for c in table.columns):
-        odd = [c for c in table.columns if not isinstance(c, str)]
+    plain = _with_index(table, what, tuple(times))
+    if isinstance(plain.columns, pd.MultiIndex) or not all(isinstance(c, str) for c in plain.columns):
+        odd = [c for c in plain.columns if not isinstance(c, str)]
         raise InputError(f"{what}: the names of columns must be texts, not {shorten(map(repr, odd))}")
-    if not table.columns.is_unique:
-        raise InputError([f"{what}: repeated column {c!r}" for c in table.columns[table.columns.duplicated()].unique()])
+    if not plain.columns.is_unique:
+        raise InputError([f"{what}: repeated column {c!r}" for c in plain.columns[plain.columns.duplicated()].unique()])
     problems: list[str] = []
     columns: dict[str, Any] = {}
-    for place, name in enumerate(table.columns):
-        columns[name], said = _plain(table.iloc[:, place], name in FLAGS)
+    for place, name in enumerate(plain.columns):
+        columns[name], said = _plain(plain.iloc[:, place], name in FLAGS)
         problems += [f"{what}: column {name!r} {sentence}" for sentence in said]
     if problems:
         raise InputError(problems)
-    return pd.DataFrame(columns, index=pd.RangeIndex(len(table)))
+    return pd.DataFrame(columns, index=pd.RangeIndex(len(plain)))
+
+
+def _with_index(table: pd.DataFrame, what: str, times: tuple[str, ...]) -> pd.DataFrame:
+    """The table with its named index as columns."""
+    levels = [(name, table.index.get_level_values(i)) for i, name in enumerate(table.index.names)]
+    if times and isinstance(table.index, pd.DatetimeIndex) and not set(times) & {*table.columns, table.index.name}:
+        levels = [(times[0], table.index)]
+    named, problems = table.reset_index(drop=True), []
+    for name, values in reversed(levels):
+        if name is None:
+            continue
+        if name not in table.columns:
+            named.insert(0, name, values)
+        elif not _same(table[name], values):
+            problems.append(f"{what}: the index is named {name!r} and differs from the column {name!r}")
+    if problems:
+        raise InputError(problems)
+    return named
+
+
+def _same(column: Any, index: pd.Index[Any]) -> bool:
+    """Whether a column, which is a table where its name is repeated, holds what an index does."""
+    return isinstance(column, pd.Series) and pd.Index(column).equals(index)
 
 
 def _plain(column: pd.Series[Any], flag: bool) -> tuple[Any, list[str]]:

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 from amm_opt.cases import Case, Scenario, from_tables, load_case, save_case
-from amm_opt.cases.folder.folder import case_tables
 from amm_opt.errors import InputError
 
 NAN = float("nan")
@@ -274,11 +273,11 @@ def test_span_outside_is_refused(steps: Any) -> None:
 
 def test_synthetic_is_seeded() -> None:
     first, again, other = (load_case(f"synthetic:buses=60,days=2,seed={seed}") for seed in (5, 5, 6))
-    for a, b in zip(case_tables(first).values(), case_tables(again).values(), strict=True):
+    for a, b in zip(first.tables().values(), again.tables().values(), strict=True):
         pd.testing.assert_frame_equal(a, b)
     windows_equal(first.requests(0, 96), again.requests(0, 96))
     assert first.feeder.n_buses == other.feeder.n_buses == 60
-    assert not case_tables(first)["branches"].equals(case_tables(other)["branches"])
+    assert not first.tables()["branches"].equals(other.tables()["branches"])
     assert not np.array_equal(first.profiles.values, other.profiles.values)
 
 

@@ -10,7 +10,6 @@ import pytest
 from small import TRACE, small_case
 
 import amm_opt as ao
-from amm_opt.cases.folder.folder import case_tables
 from amm_opt.cases.tiers import split
 from amm_opt.importers import ImportedNetwork, ImportReport
 
@@ -79,7 +78,7 @@ def test_folder_tiers_phases_and_bad_values(tmp_path: Path) -> None:
 
 
 def replaced(case: ao.Case, kvar: list[float]) -> ao.Case:
-    tables = case_tables(case)
+    tables = case.tables()
     return ao.from_tables(name="again", **(tables | {"participants": case.participants.assign(inflexible_kvar=kvar)}))
 
 
@@ -108,7 +107,7 @@ def test_on_phases() -> None:
 
 def test_year_case_gives_a_reactive_customer_no_household() -> None:
     case = small_case({"b": ("src", 0.1, 99.0)}, ["b"], [0.0], [0.0], [0.0])
-    tables = case_tables(case)
+    tables = case.tables()
     people = pd.DataFrame({"name": ["home", "bank"], "bus": "b", "phases": "pos", "kw": [1.0, 0.0]})
     people = people.assign(power_factor=1.0, inflexible_kvar=[0.0, -20.0])
     network = ImportedNetwork("n", tables["buses"], tables["branches"], people, ImportReport())
@@ -124,7 +123,7 @@ def test_year_case_gives_a_reactive_customer_no_household() -> None:
 
 def test_year_case_counts_the_phases_of_a_service() -> None:
     case = small_case({"b": ("src", 0.1, 99.0)}, ["b"], [0.0], [0.0], [0.0])
-    tables = case_tables(case)
+    tables = case.tables()
     buses = tables["buses"].assign(phases="abc")
     z = "0.1 | 0 0.1 | 0 0 0.1"
     branches = tables["branches"].assign(phases="abc", r_ohm=z, x_ohm=z)

@@ -12,7 +12,6 @@ from tiny import MECHANISMS, tiny_case
 
 import amm_opt as ao
 from amm_opt.cases import Case
-from amm_opt.cases.folder.folder import case_tables
 from amm_opt.market import FairnessState, deficits
 from amm_opt.tolerances import REQUEST_TOLERANCE_KW
 
@@ -21,7 +20,7 @@ TINY_KW = (1e-15, 1e-10, 9e-7)
 
 def also_asking(case: Case, power_kw: float) -> Case:
     """The same case with three more customers, who ask for a tiny power in both directions all the time."""
-    tables = case_tables(case)
+    tables = case.tables()
     people, series = tables["participants"], tables["series"]
     more = people.iloc[[0, 2, 4]].assign(name=["x", "y", "z"])
     few = pd.DataFrame({"participant": [n for n in "xyz" for _ in range(2)], "quantity": ["import", "export"] * 3})

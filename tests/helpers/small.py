@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike
 
 from amm_opt.arrays import FloatArray
 from amm_opt.cases import Case, Requests, from_tables
-from amm_opt.cases.folder.folder import case_tables
 from amm_opt.grid import Grid
 from amm_opt.market import Mechanism, State
 from amm_opt.network import LinDistFlow
@@ -82,20 +81,20 @@ def one_transformer(
 
 def rebuilt(case: Case, **tables: pd.DataFrame) -> Case:
     """The case with some of its tables replaced."""
-    return from_tables(name=case.name, scenario=case.scenario, **{**case_tables(case), **tables})
+    return from_tables(name=case.name, scenario=case.scenario, **{**case.tables(), **tables})
 
 
 def shuffled(case: Case, seed: int) -> Case:
     """The same case with participants, buses and branches in another order."""
     rng = np.random.default_rng(seed)
-    tables = case_tables(case)
+    tables = case.tables()
     names = ("participants", "buses", "branches")
     return rebuilt(case, **{name: tables[name].iloc[rng.permutation(len(tables[name]))] for name in names})
 
 
 def in_other_units(case: Case, factor: float) -> Case:
     """Every power, rating and connection times ``factor``, every impedance divided by it: the same voltages."""
-    tables = case_tables(case)
+    tables = case.tables()
     changed = {
         "branches": [("rating_kva", factor), ("r_ohm", 1 / factor), ("x_ohm", 1 / factor)],
         "participants": [

@@ -17,7 +17,6 @@ import pandas as pd
 import pytest
 
 import amm_opt as ao
-from amm_opt.cases.folder.folder import case_tables
 from amm_opt.importers import Demand, importers
 
 ROOT = Path(__file__).parents[2]
@@ -144,8 +143,8 @@ def test_demand_of_the_file_or_a_scenario(tmp_path: Path) -> None:
     case = ao.load_case(tmp_path / "own")
     expected = ao.from_matpower(path, name="5", open_branches=["branch 3"])
     assert case.name == "5"
-    for name, table in case_tables(expected).items():
-        pd.testing.assert_frame_equal(case_tables(case)[name], table, check_dtype=False)
+    for name, table in expected.tables().items():
+        pd.testing.assert_frame_equal(case.tables()[name], table, check_dtype=False)
     laid = command(env, "import", "matpower", path, *opened, "--scenario", "days=2,pv=1", "--out", tmp_path / "year")
     assert laid.returncode == 0, laid.stderr
     year = ao.load_case(tmp_path / "year")

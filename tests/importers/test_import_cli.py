@@ -11,7 +11,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from amm_opt.cases import load_case
-from amm_opt.cases.folder.folder import case_tables
 from amm_opt.cases.synthetic.generators import clear_sky, year_profiles
 from amm_opt.errors import InputError
 from amm_opt.importers import YearScenario, csiro_network, year_case
@@ -109,9 +108,9 @@ def test_lindistflow_refuses_phases_by_name(folder: Path, tmp_path: Path) -> Non
 def test_the_same_seed_gives_the_same_case_and_shares_do_not_disturb_each_other(folder: Path) -> None:
     network = csiro_network(folder)
     first, again, more = (year_case(network, YearScenario(days=7, ev=ev, seed=4)) for ev in (0.5, 0.5, 0.9))
-    for name, table in case_tables(first).items():
-        pd.testing.assert_frame_equal(table, case_tables(again)[name])
-    pd.testing.assert_frame_equal(case_tables(first)["series"], case_tables(more)["series"])
+    for name, table in first.tables().items():
+        pd.testing.assert_frame_equal(table, again.tables()[name])
+    pd.testing.assert_frame_equal(first.tables()["series"], more.tables()["series"])
     owners, most = (set(c.profiles.sessions["participant"]) for c in (first, more))
     assert owners < most
     other = year_case(network, YearScenario(days=7, seed=5))

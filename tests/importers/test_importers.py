@@ -222,9 +222,8 @@ def test_ausgrid_layout(tmp_path: Path, title: bool) -> None:
     assert set(series[series["participant"] == "z"]["profile"]) == {"1-GC", "1-GG"}
     assert series.set_index(["participant", "quantity"]).loc[("y", "import"), "profile"] == "2-CL"
     base = ao.load_case("synthetic:buses=40,days=1,seed=1")
-    from amm_opt.cases.folder.folder import case_tables
 
-    tables = case_tables(base)
+    tables = base.tables()
     tables.pop("sessions", None)
     people = tables["participants"].assign(connection_import_kw=100.0, connection_export_kw=100.0)
     tables |= {"participants": people, "profiles": h.profiles, "series": h.series(list(people["name"]))}

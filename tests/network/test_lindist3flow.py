@@ -324,6 +324,5 @@ def test_phases_of_participants() -> None:
 
 
 def from_tables_of(case: Case, **changes: pd.DataFrame) -> Case:
-    from amm_opt.cases.folder.folder import case_tables
 
-    return from_tables(name="again", **{**case_tables(case), **changes})
+    return from_tables(name="again", **{**case.tables(), **changes})

@@ -260,7 +260,7 @@ def test_with_room_for_all_ways_are_the_same(mechanism: str, options: dict[str, 
 def test_two_tiers_that_wait_are_the_joint_match_where_no_upper_limit_binds() -> None:
     """Sessions behind the two transformers of their own feeders; the trunk carries everything."""
     case = case_on()
-    tables = ao.cases.folder.case_tables(case)
+    tables = case.tables()
     rating = tables["branches"]["rating_kva"].astype(float)
     case = rebuilt(case, branches=tables["branches"].assign(rating_kva=np.where(rating.index == 0, 500.0, rating)))
     joint, two = (ao.simulate(case, "amm", defer=True, tiers=tiers) for tiers in ("joint", "two"))
@@ -279,7 +279,7 @@ def test_a_mean_that_waits_is_secured_too() -> None:
     begin = pd.Timestamp("2030-01-07")
     rows = [("p0", begin, begin + pd.Timedelta(minutes=10), 6.0, 1.0)]
     sessions = pd.DataFrame(rows, columns=["participant", "arrival", "departure", "power_kw", "energy_kwh"])
-    tables = ao.cases.folder.case_tables(case)
+    tables = case.tables()
     sun = pd.DataFrame({"participant": ["p0"], "quantity": ["export"], "profile": ["sun"], "scale_kw": [1.0]})
     case = rebuilt(case, profiles=tables["profiles"].assign(sun=[10.0, 0, 0, 0]), series=sun, sessions=sessions)
     run = ao.simulate(case, "amm", defer=True, ac="secure")

@@ -70,7 +70,7 @@ def test_without_waiting_a_car_draws_nothing_before_it_comes() -> None:
 def test_use_that_others_counted_on_for_relief() -> None:
     """4 kVA: 10 kW of sun, next to 6 kW that a car draws for ten minutes. In the mean there is room for 6 kW of sun."""
     case = cars(4.0, [(0, 0, 10, 6.0, 1.0)])
-    tables = ao.cases.folder.case_tables(case)
+    tables = case.tables()
     sun = pd.DataFrame({"participant": ["p0"], "quantity": ["export"], "profile": ["sun"], "scale_kw": [1.0]})
     case = rebuilt(case, profiles=tables["profiles"].assign(sun=[10.0, 0, 0, 0]), series=sun)
     run = ao.simulate(case, "amm", defer=True)

@@ -15,7 +15,6 @@ from small import TRACE, difference, shuffled, small_case
 
 import amm_opt as ao
 from amm_opt.cases import Case, from_tables
-from amm_opt.cases.folder.folder import case_tables
 from amm_opt.cases.tiers import split
 from amm_opt.market import FairnessState, ServedState
 from amm_opt.simulation.loop.tiers import TwoTierMatching
@@ -56,7 +55,7 @@ def served_mwh(run: Run) -> float:
 
 def squeezed(case: Case, rating: float, impedance: float = 1.0, v_max_pu: float = 1.1) -> Case:
     """The case with ratings and impedances of the upper tier's lines times these factors, and a limit of LV buses."""
-    tables, feeder = case_tables(case), case.feeder
+    tables, feeder = case.tables(), case.feeder
     lower = set(np.array(feeder.bus_names)[feeder.lv_feeder >= 0])
     branches = tables["branches"]
     upper = ~(branches["from_bus"].isin(lower) | branches["to_bus"].isin(lower))
@@ -123,7 +122,7 @@ class TestSplit:
 
     def test_a_feeder_that_contains_the_source_is_named(self, mv33lv: Case) -> None:
         case = two_feeders(np.ones(6), np.zeros(6))
-        tables = case_tables(case)
+        tables = case.tables()
         tables["buses"]["feeder"] = "all"
         with pytest.raises(ao.InputError, match="LV feeder 'all' contains the source"):
             split(from_tables(name="lv", **tables))

@@ -130,7 +130,7 @@ def test_energy_is_neither_lost_nor_made(mechanism: str, phases: bool) -> None:
     """What sessions asked for is what they got, what they departed short of and what still waits."""
     for seed in range(3):
         case = tiny_case(seed, phases, sessions=True, batteries=True)
-        tables = ao.cases.folder.case_tables(case)
+        tables = case.tables()
         case = rebuilt(case, series=tables["series"].query("quantity != 'import'"))
         run = ao.simulate(case, mechanism, defer=True)
         assert not run.failed_steps
@@ -151,7 +151,7 @@ def test_energy_is_neither_lost_nor_made(mechanism: str, phases: bool) -> None:
 def weeks() -> Case:
     case = ao.load_case("synthetic:buses=130,days=21,seed=5").with_scenario(capacity_scale=0.45)
     fridge = pd.DataFrame({"participant": case.participant_names[:9], "quantity": "import", "profile": "home0"})
-    series = ao.cases.folder.case_tables(case)["series"]
+    series = case.tables()["series"]
     return rebuilt(case, series=pd.concat([series, fridge.assign(scale_kw=1.5, shift_steps=0)], ignore_index=True))
 
 

@@ -9,24 +9,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from amm_opt.cases.case import Case
-from amm_opt.cases.folder.magnitudes import odd_terms
-from amm_opt.cases.folder.participants import checked_participants
-from amm_opt.cases.folder.series import checked_profiles, checked_series
-from amm_opt.cases.folder.sessions import checked_sessions
+from amm_opt.cases.folder.parts import checked_parts
 from amm_opt.cases.folder.variants import chosen_variants, only_once, settings_of
-from amm_opt.cases.profiles import QUANTITIES, Profiles
 from amm_opt.cases.scenario import Scenario
 from amm_opt.cases.synthetic import synthetic_from_spec
-from amm_opt.cases.times import UNITS, checked_times, time_column
 from amm_opt.errors import InputError, Problems, as_path, unknown
-from amm_opt.fields import is_text, shortened
+from amm_opt.fields import shortened
 from amm_opt.io.files import whole_folder
-from amm_opt.io.tables import as_table
-from amm_opt.network import Feeder
 
 TOML = "case.toml"
 REQUIRED_TABLES = ("buses", "branches", "participants", "profiles", "series")
@@ -176,6 +168,8 @@ def from_tables(
 ) -> Case:
     """Build a case from tables in memory (columns as in the case folder, docs/case-folder.md).
 
+    A named index of a table stands for the column of its name; a DatetimeIndex of profiles is their ``time``.
+
     Args:
         profiles: a ``time`` column and one numeric column per profile; regular, in the case's standard time.
         step_minutes, steps, timezone: what the profiles must agree with, where given.
@@ -183,72 +177,25 @@ def from_tables(
     Raises:
         InputError: every problem of the feeder, or every problem of the other tables, at once.
     """
-    said = Problems()
     texts = {"name": name, "title": title, "licence": licence, "attribution": attribution}
-    wrong = [f"{key} = {shortened(value)} must be text" for key, value in texts.items() if not is_text(value)]
-    said.say(*wrong, "" if wrong or name else "name must not be empty")
-    said.say("" if isinstance(scenario, Scenario | None) else f"scenario = {shortened(scenario)} must be a Scenario")
-    made = said.of(lambda: Feeder.from_tables(buses, branches))
-    given = {"participants": participants, "profiles": profiles, "series": series}
-    given |= {} if sessions is None else {"sessions": sessions}
-    tables = {key: said.of(partial(as_table, table, key)) for key, table in given.items()}
-    said.report()
-    assert made is not None
-    return _from_plain(
-        made,
-        {key: table for key, table in tables.items() if table is not None},
-        scenario or Scenario(),
-        (step_minutes, timezone, steps),
-        texts,
-    )
-
-
-def _from_plain(
-    feeder: Feeder,
-    tables: dict[str, pd.DataFrame],
-    scenario: Scenario,
-    expected: tuple[float | None, str | None, int | None],
-    texts: dict[str, str],
-) -> Case:
-    """A case from a feeder and tables of plain cells; ``expected``: length of an interval, time zone, intervals."""
-    name, profiles, series, sessions = texts["name"], tables["profiles"], tables["series"], tables.get("sessions")
-    participants, timezone = tables["participants"], expected[1]
-    people, problems = checked_participants(participants, feeder)
-    try:
-        feeder = feeder if scenario.changes == Scenario().changes else scenario.applied(feeder)
-    except InputError as error:
-        problems += error.problems
-    when = time_column(profiles)
-    if when is None:
-        given = [c for c in ("time", *UNITS) if c in profiles.columns]
-        wrong = f"give one of the columns {', '.join(given)}" if given else "missing column 'time'"
-        raise InputError([*problems, f"profiles: {wrong}"], subject=f"case {name}")
-    times, said = checked_times(profiles[when], *expected)
-    problems += said
-    columns = tuple(str(c) for c in profiles.columns if c != when)
-    values, said = checked_profiles(profiles)
-    problems += said
-    who = list(people["name"]) if "name" in people else []
-    terms, said = checked_series(series, who, columns, values)
-    problems += said
-    if not problems:
-        problems += odd_terms(terms, people, columns, values, feeder)
-    charging = pd.DataFrame(columns=["participant", "first", "last", "late", "early", "power_kw", "energy_kwh"])
-    if sessions is not None and len(times) > 1:
-        charging, said = checked_sessions(sessions, who, times)
-        problems += said
-    if problems:
-        raise InputError(problems, subject=f"case {name}")
-    profile = Profiles(times, columns, values, terms, charging)
+    tables: dict[str, object] = {
+        "buses": buses,
+        "branches": branches,
+        "participants": participants,
+        "profiles": profiles,
+        "series": series,
+    }
+    tables |= {} if sessions is None else {"sessions": sessions}
+    parts = checked_parts(tables, scenario, texts, step_minutes=step_minutes, steps=steps, timezone=timezone)
     return Case(
         name,
-        feeder,
-        people,
-        profile,
-        scenario,
-        texts["title"],
-        texts["licence"],
-        texts["attribution"],
+        parts.feeder,
+        parts.participants,
+        parts.profiles,
+        scenario or Scenario(),
+        title,
+        licence,
+        attribution,
         timezone or "",
     )
 
@@ -269,7 +216,9 @@ def save_case(case: Case, folder: str | Path) -> Path:
 
 
 def _write_case(case: Case, path: Path) -> None:
-    for name, table in case_tables(case).items():
+    for name, table in case.tables().items():
+        if name == "sessions" and table.empty:
+            continue
         if name in ("profiles", "sessions"):
             with (path / f"{name}.parquet").open("wb") as file:
                 table.to_parquet(file, index=False)
@@ -293,46 +242,3 @@ def _write_case(case: Case, path: Path) -> None:
         lines.append(f"\n[scenario.limits.{json.dumps(name, ensure_ascii=False)}]")
         lines += [f"{key} = {value!r}" for key, value in own.items()]
     (path / "case.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def case_tables(case: Case) -> dict[str, pd.DataFrame]:
-    """The tables of a case, as its folder stores them."""
-    feeder, p = case.feeder.tables, case.profiles
-    buses = feeder.buses.assign(phases=["".join(x) for x in feeder.buses["phases"]])
-    branches = feeder.branches.assign(phases=["".join(x) for x in feeder.branches["phases"]])
-    names = pd.Series(case.participant_names)
-    series = pd.DataFrame(
-        {
-            "participant": names.to_numpy()[p.series["participant"]],
-            "quantity": [QUANTITIES[q] for q in p.series["quantity"]],
-            "profile": [p.columns[j] for j in p.series["profile"]],
-            "scale_kw": p.series["scale_kw"].to_numpy(),
-            "shift_steps": p.series["shift_steps"].to_numpy(),
-        }
-    )
-    profiles = pd.DataFrame(p.values, columns=list(p.columns))
-    profiles.insert(0, "time", p.times)
-    tables = {
-        "buses": buses,
-        "branches": branches.drop(columns="z_ohm"),
-        "participants": case.participants,
-        "profiles": profiles,
-        "series": series,
-    }
-    if len(p.sessions):
-        step, s = p.times[1] - p.times[0], p.sessions
-        tables["sessions"] = pd.DataFrame(
-            {
-                "participant": names.to_numpy()[s["participant"]],
-                "arrival": p.times[0] + s["first"].to_numpy() * step + _rounded(s["late"], step),
-                "departure": p.times[0] + (s["last"].to_numpy() + 1) * step - _rounded(s["early"], step),
-                "power_kw": s["power_kw"].to_numpy(),
-                "energy_kwh": s["energy_kwh"].to_numpy(),
-            }
-        )
-    return tables
-
-
-def _rounded(shares: pd.Series[float], step: pd.Timedelta) -> pd.TimedeltaIndex:
-    """Parts of an interval as times, to the nanosecond."""
-    return pd.to_timedelta(np.round(shares.to_numpy(float) * (step / pd.Timedelta("1ns"))).astype(np.int64), unit="ns")

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.errors import InputError, shorten, shown
-from amm_opt.importers.people import unique_names
 from amm_opt.importers.report import ImportReport
+from amm_opt.io.columns import unique_names
 
 REQUIRED: dict[str, tuple[str, ...]] = {
     "bus": ("vn_kv",),

@@ -19,7 +19,7 @@ from amm_opt.importers.pandapower.branches import BranchReader
 from amm_opt.importers.pandapower.file import read_net
 from amm_opt.importers.pandapower.net import NetTables
 from amm_opt.importers.pandapower.profiles import read_profiles
-from amm_opt.importers.people import unique_names
+from amm_opt.io.columns import unique_names
 
 CHARGE_POINTS = ("APLS", "HLS")
 """SimBench profiles of charge points, public and at home."""

@@ -97,8 +97,8 @@ class Feeder:
         Args:
             buses: columns ``name, vn_kv, v_min_pu, v_max_pu``; optional ``tier`` (MV or LV; default by vn_kv, LV
                 below 1 kV), ``feeder`` (LV feeder name), ``phases`` (default ``pos``), ``shunt_kw`` and ``shunt_kvar``
-                (drawn, and injected, by a shunt at nominal voltage; default 0) and ``v_source_pu``, which is filled at
-                exactly one bus, the source.
+                (drawn, and injected, by a shunt at nominal voltage; default 0), ``x`` and ``y`` (coordinates, kept in
+                the tables) and ``v_source_pu``, which is filled at exactly one bus, the source.
             branches: columns ``name, from_bus, to_bus, r_ohm, x_ohm``; optional ``kind`` (default line),
                 ``rating_kva``, ``import_limit_kw`` and ``export_limit_kw`` (default unlimited; import is away from the
                 source), ``tap`` (default 1, on the ``from_bus`` side), ``closed`` (default true), ``phases``,

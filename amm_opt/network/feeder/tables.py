@@ -29,6 +29,8 @@ _PHASE_NAMES = ("pos", "a", "b", "c", "ab", "ac", "bc", "abc")
 
 _BUS_COLUMNS = {"name": None, "vn_kv": None, "v_min_pu": None, "v_max_pu": None}
 _BUS_OPTIONAL = {"tier": None, "feeder": None, "phases": "pos", "v_source_pu": np.nan, **BUS_SHUNTS}
+_COORDINATES = ("x", "y")
+"""Where buses are, in any units; kept where given, used by no model."""
 _BRANCH_COLUMNS = {"name": None, "from_bus": None, "to_bus": None, "r_ohm": None, "x_ohm": None}
 _BRANCH_OPTIONAL = {
     "kind": "line",
@@ -114,7 +116,7 @@ def checked_tables(buses: pd.DataFrame, branches: pd.DataFrame) -> FeederTables:
     buses, branches = (table for table in given.values() if table is not None)
     if buses.empty:
         raise InputError("buses: the table is empty", subject="feeder")
-    problems = check_columns(buses, _BUS_COLUMNS, _BUS_OPTIONAL, "buses")
+    problems = check_columns(buses, _BUS_COLUMNS, [*_BUS_OPTIONAL, *_COORDINATES], "buses")
     problems += check_columns(branches, _BRANCH_COLUMNS, _BRANCH_OPTIONAL, "branches")
     if problems:
         raise InputError(problems, subject="feeder")
@@ -171,7 +173,20 @@ def _checked_buses(buses: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         "bus",
         lambda r: f"v_source_pu = {r['v_source_pu']} must be a positive number",
     )
-    return buses, problems
+    return _with_coordinates(buses, problems), problems
+
+
+def _with_coordinates(buses: pd.DataFrame, problems: list[str]) -> pd.DataFrame:
+    """Coordinates as numbers: both of a bus or none."""
+    if not set(_COORDINATES) & set(buses.columns):
+        return buses
+    for column in _COORDINATES:
+        buses[column] = numbers(buses, column, "bus", problems) if column in buses else np.nan
+        endless = np.isinf(buses[column])
+        problems += flag(buses, endless, "bus", lambda r, c=column: f"{c} = {r[c]} must be a finite number")  # type: ignore[misc]
+    alone = buses["x"].isna() != buses["y"].isna()
+    problems += flag(buses, alone, "bus", lambda r: f"x = {r['x']}, y = {r['y']}: give both coordinates or none")
+    return buses
 
 
 def _checked_branches(branches: pd.DataFrame, buses: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

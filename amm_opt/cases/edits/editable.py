@@ -1,0 +1,155 @@
+"""The edits of a case. Each gives a new case and leaves the old one as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any, Self
+
+import pandas as pd
+
+from amm_opt.cases.edits.intervals import repeated, resampled
+from amm_opt.cases.edits.measured import with_columns
+from amm_opt.cases.edits.ratings import rated
+from amm_opt.cases.folder.parts import checked_parts, feeder_tables, tables_of
+from amm_opt.cases.profiles import Profiles
+from amm_opt.cases.scenario import Scenario
+from amm_opt.cases.times import span
+from amm_opt.network import Feeder
+
+
+class Editable:
+    """What a case has in order to be edited; names, scenario, title and licence stay what they are."""
+
+    name: str
+    feeder: Feeder
+    participants: pd.DataFrame
+    profiles: Profiles
+    scenario: Scenario
+    title: str
+    licence: str
+    attribution: str
+    timezone: str
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """The tables that make this case, columns as in the case folder (docs/case-folder.md), defaults filled in.
+
+        ``ao.from_tables(name=case.name, scenario=case.scenario, **case.tables())`` gives the same case. What a
+        scenario scales is as it was before; changing a table changes no case.
+
+        Returns:
+            ``buses``, ``branches``, ``participants``, ``profiles``, ``series`` and ``sessions``, which may be empty.
+        """
+        return tables_of(self.feeder, self.participants, self.profiles)
+
+    def with_tables(
+        self,
+        *,
+        buses: pd.DataFrame | None = None,
+        branches: pd.DataFrame | None = None,
+        participants: pd.DataFrame | None = None,
+        profiles: pd.DataFrame | None = None,
+        series: pd.DataFrame | None = None,
+        sessions: pd.DataFrame | None = None,
+    ) -> Self:
+        """This case with other tables in place of its own, as ``from_tables`` takes them; those not given stay.
+
+        An empty table of sessions takes them out. Connections, once filled in from ratings, stay as they are.
+
+        Raises:
+            InputError: every problem of the feeder, or every problem of the other tables, at once; also where the
+                tables do not fit each other, or the scenario names a branch that is no more.
+        """
+        given = {
+            "buses": buses,
+            "branches": branches,
+            "participants": participants,
+            "profiles": profiles,
+            "series": series,
+            "sessions": sessions,
+        }
+        return self._with_tables({name: table for name, table in given.items() if table is not None})
+
+    def with_ratings(
+        self,
+        *,
+        factor: float,
+        kind: str | None = None,
+        tier: str | None = None,
+        names: Collection[str] | None = None,
+    ) -> Self:
+        """This case with the apparent-power ratings of some branches multiplied: another network, not a scenario.
+
+        What is multiplied is ``rating_kva`` of the table ``branches``, and of the scenario's ``limits`` where these
+        give a branch another one. Factors of the scenario (``capacity_scale``) come on top, as before; limits of active
+        power and connections stay. A branch without a rating remains without.
+
+        Args:
+            factor: above 0; 1.5 is half as much again.
+            kind: ``line``, ``transformer`` or ``switch``; all by default.
+            tier: ``MV`` or ``LV``: that of the bus that a branch feeds, so a distribution transformer is LV.
+            names: of branches; what else is given must hold too.
+
+        Raises:
+            InputError: for a kind, tier, name or factor that is none, and where no branch with a rating is chosen.
+        """
+        buses, branches = feeder_tables(self.feeder)
+        branches, limits = rated(self.feeder, self.scenario, branches, kind, tier, names, factor)
+        scenario = replace(self.scenario, limits=limits)
+        return self._with(feeder=scenario.applied(Feeder.from_tables(buses, branches)), scenario=scenario)
+
+    def with_profiles(self, profiles: pd.DataFrame, quantity: str | None = None) -> Self:
+        """This case with other profiles, in its own intervals; other times are given by :meth:`with_tables`.
+
+        Args:
+            profiles: T rows. Without ``quantity`` one column per profile, in place of that of the same name, or beside
+                the others. With it one column per participant: its kW, in place of all its terms of this quantity.
+                Times, as a column ``time`` or as index, must be the case's where they are given.
+            quantity: ``inflexible``, ``import`` (beside charging sessions, which stay) or ``export``.
+
+        Raises:
+            InputError: for other times, strangers among the participants, values that are no finite numbers, and
+                negative requests.
+        """
+        return self._with_tables(with_columns(self.tables(), profiles, quantity))
+
+    def repeat(self, count: int, steps: int | str | slice | None = None) -> Self:
+        """A part of this case over and over: ``case.repeat(7, "2016-05-23")`` is a week of one day.
+
+        It begins when the part does. A charging session belongs to the part in which it arrives and may stay beyond
+        its end.
+
+        Args:
+            count: how often, at least 1.
+            steps: the part, as for :meth:`Case.span`; all by default.
+
+        Raises:
+            InputError: for a count that is none, a part outside the case, and cases that would be endless.
+        """
+        start, stop = span(self.profiles.times, steps, self.name)
+        return self._with_tables(repeated(self.tables(), count, start, stop))
+
+    def resample(self, minutes: float) -> Self:
+        """This case in intervals of another length, such as 5, 15, 30 or 60 minutes; energy stays the same.
+
+        Profiles are means over intervals: longer ones get the mean of those that they replace, shorter ones the value
+        of the interval that they are in. Charging sessions keep arrival, departure, power and energy; batteries and
+        constant reactive power do not depend on intervals.
+
+        Args:
+            minutes: must divide the length of the case's intervals, or be a multiple of it that its T intervals fill.
+
+        Raises:
+            InputError: for other lengths.
+        """
+        return self._with_tables(resampled(self.tables(), minutes))
+
+    def _with_tables(self, changed: dict[str, pd.DataFrame]) -> Self:
+        texts = {key: getattr(self, key) for key in ("name", "title", "licence", "attribution")}
+        tables = {**self.tables(), **changed}
+        parts = checked_parts(tables, self.scenario, texts, timezone=self.timezone or None)
+        return self._with(feeder=parts.feeder, participants=parts.participants, profiles=parts.profiles)
+
+    def _with(self, **changes: Any) -> Self:
+        """Another case, which no source holds."""
+        return replace(self, source="", **changes)  # type: ignore[type-var]

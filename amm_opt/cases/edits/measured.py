@@ -1,0 +1,77 @@
+"""Other profiles: columns of the table, or the kW of single participants."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+import pandas as pd
+
+from amm_opt.cases.folder.parts import TIMES
+from amm_opt.cases.profiles import QUANTITIES
+from amm_opt.cases.times import read_times
+from amm_opt.errors import InputError, shorten
+from amm_opt.fields import shortened
+from amm_opt.io.columns import unique_names
+from amm_opt.io.tables import as_table
+
+
+def with_columns(tables: dict[str, pd.DataFrame], profiles: object, quantity: object) -> dict[str, pd.DataFrame]:
+    """Tables ``profiles`` and ``series`` with other columns, or with the kW of participants.
+
+    Raises:
+        InputError: see ``Case.with_profiles``.
+    """
+    given, times = as_table(profiles, "profiles", times=TIMES), pd.DatetimeIndex(tables["profiles"]["time"])
+    problems = list(_other_times(given, times))
+    given = given.drop(columns=[c for c in TIMES if c in given])
+    if given.columns.empty:
+        problems.append("profiles: no column beside the times")
+    if quantity is not None and quantity not in QUANTITIES:
+        problems.append(f"quantity = {shortened(quantity)}; valid choices: {', '.join(QUANTITIES)}, or None")
+    elif quantity is not None:
+        problems += _strangers(given.columns, list(tables["participants"]["name"]))
+    if problems:
+        raise InputError(problems, subject="with_profiles")
+    series = tables["series"]
+    if quantity is not None:
+        series = series[~(series["quantity"].eq(quantity) & series["participant"].isin(given.columns))]
+        who = list(given.columns)
+        given.columns = pd.Index(unique_names([f"{name} {quantity}" for name in who], set(series["profile"])))
+        terms = pd.DataFrame({"participant": who, "quantity": quantity, "profile": given.columns, "scale_kw": 1.0})
+        series = pd.concat([series, terms.assign(shift_steps=0)], ignore_index=True)
+    kept = tables["profiles"]
+    added = given[[name for name in given if name not in kept]]
+    replaced = kept.assign(**{name: given[name] for name in given if name in kept})
+    return {"profiles": pd.concat([replaced, added], axis=1), "series": series}
+
+
+def _other_times(given: pd.DataFrame, times: pd.DatetimeIndex) -> list[str]:
+    """What is wrong with the times of profiles that are to fit a case."""
+    has = f"the case has {len(times)} intervals from {times[0]} to {times[-1]}"
+    hint = "with_tables(profiles=...) gives a case other times"
+    if len(given) != len(times):
+        return [f"profiles: {len(given)} rows; {has}; {hint}"]
+    if units := [c for c in TIMES[1:] if c in given]:
+        return [f"profiles: column {units[0]!r}: give the times as 'time', or none"]
+    if "time" not in given:
+        return []
+    own, said = read_times(given["time"], "profiles: column 'time'")
+    if said:
+        return said
+    if own.tz is not None:
+        return ["profiles: column 'time' must be in the case's standard time, without a time zone"]
+    different = own != times
+    if not different.any():
+        return []
+    row = int(different.argmax())
+    return [f"profiles: column 'time' row {row + 1}: {own[row]} is not {times[row]}; {has}; {hint}"]
+
+
+def _strangers(columns: Sequence[str], participants: list[str]) -> list[str]:
+    """One sentence for all columns that are named after no participant."""
+    unknown = [name for name in columns if name not in set(participants)]
+    if not unknown:
+        return []
+    near = difflib.get_close_matches(unknown[0], participants, n=4, cutoff=0.0)
+    return [f"profiles: no participants {shorten(map(repr, unknown))}; there are such as {', '.join(map(repr, near))}"]

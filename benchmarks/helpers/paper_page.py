@@ -9,6 +9,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from amm_opt.arrays import DIRECTIONS
 from amm_opt.study.text import number
 
 COLUMNS = {
@@ -16,24 +17,28 @@ COLUMNS = {
     "curtailed_pct": ("curtailed, %", ".2f"),
     "violations": ("violations", ".0f"),
     "ac_violations": ("AC violations", ".0f"),
-    "jain_feeder": ("Jain feeders", ".5f"),
-    "worst_feeder_served": ("worst feeder", ".3f"),
-    "jain_participant": ("Jain participants", ".4f"),
-    "tenth_percentile_served": ("tenth percentile", ".3f"),
-    "worst_participant_served": ("worst participant", ".3f"),
+    "jain_feeder_import": ("Jain feeders, import", ".5f"),
+    "jain_feeder_export": ("Jain feeders, export", ".5f"),
+    "worst_feeder_served_import": ("worst feeder, import", ".4f"),
+    "worst_feeder_served_export": ("worst feeder, export", ".4f"),
+    "p10_participant_served": ("tenth percentile", ".3f"),
+    "worst_participant_served_import": ("worst participant, import", ".3f"),
+    "worst_participant_served_export": ("worst participant, export", ".3f"),
     "starved_participants": ("starved", ".0f"),
     "less_pct": ("less than possible, %", ".2f"),
     "failed_steps": ("failed", ".0f"),
     "seconds": ("seconds", ".0f"),
 }
 """Column, its heading and how its number is written."""
-MEASURES = {
-    "cut_pct": "energy",
+EQUITY = {
     "jain_feeder": "Jain feeders",
     "worst_feeder_served": "worst feeder",
     "jain_participant": "Jain participants",
-    "tenth_percentile_served": "tenth percentile",
     "worst_participant_served": "worst participant",
+}
+MEASURES = {
+    "cut_pct": "energy",
+    **{f"{c}_{d}": f"{name}, {d}" for c, name in EQUITY.items() for d in DIRECTIONS},
 }
 """In which two mechanisms may differ."""
 PUBLISHED = (
@@ -189,12 +194,16 @@ def verdict(r: Results) -> list[str]:
             f" {int(ahead.to_numpy().sum())} of {ahead.size} months{' (all seeds)' if r.seeds > 1 else ''} (paper: from"
             " month 6 on)."
         )
-    best = {
-        case: r.columns["worst_feeder_served"].drop(index="no_control", errors="ignore")[case].idxmax()
-        for case in r.months
-    }
+    lines += [f"- Best worst feeder, {d}: {_best(r, f'worst_feeder_served_{d}')}." for d in DIRECTIONS]
     lines.append(
-        f"- Best worst feeder: {', '.join(f'{v} ({k})' for k, v in best.items())}. FOT and FUH know the requests of"
+        "- FOT and FUH know the requests of their window beforehand; FET, FOT and FUH give no price, as in the paper."
     )
-    lines[-1] += " their window beforehand; FET, FOT and FUH give no price, as in the paper."
     return lines
+
+
+def _best(r: Results, column: str) -> str:
+    """Who is best in a column, of those that keep the limits, with how many seeds; ties within 1e-6 count for each."""
+    kept = r.columns[column].where(r.columns["violations"] == 0)
+    wins = (kept >= kept.max() - 1e-6).sum(axis=1)
+    wins = wins[wins > 0].sort_values(ascending=False)
+    return ", ".join(f"{label}{f' ({count} of {r.seeds})' if r.seeds > 1 else ''}" for label, count in wins.items())

@@ -18,9 +18,10 @@ from amm_opt.study import plots
 
 PANELS = (
     ("cut_pct", "all customers together"),
-    ("worst_feeder_served", "worst feeder"),
-    ("tenth_percentile_served", "tenth percentile of participants"),
-    ("worst_participant_served", "worst participant"),
+    ("worst_feeder_served_import", "worst feeder, import"),
+    ("worst_feeder_served_export", "worst feeder, export"),
+    ("worst_participant_served_import", "worst participant, import"),
+    ("worst_participant_served_export", "worst participant, export"),
 )
 """Column and title; what is drawn is the energy not served, %."""
 LEAST_PCT = 0.1

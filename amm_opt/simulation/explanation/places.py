@@ -18,9 +18,10 @@ PER = {"voltage": "pu", "thermal": "kVA", "active": "kW"}
 
 
 class Places:
-    """Every side of every limited quantity belongs to a place: the element and the direction that loads it the more.
+    """Every side of every limited quantity belongs to a place: an element and a direction.
 
-    A place has one number; sides that bind at one element (edges of its polygon, its phases) share it.
+    The lower end of a voltage band is import's, the upper one export's; of a branch it is the direction that loads it
+    the more per kW. A place has one number; sides that bind at one element (edges of its polygon, its phases) share it.
     """
 
     def __init__(self, grid: Grid) -> None:
@@ -37,13 +38,20 @@ class Places:
         new = [k for k in np.unique(rows).tolist() if (k, side) not in self._known]
         for start in range(0, len(new), 256):
             some = np.array(new[start : start + 256], dtype=np.intp)
-            loading = (side * self._grid.sensitivity(some)).max(axis=2)
-            for k, exports in zip(some.tolist(), (loading[1] > loading[0]).tolist(), strict=True):
+            for k, exports in zip(some.tolist(), self._exports(some, side).tolist(), strict=True):
                 key = (str(self._q.kind[k]), int(self._q.element[k]), int(exports))
                 self._known[k, side] = self._numbers.setdefault(key, len(self._numbers))
                 if len(self._numbers) > len(self.keys):
                     self.keys.append(key)
         return np.array([self._known[k, side] for k in rows.tolist()], dtype=np.intp)
+
+    def _exports(self, rows: IntArray, side: Side) -> BoolArray:
+        """Whether the direction of each of these quantities at this side is export."""
+        exports = np.full(len(rows), side == UPPER)
+        branches = self._q.kind[rows] != "voltage"
+        loading = (side * self._grid.sensitivity(rows[branches])).max(axis=2)
+        exports[branches] = loading[1] > loading[0]
+        return exports
 
     def name(self, place: int) -> str:
         """Bus or branch."""

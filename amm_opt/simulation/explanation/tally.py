@@ -57,6 +57,8 @@ class Tally:
 
 
 def _largest(names: tuple[str, ...], kwh: FloatArray) -> tuple[tuple[str, float], ...]:
+    if not kwh.any():
+        return ()
     order = np.argsort(-kwh, kind="stable")[:MOST]
     return tuple((names[i], float(kwh[i]) / 1000.0) for i in order.tolist() if kwh[i] > 0)
 

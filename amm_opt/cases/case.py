@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from amm_opt.arrays import DIRECTIONS, SIGN, BoolArray, FloatArray, IntArray
+from amm_opt.arrays import DIRECTIONS, BoolArray, FloatArray, IntArray
 from amm_opt.cases.batteries import Batteries
 from amm_opt.cases.edits.editable import Editable
 from amm_opt.cases.fingerprint import fingerprint
 from amm_opt.cases.groups import PER, Groups
 from amm_opt.cases.profiles import Profiles, requested
-from amm_opt.cases.requests import Requests
+from amm_opt.cases.requests import Requests, asked_for
 from amm_opt.cases.scenario import SCALES, Scenario
 from amm_opt.cases.times import span
 from amm_opt.errors import InputError, unknown
@@ -154,9 +154,8 @@ class Case(Editable):
             InputError: for another direction.
         """
         _known_direction(direction)
-        s = self.scenario
-        scale = max(1.0, s.load_scale, s.import_scale if direction == "import" else s.export_scale)
-        return np.asarray(self.participants[f"connection_{direction}_kw"], dtype=float) * scale
+        limit = np.asarray(self.participants[f"connection_{direction}_kw"], dtype=float)
+        return limit * self.scenario.connection_scale(direction)
 
     def owns(self, direction: str) -> BoolArray:
         """(n,) who owns a flexible device of a direction: a series or a session that ever asks for something in it.
@@ -221,16 +220,7 @@ class Case(Editable):
             raise InputError(f"start = {shortened(start)} and stop = {shortened(stop)} must be whole numbers")
         if not 0 <= start < stop <= self.n_steps:
             raise InputError(f"intervals {start} to {stop} are outside case {self.name!r}: {self.n_steps} intervals")
-        load, imports, exports = self.profiles.block(start, stop, self.n_participants)
-        s = self.scenario
-        requests = Requests(
-            load * s.load_scale,
-            imports * s.import_scale,
-            exports * s.export_scale,
-            start,
-            self.dt_h,
-            self.times[start:stop],
-        )
+        requests = asked_for(self.profiles, self.scenario, start, stop, self.n_participants)
         self._check_connections(self.without_sessions.requests(start, stop) if waits else requests)
         return requests
 
@@ -246,7 +236,7 @@ class Case(Editable):
     def _check_connections(self, requests: Requests) -> None:
         problems = []
         for direction in DIRECTIONS:
-            power = requests.request_kw(direction) + SIGN[direction] * requests.inflexible_kw
+            power = requests.at_connection_kw(direction)
             limit = self.connection_kw(direction)
             excess = power - limit * (1 + CONNECTION_SLACK)
             for i in np.flatnonzero((excess > 0).any(axis=0)):

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from amm_opt.arrays import FloatArray
-from amm_opt.cases.profiles import requested
+from amm_opt.arrays import SIGN, FloatArray
+from amm_opt.cases.profiles import Profiles, requested
+from amm_opt.cases.scenario import Scenario
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +48,10 @@ class Requests:
         """Requests in ``"import"`` or ``"export"`` direction."""
         return self.import_request_kw if direction == "import" else self.export_request_kw
 
+    def at_connection_kw(self, direction: str) -> FloatArray:
+        """Net power of a direction at the connection where everything that is requested in it is served."""
+        return self.request_kw(direction) + SIGN[direction] * self.inflexible_kw
+
     @property
     def both_kw(self) -> FloatArray:
         """(2, ...) requests: import, then export."""
@@ -62,3 +67,10 @@ class Requests:
         """Interval k alone, with arrays of shape (n,)."""
         arrays = (self.inflexible_kw[k], self.import_request_kw[k], self.export_request_kw[k])
         return Requests(*arrays, self.start + k, self.dt_h, self.times[k : k + 1])
+
+
+def asked_for(profiles: Profiles, scenario: Scenario, start: int, stop: int, n: int) -> Requests:
+    """What n participants ask for in intervals ``start`` to ``stop - 1``, whatever their connections are."""
+    load, imports, exports = profiles.block(start, stop, n)
+    scaled = load * scenario.load_scale, imports * scenario.import_scale, exports * scenario.export_scale
+    return Requests(*scaled, start, profiles.dt_h, profiles.times[start:stop])

@@ -59,6 +59,10 @@ class Scenario(Checked):
         for name in SCALES:
             object.__setattr__(self, name, float(getattr(self, name)))
 
+    def connection_scale(self, direction: str) -> float:
+        """Factor on connection limits of a direction: they grow with load and requests that are scaled up."""
+        return max(1.0, self.load_scale, self.import_scale if direction == "import" else self.export_scale)
+
     @property
     def changes(self) -> dict[str, Any]:
         """What :meth:`Feeder.with_limits` takes."""

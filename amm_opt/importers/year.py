@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 from amm_opt.cases.case import Case
 from amm_opt.cases.folder.folder import from_tables
 from amm_opt.cases.scenario import Scenario
-from amm_opt.cases.synthetic.generators import WEEK, charging_sessions, household_series, roof_series, year_profiles
+from amm_opt.cases.synthetic.generators import (
+    EV_KW,
+    LATITUDE_DEG,
+    PV_KW,
+    TIMER_SHARE,
+    WEEK,
+    charging_sessions,
+    household_series,
+    roof_series,
+    year_profiles,
+)
 from amm_opt.errors import InputError, Problems
 from amm_opt.fields import Checked, is_number, shortened
 from amm_opt.importers.imported import ImportedNetwork
@@ -23,8 +33,6 @@ HOUSEHOLD_SHAPES = 40
 TAP_STEP = 0.025
 SERVICE_KW = 80 * 0.23
 """A service of 80 A on each phase."""
-PV_KW = (3.0, 8.0)
-EV_KW = 7.4
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,7 @@ class YearScenario(Checked):
     """
 
     ev: float = 0.3
-    timer: float = 0.5
+    timer: float = TIMER_SHARE
     pv: float = 0.4
     load_kw: float = 0.45
     tap_steps: int = 1
@@ -93,7 +101,7 @@ def year_case(
     network: ImportedNetwork,
     scenario: YearScenario | None = None,
     *,
-    latitude_deg: float = -33.9,
+    latitude_deg: float = LATITUDE_DEG,
     timezone: str = "",
     title: str = "",
     licence: str = "",
@@ -157,16 +165,7 @@ def _demand(names: NDArray[np.object_], scenario: YearScenario, latitude_deg: fl
     peak = profiles.drop(columns="time").max()[homes["profile"]].to_numpy()
     homes["scale_kw"] = np.minimum(homes["scale_kw"], np.floor(1000 * (SERVICE_KW - EV_KW - 0.01) / peak) / 1000)
     owners = names[cars.random(len(names)) < scenario.ev]
-    sessions = charging_sessions(
-        owners,
-        times,
-        cars,
-        evening_share=0.75,
-        timer_share=scenario.timer,
-        timer_step=44,
-        power_kw=EV_KW,
-        stay_hours=9.0,
-    )
+    sessions = charging_sessions(owners, times, cars, timer_share=scenario.timer)
     series = pd.concat([homes, roof_series(names, scenario.pv, PV_KW, roofs)], ignore_index=True)
     return {"profiles": profiles, "series": series, "sessions": sessions}
 

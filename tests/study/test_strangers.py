@@ -26,6 +26,7 @@ PARTS = {
     "mechanism with memory": ("docs/writing-a-mechanism.md", "class Remember", 40),
     "network model": ("docs/network.md", "class Transport", 40),
     "backend": ("docs/writing-a-solver.md", "class MySolver", 30),
+    "feeder": ("docs/a-feeder-from-pandas.md", "homes = [", 32),
     "importer": ("docs/importers.md", "def two_tables", 25),
     "column": ("docs/results.md", "def evening_mwh", 6),
     "picture": ("docs/results.md", "def draw", 6),
@@ -91,6 +92,17 @@ def test_a_backend_serves_what_ours_serves(written: Callable[[str], Any]) -> Non
     mine, ours = (ao.simulate(scarce(), "amm", solver=solver, steps=slice(20, 32)) for solver in (backend, None))
     assert mine.solver == "mine"
     np.testing.assert_allclose(mine.allocation.export_kw, ours.allocation.export_kw, atol=1e-3)
+
+
+def test_a_feeder_from_pandas(written: Callable[[str], Any]) -> None:
+    """Five roofs of 7 kW behind 30 kVA at noon: 35 kW less what eight homes of 0.3 kW draw do not fit."""
+    case = written("feeder").case
+    run = ao.simulate(case, "amm", steps=slice(24, 26))
+    flow = run.allocation.export_kw.sum(axis=1) - run.requests.inflexible_kw.sum(axis=1)
+    assert run.requests.export_request_kw[1].sum() == pytest.approx(35.0)
+    assert run.requests.inflexible_kw[1].sum() == pytest.approx(2.4, abs=0.01)
+    assert flow[1] == pytest.approx(30.0, abs=0.2)  # 0.8 kvar, and an inner polygon for the circle of the rating
+    assert ao.from_tables(name=case.name, **case.tables()).fingerprint == case.fingerprint
 
 
 def test_a_column_by_hand(written: Callable[[str], Any]) -> None:

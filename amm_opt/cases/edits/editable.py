@@ -6,16 +6,25 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any, Self
 
+import numpy as np
 import pandas as pd
 
+from amm_opt.arrays import DIRECTIONS
 from amm_opt.cases.edits.intervals import repeated, resampled
 from amm_opt.cases.edits.measured import with_columns
 from amm_opt.cases.edits.ratings import rated
+from amm_opt.cases.edits.uptake import check_uptake, taken_up
 from amm_opt.cases.folder.parts import checked_parts, feeder_tables, tables_of
 from amm_opt.cases.profiles import Profiles
+from amm_opt.cases.requests import asked_for
 from amm_opt.cases.scenario import Scenario
+from amm_opt.cases.synthetic.generators import LATITUDE_DEG, Names
 from amm_opt.cases.times import span
+from amm_opt.errors import InputError
 from amm_opt.network import Feeder
+
+BLOCK = 1000
+"""Intervals that are expanded at once."""
 
 
 class Editable:
@@ -98,6 +107,45 @@ class Editable:
         scenario = replace(self.scenario, limits=limits)
         return self._with(feeder=scenario.applied(Feeder.from_tables(buses, branches)), scenario=scenario)
 
+    def with_uptake(
+        self,
+        *,
+        ev: float | None = None,
+        pv: float | None = None,
+        battery: float | None = None,
+        heat_pump: float | None = None,
+        seed: int = 0,
+        latitude_deg: float = LATITUDE_DEG,
+    ) -> Self:
+        """This case with a share of its customers owning a technology, in place of what they had of it.
+
+        Customers are the participants at low voltage, but for those that only draw constant reactive power. Vehicles
+        (7.4 kW, three evenings of four, 8.8 kWh on average) and roofs (3 to 8 kW) are drawn as ``ao.year_case`` draws
+        them: what is drawn is a scenario, not a forecast. With the same seed a higher share keeps all owners of a lower
+        one with their sizes and sessions, and one technology leaves the others alone; batteries go to those who are
+        first to have a roof. The order of participants does not matter. Connections that are too small for the request
+        that they get grow as far as needed.
+
+        Args:
+            ev: share with a vehicle; replaces all charging sessions of customers.
+            pv: share with a roof; replaces all ``export`` terms of customers.
+            battery: share with a battery of 5 to 15 kWh that is full or empty in two hours; replaces their batteries.
+            heat_pump: share with a heat pump of 2 to 4 kW, a flexible ``import`` request that follows the weather;
+                replaces heat pumps drawn before, and no other request.
+            seed: of every random choice.
+            latitude_deg: where the sun of roofs and the seasons of heat pumps are taken from.
+
+        Raises:
+            InputError: for a share outside 0 to 1, a seed or latitude that is none, no share, and no customers.
+        """
+        shares = {"ev": ev, "pv": pv, "battery": battery, "heat_pump": heat_pump}
+        check_uptake(shares, seed, latitude_deg)
+        customers = self._customers()
+        if not len(customers):
+            raise InputError("no participant is at low voltage: nobody can have a vehicle or a roof", subject=self.name)
+        changed, owners = taken_up(self.tables(), customers, shares, seed, latitude_deg)
+        return self._with_tables(changed)._with_room(owners)
+
     def with_profiles(self, profiles: pd.DataFrame, quantity: str | None = None) -> Self:
         """This case with other profiles, in its own intervals; other times are given by :meth:`with_tables`.
 
@@ -149,6 +197,30 @@ class Editable:
         tables = {**self.tables(), **changed}
         parts = checked_parts(tables, self.scenario, texts, timezone=self.timezone or None)
         return self._with(feeder=parts.feeder, participants=parts.participants, profiles=parts.profiles)
+
+    def _customers(self) -> Names:
+        """Sorted names of the participants at low voltage that do more than draw constant reactive power."""
+        people = self.participants
+        low = np.array([self.feeder.tier[self.feeder.bus_index[bus]] == "LV" for bus in people["bus"]], dtype=bool)
+        does = np.zeros(len(people), dtype=bool)
+        for table in (self.profiles.series, self.profiles.sessions):
+            does[table["participant"].to_numpy(np.intp)] = True
+        only_reactive = people["inflexible_kvar"].ne(0).to_numpy() & ~does
+        return np.array(sorted(people["name"][low & ~only_reactive]), dtype=object)
+
+    def _with_room(self, owners: Collection[str]) -> Self:
+        """Connections of these participants as large as what they ask for, to the watt, where that is more."""
+        people, steps = self.participants, len(self.profiles.times)
+        own = people["name"].isin(owners).to_numpy()
+        for direction in DIRECTIONS:
+            asked = np.zeros(len(people))
+            for start in range(0, steps, BLOCK):
+                requests = asked_for(self.profiles, self.scenario, start, min(start + BLOCK, steps), len(people))
+                asked = np.maximum(asked, requests.at_connection_kw(direction).max(axis=0))
+            need_kw = np.ceil(1000.0 * asked / self.scenario.connection_scale(direction)) / 1000.0
+            column = f"connection_{direction}_kw"
+            people = people.assign(**{column: people[column].where(~own | (people[column] >= need_kw), need_kw)})
+        return self._with(participants=people)
 
     def _with(self, **changes: Any) -> Self:
         """Another case, which no source holds."""

@@ -68,9 +68,7 @@ def _series(names: Names, days: int, rng: np.random.Generator) -> pd.DataFrame:
 
 def _sessions(names: Names, times: pd.DatetimeIndex, rng: np.random.Generator) -> pd.DataFrame:
     owners = names[rng.random(len(names)) < 0.5]
-    return charging_sessions(
-        owners, times, rng, evening_share=0.75, timer_share=0.5, timer_step=44, power_kw=7.4, stay_hours=9.0
-    )
+    return charging_sessions(owners, times, rng)
 
 
 def synthetic_from_spec(spec: str) -> dict[str, Any]:

@@ -201,6 +201,27 @@ def fuzz_arguments(rng: random.Random) -> None:
     settled(given.pop("case"), given.pop("mechanism"), Options(**given))
 
 
+EDITS: dict[str, dict[str, Any]] = {
+    "with_ratings": {"factor": 2.0, "kind": "line", "tier": "LV", "names": ["line"]},
+    "with_uptake": {"ev": 0.5, "pv": 0.5, "battery": 0.5, "heat_pump": 0.5, "seed": 1, "latitude_deg": 1.0},
+    "repeat": {"count": 2, "steps": None},
+    "resample": {"minutes": 60},
+    "with_profiles": {"profiles": good()["profiles"], "quantity": None},
+}
+
+
+def fuzz_edits(rng: random.Random) -> None:
+    """Arguments of the edits of a case, and tables in place of its own."""
+    edit = rng.choice([*EDITS, "with_tables"])
+    given = dict(EDITS.get(edit, {}))
+    for name in rng.sample(sorted(given), min(len(given), rng.randint(1, 2))):
+        given[name] = rng.choice(ARGUMENTS)
+    if edit.endswith(("tables", "profiles")):
+        name = "profiles" if edit == "with_profiles" else rng.choice(sorted(SMALL.tables()))
+        given[name] = mutated_table(rng, SMALL.tables()[name]) if rng.random() < 0.8 else rng.choice(ARGUMENTS)
+    _used(getattr(SMALL, edit)(**given))
+
+
 def fuzz_mechanisms(rng: random.Random) -> None:
     """Parameters of mechanisms and scenarios, and specs."""
     import formulations
@@ -234,6 +255,7 @@ def targets() -> dict[str, Callable[[random.Random], None]]:
         "matpower": folders.fuzz_matpower,
         "ausgrid": folders.fuzz_ausgrid,
         "arguments": fuzz_arguments,
+        "edits": fuzz_edits,
         "mechanisms": fuzz_mechanisms,
     }
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 SECONDS = 5.0
 """Of each target; what is not tried by then is left to ``python -m tests.helpers.fuzz``."""
-TARGETS = ("tables", "folder", "run", "opendss", "matpower", "ausgrid", "arguments", "mechanisms")
+TARGETS = ("tables", "folder", "run", "opendss", "matpower", "ausgrid", "arguments", "edits", "mechanisms")
 
 CHECKS = list(HealthCheck)
 

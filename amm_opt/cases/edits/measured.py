@@ -27,7 +27,7 @@ def with_columns(tables: dict[str, pd.DataFrame], profiles: object, quantity: ob
     given = given.drop(columns=[c for c in TIMES if c in given])
     if given.columns.empty:
         problems.append("profiles: no column beside the times")
-    if quantity is not None and quantity not in QUANTITIES:
+    if quantity is not None and not (isinstance(quantity, str) and quantity in QUANTITIES):
         problems.append(f"quantity = {shortened(quantity)}; valid choices: {', '.join(QUANTITIES)}, or None")
     elif quantity is not None:
         problems += _strangers(given.columns, list(tables["participants"]["name"]))

@@ -292,9 +292,14 @@ def test_verify_fills_a_saved_comparison(tmp_path: Path) -> None:
         for column in ("ac_thermal_violations", "ac_voltage_violations", "ac_losses_mwh", "voltage_error_worst_pu"):
             assert row[column] == pytest.approx(other[column], rel=1e-9)
             assert stored[column] == pytest.approx(other[column], rel=1e-5)
+        assert row["claim"] == other["claim"] == stored["claim"]
+        assert row["claim_words"] == other["claim_words"] == stored["claim_words"]
+        broken = row["ac_thermal_violations"] + row["ac_voltage_violations"] > 0
+        assert row["claim"] == ("falsified" if broken else "tested")
+    assert set(before["claim"]) != set(after["claim"])
     one = command("verify", str(out / "amm"))
     assert one.exit_code == 0
-    assert "amm" in one.output
+    assert f"Claim: {rows[1]['claim']}, {rows[1]['claim_words']}: amm" in " ".join(one.output.split())
 
 
 def test_secure_from_the_command_line(tmp_path: Path) -> None:

@@ -8,6 +8,10 @@ from formulations.fair_over_time import FairEachTime, FairOverTime, FairUsingHis
 from formulations.greedy_doe import GreedyDOE
 from formulations.leximin import Leximin
 from formulations.no_control import NoControl
+from formulations.practice.lifo import LastInFirstOff
+from formulations.practice.pro_rata import ProRata
+from formulations.practice.rotation import Rotation
+from formulations.practice.static import StaticLimit
 from formulations.storage import FairOverTimeStorage
 
 __all__ = [
@@ -20,8 +24,12 @@ __all__ = [
     "FairOverTimeStorage",
     "FairUsingHistory",
     "GreedyDOE",
+    "LastInFirstOff",
     "Leximin",
     "NoControl",
+    "ProRata",
+    "Rotation",
+    "StaticLimit",
 ]
 
 

@@ -20,6 +20,7 @@ def fingerprint(feeder: Feeder, participants: pd.DataFrame, profiles: Profiles, 
     for names in (*_feeder_names(feeder), participants[["name", "bus", "phases"]].astype(str).to_numpy().ravel()):
         digest.update("\0".join(names).encode())
     unused = [] if participants["inflexible_kvar"].any() else ["inflexible_kvar"]
+    unused += ["connected"] if participants["connected"].isna().all() else []
     people = participants.drop(columns=["name", "bus", "phases", *unused])
     whole = [] if p.sessions[["late", "early"]].any(axis=None) else ["late", "early"]
     scales = [getattr(scenario, name) for name in SCALES if name not in TIER_SCALES]  # which are in the limits

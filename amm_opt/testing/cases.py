@@ -86,6 +86,7 @@ def small_tables(balanced: bool) -> dict[str, Any]:
     else:
         buses["phases"] = PHASES
     people["connection_import_kw"], people["connection_export_kw"] = 40.0, 40.0
+    people["connected"] = [2015, 2015, 2020, 2012, 2021, 2010, 2018, 2016, 2013, 2005]
     people["power_factor"], people["power_factor_import"], people["power_factor_export"] = 0.95, 0.97, 1.0
     return {
         "name": "small",

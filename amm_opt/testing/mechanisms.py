@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 import numpy as np
@@ -16,7 +16,7 @@ from amm_opt.cases import Case, from_tables
 from amm_opt.errors import InputError
 from amm_opt.grid import Grid
 from amm_opt.market import Mechanism
-from amm_opt.registry import as_mechanism, network_of
+from amm_opt.registry import as_mechanism, network_of, parameters_of
 from amm_opt.simulation import Run, simulate
 from amm_opt.simulation.loop import loop
 from amm_opt.simulation.loop.planning import Windows
@@ -180,9 +180,21 @@ def _order(s: _Subject) -> None:
 
 def _units(s: _Subject) -> None:
     for factor in (0.1, 16.0):
-        other = s.on(from_tables(**cases.in_other_units(s.tables, factor)))
+        other = s.on(from_tables(**cases.in_other_units(s.tables, factor)), _in_units(s.mechanism, factor))
         s.claim_same(other, f"with every power times {factor:g} and every impedance divided by it", factor)
         s.claim_same_prices(other, f"with every power times {factor:g} and every impedance divided by it")
+
+
+def _in_units(mechanism: Mechanism[Any], factor: float) -> Mechanism[Any]:
+    """The mechanism with its powers in other units: parameters whose names end in ``_kw``, and those of inner ones."""
+    changed: dict[str, Any] = {}
+    for name in parameters_of(type(mechanism)):
+        value = getattr(mechanism, name)
+        if isinstance(value, Mechanism):
+            changed[name] = _in_units(value, factor)
+        elif name.endswith("_kw") and value is not None:
+            changed[name] = value * factor
+    return replace(cast(Any, mechanism), **changed) if changed else mechanism
 
 
 def _alike(s: _Subject) -> None:

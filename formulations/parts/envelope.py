@@ -66,12 +66,7 @@ class Envelope(Mechanism[NoState], ABC):
         }
 
     def settle(self, grid: Grid, solution: Mapping[str, Solution], requests: Requests) -> Allocation:
-        headroom = {d: s["envelope"] for d, s in solution.items()}
-        x, y = requests.import_request_kw, requests.export_request_kw
-        return Allocation(
-            np.minimum(x, headroom["import"] + y) if "import" in headroom else x,
-            np.minimum(y, headroom["export"] + x) if "export" in headroom else y,
-        )
+        return cut_to_limits({d: s["envelope"] for d, s in solution.items()}, requests)
 
     def _reach(self, grid: Grid, direction: str, requests: Requests) -> tuple[FloatArray, FloatArray]:
         """(base, max_kw): x = limit + base reaches a limit, max_kw the connection limit (0 for those not enrolled)."""
@@ -92,3 +87,16 @@ class Envelope(Mechanism[NoState], ABC):
 def at_limits(grid: Grid, direction: str, x: cp.Expression) -> Injection:
     """Everyone at its limit in one direction."""
     return grid.injection(import_kw=x) if direction == "import" else grid.injection(export_kw=x)
+
+
+def cut_to_limits(room: Mapping[str, FloatArray], requests: Requests) -> Allocation:
+    """Everyone asks for all it wants; net power beyond a limit is cut.
+
+    Args:
+        room: by direction, (n,) flexible power up to the limit; a direction that is left out has none.
+    """
+    x, y = requests.import_request_kw, requests.export_request_kw
+    return Allocation(
+        np.minimum(x, room["import"] + y) if "import" in room else x,
+        np.minimum(y, room["export"] + x) if "export" in room else y,
+    )

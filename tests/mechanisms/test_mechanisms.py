@@ -28,13 +28,21 @@ from formulations import (
     FairOverTimeStorage,
     FairUsingHistory,
     GreedyDOE,
+    LastInFirstOff,
     Leximin,
     NoControl,
+    ProRata,
+    Rotation,
+    StaticLimit,
 )
 from formulations.greedy_doe import RULES
 
 ALL: list[Mechanism[Any]] = [
     NoControl(),
+    StaticLimit(),
+    ProRata(),
+    LastInFirstOff(),
+    Rotation(),
     *(EqualDOE(enrolled=e, per=p) for e in ("active", "requesting") for p in ("feeder", "system")),
     *(GreedyDOE(enrolled=e, rule=rule) for e in ("active", "requesting") for rule in RULES),
     EqualDOE(enrolled="all"),
@@ -92,6 +100,9 @@ def test_service_is_within_requests_and_limits(mechanism: Mechanism[Any]) -> Non
         assert s["voltage_violations"] > 300
         assert s["unserved_mwh"] == s["curtailed_mwh"] == 0
         return
+    if isinstance(mechanism, StaticLimit):
+        assert s["voltage_violations"] < whole(NoControl()).summary["voltage_violations"]
+        return
     assert s["thermal_violations"] == s["voltage_violations"] == 0
     # scarcity bites in both directions, and a good part is served all the same
     assert 0.02 < s["unserved_mwh"] / s["requested_import_mwh"] < 0.95
@@ -133,7 +144,11 @@ def test_order_of_participants_and_elements_does_not_matter(mechanism: Mechanism
 @pytest.mark.parametrize("factor", [0.05, 64.0])
 def test_units_do_not_matter(mechanism: Mechanism[Any], factor: float) -> None:
     """Up to how exactly limits are met: the engine takes a limit as met up to 1e-6 of it."""
-    a, b = (ao.simulate(c, mechanism, steps=SCARCE) for c in (scarce(), in_other_units(scarce(), factor)))
+    other = mechanism
+    if isinstance(mechanism, StaticLimit):
+        other = StaticLimit(import_kw=1.5 * factor, export_kw=1.5 * factor)
+    a = ao.simulate(scarce(), mechanism, steps=SCARCE)
+    b = ao.simulate(in_other_units(scarce(), factor), other, steps=SCARCE)
     assert difference(a, b, factor=factor) < 3e-5
     for column in ("unserved_mwh", "curtailed_mwh"):
         assert b.summary[column] == pytest.approx(factor * a.summary[column], rel=1e-4, abs=1e-7)
@@ -153,7 +168,8 @@ def twins() -> Case:
     sunny = np.array([[0.5, 1, 1, 0.5, 0.25], [0, 4, 2, 0, 1], [15, 10, 25, 14, 18]]) @ np.kron(np.ones(2), np.eye(5))
     d, r, g = (np.tile(np.stack(pair), (4, 1)) for pair in zip(powers, sunny, strict=True))
     feeder = {"a1": "A", "a2": "A", "b1": "B", "b2": "B"}
-    return small_case(lines, people, d, r, g, feeder=feeder, power_factor=0.95)
+    connected = [3, 1, 5, 2, 4] * 2
+    return small_case(lines, people, d, r, g, feeder=feeder, power_factor=0.95, connected=connected)
 
 
 @every_mechanism

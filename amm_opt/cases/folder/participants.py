@@ -24,6 +24,7 @@ PARTICIPANT_OPTIONAL = {
     "battery_efficiency": 0.95,
     "battery_initial": 0.5,
     "inflexible_kvar": 0.0,
+    "connected": np.nan,
 }
 
 

@@ -48,6 +48,7 @@ def synthetic_tables(buses: int = 200, days: int = 7, seed: int = 0) -> dict[str
         at = lv["name"].iloc[:1]
     people = pd.DataFrame({"name": [f"c-{b}" for b in at], "bus": at.to_numpy(), "power_factor": 0.95})
     people["connection_import_kw"], people["connection_export_kw"] = 25.0, 25.0
+    people["connected"] = 2000 + 7 * np.arange(len(people)) % 23
     times = pd.date_range(_START, periods=48 * days, freq="30min")
     return {
         "name": f"synthetic-{buses}-{seed}",

@@ -1,0 +1,1 @@
+"""Rules that network operators use, as benchmarks."""

@@ -76,7 +76,8 @@ def _loaded(folder: Path, source: str, chosen: dict[str, Path]) -> Case:
     tables = {name: said.of(partial(_read_table, place_of[name], name)) for name in present}
     said.report()
     ending = f":{','.join(chosen)}" if chosen else ""
-    given: dict[str, Any] = {**tables, **settings, "name": settings.get("name", folder.resolve().name) + ending}
+    name = settings.get("name", folder.resolve().name)
+    given: dict[str, Any] = {**tables, **settings, "name": name + ending if isinstance(name, str) else name}
     try:
         return replace(from_tables(**given), source=source + ending)
     except InputError as error:

@@ -152,14 +152,14 @@ class Editable:
         Args:
             profiles: T rows. Without ``quantity`` one column per profile, in place of that of the same name, or beside
                 the others. With it one column per participant: its kW, in place of all its terms of this quantity.
-                Times, as a column ``time`` or as index, must be the case's where they are given.
+                Times, as a column or as index, must be the case's where they are given.
             quantity: ``inflexible``, ``import`` (beside charging sessions, which stay) or ``export``.
 
         Raises:
             InputError: for other times, strangers among the participants, values that are no finite numbers, and
                 negative requests.
         """
-        return self._with_tables(with_columns(self.tables(), profiles, quantity))
+        return self._with_tables(with_columns(self.tables(), profiles, quantity, self.timezone))
 
     def repeat(self, count: int, steps: int | str | slice | None = None) -> Self:
         """A part of this case over and over: ``case.repeat(7, "2016-05-23")`` is a week of one day.

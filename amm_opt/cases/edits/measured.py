@@ -9,21 +9,26 @@ import pandas as pd
 
 from amm_opt.cases.folder.parts import TIMES
 from amm_opt.cases.profiles import QUANTITIES
-from amm_opt.cases.times import read_times
+from amm_opt.cases.times import checked_times, time_column
 from amm_opt.errors import InputError, shorten
 from amm_opt.fields import shortened
 from amm_opt.io.columns import unique_names
 from amm_opt.io.tables import as_table
 
 
-def with_columns(tables: dict[str, pd.DataFrame], profiles: object, quantity: object) -> dict[str, pd.DataFrame]:
+def with_columns(
+    tables: dict[str, pd.DataFrame], profiles: object, quantity: object, timezone: str
+) -> dict[str, pd.DataFrame]:
     """Tables ``profiles`` and ``series`` with other columns, or with the kW of participants.
+
+    Args:
+        timezone: of the case, or empty; times with a zone must be in it.
 
     Raises:
         InputError: see ``Case.with_profiles``.
     """
     given, times = as_table(profiles, "profiles", times=TIMES), pd.DatetimeIndex(tables["profiles"]["time"])
-    problems = list(_other_times(given, times))
+    problems = list(_other_times(given, times, timezone))
     given = given.drop(columns=[c for c in TIMES if c in given])
     if given.columns.empty:
         problems.append("profiles: no column beside the times")
@@ -46,26 +51,25 @@ def with_columns(tables: dict[str, pd.DataFrame], profiles: object, quantity: ob
     return {"profiles": pd.concat([replaced, added], axis=1), "series": series}
 
 
-def _other_times(given: pd.DataFrame, times: pd.DatetimeIndex) -> list[str]:
+def _other_times(given: pd.DataFrame, times: pd.DatetimeIndex, timezone: str) -> list[str]:
     """What is wrong with the times of profiles that are to fit a case."""
     has = f"the case has {len(times)} intervals from {times[0]} to {times[-1]}"
     hint = "with_tables(profiles=...) gives a case other times"
     if len(given) != len(times):
         return [f"profiles: {len(given)} rows; {has}; {hint}"]
-    if units := [c for c in TIMES[1:] if c in given]:
-        return [f"profiles: column {units[0]!r}: give the times as 'time', or none"]
-    if "time" not in given:
+    if not any(c in given for c in TIMES):
         return []
-    own, said = read_times(given["time"], "profiles: column 'time'")
+    when = time_column(given)
+    if when is None:
+        return [f"profiles: give one of the columns {', '.join(c for c in TIMES if c in given)}"]
+    own, said = checked_times(given[when], None, timezone or None, None)
     if said:
         return said
-    if own.tz is not None:
-        return ["profiles: column 'time' must be in the case's standard time, without a time zone"]
     different = own != times
     if not different.any():
         return []
     row = int(different.argmax())
-    return [f"profiles: column 'time' row {row + 1}: {own[row]} is not {times[row]}; {has}; {hint}"]
+    return [f"profiles: column {when!r} row {row + 1}: {own[row]} is not {times[row]}; {has}; {hint}"]
 
 
 def _strangers(columns: Sequence[str], participants: list[str]) -> list[str]:

@@ -73,7 +73,7 @@ def test_energy_is_kept(minutes: int) -> None:
             np.testing.assert_allclose(long, means(short, together), rtol=1e-6, atol=1e-6)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.data())
 def test_energy_is_kept_whatever_shifts_and_sessions(data: st.DataObject) -> None:
     """Twelve intervals of any power and shift, cars that come and go at any minute; there and back."""

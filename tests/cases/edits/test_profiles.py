@@ -42,6 +42,14 @@ def test_kilowatts_of_participants(balanced: bool, tmp_path: Path) -> None:
     assert changed.with_profiles(load, "inflexible").fingerprint == changed.fingerprint
 
 
+def test_times_in_the_zone_of_the_case() -> None:
+    case = tiny(timezone="Etc/GMT-10")
+    sun = pd.DataFrame({"sun": [0.5] * 8}, index=TIMES.tz_localize("Etc/GMT-10"))
+    np.testing.assert_allclose(case.with_profiles(sun).requests(0, 8).export_request_kw[:, 0], 4.0)
+    with pytest.raises(ao.InputError, match="time zone UTC is not the case's Etc/GMT-10"):
+        case.with_profiles(sun.tz_convert("UTC"))
+
+
 def test_sessions_stay_beside_other_imports() -> None:
     case = tiny().with_profiles(pd.DataFrame({"bob": [1.0] * 8}), "import")
     np.testing.assert_allclose(case.requests(0, 8).import_request_kw[:, 1], 1 + np.array([0, 4, 4, 2, 0, 0, 0, 0]))
@@ -65,9 +73,10 @@ REFUSED: list[tuple[pd.DataFrame, str | None, str]] = [
     (frame(time=TIMES + pd.Timedelta("30min")), None, "row 1: 2030-01-07 00:30:00 is not 2030-01-07 00:00:00"),
     (frame(time=TIMES).set_index("time").shift(freq="1D"), None, "with_tables"),
     (frame().iloc[:7], None, "7 rows; the case has 8 intervals from 2030-01-07 00:00:00 to"),
-    (frame(time=TIMES.tz_localize("UTC")), None, "without a time zone"),
+    (frame(time=TIMES.tz_localize("UTC")), None, "has a time zone but the case gives none"),
     (frame(time="soon"), None, "column 'time' row 1: 'soon'"),
-    (frame(time_h=range(8)), None, "give the times as 'time', or none"),
+    (frame(time_h=range(8)), None, "column 'time_h' row 1: 1970-01-01 00:00:00 is not 2030-01-07 00:00:00"),
+    (frame(time_h=range(8), time=TIMES), None, "give one of the columns time, time_h"),
     (pd.DataFrame({"time": TIMES}), None, "no column beside the times"),
     (frame(), "exports", "quantity = 'exports'; valid choices: inflexible, import, export"),
     (frame(), "export", "no participants 'sun'; there are such as 'ann', 'bob'"),

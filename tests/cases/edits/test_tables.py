@@ -37,7 +37,7 @@ def test_tables_make_the_same_case(kind: str) -> None:
     np.testing.assert_array_equal(again(case).feeder.rating_kva, case.feeder.rating_kva)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.data())
 def test_parts_of_an_interval_survive(data: st.DataObject) -> None:
     """Arrivals and departures at any second."""

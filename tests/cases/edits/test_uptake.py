@@ -181,12 +181,12 @@ def test_the_sun_is_per_unit_of_the_year() -> None:
 def test_heat_pumps_follow_the_cold() -> None:
     """15 January, 7:00, at 50 N: 12 - 8 - 2 = 2 degrees; 14 of 16 degrees below 16. In July it is 18 then: nothing."""
     times = pd.date_range("2030-01-15 06:52:30", periods=2, freq="15min")
-    drawn = [heat_pump_profile(times, 50.0, np.random.default_rng(seed))[0] for seed in range(400)]
-    assert np.mean(drawn) == pytest.approx(14 / 16, abs=0.02)
+    drawn = [heat_pump_profile(times, 50.0, np.random.default_rng(seed))[0] for seed in range(150)]
+    assert np.mean(drawn) == pytest.approx(14 / 16, abs=0.03)
     july = pd.date_range("2030-07-16 06:52:30", periods=2, freq="15min")
-    assert np.mean([heat_pump_profile(july, 50.0, np.random.default_rng(seed))[0] for seed in range(400)]) < 0.02
-    south = [heat_pump_profile(july, -50.0, np.random.default_rng(seed))[0] for seed in range(400)]
-    assert np.mean(south) == pytest.approx(14 / 16, abs=0.02)
+    assert np.mean([heat_pump_profile(july, 50.0, np.random.default_rng(seed))[0] for seed in range(150)]) < 0.02
+    south = [heat_pump_profile(july, -50.0, np.random.default_rng(seed))[0] for seed in range(150)]
+    assert np.mean(south) == pytest.approx(14 / 16, abs=0.03)
 
 
 @pytest.mark.parametrize("balanced", [True, False], ids=["balanced", "phases"])

@@ -105,7 +105,7 @@ class FairEachTime(Mechanism[ServedState]):
         root = {d: cp.Parameter(x.size, nonneg=True, name=f"root_{d}") for d, x in moved.items()}
         uneven = 0.5 * sum(cp.sum_squares(cp.multiply(root[d], x)) for d, x in moved.items())
         even = cp.Maximize((1.0 + RHO) * grid.case.dt_h * sum(cp.sum(s) for s in served.values()) - uneven)
-        held = [*floors, level == cp.Parameter(2, name="reached")]
+        held = [total[f"served_{d}"] >= cp.Parameter(count, name=f"floor_{d}") for d in DIRECTIONS]
         return {
             "level": HorizonProgram(interval, Leximin(level), total, [*floors, level <= 1]),
             "throughput": HorizonProgram(replace(interval, objective=even), cp.Maximize(cp.Constant(0.0)), total, held),
@@ -121,19 +121,22 @@ class FairEachTime(Mechanism[ServedState]):
     def clear(self, grid: Grid, solve: Solve, state: ServedState, requests: Requests) -> Solution:
         """Both stages, on the intervals that are not served in full anyway."""
         members = grid.case.groups(self.per).members
-        scarce = requests.select(self._scarce(grid, requests))
-        values: Values = {}
+        scarce = grid.select(requests, self._scarce(grid, requests))
+        levels: Values = {}
         roots: Values = {}
         for i, d in enumerate(DIRECTIONS):
             energy = members @ requests.request_kw(d).sum(axis=0) * requests.dt_h
             full = energy - members @ scarce.request_kw(d).sum(axis=0) * requests.dt_h
-            values[f"before_{d}"] = members @ state.served_kwh[i] + full
-            values[f"asked_{d}"] = members @ state.requested_kwh[i] + energy
+            levels[f"before_{d}"] = members @ state.served_kwh[i] + full
+            levels[f"asked_{d}"] = members @ state.requested_kwh[i] + energy
             weight, request = RHO * requests.dt_h, scarce.request_kw(d)
             free = self.inside == "free"
             roots[f"root_{d}"] = np.sqrt(per_request(weight, request) if free else weight * request @ members.T)
-        reached = (1.0 - self.give) * solve(values, "level", scarce)["leximin_level"] - SLACK
-        return solve({**values, **roots, "reached": reached}, "throughput", scarce)
+        reached = (1.0 - self.give) * solve(levels, "level", scarce)["leximin_level"] - SLACK
+        floors = {
+            f"floor_{d}": reached[i] * levels[f"asked_{d}"] - levels[f"before_{d}"] for i, d in enumerate(DIRECTIONS)
+        }
+        return solve({**roots, **floors}, "throughput", scarce)
 
     def _scarce(self, grid: Grid, requests: Requests) -> BoolArray:
         """(T,) the intervals that are planned; all others are served in full."""

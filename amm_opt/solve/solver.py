@@ -26,9 +26,9 @@ from amm_opt.solve.route import Route, Task
 from amm_opt.solve.routes.checks import check_program, value_check
 from amm_opt.solve.routes.conic import ConicRoute
 from amm_opt.solve.routes.declared import DeclaredRoute
-from amm_opt.solve.routes.horizon import HorizonRoute
 from amm_opt.solve.routes.interval import IntervalRoute
 from amm_opt.solve.routes.leximin import LeximinRoute, WaterFillingRoute, numeric_program, only_levels, stage_program
+from amm_opt.solve.routes.window.route import HorizonRoute
 
 STAGES_DEFAULT = "CLARABEL"
 """Interior points give every blocked level a multiplier; simplex gives it to a few, and needs a stage for each."""

@@ -8,10 +8,13 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 import pytest
-from small import difference, grid_of, network_rows, one_transformer, small_case
+from small import difference, one_transformer, small_case
 
 import amm_opt as ao
 from amm_opt.cases import Case, Requests
+from amm_opt.grid import Grid
+from amm_opt.network.default import default_model
+from amm_opt.testing.cases import small_case as phases_or_not
 from formulations import AMM, FairEachTime, FairOverTime, FairUsingHistory
 
 SPAN = slice(70, 96)
@@ -20,6 +23,10 @@ SPAN = slice(70, 96)
 @lru_cache
 def scarce() -> Case:
     return ao.load_case("synthetic:buses=130,days=2,seed=3").with_scenario(import_scale=2.5)
+
+
+def on_phases() -> Case:
+    return phases_or_not(balanced=False)
 
 
 def worst_ratio(run: ao.Run, members: np.ndarray) -> float:
@@ -35,13 +42,15 @@ def worst_ratio(run: ao.Run, members: np.ndarray) -> float:
 def groups(case: Case, per: str) -> np.ndarray:
     if per == "participant":
         return np.eye(case.n_participants)
-    return case.groups("feeder").members.toarray()[:-1]
+    return case.groups("feeder").members.toarray()
 
 
 def directly(case: Case, requests: Requests, per: str, inside: str, give: float) -> tuple[np.ndarray, float]:
     """FOT's levels and what its service is worth by one cvxpy problem with every network row of every interval."""
-    grid, members = grid_of(case), groups(case, per)
-    by_import, by_export = network_rows(grid)
+    grid, members = Grid(case, default_model(case.feeder)(case.feeder)), groups(case, per)
+    nothing, each = requests.select(slice(0, 1)).interval(0), np.eye(case.n_participants)
+    alone = [grid.quantities(nothing, *powers) for powers in ((each, 0 * each), (0 * each, each))]
+    by_import, by_export = ((u - grid.quantities(nothing, 0.0, 0.0)).T for u in alone)
     both = (requests.import_request_kw, requests.export_request_kw)
     tied = members.T if inside == "proportional" else np.eye(case.n_participants)
     share = [cp.Variable((requests.n_steps, tied.shape[1])) for _ in both]
@@ -82,12 +91,15 @@ def directly(case: Case, requests: Requests, per: str, inside: str, give: float)
 READINGS = [("feeder", "free"), ("feeder", "proportional"), ("participant", "free")]
 
 
-@pytest.mark.parametrize("give", [0.0, 0.02])
 @pytest.mark.parametrize(("per", "inside"), READINGS)
-def test_against_one_problem_with_every_row(per: str, inside: str, give: float) -> None:
-    """Both stages: the levels, and what the service is worth."""
-    case = scarce()
-    run = ao.simulate(case, FairOverTime(per=per, inside=inside, give=give, window="all"), steps=slice(72, 80))
+@pytest.mark.parametrize(
+    ("case", "steps", "give"),
+    [(scarce(), slice(72, 80), 0.0), (scarce(), slice(72, 80), 0.02), (on_phases(), slice(0, 8), 0.02)],
+    ids=["strict", "2 %", "phases"],
+)
+def test_against_one_problem_with_every_row(case: Case, steps: slice, per: str, inside: str, give: float) -> None:
+    """Both stages: the levels, and what the service is worth; on a balanced feeder and on one with phases."""
+    run = ao.simulate(case, FairOverTime(per=per, inside=inside, give=give, window="all"), steps=steps)
     levels, worth = directly(case, run.requests, per, inside, give)
     assert levels.min() < 0.97
     assert worst_ratio(run, groups(case, per)) >= (1 - give) * levels.min() - 5e-6
@@ -96,7 +108,7 @@ def test_against_one_problem_with_every_row(per: str, inside: str, give: float) 
     reached = 0.0
     for x, r in zip(run.allocation.both_kw, run.requests.both_kw, strict=True):
         some = r > 0
-        reached += 0.5 * np.sum(x[some] - 0.05 * (r - x)[some] ** 2 / r[some])
+        reached += run.requests.dt_h * np.sum(x[some] - 0.05 * (r - x)[some] ** 2 / r[some])
     assert reached == pytest.approx(worth, rel=2e-6)
 
 

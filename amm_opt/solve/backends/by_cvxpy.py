@@ -39,7 +39,7 @@ class CvxpyBackend:
 
     def solve(self, problem: Reduced, start: FloatArray) -> Point:
         """See ``Backend``."""
-        x, rows = cp.Variable(len(problem.free)), problem.one_sided
+        x, rows = cp.Variable(len(problem.q)), problem.one_sided
         matrix, rhs, count = sp.csr_array(rows.matrix), rows.rhs, rows.n_equal
         limits = [matrix[:count] @ x == rhs[:count]] if count else []
         limits += [matrix[count:] @ x <= rhs[count:]] if count < len(rhs) else []

@@ -58,7 +58,7 @@ class Backends:
         """
         if problem.contradiction:
             raise NoAnswerError(problem.contradiction, INFEASIBLE)
-        if len(problem.free) == 0:
+        if len(problem.q) == 0:
             return replace(problem.point(np.zeros(0), np.zeros(len(problem.row_lower))), solver="-")
         if solver is not None and not isinstance(solver, str):
             return _by_stranger(problem, solver, start)

@@ -61,7 +61,7 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class SeparableQP:
-    """The problem above; ``rows`` is (K, N), sparse or dense."""
+    """The problem above; ``rows`` is (K, N), sparse or dense, of which the first ``border`` may couple all others."""
 
     hessian: FloatArray
     q: FloatArray
@@ -70,6 +70,7 @@ class SeparableQP:
     row_upper: FloatArray
     lower: FloatArray
     upper: FloatArray
+    border: int = 0
 
     def at(self, z: FloatArray) -> _Iterate:
         """The minimiser x(z) of the Lagrangian, and the dual objective."""

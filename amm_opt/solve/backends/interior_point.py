@@ -16,10 +16,13 @@ correction), a Newton step solves
            Theta_s ds +  dy  = f_s - y              =: r_s
                  R dx - ds   = -(R x - s)           =: -gap
 
-and with D = (H + Theta_x)^-1 and E = Theta_s^-1, both diagonal, this reduces to one dense, positive definite system
-that is as large as there are rows:
+and with D = (H + Theta_x)^-1 and E = Theta_s^-1, both diagonal, this reduces to one positive definite system that is as
+large as there are rows:
 
     (R D R' + E) dy = E r_s - gap - R D r_x,    dx = D (r_x + R' dy),    ds = E (r_s - dy).
+
+Rows of different intervals of a window share no variables; only the program's own rows, the border, couple them. The
+system then has a dense block for each interval and a border, and is solved by elimination of the blocks.
 
 Each iteration factorises it once and solves it twice: an affine step (predictor), which aims at mu = 0, and a step to a
 mu that depends on how far the affine step came, with its second-order terms (corrector). S. Mehrotra, "On the
@@ -29,12 +32,14 @@ step lengths for everything, and second-order terms only as far as the affine st
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import scipy.sparse as sp
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.sparse.csgraph import connected_components
 
 from amm_opt.arrays import BoolArray, FloatArray
 from amm_opt.solve.backends.dual_newton import Outcome, SeparableQP, newton
@@ -74,7 +79,7 @@ class DualNewtonBackend:
             return failed("the problem is not a separable quadratic program with few rows")
         assert isinstance(problem.hessian, np.ndarray)
         limits = (problem.row_lower, problem.row_upper, problem.lower, problem.upper)
-        separable = SeparableQP(problem.hessian, problem.q, problem.all_rows.handy(), *limits)
+        separable = SeparableQP(problem.hessian, problem.q, problem.all_rows.handy(), *limits, problem.n_own)
         x, z, reason = solve_separable(separable, self._starts(problem, start))
         return failed(reason) if reason else problem.point(x, z)
 
@@ -178,12 +183,13 @@ def solve_separable(p: SeparableQP, starts: Iterable[FloatArray]) -> Outcome:
 def interior_point(p: SeparableQP) -> Outcome:
     """Solve to ``GAP``; multipliers of rows within their limits are zero."""
     # rows without a limit play no part; the others are scaled to a norm of 1
-    rows = p.rows.dense() if isinstance(p.rows, Rows) else p.rows
-    z = np.zeros(len(rows))
+    z = np.zeros(len(p.row_lower))
     limited = np.flatnonzero(np.isfinite(p.row_lower) | np.isfinite(p.row_upper))
-    norm = np.sqrt((rows[limited] ** 2).sum(axis=1))
+    given = sp.csr_array(p.rows.sparse() if isinstance(p.rows, Rows) else p.rows)[limited]
+    norm = np.sqrt(given.power(2).sum(axis=1))
     norm[norm == 0] = 1.0
-    rows = rows[limited] / norm[:, None]
+    blocks = _Blocks(sp.csr_array(sp.diags_array(1.0 / norm) @ given), int(np.searchsorted(limited, p.border)))
+    rows = blocks.rows
     # start inside all bounds, near the minimiser without rows
     x = _Bounded.around(np.clip(-p.q / p.hessian, p.lower, p.upper), p.lower, p.upper)
     s = _Bounded.around(rows @ x.value, p.row_lower[limited] / norm, p.row_upper[limited] / norm)
@@ -201,7 +207,7 @@ def interior_point(p: SeparableQP) -> Outcome:
             break
         # factorise once for both steps
         try:
-            system = _NewtonSystem(p.hessian, rows, at)
+            system = _NewtonSystem(p.hessian, blocks, at)
         except LinAlgError:
             break
         # affine step (predictor), and how far it would bring complementarity down
@@ -247,7 +253,7 @@ class _Residual:
     gap: FloatArray
 
     @classmethod
-    def of(cls, p: SeparableQP, rows: FloatArray, at: _Iterate) -> _Residual:
+    def of(cls, p: SeparableQP, rows: FloatArray | sp.csr_array, at: _Iterate) -> _Residual:
         """At this iterate."""
         slope_x = p.hessian * at.x.value + p.q - at.y @ rows
         return cls(slope_x, np.where(at.s.fixed, 0.0, at.y), rows @ at.x.value - at.s.value)
@@ -271,20 +277,73 @@ class _Step:
     length: float
 
 
+class _Blocks:
+    """Rows by blocks that share no variables but through the first ``border`` rows, the border.
+
+    Attributes:
+        rows: all of them, dense where there is one block.
+    """
+
+    def __init__(self, rows: sp.csr_array, border: int) -> None:
+        count = rows.shape[0]
+        inner = sp.csr_array(abs(rows[border:]))
+        links = sp.block_array([[None, inner], [inner.T, None]], format="csr")
+        _, component = connected_components(links, directed=False)
+        at_row, at_col = component[: count - border], component[count - border :]
+        self.rows = rows if len(np.unique(at_row)) > 1 else rows.toarray()
+        self._border, self._edge = border, rows[:border]
+        dense = sp.csc_array(rows)
+        self._blocks = []
+        for one in np.unique(at_row):
+            row, col = np.flatnonzero(at_row == one), np.flatnonzero(at_col == one)
+            part = dense[:, col].toarray()
+            self._blocks.append((row + border, col, part[border:][row], part[:border]))
+
+    def solver(self, d: FloatArray, e: FloatArray) -> Callable[[FloatArray], FloatArray]:
+        """What solves rows diag(d) rows' + diag(e), factorised.
+
+        Raises:
+            LinAlgError: where it is not positive definite.
+        """
+        border = self._border
+        corner = (self._edge @ sp.diags_array(d) @ self._edge.T).toarray() if border else np.zeros((0, 0))
+        corner = _lifted(corner, e[:border])
+        factors = []
+        for row, col, inner, edge in self._blocks:
+            scaled = inner * d[col]
+            factor = cho_factor(_lifted(scaled @ inner.T, e[row]), overwrite_a=True, check_finite=False)
+            coupled = scaled @ edge.T
+            eliminated = cho_solve(factor, coupled, check_finite=False)
+            corner -= coupled.T @ eliminated
+            factors.append((row, factor, eliminated))
+        last = cho_factor(corner, overwrite_a=True, check_finite=False) if border else None
+
+        def solved(right: FloatArray) -> FloatArray:
+            found = np.empty(len(right))
+            edge = right[:border] - sum(eliminated.T @ right[row] for row, _, eliminated in factors)
+            found[:border] = edge if last is None else cho_solve(last, edge, check_finite=False)
+            for row, factor, eliminated in factors:
+                found[row] = cho_solve(factor, right[row], check_finite=False) - eliminated @ found[:border]
+            return found
+
+        return solved
+
+
+def _lifted(matrix: FloatArray, extra: FloatArray) -> FloatArray:
+    """With ``extra`` and a trace more on the diagonal, in place."""
+    matrix[np.diag_indices(len(extra))] = (matrix.diagonal() + extra) * (1.0 + 1e-14) + 1e-300
+    return matrix
+
+
 class _NewtonSystem:
     """R D R' + E at one iterate, factorised; everything else is diagonal."""
 
-    def __init__(self, hessian: FloatArray, rows: FloatArray, at: _Iterate) -> None:
-        self._rows, self._at = rows, at
+    def __init__(self, hessian: FloatArray, blocks: _Blocks, at: _Iterate) -> None:
+        self._rows, self._at = blocks.rows, at
         # diagonal; a fixed variable does not move
         self._d = np.where(at.x.fixed, 0.0, 1.0 / (hessian + at.x.theta))
         self._e = np.where(at.s.fixed, 0.0, 1.0 / np.where(at.s.fixed, 1.0, at.s.theta))
-        # dense: rows of network limits are nearly full, and a sparse factorisation would fill in
-        scaled = rows * np.sqrt(self._d)
-        matrix = scaled @ scaled.T
-        diagonal = matrix.diagonal() + self._e
-        matrix[np.diag_indices(len(diagonal))] = diagonal * (1.0 + 1e-14) + 1e-300
-        self._factor = cho_factor(matrix, overwrite_a=True, check_finite=False)
+        self._solved = blocks.solver(self._d, self._e)
 
     def step(self, residual: _Residual, mu: float, affine: _Step | None) -> _Step:
         """Towards complementarity ``mu``: the affine step itself, or corrected for the one that is given."""
@@ -293,7 +352,7 @@ class _NewtonSystem:
         second_s = _second_order(affine.s, affine.dual_s, affine.length) if affine else _nothing(s)
         r_x, r_s = x.force(mu, second_x) - residual.slope_x, s.force(mu, second_s) - residual.slope_s
         right = self._e * r_s - residual.gap - rows @ (self._d * r_x)
-        dy = np.asarray(cho_solve(self._factor, right, check_finite=False))
+        dy = self._solved(right)
         dx, ds = self._d * (r_x + dy @ rows), self._e * (r_s - dy)
         dual_x, dual_s = x.dual_step(dx, mu, second_x), s.dual_step(ds, mu, second_s)
         length = min(x.max_length(dx, dual_x), s.max_length(ds, dual_s))

@@ -15,7 +15,7 @@ from amm_opt.arrays import FloatArray
 from amm_opt.io.output import native, silent
 from amm_opt.solve.answer import FAILED
 from amm_opt.solve.backends.known import SETTINGS, status_of
-from amm_opt.solve.backends.reduced import Point, Reduced, failed
+from amm_opt.solve.backends.reduced import Alike, Point, Reduced, failed
 
 Int32Array = NDArray[np.int32]
 OPTIMAL = highspy.HighsModelStatus.kOptimal
@@ -93,7 +93,7 @@ class HighsBackend:
             self._highs.addRows(count, *limits, len(col), start, col, rows.data[begin:])
 
     def _pass(self, problem: Reduced) -> None:
-        n, rows = len(problem.free), problem.all_rows
+        n, rows = len(problem.q), problem.all_rows
         start, row, curved = _lower_triangle(problem)
         if self._highs is None:
             with silent():
@@ -115,7 +115,7 @@ class HighsBackend:
 
 def _lower_triangle(problem: Reduced) -> tuple[Int32Array, Int32Array, FloatArray]:
     """Starts of columns, rows and values of the Hessian's, as HiGHS takes it; no values where the problem is linear."""
-    place, given = np.arange(len(problem.free), dtype=np.int32), problem.hessian
+    place, given = np.arange(len(problem.q), dtype=np.int32), problem.hessian
     if given is None or isinstance(given, np.ndarray):
         return place, place, np.zeros(0) if given is None else given
     lower = sp.csc_array(sp.tril(given))
@@ -126,12 +126,20 @@ def _grown(last: Reduced, problem: Reduced) -> bool:
     """Whether a linear problem is the last one with network rows added at the end."""
     return (
         problem.numbers is last.numbers
+        and _same(problem.alike, last.alike)
         and problem.hessian is None
         and last.hessian is None
         and len(problem.live) >= len(last.live)
         and np.array_equal(problem.live[: len(last.live)], last.live)
         and np.array_equal(problem.network.start[: len(last.live) + 1], last.network.start)
     )
+
+
+def _same(one: Alike | None, other: Alike | None) -> bool:
+    """Whether the same variables are one."""
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(one.group, other.group)
 
 
 class ClarabelModel:
@@ -199,7 +207,7 @@ class ClarabelBackend:
 
     def solve(self, problem: Reduced, start: FloatArray) -> Point:
         """See ``Backend``."""
-        n = len(problem.free)
+        n = len(problem.q)
         if problem.hessian is None:
             p = sp.csc_matrix((n, n))
         elif isinstance(problem.hessian, np.ndarray):

@@ -140,6 +140,15 @@ class OneSided:
 
 
 @dataclass(frozen=True, eq=False)
+class Alike:
+    """Variables that are alike stand for one another: each is ``offset + share *`` the variable of its ``group``."""
+
+    group: IntArray
+    share: FloatArray
+    offset: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
 class Reduced:
     """The problem that a solver gets, over the n variables that are free to move:
 
@@ -152,7 +161,7 @@ class Reduced:
         row_lower, row_upper: (m,) their limits, infinite where there is none, the same for equalities.
         lower, upper: (n,) bounds, infinite where there is none.
         time_limit_s: how long a solver may take.
-        numbers, free, base, own, network, live, n_network: of what it was made, for :meth:`point`.
+        numbers, free, base, own, network, live, n_network, alike: of what it was made, for :meth:`point`.
         contradiction: why it has no solution where that shows without a solver, else empty.
     """
 
@@ -171,6 +180,7 @@ class Reduced:
     n_network: int
     contradiction: str = ""
     time_limit_s: float = np.inf
+    alike: Alike | None = None
 
     @property
     def separable(self) -> bool:
@@ -217,7 +227,7 @@ class Reduced:
         if np.any(np.abs(inside - x) > BEYOND * (1.0 + np.abs(inside))):
             return failed(f"the answer is {np.max(np.abs(inside - x)):.2g} outside a variable's bounds")
         v = self.base.copy()
-        v[self.free] = inside
+        v[self.free] = inside if self.alike is None else self.alike.offset + self.alike.share * inside[self.alike.group]
         network_dual = np.zeros(self.n_network)
         network_dual[self.live] = dual[self.n_own :]
         return Point(v, dual[: self.n_own], network_dual)

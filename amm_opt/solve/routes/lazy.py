@@ -7,6 +7,7 @@ so it is the optimum of the full problem.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
@@ -18,7 +19,7 @@ from amm_opt.solve.answer import INFEASIBLE, UNBOUNDED, NoAnswerError
 from amm_opt.solve.audit import audit
 from amm_opt.solve.backends.dispatch import Backends
 from amm_opt.solve.backends.known import Choice
-from amm_opt.solve.backends.reduced import Point, reduced
+from amm_opt.solve.backends.reduced import Point, Reduced, reduced
 from amm_opt.solve.compile import Numbers, Rows
 
 MAX_ROUNDS = 60
@@ -47,16 +48,24 @@ class LazyRows(Protocol):
 
 
 def solve_with_lazy_rows(
-    numbers: Numbers, network: LazyRows, backends: Backends, solver: Choice, time_limit_s: float
+    numbers: Numbers,
+    network: LazyRows,
+    backends: Backends,
+    solver: Choice,
+    time_limit_s: float,
+    presolve: Callable[[Reduced], Reduced] = lambda problem: problem,
 ) -> Point:
     """The optimum of ``numbers`` subject to every network row; not audited.
+
+    Args:
+        presolve: makes the problem of every round smaller.
 
     Raises:
         NoAnswerError: where there is none.
     """
     inside, boxed = numbers, False
     for round_number in range(MAX_ROUNDS):
-        problem = reduced(inside, *network.in_use(), time_limit_s)
+        problem = presolve(reduced(inside, *network.in_use(), time_limit_s))
         try:
             point = backends.solve(problem, solver, network.start())
         except NoAnswerError as error:

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from amm_opt.arrays import FloatArray, IntArray
 from amm_opt.program import HorizonProgram
 from amm_opt.solve.compile import CompiledProgram, Numbers, Rows
+from amm_opt.solve.routes.window.totals import Totals
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,11 +25,17 @@ class Assembled:
     Attributes:
         store_at: (H, B) where the levels of each store are among the variables.
         coupling_rows: the coupling's own constraints among the rows.
+        totals: variables that totals were put in place of.
     """
 
     numbers: Numbers
     store_at: Mapping[str, IntArray]
     coupling_rows: slice
+    totals: Totals | None
+
+    def whole(self, v: FloatArray) -> FloatArray:
+        """The variables, with those that no solver saw."""
+        return v if self.totals is None else self.totals.filled(v)
 
 
 @dataclass
@@ -86,8 +93,10 @@ class Assembler:
             first = builder.limits(part.row_lower, part.row_upper)
             builder.entries(part.rows.row + first, part.rows.col + k * size, part.rows.data)
         coupling_rows = slice(first, builder.count)
-        for value, total in self._program.totals.items():
-            self._add_total(builder, value, total.name(), thetas, dt_h)
+        col = [
+            self._add_total(builder, value, total.name(), thetas, dt_h) for value, total in self._program.totals.items()
+        ]
+        defined = slice(coupling_rows.stop, builder.count)
         q, lower, upper = (np.concatenate([getattr(p, n) for p in parts]) for n in ("q", "lower", "upper"))
         width = steps * size + self._coupling.size
         store_at: dict[str, IntArray] = {}
@@ -101,12 +110,14 @@ class Assembler:
         hessian, matrix = _curvature(parts, width)
         offset = sum(p.offset for p in parts)
         numbers = Numbers(q, offset, hessian, matrix, lower, upper, *builder.rows(width))
-        return Assembled(self._without_idle(numbers, thetas), store_at, coupling_rows)
+        if (totals := Totals.of(numbers, defined, np.concatenate([np.zeros(0, dtype=np.intp), *col]))) is not None:
+            numbers = totals.put_in_place(numbers, defined)
+        return Assembled(self._without_idle(numbers, thetas), store_at, coupling_rows, totals)
 
     def _add_total(
         self, builder: _RowBuilder, value: str, total: str, thetas: Sequence[FloatArray], dt_h: float
-    ) -> None:
-        """total - dt_h sum_k value_k = 0."""
+    ) -> IntArray:
+        """total - dt_h sum_k value_k = 0; the total's columns."""
         inner, outer = self._interval.value_map(value), self._coupling.value_map(total)
         base = dt_h * sum(inner.base.vector(t) for t in thetas[:-1]) - outer.base.vector(thetas[-1])
         first = builder.limits(base, base)
@@ -116,6 +127,7 @@ class Assembler:
         for k, theta in enumerate(thetas[:-1]):
             column = inner.gain.col + k * self._interval.size
             builder.entries(inner.gain.row + first, column, -dt_h * inner.gain.data(theta))
+        return np.asarray(gain.col + offset)
 
     def _add_store(
         self,

@@ -1,0 +1,96 @@
+"""Programs over a horizon on a linear network: one interval's program repeated, coupled by totals and stores.
+
+The program of an interval is compiled once, whatever the length of the horizon. The whole is put together from its
+numbers, block by block, and solved with those network rows of those intervals that are violated without them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from amm_opt.arrays import FloatArray
+from amm_opt.errors import InputError
+from amm_opt.grid import Grid
+from amm_opt.program import HorizonProgram, Solution
+from amm_opt.solve.backends.dispatch import Backends
+from amm_opt.solve.backends.known import Choice
+from amm_opt.solve.compile import CompiledProgram, NotCompilableError
+from amm_opt.solve.route import Task
+from amm_opt.solve.routes.checks import horizon_parameters
+from amm_opt.solve.routes.lazy import audited, solve_with_lazy_rows
+from amm_opt.solve.routes.network_rows import gradients_of
+from amm_opt.solve.routes.window.alike import merged
+from amm_opt.solve.routes.window.assembly import Assembled, Assembler
+from amm_opt.solve.routes.window.rows import Pool, Sweep, WindowRows
+
+
+class HorizonRoute:
+    """A horizon program on one linear network.
+
+    Raises:
+        InputError: where a part of the program is not DPP, linear or quadratic, a total or store names an unknown
+            value, or the network model is conic.
+    """
+
+    reason = ""
+
+    def __init__(self, program: HorizonProgram, grid: Grid) -> None:
+        self.grid, self._program = grid, program
+        self._own = horizon_parameters(program, grid)
+        try:
+            self.interval = CompiledProgram(program.interval, grid)
+            self._coupling = CompiledProgram(program.coupling, grid)
+        except NotCompilableError as error:
+            raise InputError(f"a program over a horizon must be linear or quadratic: {error}") from error
+        self.needs = frozenset({"qp" if self.interval.quadratic or self._coupling.quadratic else "lp"})
+        self._assembler = Assembler(program, self.interval, self._coupling)
+        self.gradients = gradients_of(self.interval, grid)
+        self._pool = Pool()
+        self._sweep: Sweep | None = None
+        self._backends = Backends()
+
+    def reset(self) -> None:
+        """What follows depends on nothing solved before."""
+        self._backends.forget()
+        self._pool, self._sweep = Pool(), None
+
+    def solve(self, solver: Choice, task: Task) -> Solution:
+        """See ``Route``.
+
+        The values are (H, ...) for parameters of an interval; the bounds and the initial level of each store are
+        ``<store>_initial`` (B,), ``<store>_lower`` and ``<store>_upper`` (B,) or (H, B).
+        """
+        thetas = self._thetas(task)
+        whole = self._assembler.assembled(thetas, task.values, task.requests.dt_h)
+        sweep, again = self._sweep, True
+        if sweep is None or sweep.requests is not task.requests:
+            sweep, again = Sweep(self.grid, task.requests), False
+        self._sweep = sweep
+        of_interval = (self.interval, self.gradients, thetas[:-1])
+        network = WindowRows(sweep, self._pool, *of_interval, whole, again)
+        point = solve_with_lazy_rows(whole.numbers, network, self._backends, solver, task.time_limit_s, merged)
+        checked = audited(whole.numbers, network, point)
+        network.age()
+        duals = self._coupling.duals(point.row_dual[whole.coupling_rows])
+        values = self._values(whole.whole(point.v), thetas, whole)
+        return Solution(values, duals, self._coupling.objective(whole.numbers, point.v), point.solver, checked)
+
+    def _thetas(self, task: Task) -> list[FloatArray]:
+        """The parameter vectors of the intervals, and last of the coupling."""
+        (own, coupling), values, requests = self._own, task.values, task.requests
+        found = []
+        for k in range(requests.n_steps):
+            given = {name: values[name][k] for name in own}
+            found.append(self.interval.theta(self.grid, own, given, requests.interval(k)).copy())
+        last = requests.interval(requests.n_steps - 1)
+        return [*found, self._coupling.theta(self.grid, coupling, {n: values[n] for n in coupling}, last).copy()]
+
+    def _values(self, v: FloatArray, thetas: Sequence[FloatArray], whole: Assembled) -> dict[str, FloatArray]:
+        size = self.interval.size
+        each = [self.interval.values(v[k * size : (k + 1) * size], t) for k, t in enumerate(thetas[:-1])]
+        found = {name: np.stack([one[name] for one in each]) for name in self._program.interval.values}
+        start = len(each) * size
+        found |= self._coupling.values(v[start : start + self._coupling.size], thetas[-1])
+        return found | {name: v[at] for name, at in whole.store_at.items()}

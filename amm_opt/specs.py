@@ -1,4 +1,4 @@
-"""Options in a text, such as ``kappa=2,rho=0``: one reader and the same sentences wherever a user may write them."""
+"""Options in a text, such as ``alpha=2,rho=0``: one reader and the same sentences wherever a user may write them."""
 
 from __future__ import annotations
 

@@ -77,13 +77,13 @@ class AMM(Mechanism[FairnessState]):
     full_service_optimal: ClassVar[bool] = True
 
     alpha: float = 5.0
-    level: str = "participant"
-    prior_h: float = 24.0
+    level: str = "nested"
+    prior_h: float = 8.0
     memory: str | None = None
     kappa: float = 2.0
-    rho: float = 1.0
+    rho: float = 0.1
     beta: float = 0.05
-    priority: str = "shortage"
+    priority: str = "delivery"
     target: float = 1.0
     idle: str = "hold"
     import_price_min: float = 0.10

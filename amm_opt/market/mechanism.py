@@ -93,7 +93,7 @@ class Mechanism(Checked, Generic[StateT]):
     """Base class of every mechanism; only :meth:`program` must be written.
 
     Subclasses are frozen dataclasses: their fields are the parameters that a user may set, from Python or on the
-    command line (``amm:kappa=2,rho=0``). Values that do not fit a field's annotation (``float``, ``int``, ``bool``,
+    command line (``amm:alpha=2,rho=0``). Values that do not fit a field's annotation (``float``, ``int``, ``bool``,
     ``str``, a class, ``Literal`` or a union of these) are refused with an ``InputError`` before ``__post_init__``.
 
     Attributes:

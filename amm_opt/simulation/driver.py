@@ -58,7 +58,7 @@ def simulate(
 
     Args:
         case: what to run on, or its name or folder.
-        mechanism: an instance, a class whose parameters all have defaults, or a spec such as ``"amm:kappa=2"``.
+        mechanism: an instance, a class whose parameters all have defaults, or a spec such as ``"amm:alpha=2"``.
         network: name of the network model, ``script.py:Class``, its class, or a model that was built on the case's
             feeder; None for lindistflow on balanced feeders and lindist3flow on others.
         solver: name of any installed cvxpy solver or registered backend, or a ``Backend`` or its class; by capability

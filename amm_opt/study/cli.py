@@ -173,7 +173,7 @@ def run(case: str, mechanism: str, **options: Any) -> None:
     """Run one mechanism on CASE (a name or a folder).
 
     \b
-    Example:  amm-opt run mv33lv --mechanism amm:kappa=4 --start 2016-05-02 --steps 48
+    Example:  amm-opt run mv33lv --mechanism amm:alpha=2 --start 2016-05-02 --steps 48
     """
     _compare(case, [mechanism], **options)
 
@@ -186,7 +186,7 @@ def compare_command(case: str, specs: str, **options: Any) -> None:
     """Compare mechanisms on CASE (a name or a folder).
 
     \b
-    Example:  amm-opt compare mv33lv --mechanisms equal_doe,amm:kappa=2,rho=0 --steps 48
+    Example:  amm-opt compare mv33lv --mechanisms equal_doe,amm:alpha=2,rho=0 --steps 48
     """
     _compare(case, split_specs(specs), **options)
 
@@ -270,7 +270,7 @@ def _single(folder: Path) -> Path:
 
 
 def split_specs(text: str) -> list[str]:
-    """Split ``"equal_doe,amm:kappa=2,rho=0"`` at the commas between mechanisms, not between parameters."""
+    """Split ``"equal_doe,amm:alpha=2,rho=0"`` at the commas between mechanisms, not between parameters."""
     specs: list[str] = []
     for piece in filter(None, (p.strip() for p in text.split(","))):
         name, equals, _ = piece.partition("=")

@@ -78,8 +78,8 @@ def test_priorities_by_hand() -> None:
     served = np.array([[10.0, 5.0, 0.0, 0.0], [2.0, 1.0, 4.0, 3.0]])
     asked = np.array([[10.0, 20.0, 10.0, 0.0], [4.0, 4.0, 4.0, 4.0]])
     state = FairnessState(shortage, served, asked, asked)
-    np.testing.assert_allclose(AMM().weights(state), 1 + 2 * shortage)
-    np.testing.assert_allclose(AMM(kappa=3).weights(state), 1 + 3 * shortage)
+    np.testing.assert_allclose(AMM(priority="shortage").weights(state), 1 + 2 * shortage)
+    np.testing.assert_allclose(AMM(priority="shortage", kappa=3).weights(state), 1 + 3 * shortage)
     inverse = AMM(priority="inverse_ratio").weights(state)
     np.testing.assert_allclose(inverse, [[1, 4, 999, 1], [2, 4, 1, 4 / 3]])
     gap = AMM(priority="deficit", kappa=3, target=0.9).weights(state)
@@ -213,19 +213,21 @@ def test_matching_by_hand(rho: float) -> None:
     np.testing.assert_allclose(run.allocation.import_kw[0], [10 / 3, 20 / 3], atol=2e-4)
     # weights 1.2 and 1, x = (10 - a, 20 - b), a + b = 20: 1.2 (1 + rho a / 10) = 1 + rho (20 - a) / 20
     a = (rho - 0.2) / (0.17 * rho)
-    mechanism = AMM(rho=rho)
+    mechanism = AMM(rho=rho, priority="shortage")
     found = cleared(case, mechanism, state=state_of([0.1, 0.0]))["import"]
     np.testing.assert_allclose(found, [10 - a, a], atol=2e-4)
 
 
 @pytest.mark.parametrize("seed", [1, 3, 4, 6])
-@pytest.mark.parametrize("options", [(1.0, "shortage"), (0.2, "inverse_ratio"), (2.5, "deficit")], ids=str)
+@pytest.mark.parametrize(
+    "options", [(1.0, "shortage"), (0.2, "inverse_ratio"), (2.5, "deficit"), (0.1, "delivery")], ids=str
+)
 def test_matching_equals_an_independent_program(seed: int, options: tuple[float, str]) -> None:
     """The square written out, every network row, full sensitivities, Clarabel."""
     rho, priority = options
     case = ao.load_case(f"synthetic:buses=70,days=1,seed={seed}").with_scenario(import_scale=2.5, export_scale=1.6)
     grid, rng = grid_of(case), np.random.default_rng(seed)
-    mechanism = AMM(rho=rho, priority=priority)
+    mechanism = AMM(rho=rho, priority=priority, level="participant")
     asked = rng.uniform(1, 9, (2, grid.n))
     state = FairnessState(rng.random((2, grid.n)), asked * rng.uniform(0.3, 1, (2, grid.n)), asked, asked)
     w_import, w_export = mechanism.weights(state)

@@ -30,11 +30,11 @@ def test_a_history_counts_by_its_hours_beside_the_prior() -> None:
 
 def test_weights_of_delivery_by_hand() -> None:
     state = delivered([10.0, 5.0, 0.0, 0.0], [10.0, 20.0, 10.0, 0.0], [1.0, 2.0, 3.0, 0.0])
-    assert_allclose(AMM(priority="delivery", alpha=2, prior_h=0).weights(state)[0], [1, 16, 999**2, 1])
-    assert_allclose(AMM(priority="delivery", alpha=1, prior_h=0).weights(state)[0], [1, 4, 999, 1])
-    assert_allclose(AMM(priority="delivery", alpha=2, prior_h=2).weights(state)[0], [1, 2.56, 6.25, 1])
-    assert_allclose(AMM(priority="delivery", alpha=0).weights(state), 1.0)
-    assert np.all(np.isfinite(AMM(priority="delivery", alpha=100, prior_h=0).weights(state)))
+    assert_allclose(AMM(alpha=2, prior_h=0).weights(state)[0], [1, 16, 999**2, 1])
+    assert_allclose(AMM(alpha=1, prior_h=0).weights(state)[0], [1, 4, 999, 1])
+    assert_allclose(AMM(alpha=2, prior_h=2).weights(state)[0], [1, 2.56, 6.25, 1])
+    assert_allclose(AMM(alpha=0).weights(state), 1.0)
+    assert np.all(np.isfinite(AMM(alpha=100, prior_h=0).weights(state)))
 
 
 def test_forgetting_halves_energies_and_hours_with_or_without_a_request() -> None:
@@ -73,9 +73,9 @@ def weights(mechanism: AMM, state: FairnessState, asks: Any) -> Any:
 def test_whose_memory_counts(level: str, expected: list[float]) -> None:
     """Delivery ratios 1/2, 1, 1/4 and 1; feeder A's is 35/40. A customer at medium voltage is a feeder of its own."""
     state = delivered([5.0, 30.0, 1.0, 4.0], [10.0, 30.0, 4.0, 4.0], 1.0)
-    found = weights(AMM(priority="delivery", alpha=1, prior_h=0, level=level), state, [2, 6, 4, 4])
+    found = weights(AMM(alpha=1, prior_h=0, level=level), state, [2, 6, 4, 4])
     assert_allclose(found / found[3], expected, rtol=1e-7)
-    tenth = weights(AMM(priority="delivery", alpha=1, prior_h=0, level=level), state, [0.2, 0.6, 0.4, 0.4])
+    tenth = weights(AMM(alpha=1, prior_h=0, level=level), state, [0.2, 0.6, 0.4, 0.4])
     assert_allclose(tenth, found, rtol=1e-7)  # profiles are stored in single precision
 
 
@@ -92,12 +92,12 @@ def test_levels_hold_for_other_priorities_too(level: str) -> None:
 def test_somebody_who_was_never_served_does_not_outweigh_everybody() -> None:
     """At most a hundred times the geometric mean, which one customer of four moves by the fourth root of its weight."""
     state = delivered([0.0, 1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0], 1.0)
-    found = weights(AMM(priority="delivery", alpha=2, prior_h=0), state, [1, 1, 1, 1])
+    found = weights(AMM(alpha=2, prior_h=0, level="participant"), state, [1, 1, 1, 1])
     assert_allclose(found, [100.0, *[999**-0.5] * 3], rtol=1e-9)
-    found = weights(AMM(priority="delivery", alpha=100, prior_h=0), state, [1, 1, 1, 1])
+    found = weights(AMM(alpha=100, prior_h=0, level="participant"), state, [1, 1, 1, 1])
     assert_allclose(found, [100.0, *[0.01] * 3], rtol=1e-9)
     for asks in ([0, 0, 0, 0], [1, 0, 0, 0]):
-        assert np.all(np.isfinite(weights(AMM(priority="delivery", level="nested"), state, asks)))
+        assert np.all(np.isfinite(weights(AMM(level="nested"), state, asks)))
 
 
 def test_what_a_user_may_set() -> None:

@@ -110,7 +110,7 @@ def test_alpha_0_is_the_throughput_optimum(seed: int) -> None:
     assert -best.fun - allowed - 1e-6 < found < -best.fun + 1e-3
     assert allowed < 1e-3 * found
     assert found > served(case, AlphaFair(alpha=1)).sum() - allowed
-    np.testing.assert_allclose(served(case, AlphaFair(alpha=0)), served(case, AMM(kappa=0, rho=0)), atol=1e-6)
+    np.testing.assert_allclose(served(case, AlphaFair(alpha=0)), served(case, AMM(alpha=0, rho=0)), atol=1e-6)
 
 
 def test_throughput_falls_and_the_worst_ratio_rises_with_alpha() -> None:

@@ -34,12 +34,12 @@ ENVELOPES = [EqualDOE(), EqualDOE(enrolled="requesting"), EqualDOE(enrolled="req
 @pytest.mark.parametrize("envelope", ENVELOPES, ids=str)
 def test_everyone_has_at_least_the_envelopes_outcome(envelope: ao.Mechanism, rho: float) -> None:
     least = service(ao.simulate(scarce(), envelope))
-    run = ao.simulate(scarce(), AMM(rho=rho, envelope=envelope))
+    run = ao.simulate(scarce(), AMM(rho=rho, alpha=0, envelope=envelope))
     assert np.all(service(run) >= (1 - 1.1 * MARGIN) * least - 1e-9)
     assert service(run).sum() > 1.02 * least.sum()
     assert run.summary["thermal_violations"] == run.summary["voltage_violations"] == 0
     # without the floor the market takes from some what the envelope would have given them
-    free = service(ao.simulate(scarce(), AMM(rho=rho)))
+    free = service(ao.simulate(scarce(), AMM(rho=rho, alpha=0)))
     if isinstance(envelope, EqualDOE):
         assert np.min(free - least) < -0.5
     assert free.sum() >= service(run).sum() * (1 - 1e-3)

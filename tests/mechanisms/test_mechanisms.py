@@ -49,9 +49,10 @@ ALL: list[Mechanism[Any]] = [
     GreedyDOE(enrolled="all", rule="largest_request_first"),
     AMM(),
     AMM(rho=0),
-    AMM(priority="inverse_ratio"),
-    AMM(priority="deficit", rho=0.3),
-    AMM(kappa=0, idle="decay"),
+    AMM(level="participant", memory="1D"),
+    AMM(priority="inverse_ratio", rho=1.0),
+    AMM(priority="deficit", rho=0.3, level="feeder"),
+    AMM(priority="shortage", idle="decay"),
     *(FairEachTime(per=p) for p in ("feeder", "participant")),
     *(FairOverTime(per=p, window="6h") for p in ("feeder", "participant")),
     FairUsingHistory(window="6h"),
@@ -190,9 +191,9 @@ def test_more_capacity_never_reduces_the_service_of_throughput_mechanisms() -> N
     totals, welfare = [], []
     for scale in (0.5, 0.8, 1.0, 1.25, 2.0):
         case = scarce().with_scenario(capacity_scale=scale)
-        run = ao.simulate(case, AMM(kappa=0, rho=0), steps=SCARCE)
+        run = ao.simulate(case, AMM(alpha=0, rho=0), steps=SCARCE)
         totals.append((run.allocation.import_kw + run.allocation.export_kw).sum(axis=1))
-        run = ao.simulate(case, AMM(kappa=0, rho=1), steps=SCARCE)
+        run = ao.simulate(case, AMM(alpha=0, rho=1), steps=SCARCE)
         w, a, value = run.requests, run.allocation, 0.0
         for x, r in ((a.import_kw, w.import_request_kw), (a.export_kw, w.export_request_kw)):
             value = value + (x - 0.5 * (r - x) ** 2 / np.where(r > 0, r, 1.0)).sum(axis=1)
@@ -216,7 +217,7 @@ def test_more_capacity_never_reduces_greedy_envelopes(start: int, direction: str
     assert found[-1] > 1.2 * found[0]
 
 
-@pytest.mark.parametrize("mechanism", [GreedyDOE(), AMM(kappa=0), AMM()], ids=str)
+@pytest.mark.parametrize("mechanism", [GreedyDOE(), AMM(alpha=0), AMM()], ids=str)
 def test_more_capacity_serves_more_in_every_interval(mechanism: Mechanism[Any]) -> None:
     """No theorem for these (a new binding limit may move service to others), but so it is on this case."""
     runs = [ao.simulate(scarce().with_scenario(capacity_scale=s), mechanism, steps=SCARCE) for s in (0.5, 1.0, 1.5)]
@@ -280,7 +281,9 @@ def test_states_and_prices_stay_in_their_bounds(
 ) -> None:
     lines = {"a": ("src", 0.02, 50.0), "b": ("a", 0.08, 30.0)}
     case = small_case(lines, ["a", "a", "b", "b"], load, imports, exports)
-    mechanism = AMM(rho=rho, beta=0.7, kappa=5.0, import_price_min=0.05, import_price_max=0.5, export_price_max=0.2)
+    mechanism = AMM(
+        rho=rho, alpha=3.0, prior_h=1.0, memory="6h", import_price_min=0.05, import_price_max=0.5, export_price_max=0.2
+    )
     run = ao.simulate(case, mechanism)
     assert not run.failed_steps
     assert np.all((run.state.shortage >= 0) & (run.state.shortage <= 1))

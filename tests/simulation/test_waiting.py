@@ -60,7 +60,7 @@ def received(case: Case, run: ao.Run) -> np.ndarray:
 def test_three_intervals_by_hand() -> None:
     """A needs 2 kWh until 1:00, B 4 kWh until 1:30; both could draw 4 kW, the transformer carries 4 kVA."""
     case = charging(4.0, 2, 4, [(0, 0, 1, 4.0, 2.0), (1, 0, 2, 4.0, 4.0)])
-    run = ao.simulate(case, "amm:kappa=0", defer=True)
+    run = ao.simulate(case, "amm:alpha=0", defer=True)
     by_hand = [[2, 2], [4 / 3, 8 / 3], [0, 10 / 3], [0, 0]]
     np.testing.assert_allclose(run.allocation.import_kw, by_hand, atol=1e-7)
     assert run.departed is not None
@@ -70,7 +70,7 @@ def test_three_intervals_by_hand() -> None:
     expected["worst_participant_served"] = 5 / 6
     for column, value in expected.items():
         assert run.summary[column] == pytest.approx(value, abs=1e-9), column
-    instantaneous = ao.simulate(case, "amm:kappa=0")
+    instantaneous = ao.simulate(case, "amm:alpha=0")
     np.testing.assert_allclose(instantaneous.allocation.import_kw, [[2, 2], [0, 4], [0, 0], [0, 0]], atol=1e-7)
     assert instantaneous.summary["requested_import_mwh"] == pytest.approx(0.006)
 
@@ -148,6 +148,10 @@ def test_energy_is_neither_lost_nor_made(mechanism: str, phases: bool) -> None:
         assert run.summary["thermal_violations"] == run.summary["voltage_violations"] == 0
 
 
+FORGETFUL = "amm:priority=shortage,rho=1"
+"""It lets some vehicles leave without all they asked for."""
+
+
 def weeks() -> Case:
     case = ao.load_case("synthetic:buses=130,days=21,seed=5").with_scenario(capacity_scale=0.45)
     fridge = pd.DataFrame({"participant": case.participant_names[:9], "quantity": "import", "profile": "home0"})
@@ -158,7 +162,7 @@ def weeks() -> Case:
 @pytest.fixture(scope="module")
 def scarce() -> tuple[Case, ao.Run]:
     case = weeks()
-    return case, ao.simulate(case, "amm", defer=True)
+    return case, ao.simulate(case, FORGETFUL, defer=True)
 
 
 def test_the_balance_of_weeks_closes(scarce: tuple[Case, ao.Run]) -> None:
@@ -176,7 +180,7 @@ def test_the_balance_of_weeks_closes(scarce: tuple[Case, ao.Run]) -> None:
 
 def test_requested_energy_counts_once(scarce: tuple[Case, ao.Run]) -> None:
     case, run = scarce
-    plain = ao.simulate(case, "amm")
+    plain = ao.simulate(case, FORGETFUL)
     assert run.summary["requested_import_mwh"] == plain.summary["requested_import_mwh"]
     assert run.summary["unserved_mwh"] < 0.9 * plain.summary["unserved_mwh"]
     assert run.summary["thermal_violations"] == run.summary["voltage_violations"] == 0
@@ -197,7 +201,7 @@ def test_block_length_does_not_matter(
 ) -> None:
     case, run = scarce
     monkeypatch.setattr(loop, "BLOCK_STEPS", length)
-    again = ao.simulate(case, "amm", steps=150, defer=True)
+    again = ao.simulate(case, FORGETFUL, steps=150, defer=True)
     np.testing.assert_allclose(again.allocation.import_kw, run.allocation.import_kw[:150], atol=1e-9)
     np.testing.assert_allclose(again.allocation.export_kw, run.allocation.export_kw[:150], atol=1e-9)
 
@@ -216,7 +220,7 @@ def test_block_length_does_not_matter_with_a_horizon(length: int, monkeypatch: p
 def test_shard_length_does_not_matter(scarce: tuple[Case, ao.Run], monkeypatch: pytest.MonkeyPatch) -> None:
     case, run = scarce
     monkeypatch.setattr(loop, "SHARD_STEPS", 25)
-    again = ao.simulate(case, "amm", steps=150, defer=True)
+    again = ao.simulate(case, FORGETFUL, steps=150, defer=True)
     np.testing.assert_allclose(again.allocation.import_kw, run.allocation.import_kw[:150], atol=1e-5)
     assert again.departed is not None
     lack = Backlog.joined([again.departed])
@@ -236,7 +240,7 @@ def test_order_of_participants_does_not_matter(scarce: tuple[Case, ao.Run]) -> N
     case, run = scarce
     other = shuffled(case, 3)
     at = [other.participant_names.index(name) for name in case.participant_names]
-    again = ao.simulate(other, "amm", steps=200, defer=True)
+    again = ao.simulate(other, FORGETFUL, steps=200, defer=True)
     np.testing.assert_allclose(again.allocation.import_kw[:, at], run.allocation.import_kw[:200], atol=1e-5)
 
 

@@ -194,7 +194,7 @@ def test_without_rounds_the_allocation_is_scaled_back(monkeypatch: pytest.Monkey
     monkeypatch.setattr(secure, "ROUNDS", 1)
     monkeypatch.setattr(secure.ACSecurity, "_measured", lambda self, state, u: self._none())
     case = plain.case
-    run, free = ao.simulate(case, AMM(kappa=0.0), ac="secure"), ao.simulate(case, AMM(kappa=0.0))
+    run, free = ao.simulate(case, AMM(alpha=0.0), ac="secure"), ao.simulate(case, AMM(alpha=0.0))
     assert run.summary["repaired_steps"] > 0
     assert hosted_on_ac(run)
     assert np.all(run.allocation.import_kw <= free.allocation.import_kw + 1e-9)

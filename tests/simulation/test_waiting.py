@@ -148,8 +148,7 @@ def test_energy_is_neither_lost_nor_made(mechanism: str, phases: bool) -> None:
         assert run.summary["thermal_violations"] == run.summary["voltage_violations"] == 0
 
 
-FORGETFUL = "amm:priority=shortage,rho=1"
-"""It lets some vehicles leave without all they asked for."""
+FORGETFUL = "amm:priority=shortage,rho=1"  # some vehicles leave without all they asked for
 
 
 def weeks() -> Case:

@@ -119,7 +119,13 @@ class Grid:
         self, requests: Requests, import_kw: FloatArray | float, export_kw: FloatArray | float
     ) -> FloatArray:
         """Every limited quantity with the given flexible powers on top of inflexible load, (..., m)."""
-        return np.asarray(self.network.evaluate(*self.node_injections(requests.inflexible_kw, import_kw, export_kw)))
+        return np.asarray(self.network.evaluate(*self.injected(requests, import_kw, export_kw)))
+
+    def injected(
+        self, requests: Requests, import_kw: FloatArray | float, export_kw: FloatArray | float
+    ) -> tuple[FloatArray, FloatArray]:
+        """Net injections (kW, kvar) of nodes with the given flexible powers on top of inflexible load."""
+        return self.node_injections(requests.inflexible_kw, import_kw, export_kw)
 
     @cached_property
     def limit_groups(self) -> IntArray:

@@ -8,6 +8,9 @@ from formulations.fair_over_time import FairEachTime, FairOverTime, FairUsingHis
 from formulations.greedy_doe import GreedyDOE
 from formulations.leximin import Leximin
 from formulations.no_control import NoControl
+from formulations.practice.curtailment_cap import CurtailmentCap
+from formulations.practice.dimming import Dimming14a
+from formulations.practice.floored import Floored
 from formulations.practice.lifo import LastInFirstOff
 from formulations.practice.pro_rata import ProRata
 from formulations.practice.rotation import Rotation
@@ -18,11 +21,14 @@ __all__ = [
     "AMM",
     "DNP",
     "AlphaFair",
+    "CurtailmentCap",
+    "Dimming14a",
     "EqualDOE",
     "FairEachTime",
     "FairOverTime",
     "FairOverTimeStorage",
     "FairUsingHistory",
+    "Floored",
     "GreedyDOE",
     "LastInFirstOff",
     "Leximin",

@@ -77,20 +77,22 @@ def limit_by_limit(grid: Grid, requests: Requests, rule: Rule) -> FloatArray:
             rows = broken[depth[broken] == above]
             side = np.where(u > upper, 1.0, -1.0)[rows]
             use = side[:, None] * np.concatenate(list(grid.kept_sensitivity(rows)), axis=1)
-            left = [_cut(rule, served, s, e) for s, e in zip(use, excess[rows].tolist(), strict=True)]
+            left = [
+                _cut(rule, served, *of) for of in zip(use, excess[rows].tolist(), slack[rows].tolist(), strict=True)
+            ]
             served = np.min(left, axis=0)
         if np.array_equal(served, before):
             break
     return served.reshape(2, -1)
 
 
-def _cut(rule: Rule, served: FloatArray, use: FloatArray, excess: float) -> FloatArray:
+def _cut(rule: Rule, served: FloatArray, use: FloatArray, excess: float, slack: float) -> FloatArray:
     """(2 n,) what one limit leaves: of those behind it, and then of the others who use it."""
     left, largest = served.copy(), float(np.max(use, where=served > 0, initial=0.0))
     loads = (use > ROUNDING) & (served > 0)
     for group in (loads & (use >= BEHIND * largest), loads & (use < BEHIND * largest)):
         who = np.flatnonzero(group)
-        if len(who) and excess > 0:
+        if len(who) and excess > slack:
             left[who] = np.clip(rule(who, served[who], use[who], excess), 0.0, served[who])
             excess -= float(use[who] @ (served[who] - left[who]))
     return left

@@ -55,10 +55,8 @@ class Limits:
         return np.minimum(network.v_min_pu, inflexible), np.maximum(network.v_max_pu, inflexible)
 
     def injections(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
-        inflexible, none = self.requests.inflexible_kw, 0.0
-        if self.direction == "import":
-            return self.grid.node_injections(inflexible, x, none)
-        return self.grid.node_injections(inflexible, none, x)
+        power = (x, 0.0) if self.direction == "import" else (0.0, x)
+        return self.grid.injected(self.requests, *power)
 
     def near(self, x: FloatArray) -> BoolArray:
         """(S,) which of these states (S, n) come so near to a limit that every quantity has to be looked at."""

@@ -17,7 +17,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from amm_opt.arrays import DIRECTIONS, SIGN
+from amm_opt.arrays import DIRECTIONS, SIGN, FloatArray
 from amm_opt.cases import Requests
 from amm_opt.errors import InputError
 from amm_opt.grid import Grid
@@ -25,10 +25,11 @@ from amm_opt.market import Mechanism, NoState
 from amm_opt.market.mechanism import Solve
 from amm_opt.program import Solution
 from formulations.parts.envelope import cut_to_limits
+from formulations.practice.promise import Promise
 
 
 @dataclass(frozen=True)
-class StaticLimit(Mechanism[NoState]):
+class StaticLimit(Mechanism[NoState], Promise):
     """Everyone at the same fixed limit.
 
     Args:
@@ -49,10 +50,13 @@ class StaticLimit(Mechanism[NoState]):
     def program(self, grid: Grid) -> None:
         return None
 
-    def clear(self, grid: Grid, solve: Solve, state: NoState, requests: Requests) -> Solution:
+    def promised_kw(self, requests: Requests) -> FloatArray:
+        """(2, ...) what the limits leave of the requests."""
         limits = zip(DIRECTIONS, (self.import_kw, self.export_kw), strict=True)
         room = {
             d: np.maximum(limit - SIGN[d] * requests.inflexible_kw, 0.0) for d, limit in limits if limit is not None
         }
-        served = cut_to_limits(room, requests)
-        return Solution({"import": served.import_kw, "export": served.export_kw}, {}, float("nan"), "-")
+        return cut_to_limits(room, requests).both_kw
+
+    def clear(self, grid: Grid, solve: Solve, state: NoState, requests: Requests) -> Solution:
+        return Solution(dict(zip(DIRECTIONS, self.promised_kw(requests), strict=True)), {}, float("nan"), "-")

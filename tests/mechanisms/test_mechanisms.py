@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -22,11 +22,14 @@ from formulations import (
     AMM,
     DNP,
     AlphaFair,
+    CurtailmentCap,
+    Dimming14a,
     EqualDOE,
     FairEachTime,
     FairOverTime,
     FairOverTimeStorage,
     FairUsingHistory,
+    Floored,
     GreedyDOE,
     LastInFirstOff,
     Leximin,
@@ -43,6 +46,10 @@ ALL: list[Mechanism[Any]] = [
     ProRata(),
     LastInFirstOff(),
     Rotation(),
+    CurtailmentCap(),
+    Dimming14a(),
+    Floored(),
+    Floored(mechanism=FairOverTime(window="6h")),
     *(EqualDOE(enrolled=e, per=p) for e in ("active", "requesting") for p in ("feeder", "system")),
     *(GreedyDOE(enrolled=e, rule=rule) for e in ("active", "requesting") for rule in RULES),
     EqualDOE(enrolled="all"),
@@ -145,9 +152,13 @@ def test_order_of_participants_and_elements_does_not_matter(mechanism: Mechanism
 @pytest.mark.parametrize("factor", [0.05, 64.0])
 def test_units_do_not_matter(mechanism: Mechanism[Any], factor: float) -> None:
     """Up to how exactly limits are met: the engine takes a limit as met up to 1e-6 of it."""
-    other = mechanism
+    other: Mechanism[Any] = mechanism
     if isinstance(mechanism, StaticLimit):
         other = StaticLimit(import_kw=1.5 * factor, export_kw=1.5 * factor)
+    elif isinstance(mechanism, Dimming14a):
+        other = Dimming14a(device_kw=4.2 * factor)
+    elif isinstance(mechanism, Floored):
+        other = replace(mechanism, floor=Dimming14a(device_kw=4.2 * factor))
     a = ao.simulate(scarce(), mechanism, steps=SCARCE)
     b = ao.simulate(in_other_units(scarce(), factor), other, steps=SCARCE)
     assert difference(a, b, factor=factor) < 3e-5

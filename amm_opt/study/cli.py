@@ -16,6 +16,7 @@ from amm_opt.cases import Case, load_case, shipped_cases
 from amm_opt.cases.folder.variants import variants
 from amm_opt.errors import InputError, OutputError, Problems, as_path, reason
 from amm_opt.io.files import check_writable, claimed, released
+from amm_opt.market import Mechanism
 from amm_opt.registry import default_network, parameters_of
 from amm_opt.registry import mechanisms as known_mechanisms
 from amm_opt.simulation import Run, load_run, verify
@@ -139,7 +140,8 @@ def mechanisms(as_json: bool) -> None:
     rows = []
     for name, kind in known_mechanisms().items():
         given = parameters_of(kind)
-        settings = {k: None if d is MISSING else d for k, (_, d) in given.items()}
+        defaults = {k: None if d is MISSING else d for k, (_, d) in given.items()}
+        settings = {k: str(d) if isinstance(d, Mechanism) else d for k, d in defaults.items()}
         about = (kind.__doc__ or "").strip().splitlines()
         text: Any = settings if as_json else ", ".join(f"{k}={v}" for k, v in settings.items())
         rows.append({"mechanism": name, "about": about[0] if about else "", "parameters": text})

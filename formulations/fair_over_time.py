@@ -15,9 +15,11 @@ Stage 1: the two levels L_d are lexicographically max-min, the lower one first, 
     (h_fd + served_fd) >= L_d (H_fd + requested_fd)  for every f,     all injections feasible,
 
 h, H being what the group was served and asked for before (FUH; zero for FET and FOT). Stage 2: most service, with the
-quadratic of the AMM's matching, rho = 0.1, subject to levels of at least (1 - give) L_d - 1e-6:
+quadratic of the AMM's matching, rho = 0.1. Levels l_d may be lower than L_d (less 1e-6), by at most the share ``give``,
+where that buys more: with A_d = sum_f (H_fd + requested_fd), a level of 0.01 is worth one per cent of A_d at first and
+two at the end (ours),
 
-    max sum_ik dt (x_ik - rho/2 (r_ik - x_ik)^2 / r_ik).
+    max sum_ik dt (x_ik - rho/2 (r_ik - x_ik)^2 / r_ik) - sum_d A_d (L_d - l_d) (1 + (L_d - l_d) / (2 give L_d)).
 
 An interval in which full service is feasible is served in full.
 """
@@ -31,7 +33,7 @@ from typing import ClassVar
 import cvxpy as cp
 import numpy as np
 
-from amm_opt.arrays import DIRECTIONS, BoolArray
+from amm_opt.arrays import DIRECTIONS, BoolArray, FloatArray
 from amm_opt.cases import Case, Requests
 from amm_opt.cases.times import is_length
 from amm_opt.errors import InputError
@@ -47,7 +49,9 @@ INSIDE = ("free", "proportional")
 RHO = 0.1
 """A kWh of who is served least counts up to 1 + RHO times as much as one of who is served nearly all."""
 SLACK = 1e-6
-"""By how much a level may be missed beyond what is given on purpose, so that stage 2 has a feasible point."""
+"""By how much a level may be missed whatever is given on purpose, so that stage 2 has a feasible point."""
+GIVEN = ("gain", "root", "least", "most")
+"""Of a level in stage 2: its linear and the root of its quadratic coefficient, and its bounds."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class FairEachTime(Mechanism[ServedState]):
         per: ``feeder`` or ``participant``: whose served ratio counts.
         inside: who shares what a feeder gets: participants are ``free``, or all get the same share of their requests
             (``proportional``). With ``per="participant"`` the two are the same.
-        give: share of the levels that may be given up for more service, in [0, 1].
+        give: share of the levels that may be given up where it buys more service, in [0, 1].
     """
 
     name: ClassVar[str] = "fet"
@@ -105,10 +109,12 @@ class FairEachTime(Mechanism[ServedState]):
         root = {d: cp.Parameter(x.size, nonneg=True, name=f"root_{d}") for d, x in moved.items()}
         uneven = 0.5 * sum(cp.sum_squares(cp.multiply(root[d], x)) for d, x in moved.items())
         even = cp.Maximize((1.0 + RHO) * grid.case.dt_h * sum(cp.sum(s) for s in served.values()) - uneven)
-        held = [total[f"served_{d}"] >= cp.Parameter(count, name=f"floor_{d}") for d in DIRECTIONS]
+        gain, bend, least, most = (cp.Parameter(2, nonneg=True, name=f"{name}_level") for name in GIVEN)
+        price = cp.Maximize(gain @ level - 0.5 * cp.sum_squares(cp.multiply(bend, level)))
+        within = [*floors, level >= least, level <= most]
         return {
             "level": HorizonProgram(interval, Leximin(level), total, [*floors, level <= 1]),
-            "throughput": HorizonProgram(replace(interval, objective=even), cp.Maximize(cp.Constant(0.0)), total, held),
+            "throughput": HorizonProgram(replace(interval, objective=even), price, total, within),
         }
 
     def _served(self, grid: Grid, moved: Mapping[str, cp.Variable], direction: str) -> cp.Expression:
@@ -132,11 +138,18 @@ class FairEachTime(Mechanism[ServedState]):
             weight, request = RHO * requests.dt_h, scarce.request_kw(d)
             free = self.inside == "free"
             roots[f"root_{d}"] = np.sqrt(per_request(weight, request) if free else weight * request @ members.T)
-        reached = (1.0 - self.give) * solve(levels, "level", scarce)["leximin_level"] - SLACK
-        floors = {
-            f"floor_{d}": reached[i] * levels[f"asked_{d}"] - levels[f"before_{d}"] for i, d in enumerate(DIRECTIONS)
-        }
-        return solve({**roots, **floors}, "throughput", scarce)
+        reached = np.maximum(solve(levels, "level", scarce)["leximin_level"] - SLACK, 0.0)
+        return solve({**roots, **self._given(reached, levels)}, "throughput", scarce)
+
+    def _given(self, reached: FloatArray, levels: Values) -> Values:
+        """Stage 2's numbers of levels, which stand there as energies A_d l_d, so that they are as large as services."""
+        whole = np.array([np.sum(levels[f"asked_{d}"]) for d in DIRECTIONS])
+        whole[whole == 0.0] = 1.0
+        high = reached * whole
+        bend = 1.0 / np.where(self.give * high > 0, self.give * high, 1.0)
+        shares = {f"asked_{d}": levels[f"asked_{d}"] / whole[i] for i, d in enumerate(DIRECTIONS)}
+        numbers = dict(zip(GIVEN, (1.0 + bend * high, np.sqrt(bend), (1.0 - self.give) * high, high), strict=True))
+        return {**levels, **shares, **{f"{name}_level": number for name, number in numbers.items()}}
 
     def _scarce(self, grid: Grid, requests: Requests) -> BoolArray:
         """(T,) the intervals that are planned; all others are served in full."""

@@ -166,7 +166,7 @@ def test_the_balance_of_a_fortnight_closes(fortnight: tuple[Case, ao.Run]) -> No
     assert len(b) > 5
     assert run.summary["discharged_mwh"] > 0.01
     assert np.all(kwh >= -1e-6)
-    assert np.all(kwh <= b.size_kwh + 1e-6)
+    assert np.max(kwh - b.size_kwh) <= 5e-6
     np.testing.assert_allclose(run.state.arrays()["stored_kwh"][b.participant], kwh[-1], atol=1e-6)
     assert run.allocation.battery_kw is not None
     assert np.all(np.abs(run.allocation.battery_kw) <= case.participants["battery_kw"].to_numpy() + 1e-9)
@@ -211,7 +211,7 @@ def test_block_length_does_not_matter(
     again = ao.simulate(case, "fot_storage", steps=192)
     for name in ("import_kw", "export_kw", "battery_kw"):
         ours, theirs = getattr(again.allocation, name), getattr(run.allocation, name)[:192]
-        np.testing.assert_allclose(ours, theirs, atol=1e-4)  # rows of the windows before are known within a shard
+        np.testing.assert_allclose(ours, theirs, atol=1e-9)
 
 
 def test_order_of_participants_does_not_matter(fortnight: tuple[Case, ao.Run]) -> None:

@@ -67,6 +67,8 @@ class HorizonRoute:
         sweep, again = self._sweep, True
         if sweep is None or sweep.requests is not task.requests:
             sweep, again = Sweep(self.grid, task.requests), False
+            if self._program.stores:  # what is stored is worth little: who starts elsewhere ends a little elsewhere
+                self._pool = Pool()
         self._sweep = sweep
         of_interval = (self.interval, self.gradients, thetas[:-1])
         network = WindowRows(sweep, self._pool, *of_interval, whole, again)

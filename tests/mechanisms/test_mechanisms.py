@@ -228,7 +228,7 @@ def test_more_capacity_never_reduces_greedy_envelopes(start: int, direction: str
     assert found[-1] > 1.2 * found[0]
 
 
-@pytest.mark.parametrize("mechanism", [GreedyDOE(), AMM(alpha=0), AMM()], ids=str)
+@pytest.mark.parametrize("mechanism", [GreedyDOE(enrolled="all"), AMM(alpha=0), AMM()], ids=str)
 def test_more_capacity_serves_more_in_every_interval(mechanism: Mechanism[Any]) -> None:
     """No theorem for these (a new binding limit may move service to others), but so it is on this case."""
     runs = [ao.simulate(scarce().with_scenario(capacity_scale=s), mechanism, steps=SCARCE) for s in (0.5, 1.0, 1.5)]

@@ -1,16 +1,17 @@
 r"""Priorities from memories: how much a kW of each participant counts, by whose memory.
 
 With m_i the weight that follows from a participant's own memory and m_f from that of its feeder's customers together
-(``State.aggregated``), each over the mean of those who ask now and limited to a
-factor ``BOUND`` around it:
+(``State.aggregated``), each limited to a factor ``BOUND`` around the mean of those who ask now:
 
     participant   w_i = m_i
     feeder        w_i = m_f
-    nested        w_i = m_f m_i / (mean of m_j over those of the feeder who ask now)
+    nested        w_i = m_f m_i / (smallest m_j of those of the feeder who ask now)
 
-The means are geometric and weighted by requests, by direction: somebody who cannot be served, and whose weight grows
-up to the bound, must not push the neighbours' down. A customer who is in no LV feeder is a feeder of its own. So in two
-tiers each tier does its part of the nested form: the upper one sees feeders, whose mean is their own weight, and inside
+The mean is geometric and weighted by requests, of both directions together (in the nested form m_i is held against its
+own feeder): somebody who cannot be served, and whose weight grows up to the bound, must not push all others' down. In
+the nested form the smallest weight counts, by direction, because what is cut is cut at the margin: from the best served
+of a feeder, whose weight is then the feeder's. A customer who is in no LV feeder is a feeder of its own. So in two
+tiers each tier does its part of the nested form: the upper one sees feeders, each the smallest of itself, and inside
 one feeder m_f is the same for all.
 """
 
@@ -27,8 +28,8 @@ from amm_opt.cases.groups import Groups
 from amm_opt.market import State
 
 LEVELS = ("participant", "feeder", "nested")
-BOUND = 100.0
-"""Weights lie within this factor of the usual one, so within a range of 1e4."""
+BOUND = 30.0
+"""Weights lie within this factor of the mean: a range of 900, and of 810,000 where two are multiplied."""
 
 StateT = TypeVar("StateT", bound=State)
 
@@ -44,23 +45,24 @@ def priorities(
     """
     asked = requests.both_kw
     if level == "participant":
-        return bounded(weigh(state), asked)
+        return _bounded(weigh(state), asked, Groups(np.zeros(asked.shape[1], dtype=np.intp), 1))
     feeders = _feeders(case)
-    member = feeders.members
-    common = bounded(weigh(state.aggregated(member, asked)), (member @ asked.T).T)[:, feeders.of]
+    total = (feeders.members @ asked.T).T
+    every = Groups(np.zeros(feeders.count, dtype=np.intp), 1)
+    common = _bounded(weigh(state.aggregated(feeders.members, asked)), total, every)[:, feeders.of]
     if level == "feeder":
         return common
-    own = np.log(bounded(weigh(state), asked))
-    total = (member @ asked.T).T
-    usual = (member @ (asked * own).T).T / np.where(total > 0, total, 1.0)
-    return np.asarray(common * np.exp(own - usual[:, feeders.of]))
+    own = _bounded(weigh(state), asked, feeders)
+    least = np.full(total.shape, np.inf)
+    np.minimum.at(least.T, feeders.of, np.where(asked > 0, own, np.inf).T)
+    return np.asarray(common * own / np.where(total > 0, least, 1.0)[:, feeders.of])
 
 
-def bounded(weight: FloatArray, asked: FloatArray) -> FloatArray:
-    """Weights over their geometric mean among those who ask, both directions together, within ``BOUND`` of 1."""
-    log, total = np.log(weight), asked.sum()
-    usual = (asked * log).sum() / total if total > 0 else 0.0
-    return np.exp(np.clip(log - usual, -np.log(BOUND), np.log(BOUND)))
+def _bounded(weight: FloatArray, asked: FloatArray, groups: Groups) -> FloatArray:
+    """(2, n) weights over the geometric mean of those in their group who ask, within ``BOUND`` of 1."""
+    log, total = np.log(weight), groups.members @ asked.sum(axis=0)
+    mean = groups.members @ (asked * log).sum(axis=0) / np.where(total > 0, total, 1.0)
+    return np.asarray(np.exp(np.clip(log - mean[groups.of], -np.log(BOUND), np.log(BOUND))))
 
 
 def _feeders(case: Case) -> Groups:

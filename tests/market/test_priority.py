@@ -66,8 +66,7 @@ def weights(mechanism: AMM, state: FairnessState, asks: Any) -> Any:
     [
         ("participant", [2, 1, 4, 1]),
         ("feeder", [8 / 7, 8 / 7, 4, 1]),
-        # of those on A who ask, 2 kW count 2 and 6 kW count 1: a mean of 2^(2/8)
-        ("nested", [8 / 7 * 2**0.75, 8 / 7 * 2**-0.25, 4, 1]),
+        ("nested", [8 / 7 * 2, 8 / 7, 4, 1]),  # the best served of A has its feeder's weight
     ],
 )
 def test_whose_memory_counts(level: str, expected: list[float]) -> None:
@@ -85,19 +84,26 @@ def test_levels_hold_for_other_priorities_too(level: str) -> None:
     s = np.array([[0.5, 0.1, 0.4, 0.0], [0.0] * 4])
     state = FairnessState(s, *np.zeros((3, 2, 4)))
     found = weights(AMM(priority="shortage", kappa=5, level=level), state, [2, 6, 4, 4])
-    relative = {"feeder": [1, 1], "nested": [(3.5 / 1.5) ** 0.75, (1.5 / 3.5) ** 0.25]}[level]
-    assert_allclose(found / found[3], [2 * relative[0], 2 * relative[1], 3, 1], rtol=1e-7)
+    first = {"feeder": 1, "nested": 3.5 / 1.5}[level]
+    assert_allclose(found / found[3], [2 * first, 2, 3, 1], rtol=1e-7)
 
 
 def test_somebody_who_was_never_served_does_not_outweigh_everybody() -> None:
-    """At most a hundred times the geometric mean, which one customer of four moves by the fourth root of its weight."""
+    """At most thirty times the geometric mean, which one customer of four moves by the fourth root of its weight."""
     state = delivered([0.0, 1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0], 1.0)
-    found = weights(AMM(alpha=2, prior_h=0, level="participant"), state, [1, 1, 1, 1])
-    assert_allclose(found, [100.0, *[999**-0.5] * 3], rtol=1e-9)
+    found = weights(AMM(alpha=1, prior_h=0, level="participant"), state, [1, 1, 1, 1])
+    assert_allclose(found, [30.0, *[999**-0.25] * 3], rtol=1e-9)
     found = weights(AMM(alpha=100, prior_h=0, level="participant"), state, [1, 1, 1, 1])
-    assert_allclose(found, [100.0, *[0.01] * 3], rtol=1e-9)
+    assert_allclose(found, [30.0, *[1 / 30] * 3], rtol=1e-9)
     for asks in ([0, 0, 0, 0], [1, 0, 0, 0]):
         assert np.all(np.isfinite(weights(AMM(level="nested"), state, asks)))
+
+
+def test_only_those_who_ask_count_in_a_feeder() -> None:
+    """The best served of A asks for nothing: the other one has its feeder's weight."""
+    state = delivered([5.0, 30.0, 1.0, 4.0], [10.0, 30.0, 4.0, 4.0], 1.0)
+    found = weights(AMM(alpha=1, prior_h=0, level="nested"), state, [2, 0, 4, 4])
+    assert_allclose(found[[0, 2]] / found[3], [8 / 7, 4], rtol=1e-7)
 
 
 def test_what_a_user_may_set() -> None:

@@ -82,7 +82,7 @@ def test_voltages_against_ac(capsys: pytest.CaptureFixture[str]) -> None:
     """
     grid = grid_of(private())
     p, q, p_calm, q_calm = sample(337)  # a prime number of intervals apart: every hour and season
-    runs = [(scarce_run(m).requests, scarce_run(m).allocation) for m in (NoControl(), AMM())]
+    runs = [(scarce_run(m).requests, scarce_run(m).allocation) for m in (NoControl(), AMM(alpha=0))]
     scarce = [private().bus_injections(w.inflexible_kw, a.import_kw, a.export_kw) for w, a in runs]
     lines = []
     for name, (active, reactive), bound in (

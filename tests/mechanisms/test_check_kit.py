@@ -32,7 +32,7 @@ QUICK = (
     "order does not matter",
     "the solver is",
 )
-HORIZON = {"fet", "fot", "fuh", "fot_storage", "curtailment_cap"}
+HORIZON = {"fet", "fot", "fuh", "fot_storage"}
 
 
 @pytest.mark.parametrize("network", [None, "socp"], ids=["linear", "socp"])

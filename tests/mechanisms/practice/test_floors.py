@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from small import TRACE, difference, one_transformer, small_case
 from streets import random_street
+from tiny import tiny_case
 
 import amm_opt as ao
 from amm_opt.arrays import FloatArray
@@ -221,11 +222,21 @@ def test_the_cap_by_hand(direction: int) -> None:
     np.testing.assert_allclose(1 - power.sum(axis=0) / [20, 15], 3 / 7, atol=1e-5)
 
 
-def test_the_cap_is_fair_using_history_with_windows_of_one_interval() -> None:
-    case = ao.load_case("synthetic:buses=60,days=1,seed=2").with_scenario(import_scale=4.0)
+@pytest.mark.parametrize("kind", ["synthetic", "tiny", "phases"])
+def test_the_cap_is_fair_using_history_with_windows_of_one_interval(kind: str) -> None:
+    """Two programs of their own: one over horizons with rows of totals, one of intervals with floors."""
+    if kind == "synthetic":
+        case, steps = ao.load_case("synthetic:buses=60,days=1,seed=2").with_scenario(import_scale=4.0), slice(20, 48)
+    else:
+        case, steps = tiny_case(4, phases=kind == "phases", steps=12), slice(0, 12)
+        case = case.with_scenario(import_scale=2.0, export_scale=2.0)
     same = FairUsingHistory(per="participant", window=1, give=0.0)
-    one, two = (ao.simulate(case, m, steps=slice(20, 48)) for m in (CurtailmentCap(), same))
-    assert difference(one, two) < 1e-9
+    one, two = (ao.simulate(case, m, steps=steps) for m in (CurtailmentCap(), same))
+    assert np.sum(one.allocation.both_kw.sum(axis=2) < one.requests.both_kw.sum(axis=2) - 1.0) > 3
+    assert difference(one, two) < 1e-4
+
+
+def test_the_cap_has_a_name_and_no_parameters() -> None:
     assert str(CurtailmentCap()) == "curtailment_cap"
     with pytest.raises(ao.InputError, match="unknown parameter of curtailment_cap 'window'"):
         from_spec("curtailment_cap:window=3")

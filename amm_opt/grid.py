@@ -21,7 +21,7 @@ from amm_opt.tolerances import ROUNDING, SERVED_SLACK
 Relative = tuple[IntArray | slice, FloatArray]
 Limits = tuple[FloatArray, FloatArray]
 
-BLOCK_NUMBERS = 3_000_000
+BLOCK_NUMBERS = 4_000_000
 """A block has at most this many limited quantities times intervals, which bounds memory."""
 KEPT_NUMBERS = 40_000_000
 """At most so many sensitivities are kept."""

@@ -123,7 +123,7 @@ class Guard:
         """
         checked: list[Allocation] = []
         for first in range(0, requests.n_steps, CHECKED):
-            piece = requests.select(slice(first, first + CHECKED))
+            piece = self._grid.select(requests, slice(first, first + CHECKED))
             a = self.within_requests(allocation.select(slice(first, first + CHECKED)), piece)
             if not self._keeps(a, piece, self._grid.limits(piece)):
                 intervals = [piece.interval(k) for k in range(piece.n_steps)]

@@ -38,7 +38,8 @@ from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.linalg import LinAlgError
+from scipy.linalg.lapack import dpotrf, dpotrs
 from scipy.sparse.csgraph import connected_components
 
 from amm_opt.arrays import BoolArray, FloatArray
@@ -311,22 +312,30 @@ class _Blocks:
         factors = []
         for row, col, inner, edge in self._blocks:
             scaled = inner * d[col]
-            factor = cho_factor(_lifted(scaled @ inner.T, e[row]), overwrite_a=True, check_finite=False)
+            factor = _factor(_lifted(scaled @ inner.T, e[row]))
             coupled = scaled @ edge.T
-            eliminated = cho_solve(factor, coupled, check_finite=False)
+            eliminated = dpotrs(factor, coupled)[0]
             corner -= coupled.T @ eliminated
             factors.append((row, factor, eliminated))
-        last = cho_factor(corner, overwrite_a=True, check_finite=False) if border else None
+        last = _factor(corner) if border else None
 
         def solved(right: FloatArray) -> FloatArray:
             found = np.empty(len(right))
             edge = right[:border] - sum(eliminated.T @ right[row] for row, _, eliminated in factors)
-            found[:border] = edge if last is None else cho_solve(last, edge, check_finite=False)
+            found[:border] = edge if last is None else dpotrs(last, edge)[0]
             for row, factor, eliminated in factors:
-                found[row] = cho_solve(factor, right[row], check_finite=False) - eliminated @ found[:border]
+                found[row] = dpotrs(factor, right[row])[0] - eliminated @ found[:border]
             return found
 
         return solved
+
+
+def _factor(matrix: FloatArray) -> FloatArray:
+    """Cholesky's, by LAPACK itself: blocks are many and small, and scipy's checks take longer than their numbers."""
+    factor, failed_at = dpotrf(matrix, overwrite_a=True)
+    if failed_at:
+        raise LinAlgError(f"minor {failed_at} is not positive definite")
+    return np.asarray(factor)
 
 
 def _lifted(matrix: FloatArray, extra: FloatArray) -> FloatArray:

@@ -7,12 +7,14 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amm_opt.arrays import FloatArray
-from amm_opt.solve.backends.dual_newton import SeparableQP, newton
+from amm_opt.solve.backends.dual_newton import Outcome, SeparableQP, newton
 from amm_opt.solve.backends.interior_point import interior_point, solve_separable
+from amm_opt.solve.compile import Rows
 
 INF = float("inf")
 
@@ -205,3 +207,29 @@ def test_nearly_linear_problems_where_newton_alone_does_not_converge(seed: int) 
     assert reason == ""
     assert max(conditions(p, x, z).values()) < 1e-7
     assert np.count_nonzero(z) > 10
+
+
+def test_the_interior_points_answer_stands_where_newton_cannot_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gives_up(p: SeparableQP, start: FloatArray) -> Outcome:
+        return Outcome(np.zeros(len(p.q)), start, "no convergence")
+
+    monkeypatch.setattr("amm_opt.solve.backends.interior_point.newton", gives_up)
+    p = nearly_linear(0)
+    x, z, reason = solve_separable(p, [np.zeros(150)])
+    assert reason == ""
+    assert max(conditions(p, x, z).values()) < 1e-5
+
+
+def test_rows_are_too_many_only_where_they_are_so_in_one_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three problems side by side are solved as each by itself, by blocks of 150 rows; one of 300 rows is refused."""
+    monkeypatch.setattr("amm_opt.solve.backends.interior_point.MANY_ROWS", 200)
+    alone = [nearly_linear(seed) for seed in range(3)]
+    rows = Rows.from_sparse(sp.csr_array(sp.block_diag([p.rows for p in alone])))
+    names = ("hessian", "q", "row_lower", "row_upper", "lower", "upper")
+    arrays: Any = {name: np.concatenate([getattr(p, name) for p in alone]) for name in names}
+    x, _, reason = solve_separable(SeparableQP(rows=rows, **arrays), [np.zeros(450)])
+    assert reason == ""
+    each = [solve_separable(p, [np.zeros(150)]).x for p in alone]
+    np.testing.assert_allclose(x, np.concatenate(each), atol=1e-4)
+    wide = nearly_linear(0, feeders=12)
+    assert "300 rows are too many" in solve_separable(wide, [np.zeros(300)]).reason

@@ -42,7 +42,7 @@ from scipy.linalg import LinAlgError
 from scipy.linalg.lapack import dpotrf, dpotrs
 from scipy.sparse.csgraph import connected_components
 
-from amm_opt.arrays import BoolArray, FloatArray
+from amm_opt.arrays import BoolArray, FloatArray, IntArray
 from amm_opt.solve.backends.dual_newton import Outcome, SeparableQP, newton
 from amm_opt.solve.backends.kept import HighsBackend
 from amm_opt.solve.backends.reduced import Point, Reduced, failed
@@ -54,11 +54,13 @@ _Pair = tuple[FloatArray, FloatArray]
 MAX_STEPS = 80
 GAP = 1e-11
 """Mean complementarity product at the end, relative to the cost; residuals are a hundred times this."""
+STALLED_GAP = 1e-9
+"""The same where rounding keeps a step from halving it."""
 TO_BOUNDARY = 0.995
 """The corrector goes this fraction of the way to the boundary."""
 TINY, DIVERGED = 1e-100, 1e20
 MANY_ROWS = 4000
-"""With more rows the dense system takes too long."""
+"""With more rows in one dense block the system takes too long."""
 INSIDE = 0.05
 """How far inside its bounds every variable starts, as a fraction of their distance."""
 LINEAR_START = 150
@@ -174,11 +176,13 @@ def solve_separable(p: SeparableQP, starts: Iterable[FloatArray]) -> Outcome:
         outcome = newton(p, start)
         if not outcome.reason:
             return outcome
-    if len(p.row_lower) > MANY_ROWS:
-        reason = f"{outcome.reason}, and {len(p.row_lower)} rows are too many for the interior point"
-        return outcome._replace(reason=reason)
+    if (size := max(p.border, _largest_block(p))) > MANY_ROWS:
+        return outcome._replace(reason=f"{outcome.reason}, and {size} rows are too many for the interior point")
     outcome = interior_point(p)
-    return outcome if outcome.reason else newton(p, outcome.z)
+    if outcome.reason:
+        return outcome
+    exact = newton(p, outcome.z)
+    return outcome if exact.reason else exact
 
 
 def interior_point(p: SeparableQP) -> Outcome:
@@ -196,12 +200,14 @@ def interior_point(p: SeparableQP) -> Outcome:
     s = _Bounded.around(rows @ x.value, p.row_lower[limited] / norm, p.row_upper[limited] / norm)
     at, count = _Iterate(x, s, np.zeros(len(norm))), max(1, x.n_bounds + s.n_bounds)
     cost = 1.0 + float(np.max(np.abs(p.q), initial=0.0))
+    last = np.inf
     for _ in range(MAX_STEPS):
         # converged: complementarity and residuals are small; rows with more multiplier than slack bind
         residual = _Residual.of(p, rows, at)
         mu = at.complementarity / count
+        gap, last = (GAP if mu < 0.5 * last else STALLED_GAP) * cost, mu
         size = 1.0 + float(np.max(np.abs(at.x.value), initial=0.0))
-        if mu <= GAP * cost and residual.largest(at) <= 1e2 * GAP * cost * size:
+        if mu <= gap and residual.largest(at) <= 1e2 * gap * size:
             z[limited] = np.where(at.s.fixed | _binds(at.s), at.y, 0.0) / norm
             return Outcome(at.x.value, z, "")
         if not mu <= DIVERGED * cost:
@@ -286,11 +292,7 @@ class _Blocks:
     """
 
     def __init__(self, rows: sp.csr_array, border: int) -> None:
-        count = rows.shape[0]
-        inner = sp.csr_array(abs(rows[border:]))
-        links = sp.block_array([[None, inner], [inner.T, None]], format="csr")
-        _, component = connected_components(links, directed=False)
-        at_row, at_col = component[: count - border], component[count - border :]
+        at_row, at_col = _components(rows, border)
         self.rows = rows if len(np.unique(at_row)) > 1 else rows.toarray()
         self._border, self._edge = border, rows[:border]
         dense = sp.csc_array(rows)
@@ -328,6 +330,22 @@ class _Blocks:
             return found
 
         return solved
+
+
+def _components(rows: sp.csr_array, border: int) -> tuple[IntArray, IntArray]:
+    """To which block each row after the border and each variable belongs."""
+    inner = sp.csr_array(abs(rows[border:]))
+    links = sp.block_array([[None, inner], [inner.T, None]], format="csr")
+    _, component = connected_components(links, directed=False)
+    return component[: inner.shape[0]], component[inner.shape[0] :]
+
+
+def _largest_block(p: SeparableQP) -> int:
+    """Rows in the largest block."""
+    if len(p.row_lower) <= MANY_ROWS:  # no block has more
+        return len(p.row_lower)
+    rows = sp.csr_array(p.rows.sparse() if isinstance(p.rows, Rows) else p.rows)
+    return int(np.bincount(_components(rows, p.border)[0]).max(initial=0))
 
 
 def _factor(matrix: FloatArray) -> FloatArray:

@@ -38,7 +38,7 @@ KINDS = {
     "greedy_doe:enrolled=requesting": "envelope",
     "static": "rule of practice",
     "pro_rata": "rule of practice",
-    "lifo": "rule of practice",
+    "lifo:seed=1": "rule of practice",
     "rotation": "rule of practice",
     "curtailment_cap": "rule of practice",
     "dimming_14a": "rule of practice",

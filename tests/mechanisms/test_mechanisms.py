@@ -322,7 +322,7 @@ BROKEN: list[tuple[Callable[[], Any], str]] = [
     (lambda: AMM(rho=float("nan")), "rho = nan"),
     (lambda: AMM(beta=0), r"beta = 0 must be in \(0, 1\]"),
     (lambda: AMM(target=1.5), "target = 1.5"),
-    (lambda: AMM(priority="need"), "valid choices: shortage, inverse_ratio, deficit"),
+    (lambda: AMM(priority="need"), "valid choices: delivery, shortage, inverse_ratio, deficit"),
     (lambda: AMM(idle="stop"), "valid choices: hold, decay"),
     (lambda: AMM(import_price_min=1.0), "import price"),
     (lambda: AMM(price_shape="cubic"), "valid choices: linear, power, logistic"),

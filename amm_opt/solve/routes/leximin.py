@@ -28,7 +28,7 @@ AnyProgram = TypeVar("AnyProgram", bound=Program | HorizonProgram)
 BLOCKED = 1e-6
 """A multiplier above this (they sum to 1) means that the level is blocked."""
 HOLD_BACK = 1e-8
-"""Held levels stay this fraction below what was reached, so that the next stage is feasible."""
+"""Held levels stay this fraction below what was reached, and this much at least, so that the next stage is feasible."""
 COUPLED = (1e-2, 2e-3)
 """The two with losses, through which every level loads every limit a little: raising one lowers another by a margin.
 Strictly, the second stage could then raise nothing."""
@@ -118,7 +118,7 @@ def solve_stages(solve: Callable[[Mapping[str, Any]], Solution], size: int, coup
         blocked = rising & (np.abs(answer.duals["leximin_at_least"]) > threshold)
         if not blocked.any() or not (rising & ~blocked).any():
             return replace(answer, objective=float(np.min(answer["leximin_level"])))
-        held = np.where(blocked, t - hold_back * max(1.0, abs(t)), held)
+        held = np.where(blocked, t - max(hold_back * abs(t), HOLD_BACK), held)
         rising &= ~blocked
 
 

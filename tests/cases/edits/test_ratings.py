@@ -31,7 +31,7 @@ def ratings(case: ao.Case) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("balanced", [True, False], ids=["balanced", "phases"])
-@pytest.mark.parametrize(("choice", "meant"), CHOICES, ids=str)
+@pytest.mark.parametrize(("choice", "meant"), CHOICES, ids=[str(list(choice)) for choice, _ in CHOICES])
 def test_chosen_ratings_are_multiplied(choice: dict[str, Any], meant: set[str], balanced: bool) -> None:
     case, share = small_case(balanced), 1.0 if balanced else 1 / 3
     changed = case.with_ratings(factor=1.5, **choice)

@@ -43,3 +43,5 @@ WHOLE_GRANT = 1.0 - 1e-7
 """A grant of at least this share of an offer counts as the whole offer."""
 ROUNDING = 1e-9
 """Use of a limit below this is rounding."""
+BEHIND = 0.1
+"""Behind a limit is who uses it at least this much per kW, relative to who uses it most (ours)."""

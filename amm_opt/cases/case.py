@@ -104,7 +104,8 @@ class Case(Editable):
 
         Args:
             per: ``system`` (one group), ``feeder`` (one of each LV feeder, and last one of the customers of the upper
-                tier) or ``participant``.
+                tier), ``own_feeder`` (one of each LV feeder that has customers, then one for each customer of the
+                upper tier) or ``participant``.
 
         Raises:
             InputError: for anything else.
@@ -116,9 +117,13 @@ class Case(Editable):
     @cached_property
     def _groups(self) -> dict[str, Groups]:
         n, feeders = self.n_participants, len(self.feeder.lv_feeders)
+        used, own = np.unique(
+            np.where(self.lv_feeder >= 0, self.lv_feeder, feeders + np.arange(n)), return_inverse=True
+        )
         return {
             "system": Groups(np.zeros(n, dtype=np.intp), 1),
             "feeder": Groups(np.where(self.lv_feeder >= 0, self.lv_feeder, feeders), feeders + 1),
+            "own_feeder": Groups(own, len(used)),
             "participant": Groups(np.arange(n), n),
         }
 

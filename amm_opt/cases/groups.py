@@ -10,7 +10,8 @@ import scipy.sparse as sp
 
 from amm_opt.arrays import IntArray
 
-PER = ("system", "feeder", "participant")
+PER = ("system", "feeder", "own_feeder", "participant")
+"""What :meth:`amm_opt.cases.Case.groups` knows."""
 
 
 @dataclass(frozen=True, eq=False)

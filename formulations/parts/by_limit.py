@@ -28,10 +28,8 @@ from amm_opt.grid import Grid
 from amm_opt.market import Mechanism
 from amm_opt.market.mechanism import Solve, StateT
 from amm_opt.program import Solution
-from amm_opt.tolerances import ROUNDING, SEARCH_SLACK
+from amm_opt.tolerances import BEHIND, ROUNDING, SEARCH_SLACK
 
-BEHIND = 0.1
-"""Who uses a limit at least this much per kW, relative to the largest use, is behind it."""
 PASSES = 50
 
 Rule = Callable[[IntArray, FloatArray, FloatArray, float], FloatArray]

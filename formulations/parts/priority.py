@@ -22,9 +22,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from amm_opt.arrays import FloatArray
+from amm_opt.arrays import FloatArray, IntArray
 from amm_opt.cases import Case, Requests
-from amm_opt.cases.groups import Groups
 from amm_opt.market import State
 
 LEVELS = ("participant", "feeder", "nested")
@@ -45,28 +44,22 @@ def priorities(
     """
     asked = requests.both_kw
     if level == "participant":
-        return _bounded(weigh(state), asked, Groups(np.zeros(asked.shape[1], dtype=np.intp), 1))
-    feeders = _feeders(case)
+        return _bounded(weigh(state), asked, np.zeros(asked.shape[1], dtype=np.intp))
+    feeders = case.groups("own_feeder")
     total = (feeders.members @ asked.T).T
-    every = Groups(np.zeros(feeders.count, dtype=np.intp), 1)
+    every = np.zeros(feeders.count, dtype=np.intp)
     common = _bounded(weigh(state.aggregated(feeders.members, asked)), total, every)[:, feeders.of]
     if level == "feeder":
         return common
-    own = _bounded(weigh(state), asked, feeders)
+    own = _bounded(weigh(state), asked, feeders.of)
     least = np.full(total.shape, np.inf)
     np.minimum.at(least.T, feeders.of, np.where(asked > 0, own, np.inf).T)
     return np.asarray(common * own / np.where(total > 0, least, 1.0)[:, feeders.of])
 
 
-def _bounded(weight: FloatArray, asked: FloatArray, groups: Groups) -> FloatArray:
+def _bounded(weight: FloatArray, asked: FloatArray, group: IntArray) -> FloatArray:
     """(2, n) weights over the geometric mean of those in their group who ask, within ``BOUND`` of 1."""
-    log, total = np.log(weight), groups.members @ asked.sum(axis=0)
-    mean = groups.members @ (asked * log).sum(axis=0) / np.where(total > 0, total, 1.0)
-    return np.asarray(np.exp(np.clip(log - mean[groups.of], -np.log(BOUND), np.log(BOUND))))
-
-
-def _feeders(case: Case) -> Groups:
-    """LV feeders that have customers, and each customer in none by itself."""
-    own = len(case.feeder.lv_feeders) + np.arange(case.n_participants)
-    used, of = np.unique(np.where(case.lv_feeder >= 0, case.lv_feeder, own), return_inverse=True)
-    return Groups(of, len(used))
+    log = np.log(weight)
+    total, sums = (np.bincount(group, weights=w) for w in (asked.sum(axis=0), (asked * log).sum(axis=0)))
+    mean = sums / np.where(total > 0, total, 1.0)
+    return np.asarray(np.exp(np.clip(log - mean[group], -np.log(BOUND), np.log(BOUND))))

@@ -47,6 +47,24 @@ def far_end(times: int) -> Case:
     return repeated(lines, ["near", "far"], [80.0, 120.0], times)
 
 
+def test_the_default_leaves_no_far_end_behind() -> None:
+    """Ten customers along a line whose voltage binds: with equal F, 2 (0.1 x 100 (1 + ... + 10) F) / 160 = 1 - 0.81.
+
+    So leximin gives everybody 0.19 x 160 / 1100. The last one uses the limit ten times as much as the first.
+    """
+    lines = {f"b{k}": (f"b{k - 1}" if k else "src", 0.1, 1e5) for k in range(10)}
+    case = repeated(lines, list(lines), [100.0] * 10, 600)
+    asked = case.requests(0, case.n_steps).import_request_kw.sum(axis=0)
+
+    def served(mechanism: AMM | str) -> FloatArray:
+        return np.asarray(ao.simulate(case, mechanism).allocation.import_kw.sum(axis=0) / asked)
+
+    equal = served("leximin")
+    assert_allclose(equal, 0.19 * 160 / 1100, rtol=1e-4)
+    assert np.all(served(AMM()) > equal / 3)
+    assert np.sum(served(AMM(priority="shortage", rho=1.0, level="participant")) < equal / 3) >= 5
+
+
 @pytest.mark.parametrize("alpha", [1.0, 2.0, 5.0])
 def test_one_voltage_limit_that_the_far_end_loads_four_times_as_much(alpha: float) -> None:
     """8 F_1 + 48 F_2 = 15.2 and F_2 = F_1 / 4^(1/alpha): 0.76 and 0.19 for alpha = 1, 0.475 and 0.2375 for 2."""

@@ -172,7 +172,7 @@ def test_groups_of_participants() -> None:
     assert (feeders.of.tolist(), feeders.count) == ([1, 2, 0, 1], 3)
     assert (feeders.members @ [1.0, 2.0, 4.0, 8.0]).tolist() == [4.0, 9.0, 2.0]
     assert one_transformer(10.0, [0.0], [1.0], [0.0]).groups("feeder").count == 2
-    with pytest.raises(ao.InputError, match="per = 'bus'; valid choices: system, feeder, participant"):
+    with pytest.raises(ao.InputError, match="per = 'bus'; valid choices: system, feeder, own_feeder, participant"):
         case.groups("bus")
 
 

@@ -11,7 +11,6 @@ from amm_opt.errors import (
     OutputError,
     SolveError,
     UnavoidableWarning,
-    UnsavedWarning,
 )
 from amm_opt.grid import Grid
 from amm_opt.importers import (
@@ -85,7 +84,6 @@ __all__ = [
     "SolveError",
     "State",
     "UnavoidableWarning",
-    "UnsavedWarning",
     "YearScenario",
     "compare",
     "deficits",

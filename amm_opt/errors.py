@@ -80,10 +80,6 @@ class OutputError(AmmOptError):
     """What was computed cannot be written or printed."""
 
 
-class UnsavedWarning(UserWarning):
-    """Results could not be written where they were to go."""
-
-
 class InexactWarning(UserWarning):
     """A relaxed network model was not exact: its solution has losses that no network has."""
 

@@ -21,6 +21,7 @@ from amm_opt.cases.scenario import SCALES, Scenario
 from amm_opt.cases.times import span
 from amm_opt.errors import InputError, unknown
 from amm_opt.fields import is_whole, shortened
+from amm_opt.io.html import facts
 from amm_opt.network import Feeder
 from amm_opt.tolerances import CONNECTION_SLACK
 
@@ -267,6 +268,19 @@ class Case(Editable):
 
     def __repr__(self) -> str:
         return f"Case({self.name!r}, {self.n_participants} participants, {self.n_steps} intervals, {self.feeder!r})"
+
+    def _repr_html_(self) -> str:
+        about = {
+            "title": self.title,
+            "times": f"{self.times[0]} to {self.times[-1]}",
+            "interval, h": f"{self.dt_h:g}",
+            "participants": self.n_participants,
+            "buses": self.feeder.n_buses,
+            "LV feeders": len(self.feeder.lv_feeders),
+            "scenario": self.scenario,
+            "licence": self.licence,
+        }
+        return facts(f"Case {self.name}", about)
 
 
 def _known_direction(direction: str) -> None:

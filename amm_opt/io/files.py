@@ -103,16 +103,41 @@ def released(made: Iterable[Path]) -> None:
             folder.rmdir()
 
 
-def replace_file(path: Path, text: str) -> None:
-    """Write a text file at one stroke: there is the old one, or the new one, never half of it."""
+def replace_file(path: Path, text: str, *, durable: bool = False) -> None:
+    """Write a text file at one stroke, see :func:`replace_bytes`."""
+    replace_bytes(path, text.encode("utf-8", "backslashreplace"), durable=durable)
+
+
+def replace_bytes(path: Path, content: bytes, *, durable: bool = False) -> None:
+    """Write a file at one stroke: there is the old one, or the new one, never half of it.
+
+    Args:
+        durable: whether it is on the disk, not on its way there, when this returns.
+    """
     draft = path.with_name(f"{path.name}.part")
     try:
-        draft.write_text(text, encoding="utf-8", errors="backslashreplace")
+        with draft.open("wb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(draft, path)
+        if durable:
+            _sync_folder(path.parent)
     except OSError:
         with suppress(OSError):
             draft.unlink()
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk, where the system can do so."""
+    with suppress(OSError):
+        place = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(place)
+        finally:
+            os.close(place)
 
 
 def remove(folder: Path) -> None:

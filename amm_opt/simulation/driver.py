@@ -1,12 +1,15 @@
-"""The driver: runs a mechanism over a span of intervals and puts the results of its shards together."""
+"""The driver: runs a mechanism over a span of intervals and puts the results of its blocks together."""
 
 from __future__ import annotations
 
+import shutil
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
@@ -14,24 +17,29 @@ import pandas as pd
 
 from amm_opt.arrays import DIRECTIONS
 from amm_opt.cases import Case
-from amm_opt.errors import InexactWarning, UnavoidableWarning
-from amm_opt.market import Mechanism
+from amm_opt.errors import InexactWarning, OutputError, Problems, UnavoidableWarning, as_path, reason
+from amm_opt.market import Mechanism, State
 from amm_opt.network.excess import broken_without_injection
 from amm_opt.registry import is_script, network_name
+from amm_opt.simulation.blocks import run_blocks
 from amm_opt.simulation.forecast import Forecast
 from amm_opt.simulation.loop.loop import Loop
-from amm_opt.simulation.loop.result import ShardResult
+from amm_opt.simulation.loop.result import BlockResult
 from amm_opt.simulation.loop.waiting import Backlog
-from amm_opt.simulation.options import JOINT, TWO, Options, Settings, settled
+from amm_opt.simulation.options import JOINT, TWO, Options, Settings, is_flag, settled
 from amm_opt.simulation.replay import verify
 from amm_opt.simulation.results.claim import Claim
 from amm_opt.simulation.results.column import Column
 from amm_opt.simulation.results.reasons import logger, tell
 from amm_opt.simulation.results.run import Run
-from amm_opt.simulation.results.store import RunStore
 from amm_opt.simulation.results.summary import summarised
 from amm_opt.simulation.results.totals import Totals
-from amm_opt.simulation.shards import Collector, run_shards
+from amm_opt.simulation.stored import disk
+from amm_opt.simulation.stored.block import Block
+from amm_opt.simulation.stored.folder import Mode, RunFolder, ready
+from amm_opt.simulation.stored.inputs import circumstances, inputs_of
+from amm_opt.simulation.stored.opened import load_run
+from amm_opt.simulation.stored.store import MemoryStore, RunStore
 from amm_opt.solve.backends.known import Choice
 
 NOTHING = 1e-6
@@ -52,6 +60,10 @@ def simulate(
     tiers: str = JOINT,
     time_limit_s: float | None = None,
     columns: Sequence[Column] = (),
+    state: State | Run | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    force: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Run:
     """Run one mechanism over a span of intervals.
@@ -82,12 +94,25 @@ def simulate(
         time_limit_s: for every call of a solver; by default 120 s, and 3 h for programs over a horizon. A solver that
             takes longer has failed. docs/writing-a-solver.md says which solvers can be stopped.
         columns: summary columns of your own (docs/results.md).
+        state: what the mechanism remembers before the first interval: a state of its own, or a run that ends there,
+            of which what waits is taken over as well.
+        out: a new or empty folder that the run is written into, block by block while it goes on
+            (docs/results.md#files).
+        resume: go on with the run in ``out`` where it was ended, however that was; the result is the same to the bit.
+            Every other argument must be as it was, but for ``workers``, ``columns`` and ``progress``. A finished run is
+            read, and where there is none a new one is started.
+        force: remove the run in ``out`` and start anew.
         progress: called with (intervals done, all) after every block.
 
     Raises:
         InputError: anything the caller gave that is wrong; nothing has been run then.
         SolveError: where none of the first intervals that had to be solved has a solution.
+        OutputError: where ``out`` takes nothing any more; what was written until then is kept.
+        KeyboardInterrupt: after Ctrl-C; with ``out`` it says how to go on.
     """
+    said = Problems()
+    path = None if out is None else said.of(lambda: as_path(out, "folder"))
+    mode = said.of(lambda: mode_of(out, resume, force))
     options = Options(
         network=network,
         solver=solver,
@@ -99,49 +124,141 @@ def simulate(
         tiers=tiers,
         time_limit_s=time_limit_s,
         columns=columns,
+        state=state,
         progress=progress,
     )
-    return execute(settled(case, mechanism, options))
+    settings = said.of(lambda: settled(case, mechanism, options))
+    said.report()
+    assert settings is not None
+    return execute(settings, path, mode or "new")
 
 
-def execute(settings: Settings) -> Run:
-    """Run what was checked.
+def mode_of(out: Any, resume: Any, force: Any) -> Mode:
+    """What is to be done with a run that is in the folder already.
 
     Raises:
-        InputError: where a program cannot be compiled, or solved by the named solver.
+        InputError: where that does not make sense.
+    """
+    said = Problems()
+    for name, value in (("resume", resume), ("force", force)):
+        if not is_flag(value):
+            said.say(f"{name} = {value!r} must be True or False")
+        elif value and out is None:
+            said.say(f"{name} needs the folder of a run: give out")
+    if resume is True and force is True:
+        said.say("resume goes on with a run, and force removes it: give one of them")
+    said.report()
+    return "resume" if resume else "force" if force else "new"
+
+
+def execute(settings: Settings, path: Path | None = None, mode: Mode = "new") -> Run:
+    """Run what was checked, into a folder where one is given.
+
+    Raises:
+        InputError: where a program cannot be compiled, or solved by the named solver; where the folder cannot be used.
         SolveError: where none of the first intervals that had to be solved has a solution.
+        OutputError: where the folder takes nothing any more.
+        KeyboardInterrupt: after Ctrl-C; with a folder it says how to go on.
     """
     began = time.perf_counter()
+    if path is not None:
+        ready(path, mode)
     loop = settings.loop()
+    manifest = {"inputs": inputs_of(settings, loop), **circumstances()}
+    if path is None:
+        return _executed(settings, loop, manifest, None, began)
+    folder = RunFolder(path, manifest, mode)
+    try:
+        if folder.finished:
+            return _read_again(settings, path)
+        return _executed(settings, loop, folder.manifest, folder, began)
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(f"{path}: {folder.kept}") from error
+    finally:
+        folder.close()
+
+
+def _read_again(settings: Settings, path: Path) -> Run:
+    """A run that was finished before, with the user's columns as they are now."""
+    run = replace(load_run(path), mechanism=settings.mechanism, model=_model(settings))
+    if not (run.columns or settings.columns):
+        return run
+    rest = run.summary.drop([column.name for column in run.columns], errors="ignore")
+    run = summarised(replace(run, summary=rest, columns=settings.columns))
+    run.save_summary(path)
+    return run
+
+
+def _executed(settings: Settings, loop: Loop, manifest: dict[str, Any], folder: RunFolder | None, began: float) -> Run:
+    first, stop = settings.first, settings.stop
     processes = _processes(settings, loop)
-    store = RunStore(settings.case, settings.first, settings.stop)
-    done = Collector(store, settings.stop - settings.first, settings.progress)
-    total = run_shards(loop, replace(settings, progress=None, columns=()).loop, processes, done)
-    seconds = time.perf_counter() - began
+    span = (settings.case, first, stop, loop.block_steps)
+    store = _store(*span) if folder is None else folder.blocks_of(*span)
+    state_of = type(loop.begin()[0]).from_arrays
+    before = [] if folder is None else folder.resumed(str(settings.mechanism), state_of)
+    done, earlier = sum(result.totals.steps for result in before), store.elapsed_s[-1] if before else 0.0
+    if before and settings.progress is not None:
+        settings.progress(done, stop - first)
+
+    def keep(block: Block, result: BlockResult) -> None:
+        nonlocal done
+        elapsed = earlier + time.perf_counter() - began
+        try:
+            (store if folder is None else folder).write(block, result, elapsed)
+        except OSError as error:
+            where = "temporary folders take no more allocations; TMPDIR says where they go"
+            raise OutputError(f"{where}: {reason(error)}") from error
+        done += block.steps
+        if settings.progress is not None:
+            settings.progress(done, stop - first)
+
+    make = replace(settings, progress=None, columns=()).loop
+    total = run_blocks(loop, make, processes, before, keep)
+    totals = _totals(settings, loop, total, earlier + time.perf_counter() - began)
     _tell(settings, total)
-    run = _run(settings, store, total, _totals(settings, loop, total, seconds), processes, _unavoidable(loop, total))
+    run = _run(settings, store, total, totals, processes, _unavoidable(loop, total), manifest)
     run = replace(run, claim=_claim(loop, run.network, total))
-    return verify(run) if settings.verified else summarised(run)
+    run = verify(run) if settings.verified else summarised(run)
+    if folder is not None:
+        folder.finish(run.document)
+    return run
+
+
+def _store(case: Case, first: int, stop: int, length: int) -> RunStore:
+    """In memory, or in a temporary folder that disappears with the store, where allocations are large."""
+    if (stop - first) * case.n_participants <= disk.IN_MEMORY:
+        return MemoryStore(case, first, stop, length)
+    folder = Path(mkdtemp(prefix="amm-opt-"))
+    store = disk.DiskStore(folder, case, first, stop, length)
+    weakref.finalize(store, shutil.rmtree, folder, ignore_errors=True)
+    store.prepare()
+    return store
+
+
+def _model(settings: Settings) -> Any:
+    """The class or model that was given as ``network``."""
+    return None if isinstance(settings.network, str) and not is_script(settings.network) else settings.network
 
 
 def _run(
     settings: Settings,
     store: RunStore,
-    total: ShardResult,
+    total: BlockResult,
     totals: Totals,
     processes: int,
     unavoidable: tuple[str, ...],
+    manifest: dict[str, Any],
 ) -> Run:
     return Run(
         case=settings.case,
         mechanism=settings.mechanism,
         network=network_name(settings.case, settings.network),
-        model=None if isinstance(settings.network, str) and not is_script(settings.network) else settings.network,
+        model=_model(settings),
+        manifest=manifest,
         tiers=settings.tiers,
         solver=total.solver_used(),
         times=settings.case.times[settings.first : settings.stop],
         first=settings.first,
-        allocation=store.allocation(),
         state=total.state,
         summary=pd.Series(dtype=float),
         failed_steps=total.failed,
@@ -166,10 +283,10 @@ def _processes(settings: Settings, loop: Loop) -> int:
     if settings.workers > 1 and settings.one_process:
         logger.info("%s: one process: %s", settings.mechanism, settings.one_process)
         return 1
-    return min(settings.workers, len(loop.shards())) if loop.matching.clears else 1
+    return min(settings.workers, len(loop.blocks())) if loop.matching.clears else 1
 
 
-def _totals(settings: Settings, loop: Loop, total: ShardResult, seconds: float) -> Totals:
+def _totals(settings: Settings, loop: Loop, total: BlockResult, seconds: float) -> Totals:
     """What the summary is computed from."""
     conic, waiting = loop.grid.conic, None
     cuts = settings.secure or settings.forecast or settings.tiers == TWO or settings.mechanism.feasible_at_limits_only
@@ -184,7 +301,7 @@ def _totals(settings: Settings, loop: Loop, total: ShardResult, seconds: float) 
     )
 
 
-def _claim(loop: Loop, network: str, total: ShardResult) -> Claim:
+def _claim(loop: Loop, network: str, total: BlockResult) -> Claim:
     """What a run says of limits before any replay."""
     where = "with everyone at the limit" if loop.mechanism.feasible_at_limits_only else "at the requested point"
     violations = total.totals.violations
@@ -196,14 +313,14 @@ def _claim(loop: Loop, network: str, total: ShardResult) -> Claim:
     )
 
 
-def _tell(settings: Settings, total: ShardResult) -> None:
+def _tell(settings: Settings, total: BlockResult) -> None:
     """Log why intervals failed or took a second try, and warn of those that failed or were inexact."""
     label, times = str(settings.mechanism), settings.case.times
     tell(label, times, total.fallback, total.failed)
     if total.failed:
         first, reason = next(iter(total.failed.items()))
         failed = f"{label}: nobody is served in {len(total.failed)} intervals, first at {times[first]}: {reason}"
-        warnings.warn(failed, stacklevel=4)
+        warnings.warn(failed, stacklevel=5)
     if total.inexact and total.gap is not None:
         branch = int(np.argmax(total.gap))
         warnings.warn(
@@ -212,11 +329,11 @@ def _tell(settings: Settings, total: ShardResult) -> None:
             f" branch {settings.case.feeder.branch_names[branch]!r}. {len(set(total.repaired))} allocations were scaled"
             " back",
             InexactWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 
-def _unavoidable(loop: Loop, total: ShardResult) -> tuple[str, ...]:
+def _unavoidable(loop: Loop, total: BlockResult) -> tuple[str, ...]:
     """Limits that are broken whatever is served; a warning where one is with nobody connected and nobody is served."""
     network, elements, steps = loop.grid.network, total.totals.violations.elements, loop.stop - loop.first
     always = broken_without_injection(network)
@@ -225,7 +342,7 @@ def _unavoidable(loop: Loop, total: ShardResult) -> tuple[str, ...]:
     asked, served = (kwh.sum(axis=1) for kwh in (total.totals.requested_kwh, total.totals.served_kwh))
     refused = [d for d, a, s in zip(DIRECTIONS, asked, served, strict=True) if a > 0 and s <= NOTHING * a]
     if always and refused:
-        warnings.warn(f"no {' and no '.join(refused)} is served: {text}", UnavoidableWarning, stacklevel=4)
+        warnings.warn(f"no {' and no '.join(refused)} is served: {text}", UnavoidableWarning, stacklevel=5)
     elif said:
         logger.info("%s", text)
     return said

@@ -28,6 +28,7 @@ from amm_opt.simulation.loop.tiers import TwoTierMatching
 from amm_opt.simulation.loop.waiting import Sessions
 from amm_opt.simulation.results.column import Column, checked_columns
 from amm_opt.simulation.results.columns import COLUMNS
+from amm_opt.simulation.start import Start, start_of
 from amm_opt.simulation.workers import unreachable
 from amm_opt.solve.backends.known import Choice, SolverOrder, solver_order
 
@@ -49,6 +50,7 @@ class Options:
     tiers: str = JOINT
     time_limit_s: float | None = None
     columns: Sequence[Column] = ()
+    state: Any = None
     progress: Any = None
 
 
@@ -58,6 +60,7 @@ class Settings:
 
     Attributes:
         network: name, class or model.
+        start: state and backlog before the first interval; None where nothing has been before.
         workers: processes that are asked for; ``one_process`` says why there can be one only, where that is so.
     """
 
@@ -75,6 +78,7 @@ class Settings:
     forecast: Forecast | None
     sessions: Sessions | None
     tiers: str
+    start: Start | None
     columns: tuple[Column, ...]
     progress: Any
 
@@ -112,6 +116,7 @@ class Settings:
             self.stop,
             self.forecast,
             self.sessions,
+            self.start,
         )
 
 
@@ -131,6 +136,10 @@ def settled(case: Case | str | Path, mechanism: Mechanism[Any] | str, options: O
     span = None if the_case is None else said.of(lambda: the_case.span(options.steps))
     asked = _asked(said, options, the_case, item, forecast is not None, span)
     said.of(conflicts(asked).report)
+    sessions = Sessions(the_case) if the_case is not None and asked.defer else None
+    start = None
+    if the_case is not None and item is not None and span is not None:
+        start = said.of(lambda: start_of(options.state, item, the_case, span[0], sessions))
     said.report()
     assert the_case is not None
     assert item is not None
@@ -150,8 +159,9 @@ def settled(case: Case | str | Path, mechanism: Mechanism[Any] | str, options: O
         secure=asked.secure,
         verified=options.ac is not None,
         forecast=forecast,
-        sessions=Sessions(the_case) if options.defer else None,
+        sessions=sessions,
         tiers=options.tiers,
+        start=start,
         columns=columns or (),
         progress=options.progress,
     )

@@ -15,19 +15,20 @@ from click.core import ParameterSource
 from amm_opt.cases import Case, load_case, shipped_cases
 from amm_opt.cases.folder.variants import variants
 from amm_opt.errors import InputError, OutputError, Problems, as_path, reason
-from amm_opt.io.files import check_writable, claimed, released
+from amm_opt.io.files import check_writable, released
 from amm_opt.market import Mechanism
 from amm_opt.registry import default_network, parameters_of
 from amm_opt.registry import mechanisms as known_mechanisms
 from amm_opt.simulation import Run, load_run, verify
+from amm_opt.simulation.driver import mode_of
 from amm_opt.simulation.options import JOINT, SECURE, TIERS, VERIFY, Options
-from amm_opt.simulation.results.run import DOCUMENT
+from amm_opt.simulation.stored.folder import DOCUMENT, Mode
 from amm_opt.solve.backends.known import solvers as known_solvers
 from amm_opt.study.cli_import import import_group
 from amm_opt.study.compare import BOTH, compare, in_one_process, labelled, planned
 from amm_opt.study.comparison import Comparison, load_comparison
 from amm_opt.study.plots import save_picture
-from amm_opt.study.result_folder import PICTURE, stored_folders
+from amm_opt.study.result_folder import PICTURE, comparison_ready, stored_folders
 from amm_opt.study.show import (
     document,
     explanation,
@@ -39,7 +40,7 @@ from amm_opt.study.show import (
     print_table,
     show,
 )
-from amm_opt.study.terminal import Group, complain, folder_given, progress, say
+from amm_opt.study.terminal import Group, again, complain, folder_given, progress, say
 
 DEFAULT_MECHANISMS = "no_control,equal_doe,equal_doe:enrolled=requesting,greedy_doe,amm"
 
@@ -93,6 +94,8 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option("--time-limit", "time_limit_s", type=float, metavar="SECONDS", help="For every call of a solver."),
         click.option("--out", type=click.Path(), help="New folder for summary.csv and results."),
+        click.option("--resume", is_flag=True, help="Go on with what --out holds, where it was ended."),
+        click.option("--force", is_flag=True, help="Remove what --out holds, and start anew."),
         json_option,
     )
     for option in reversed(options):
@@ -222,7 +225,7 @@ def verify_command(run: Path, opendss: Path | None, as_json: bool) -> None:
     unsaved = ""
     try:
         if single:
-            next(iter(runs.values())).save_document(run)
+            next(iter(runs.values())).save_summary(run)
         else:
             result.save_summaries(run)
     except OSError as error:
@@ -284,35 +287,59 @@ def split_specs(text: str) -> list[str]:
 
 
 def _compare(
-    name: str, specs: list[str], *, start: str | None, steps: int | None, out: str | None, as_json: bool, **options: Any
+    name: str,
+    specs: list[str],
+    *,
+    start: str | None,
+    steps: int | None,
+    out: str | None,
+    resume: bool,
+    force: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Run and print; ``options`` are those of ``amm_opt.simulation.options.Options``."""
-    case, span, folder = _checked(name, specs, start, steps, out, options)
+    mode = mode_of(out, resume, force)
+    case, span, folder = _checked(name, specs, start, steps, out, mode, options)
     network = options["network"] or default_network(case)
     chosen = labelled(specs)
     finished: dict[str, Run] = {}
     try:
         with progress(as_json, chosen) as report:
             result = compare(
-                case, list(chosen.values()), out=folder, progress=report, done=finished.__setitem__, **options
+                case,
+                list(chosen.values()),
+                out=folder,
+                resume=resume,
+                force=force,
+                progress=report,
+                done=finished.__setitem__,
+                **options,
             )
     except BaseException:
         if finished:
             _print(Comparison(case, finished), span, network, options["ac"], as_json)
             kept = f", kept in {folder}" if folder is not None else ""
             complain(f"Not everything was run. Finished{kept}: {', '.join(finished)}.")
+        if folder is not None and folder.is_dir():
+            complain(f"Go on with: {again()}")
         raise
     problem = "" if folder is None else _picture(result, folder)
     _print(result, span, network, options["ac"], as_json)
-    if folder is not None and not as_json and not result.unsaved:
+    if folder is not None and not as_json:
         say(f"Written to {folder}")
-    unsaved = "not everything was saved, see the warnings" if result.unsaved else ""
-    if unsaved or problem:
-        raise OutputError("; ".join(filter(None, (unsaved, problem))))
+    if problem:
+        raise OutputError(problem)
 
 
 def _checked(
-    name: str, specs: list[str], start: str | None, steps: int | None, out: str | None, options: dict[str, Any]
+    name: str,
+    specs: list[str],
+    start: str | None,
+    steps: int | None,
+    out: str | None,
+    mode: Mode,
+    options: dict[str, Any],
 ) -> tuple[Case, tuple[int, int], Path | None]:
     """The case, the intervals, which become one of the options, and the folder for results.
 
@@ -322,7 +349,7 @@ def _checked(
     said = Problems()
     folder = None if out is None else said.of(lambda: as_path(out, "folder"))
     if folder is not None:
-        said.of(lambda: released(claimed(folder)))
+        said.of(lambda: released(comparison_ready(folder, mode)))
     case = said.of(lambda: load_case(name))
     span = None if case is None else said.of(lambda: _span(case, start, steps))
     options["steps"] = None if span is None else slice(*span)

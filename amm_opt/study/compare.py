@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -10,18 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from amm_opt.cases import Case, as_case
-from amm_opt.errors import InputError, Problems, UnsavedWarning, as_path
+from amm_opt.errors import InputError, Problems, as_path
 from amm_opt.fields import not_callable
 from amm_opt.market import Mechanism
 from amm_opt.registry import as_mechanism
 from amm_opt.simulation import Run
-from amm_opt.simulation.driver import execute
+from amm_opt.simulation.driver import execute, mode_of
 from amm_opt.simulation.forecast import Forecast
 from amm_opt.simulation.loop.matching import matches, programs_of
 from amm_opt.simulation.options import JOINT, TIERS, TWO, Options, Settings, grid_of, refuse, settled
 from amm_opt.simulation.results.column import Column
 from amm_opt.simulation.results.columns import OF_TWO_TIERS
 from amm_opt.simulation.results.summary import computed, with_values
+from amm_opt.simulation.stored.folder import Mode
 from amm_opt.solve.backends.known import Choice
 from amm_opt.study.comparison import Comparison
 from amm_opt.study.result_folder import ResultFolder
@@ -46,6 +46,8 @@ def compare(
     time_limit_s: float | None = None,
     columns: Sequence[Column] = (),
     out: str | Path | None = None,
+    resume: bool = False,
+    force: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
     done: Callable[[str, Run], None] | None = None,
 ) -> Comparison:
@@ -57,18 +59,23 @@ def compare(
         tiers: as for ``simulate``, or ``"both"``: every mechanism that has something to match runs jointly and in two
             tiers, and the columns ``decomposition_energy_pct`` and ``decomposition_jain`` say what that costs. Runs in
             two tiers are labelled ``MECHANISM@two``.
-        out: a new or empty folder that gets what ``Comparison.save`` writes, each run as soon as it is finished: what
-            ends the comparison loses the mechanism in progress and no other. Where it takes nothing any more, results
-            go to a temporary folder, with a warning.
+        out: a new or empty folder that gets what ``Comparison.save`` writes, each run block by block while it goes on
+            (docs/results.md#files).
+        resume: go on with the comparison in ``out`` where it was ended; as for ``simulate``.
+        force: remove the comparison in ``out`` and start anew.
         progress: called with (label, intervals done, all) after every block.
         done: called with (label, run) as soon as a run is finished and written.
 
     Raises:
         InputError: no mechanism, a folder that cannot be written, mechanisms that cannot be matched in two tiers, or
             anything that ``simulate`` rejects.
+        OutputError: where ``out`` takes nothing any more; what was written until then is kept.
+        KeyboardInterrupt: after Ctrl-C; with ``out`` it says how to go on.
     """
-    if problem := not_callable(done, "done"):
-        raise InputError(problem)
+    said = Problems()
+    said.say(not_callable(done, "done"))
+    path = None if out is None else said.of(lambda: as_path(out, "folder"))
+    mode = said.of(lambda: mode_of(out, resume, force))
     options = Options(
         network=network,
         solver=solver,
@@ -82,25 +89,27 @@ def compare(
         columns=columns,
         progress=progress,
     )
-    case, plan = planned(case, mechanisms, options)
-    folder = None if out is None else ResultFolder(as_path(out, "folder"), plan)
+    checked = said.of(lambda: planned(case, mechanisms, options))
+    said.report()
+    assert checked is not None
+    case, plan = checked
+    if path is None:
+        return Comparison(case, _runs(plan, None, "new", progress, done))
+    folder = ResultFolder(path, plan, mode or "new")
     try:
-        result = Comparison(case, _runs(plan, folder, progress, done))
-        if folder is not None:
-            folder.finish(result.written)
-    except BaseException:
-        if folder is not None:
-            folder.abandon()
-        raise
-    problems = () if folder is None else tuple(folder.problems)
-    for problem in problems:
-        warnings.warn(problem, UnsavedWarning, stacklevel=2)
-    return replace(result, unsaved=problems)
+        result = Comparison(case, _runs(plan, folder, "resume", progress, done))
+        folder.finish(result.written)
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(folder.kept) from error
+    finally:
+        folder.close()
+    return result
 
 
 def _runs(
     plan: Mapping[str, Settings],
     folder: ResultFolder | None,
+    mode: Mode,
     progress: Callable[[str, int, int], None] | None,
     done: Callable[[str, Run], None] | None,
 ) -> dict[str, Run]:
@@ -108,11 +117,12 @@ def _runs(
     runs: dict[str, Run] = {}
     for label, settings in plan.items():
         report = (lambda done, total, label=label: progress(label, done, total)) if progress else None
-        run = execute(replace(settings, progress=report))
+        place = None if folder is None else folder.place(label)
+        run = execute(replace(settings, progress=report), place, mode)
         joint = runs.get(label.removesuffix(AT_TWO)) if settings.tiers == TWO else None
         runs[label] = run if joint is None else with_values(run, computed(OF_TWO_TIERS, run, joint))
-        if folder is not None:
-            folder.save(label, runs[label])
+        if joint is not None and place is not None:
+            runs[label].save_summary(place)
         if done is not None:
             done(label, runs[label])
     return runs

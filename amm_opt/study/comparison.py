@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from amm_opt.cases import Case
-from amm_opt.errors import InputError, OutputError, as_path
+from amm_opt.errors import InputError, as_path, shorten
+from amm_opt.io.html import as_html
 from amm_opt.simulation import Run, load_run
 from amm_opt.simulation.results.claim import UNKNOWN
 from amm_opt.simulation.results.column import Column
@@ -17,19 +19,27 @@ from amm_opt.simulation.results.summary import computed, typed
 from amm_opt.study.result_folder import ResultFolder, replace_summary, stored_folders
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """Runs of several mechanisms on the same case and intervals.
-
-    ``unsaved`` says what could not be written where ``compare`` was to write it, and where it is instead.
-    """
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(Mapping[str, Run]):
+    """Runs of several mechanisms on the same case and intervals, a mapping from label to run."""
 
     case: Case
     runs: dict[str, Run]
-    unsaved: tuple[str, ...] = ()
+
+    def __getitem__(self, label: str) -> Run:
+        return self.runs[label]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.runs)
+
+    def __len__(self) -> int:
+        return len(self.runs)
 
     def __repr__(self) -> str:
-        return repr(self.table)
+        return f"Comparison({shorten(self.runs)} on {self.case.name!r})"
+
+    def _repr_html_(self) -> str:
+        return as_html(repr(self), self.table.T)
 
     @property
     def columns(self) -> dict[str, Column]:
@@ -98,24 +108,21 @@ class Comparison:
 
         Raises:
             InputError: where the folder exists and is not empty, or cannot be written; nothing is written then.
-            OutputError: where not everything could be written, with where the rest is.
+            OutputError: where not everything could be written.
         """
         place = ResultFolder(as_path(folder, "folder"), self.runs)
         try:
             for label, run in self.runs.items():
-                place.save(label, run)
+                run.save(place.place(label))
             place.finish(self.written)
-        except BaseException:
-            place.abandon()
-            raise
-        if place.problems:
-            raise OutputError("; ".join(place.problems))
+        finally:
+            place.close()
         return place.path
 
     def save_summaries(self, folder: str | Path) -> None:
         """Write ``summary.csv`` and each run's summary again, into the folder that :meth:`save` made."""
         for label, place in stored_folders(Path(folder)).items():
-            self.runs[label].save_document(place)
+            self.runs[label].save_summary(place)
         replace_summary(Path(folder), self.written)
 
 

@@ -3,92 +3,142 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
 
 from amm_opt.errors import InputError, OutputError, reason
-from amm_opt.io.files import claimed, folder_names, released, remove, replace_file
-from amm_opt.simulation import Run
-from amm_opt.simulation.results.run import DOCUMENT
+from amm_opt.io.files import check_writable, claimed, folder_names, released, remove, replace_file
+from amm_opt.io.lock import LOCK, FolderLock
+from amm_opt.simulation.stored.folder import DOCUMENT, FORCE, GO_ON, MANIFEST, Mode
 
 SUMMARY, PICTURE = "summary.csv", "comparison.png"
 LIST = "comparison.json"
 """Which run is in which folder; it is written last."""
-UNFINISHED = "comparison.json.part"
+UNFINISHED = "unfinished.json"
+"""The same, until then."""
+OURS = (SUMMARY, PICTURE, LIST, UNFINISHED, LOCK)
 FORMAT = 1
 
 
 class ResultFolder:
-    """A new folder for the runs of these labels.
+    """A folder for the runs of these labels, that this process alone writes into.
 
-    Attributes:
-        problems: a sentence for each thing that could not be written.
+    Args:
+        mode: ``new`` for a new or empty folder; ``resume`` where it may hold a comparison of the same labels; ``force``
+            removes the one that it holds.
 
     Raises:
-        InputError: where it exists and is not empty, or cannot be written; nothing is left behind then.
+        InputError: where it cannot be written, is in use, or holds something else; it is as it was then.
     """
 
-    def __init__(self, path: Path, labels: Iterable[str]) -> None:
+    def __init__(self, path: Path, labels: Iterable[str], mode: Mode = "new") -> None:
         self.path = path
-        self.problems: list[str] = []
-        self._names = folder_names(labels, (SUMMARY, PICTURE, LIST, UNFINISHED))
-        self._made = claimed(path)
+        self._names = folder_names(labels, (*OURS, f"{LIST}.part"))
+        self._made = comparison_ready(path, mode)
+        self._ours = False
         try:
-            for name in self._names.values():
-                (path / name).mkdir()
-            (path / UNFINISHED).write_text(self._list(), encoding="utf-8")
+            self._lock = FolderLock(path)
+            try:
+                self._settle(mode)
+            except BaseException:
+                self.close()
+                raise
         except OSError as error:
-            self.abandon()
+            released(self._made)
             raise InputError(f"nothing can be written to {path}: {error.strerror or error}") from error
 
-    def save(self, label: str, run: Run) -> None:
-        """Write a run into its folder; where that does not go, into a temporary one."""
-        place = self.path / self._names[label]
-        try:
-            run.save(place)
-        except (OSError, ValueError, OutputError) as error:
-            remove(place)
-            self.problems.append(self._elsewhere(label, run, f"{label} cannot be written to {place}: {reason(error)}"))
+    def _settle(self, mode: Mode) -> None:
+        if held := _held(self.path):
+            if mode == "resume":
+                _same(self.path, held, self._names)
+                self._ours = True
+                return
+            known = {*held.values(), *OURS, *(f"{name}.part" for name in OURS)}
+            if others := sorted({item.name for item in self.path.iterdir()} - known):
+                raise InputError(f"{self.path} holds other files than a comparison: {others[0]}")
+            for name in held.values():
+                remove(self.path / name)
+            for name in known - {LOCK, *held.values()}:
+                (self.path / name).unlink(missing_ok=True)
+        self._ours = True
+        replace_file(self.path / UNFINISHED, self._list(), durable=True)
+        for name in self._names.values():
+            (self.path / name).mkdir()
 
-    def _elsewhere(self, label: str, run: Run, problem: str) -> str:
-        try:
-            place = Path(tempfile.mkdtemp(prefix="amm-opt-results-"))
-        except OSError as error:
-            return f"{problem}. It is nowhere: {reason(error)}"
-        try:
-            run.save(place / self._names[label])
-        except (OSError, ValueError, OutputError) as error:
-            remove(place)
-            return f"{problem}. It is not in {tempfile.gettempdir()} either: {reason(error)}"
-        return f"{problem}. It is in {place / self._names[label]} instead"
+    def place(self, label: str) -> Path:
+        """The folder of a run."""
+        return self.path / self._names[label]
 
     def finish(self, table: pd.DataFrame) -> None:
-        """Write the summary, and the list that makes the folder complete if every run is in it."""
-        complete = not self.problems
+        """Write the summary, and the list that makes the folder complete.
+
+        Raises:
+            OutputError: where the folder takes nothing any more.
+        """
         try:
             replace_summary(self.path, table)
-            if complete:
-                replace_file(self.path / LIST, self._list())
-                (self.path / UNFINISHED).unlink(missing_ok=True)
-        except (OSError, ValueError) as error:
-            self.problems.append(f"the summary cannot be written to {self.path}: {reason(error)}")
-
-    def abandon(self) -> None:
-        """Keep the runs that are finished; without any, leave nothing behind."""
-        runs = [self.path / name for name in self._names.values()]
-        finished = [place for place in runs if (place / DOCUMENT).is_file()]
-        for place in runs:
-            if place not in finished:
-                remove(place)
-        if not finished:
+            replace_file(self.path / LIST, self._list(), durable=True)
             (self.path / UNFINISHED).unlink(missing_ok=True)
-            released(self._made)
+        except (OSError, ValueError) as error:
+            raise OutputError(f"the summary cannot be written to {self.path}: {reason(error)}") from error
+
+    @property
+    def kept(self) -> str:
+        """What is there of a comparison that was ended, and how to go on; empty where there is nothing."""
+        begun = [label for label in self._names if (self.place(label) / MANIFEST).is_file()]
+        return f"what was done is kept in {self.path}: {GO_ON}" if begun else ""
+
+    def close(self) -> None:
+        """Let others write; without any finished block, leave nothing behind."""
+        with suppress(OSError):
+            released(self.path / name for name in self._names.values() if self._ours)
+            if self._ours and not self.kept:
+                (self.path / UNFINISHED).unlink(missing_ok=True)
+        self._lock.release()
+        released(self._made)
 
     def _list(self) -> str:
         return json.dumps({"format": FORMAT, "runs": self._names}, indent=1) + "\n"
+
+
+def comparison_ready(path: Path, mode: Mode) -> list[Path]:
+    """See that a folder can be claimed; nothing that is there is touched.
+
+    Returns:
+        The folders that were made, for ``released``.
+
+    Raises:
+        InputError: where it holds something else, or a comparison that is neither to be gone on with nor to be removed.
+    """
+    if not path.is_dir() or not {item.name for item in path.iterdir()} - {LOCK, f"{UNFINISHED}.part"}:
+        return claimed(path) if not path.is_dir() or not any(path.iterdir()) else []
+    held = _held(path)
+    if not held:
+        raise InputError(f"{path} exists and is not an empty folder")
+    if mode == "new":
+        what = f"a finished comparison, which {FORCE} replaces"
+        if not (path / LIST).is_file():
+            what = f"a comparison that was not finished; {GO_ON}"
+        raise InputError(f"{path} exists and is not an empty folder: it holds {what}")
+    check_writable(path)
+    return []
+
+
+def _held(path: Path) -> dict[str, str]:
+    """The folders of a comparison's runs by label, whether it was finished or not; empty where there is none."""
+    for name in (LIST, UNFINISHED):
+        if (path / name).is_file():
+            return _names_in(path / name)
+    return {}
+
+
+def _same(path: Path, held: dict[str, str], names: dict[str, str]) -> None:
+    """Raise InputError where a comparison in a folder is one of other mechanisms."""
+    if held != names:
+        raise InputError(f"{path} holds another comparison: of {', '.join(held)}, and not of {', '.join(names)}")
 
 
 def replace_summary(folder: Path, table: pd.DataFrame) -> None:
@@ -102,10 +152,18 @@ def stored_folders(folder: Path) -> dict[str, Path]:
     Raises:
         InputError: where there is none, it is not finished, or its list is damaged.
     """
-    path = folder / LIST
+    if not (folder / LIST).is_file():
+        raise InputError(_missing(folder))
+    return {label: folder / name for label, name in _names_in(folder / LIST).items()}
+
+
+def _names_in(path: Path) -> dict[str, str]:
+    """The names of runs' folders in a list.
+
+    Raises:
+        InputError: where it is damaged.
+    """
     try:
-        if not path.is_file():
-            raise InputError(_missing(folder))
         document = json.loads(path.read_text(encoding="utf-8"))
         if document["format"] != FORMAT:
             raise InputError(f"{path}: format {document['format']!r} is not known, only {FORMAT}")
@@ -117,8 +175,8 @@ def stored_folders(folder: Path) -> dict[str, Path]:
     if not names:
         raise InputError(f"{path} names no run")
     if outside := [name for name in names.values() if Path(name).name != name or name in (".", "..")]:
-        raise InputError(f"{path}: {outside[0]!r} is not the name of a folder in {folder}")
-    return {label: folder / name for label, name in names.items()}
+        raise InputError(f"{path}: {outside[0]!r} is not the name of a folder in {path.parent}")
+    return names
 
 
 def _missing(folder: Path) -> str:
@@ -126,4 +184,6 @@ def _missing(folder: Path) -> str:
     if finished:
         listed = ", ".join(str(place) for place in finished)
         return f"{folder} holds a comparison that was not finished; finished runs, each to be read alone: {listed}"
+    if (folder / UNFINISHED).is_file():
+        return f"{folder} holds a comparison that was not finished, without any finished run"
     return f"{folder} holds neither a run nor a comparison: it has no {DOCUMENT} and no {LIST}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import shutil
 import sys
 import warnings
@@ -17,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column
 
-from amm_opt.errors import AmmOptError, InputError, UnsavedWarning, as_path, reason
+from amm_opt.errors import AmmOptError, InputError, as_path, reason
 from amm_opt.io.output import discard_output, emit
 from amm_opt.study.text import fold, plain
 
@@ -79,6 +80,12 @@ def say(text: str) -> None:
     emit("\n".join(fold(printable(text), width())))
 
 
+def again() -> str:
+    """The command that goes on with what this one has begun."""
+    words = [word for word in sys.argv[1:] if word != "--force"]
+    return shlex.join(["amm-opt", *words, *([] if "--resume" in words else ["--resume"])])
+
+
 def printable(text: object) -> str:
     """Text of others as standard output can show it; its width is that of what is shown."""
     code = getattr(sys.stdout, "encoding", None) or "utf-8"
@@ -124,7 +131,6 @@ def _sentences() -> Iterator[None]:
     logger.addHandler(spoken)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("always", UnsavedWarning)
             warnings.showwarning = lambda message, *_, **__: complain(f"Warning: {message}")
             yield
     finally:

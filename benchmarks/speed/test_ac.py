@@ -11,7 +11,7 @@ import pytest
 
 import amm_opt as ao
 from amm_opt.network import BranchFlowSOCP, LinDistFlow
-from amm_opt.simulation.loop.result import ShardResult
+from amm_opt.simulation.loop.result import BlockResult
 from amm_opt.simulation.options import Options, settled
 from amm_opt.simulation.results.totals import Totals
 from formulations import AMM
@@ -29,7 +29,7 @@ def test_interval(benchmark: Any, way: str, case: ao.Case) -> None:
     """
     model, ac = WAYS[way]
     loop = settled(case, AMM(), Options(network=model, ac=ac)).loop()
-    result = ShardResult("amm", AMM().initial_state(case), Totals.empty(case.n_participants))
+    result = BlockResult("amm", AMM().initial_state(case), Totals.empty(case.n_participants))
     requests = case.requests(*case.span(SCARCE))
     outlook = loop.planner.outlook(requests)
     scarce = np.flatnonzero(loop.grid.scarce(requests))[:COUNT].tolist()

@@ -113,7 +113,7 @@ def test_driver_overhead(benchmark: Any, subject: str, case: ao.Case, monkeypatc
     def run() -> None:
         with _inside_solver_and_sweeps(monkeypatch) as clock:
             began = time.perf_counter()
-            loop.run_shard(first, stop, *loop.begin(), lambda _: None)
+            loop.run_block(first, stop, *loop.begin())
             ratios.append((time.perf_counter() - began) / clock.seconds)
 
     benchmark.pedantic(run, rounds=9, warmup_rounds=1)

@@ -138,7 +138,7 @@ class Folders:
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(self.root / name, copy)
         path = rng.choice(sorted(p for p in copy.rglob("*") if p.is_file()))
-        if path.suffix == ".parquet" or rng.random() < 0.2:
+        if path.suffix in ("", ".parquet") or rng.random() < 0.2:
             path.write_bytes(mutated_bytes(rng, path.read_bytes()))
         else:
             path.write_bytes(mutated_text(rng, path.read_text()).encode(errors="surrogatepass"))

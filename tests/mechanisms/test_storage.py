@@ -207,7 +207,6 @@ def test_block_length_does_not_matter(
 ) -> None:
     case, run = fortnight
     monkeypatch.setattr(loop, "BLOCK_STEPS", length)
-    monkeypatch.setattr(loop, "SHARD_STEPS", max(48, length))
     again = ao.simulate(case, "fot_storage", steps=192)
     for name in ("import_kw", "export_kw", "battery_kw"):
         ours, theirs = getattr(again.allocation, name), getattr(run.allocation, name)[:192]

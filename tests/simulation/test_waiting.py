@@ -210,15 +210,14 @@ def test_block_length_does_not_matter_with_a_horizon(length: int, monkeypatch: p
     case = weeks()
     run = ao.simulate(case, "fuh:window=6h", steps=96, defer=True)
     monkeypatch.setattr(loop, "BLOCK_STEPS", length)
-    monkeypatch.setattr(loop, "SHARD_STEPS", max(12, length))
     again = ao.simulate(case, "fuh:window=6h", steps=96, defer=True)
     np.testing.assert_allclose(again.allocation.import_kw, run.allocation.import_kw, atol=1e-9)
     np.testing.assert_allclose(again.allocation.export_kw, run.allocation.export_kw, atol=1e-9)
 
 
-def test_shard_length_does_not_matter(scarce: tuple[Case, ao.Run], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fresh_starts_do_not_matter(scarce: tuple[Case, ao.Run], monkeypatch: pytest.MonkeyPatch) -> None:
     case, run = scarce
-    monkeypatch.setattr(loop, "SHARD_STEPS", 25)
+    monkeypatch.setattr(loop, "BLOCK_STEPS", 25)
     again = ao.simulate(case, FORGETFUL, steps=150, defer=True)
     np.testing.assert_allclose(again.allocation.import_kw, run.allocation.import_kw[:150], atol=1e-5)
     assert again.departed is not None

@@ -1,4 +1,4 @@
-"""Several processes, and shards that start afresh."""
+"""Several processes, and blocks that start afresh."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MEMORYLESS = [EqualDOE(), GreedyDOE(enrolled="requesting"), AlphaFair(), Leximin
 
 @pytest.mark.parametrize("mechanism", MEMORYLESS, ids=str)
 def test_processes_give_the_same_to_the_bit(mechanism: ao.Mechanism, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "SHARD_STEPS", 40)
+    monkeypatch.setattr(loop, "BLOCK_STEPS", 40)
     case = ao.load_case("synthetic:buses=130,days=2,seed=3")
     one, two = (ao.simulate(case, mechanism, workers=n) for n in (1, 2))
     for name in ("import_kw", "export_kw"):
@@ -57,7 +57,7 @@ def test_memory_takes_one_process_and_says_so(caplog: pytest.LogCaptureFixture) 
 
 
 def test_a_comparison_uses_processes_where_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "SHARD_STEPS", 24)
+    monkeypatch.setattr(loop, "BLOCK_STEPS", 24)
     case = ao.load_case("synthetic:buses=70,days=1,seed=3")
     mechanisms = [EqualDOE(), AMM()]
     own = [ao.Column("cars", compute=lambda run: run.allocation.import_kw.sum())]
@@ -76,8 +76,8 @@ def test_the_command_line_says_which_use_one_process() -> None:
     assert "One process" not in CliRunner().invoke(main, [*command, "--steps", "4"]).output
 
 
-def test_prices_of_later_shards_count() -> None:
-    """Revenue is known as soon as one shard has prices."""
+def test_prices_of_later_blocks_count() -> None:
+    """Revenue is known as soon as one block has prices."""
     total, later = Totals.empty(1), Totals.empty(1)
     later.priced, later.revenue = True, 2.0
     total.merge(later)
@@ -114,7 +114,7 @@ import logging
 import amm_opt as ao
 from amm_opt.simulation.loop import loop
 logging.basicConfig(level="INFO")
-loop.SHARD_STEPS = 24
+loop.BLOCK_STEPS = 24
 try:
     run = ao.simulate("synthetic:buses=70,days=1,seed=3", "equal_doe", workers=2)
     print("workers:", run.workers)

@@ -97,21 +97,20 @@ def test_order_of_participants_does_not_matter(spec: str, phases: bool) -> None:
 @everywhere
 @every_mechanism
 def test_a_run_can_be_resumed_from_what_it_carries(spec: str, phases: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks of one interval, shards of one window, and between shards state and backlog through a text."""
-    whole, original = run_of(spec, phases), Loop.run_shard
+    """Blocks of one window, and between them state and backlog through a text."""
+    whole, original = run_of(spec, phases), Loop.run_block
 
     def restored(item: State) -> State:
         text = json.dumps({name: a.tolist() for name, a in item.arrays().items()})
         return type(item).from_arrays({name: np.array(a) for name, a in json.loads(text).items()})
 
-    def run_shard(of: Loop, start: int, stop: int, state: State, backlog: Any, done: Any) -> Any:
+    def run_block(of: Loop, start: int, stop: int, state: State, backlog: Any) -> Any:
         again = backlog if backlog is None else restored(backlog)
         assert again is None or isinstance(again, Backlog)
-        return original(of, start, stop, restored(state), again, done)
+        return original(of, start, stop, restored(state), again)
 
-    monkeypatch.setattr(Loop, "run_shard", run_shard)
+    monkeypatch.setattr(Loop, "run_block", run_block)
     monkeypatch.setattr(loop, "BLOCK_STEPS", 1)
-    monkeypatch.setattr(loop, "SHARD_STEPS", 4)
     pieces = ao.simulate(case_on(phases), spec, defer=True)
     assert_same(whole, pieces, 1e-5)
     for name, values in whole.state.arrays().items():

@@ -166,19 +166,14 @@ def test_out_holds_summary_and_intervals(tmp_path: Path) -> None:
             assert summary.loc[row["mechanism"], column] == pytest.approx(row[column], rel=1e-5)
     case, run = ao.load_case(CASE), ao.simulate(ao.load_case(CASE), "amm:rho=0.5")
     folder = out / "amm_rho=0.5"
-    intervals = pd.read_csv(folder / "intervals.csv", index_col="time", parse_dates=True)
+    intervals = pd.read_parquet(folder / "intervals").set_index("time")
     assert list(intervals.index) == list(case.times)
-    np.testing.assert_allclose(intervals["accepted_export_kw"], run.allocation.export_kw.sum(axis=1), rtol=1e-4)
-    np.testing.assert_allclose(intervals["mean_import_price"], run.allocation.import_price.mean(axis=1), rtol=1e-4)
-    for name, array in (
-        ("served_import_kw", run.allocation.import_kw),
-        ("accepted_export_kw", run.allocation.export_kw),
-        ("import_price", run.allocation.import_price),
-    ):
-        table = pd.read_parquet(folder / f"{name}.parquet")
-        assert list(table.columns) == ["time", *case.participant_names]
-        np.testing.assert_allclose(table.drop(columns="time").to_numpy(), array, atol=1e-6)
-    assert (out / "equal_doe" / "intervals.csv").is_file()
+    np.testing.assert_allclose(intervals["accepted_export_kw"], run.allocation.export_kw.sum(axis=1), rtol=1e-12)
+    np.testing.assert_allclose(intervals["mean_import_price"], run.allocation.import_price.mean(axis=1), rtol=1e-12)
+    stored = ao.load_run(folder).allocation
+    for name in ("import_kw", "export_kw", "import_price"):
+        np.testing.assert_array_equal(getattr(stored, name), getattr(run.allocation, name))
+    assert (out / "equal_doe" / "run.json").is_file()
     refused = call("compare", CASE, "--out", str(out), code=2)
     assert "is not an empty folder" in refused.stderr
 

@@ -260,7 +260,7 @@ def test_a_forecast_is_a_kind_or_a_function_of_three() -> None:
 
 def test_errors_that_users_meet_are_exported() -> None:
     assert issubclass(ao.OutputError, ao.AmmOptError)
-    assert issubclass(ao.UnsavedWarning, UserWarning)
+    assert issubclass(ao.InexactWarning, UserWarning)
 
 
 def test_everything_that_is_wrong_with_a_call_at_once() -> None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from amm_opt.arrays import BoolArray, ComplexArray, FloatArray, IntArray
 from amm_opt.errors import InputError
+from amm_opt.io.html import facts
 from amm_opt.network.feeder.limits import BRANCH_LIMITS, LimitChanges, NamedLimits, unknown_branches
 from amm_opt.network.feeder.phases import POSITIVE_SEQUENCE
 from amm_opt.network.feeder.shunts import at_buses, per_phase, unfed
@@ -220,6 +221,12 @@ class Feeder:
 
     def __repr__(self) -> str:
         return f"Feeder({self.n_buses} buses, {len(self.lv_feeders)} LV feeders, source {self.bus_names[0]!r})"
+
+    def _repr_html_(self) -> str:
+        kinds = {f"{kind}s": self.branch_kind.count(kind) for kind in sorted(set(self.branch_kind)) if kind}
+        rated = int(np.isfinite(self.rating_kva[1:]).sum())
+        about = {"source": self.bus_names[0], "buses": self.n_buses, **kinds, "branches with a rating": rated}
+        return facts(f"Feeder with {len(self.lv_feeders)} LV feeders", about)
 
 
 def _walk(n: int, source: int, ends: Iterable[tuple[int, int]]) -> tuple[list[int], list[int], list[int], list[int]]:

@@ -13,7 +13,7 @@ from amm_opt.cases import Case, Requests
 from amm_opt.cases.profiles import requested
 from amm_opt.market import Allocation
 from amm_opt.simulation.loop.guard import Guard
-from amm_opt.simulation.loop.result import Notes, ShardResult
+from amm_opt.simulation.loop.result import BlockResult, Notes
 from amm_opt.simulation.loop.secure import scaled_back
 from amm_opt.simulation.loop.waiting import Backlog, Sessions
 
@@ -33,7 +33,7 @@ class Demand(Protocol):
         """What is asked for in some of the intervals if from the first of them on everything is served."""
 
     def settle(
-        self, result: ShardResult, k: int, asked: Requests, served: Allocation, guard: Guard, notes: Notes
+        self, result: BlockResult, k: int, asked: Requests, served: Allocation, guard: Guard, notes: Notes
     ) -> tuple[Requests, Allocation]:
         """What counts as asked for and as served in interval k; moves the backlog of ``result`` over it."""
 
@@ -53,7 +53,7 @@ class KnownDemand:
         return self.recorded.select(ahead)
 
     def settle(
-        self, result: ShardResult, k: int, asked: Requests, served: Allocation, guard: Guard, notes: Notes
+        self, result: BlockResult, k: int, asked: Requests, served: Allocation, guard: Guard, notes: Notes
     ) -> tuple[Requests, Allocation]:
         """Both as they are."""
         return asked, served
@@ -78,7 +78,7 @@ class WaitingDemand:
         return self.sessions.asked(backlog, self.firm.select(ahead))
 
     def settle(
-        self, result: ShardResult, k: int, asked: Requests, served: Allocation, guard: Guard, notes: Notes
+        self, result: BlockResult, k: int, asked: Requests, served: Allocation, guard: Guard, notes: Notes
     ) -> tuple[Requests, Allocation]:
         """The means over the interval, where sessions were there for a part of it.
 

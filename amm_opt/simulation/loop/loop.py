@@ -1,7 +1,7 @@
 """The run loop: what is asked for, planned, matched, guarded, carried out and accounted for.
 
-A run is cut into shards (work for a process, with solvers that start afresh), a shard into blocks (memory), a block
-into windows of one interval or more. In each of them
+A run is cut into blocks, in which solvers start afresh, and a block into windows of one interval or more. In each
+of them
 
     requests -> plan (clear, guard) -> carry out (guard again where it was planned on less) -> account,
 
@@ -11,7 +11,7 @@ how it is cleared, ``guard`` what of it keeps every limit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,20 +24,16 @@ from amm_opt.simulation.loop.demand import Demand, demand_of
 from amm_opt.simulation.loop.guard import Guard
 from amm_opt.simulation.loop.matching import Matching
 from amm_opt.simulation.loop.planning import Outlook, Planner, Windows, nothing
-from amm_opt.simulation.loop.result import Notes, ShardResult
+from amm_opt.simulation.loop.result import BlockResult, Notes
 from amm_opt.simulation.loop.waiting import Backlog, Sessions
-from amm_opt.simulation.results.store import Block
 from amm_opt.simulation.results.totals import Totals
+from amm_opt.simulation.stored.block import Block
 
 ENOUGH = 24
 """So many intervals fail at the beginning before a run is given up; all of a shorter run."""
 BLOCK_STEPS = 96
-SHARD_STEPS = 1344
-"""Solvers start afresh at every shard, so that results do not depend on how shards are spread over processes."""
-SHARD_NUMBERS = 4_000_000
-"""A shard has at most this many participants times intervals, which bounds memory."""
-
-Done = Callable[[Block], None]
+"""A block has at most so many intervals, or one commitment. Solvers start afresh in each, so that results do not depend
+on how blocks are spread over processes, or on where a run was ended and taken up again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +43,7 @@ class Loop:
     Attributes:
         forecast: what windows are planned on; None where everything is known beforehand.
         sessions: the case's sessions where their energy can wait; None where every request is instantaneous.
+        start: state and backlog before the first interval; None where nothing has been before.
     """
 
     grid: Grid
@@ -59,63 +56,70 @@ class Loop:
     stop: int
     forecast: Forecast | None = None
     sessions: Sessions | None = None
+    start: tuple[State, Backlog | None] | None = None
 
-    def shards(self) -> list[tuple[int, int]]:
-        """First and last interval + 1 of every shard, each a number of whole commitments."""
-        commit = self.windows.commit
-        longest = min(SHARD_STEPS, SHARD_NUMBERS // max(self.grid.n, 1))
-        length = max(1, longest // commit) * commit
+    @property
+    def block_steps(self) -> int:
+        """Intervals of a block but the last, which may be shorter: a number of whole commitments."""
+        return self.windows.commit * max(1, self._swept // self.windows.commit)
+
+    @property
+    def _swept(self) -> int:
+        """At most so many intervals are accounted for at once."""
+        return min(BLOCK_STEPS, self.grid.block_steps)
+
+    def blocks(self) -> list[tuple[int, int]]:
+        """First and last interval + 1 of every block."""
+        length = self.block_steps
         return [(first, min(first + length, self.stop)) for first in range(self.first, self.stop, length)]
 
     def begin(self) -> tuple[State, Backlog | None]:
         """State and backlog before the first interval."""
+        if self.start is not None:
+            return self.start
         backlog = None if self.sessions is None else self.sessions.at_start(self.first)
         return self.mechanism.initial_state(self.grid.case), backlog
 
-    def run_shard(self, start: int, stop: int, state: State, backlog: Backlog | None, done: Done) -> ShardResult:
+    def run_block(self, start: int, stop: int, state: State, backlog: Backlog | None) -> tuple[BlockResult, Block]:
         """Intervals ``start .. stop - 1``, with solvers that remember nothing from before.
 
         Args:
             state, backlog: before ``start``.
-            done: called with every finished block.
 
         Raises:
             SolveError: where none of the first intervals of the run has an answer.
         """
         self.matching.reset()
         self.guard.reset()
-        result = ShardResult(str(self.mechanism), state, Totals.empty(self.grid.n), backlog)
+        result = BlockResult(str(self.mechanism), state, Totals.empty(self.grid.n), backlog)
         if start == self.first:
-            result.patience = min(ENOUGH, self.stop - self.first)
-        length = min(BLOCK_STEPS, self.grid.block_steps)
-        together = self.windows.commit * max(1, length // self.windows.commit)
-        for first in range(start, stop, together):
-            self._run_block(result, first, min(first + together, stop), length, done)
-        return result
-
-    def _run_block(self, result: ShardResult, first: int, stop: int, length: int, done: Done) -> None:
-        """The windows that start in ``first .. stop - 1``; kept in pieces of ``length`` intervals."""
+            result.patience = self.patience
         commit, horizon = self.windows.commit, self.windows.length
-        demand = demand_of(self.grid.case, self.sessions, first, min(stop + horizon - commit, self.stop))
+        demand = demand_of(self.grid.case, self.sessions, start, min(stop + horizon - commit, self.stop))
         known = self.planner.outlook(demand.recorded) if demand.known and self.forecast is None else None
         planned: list[Allocation] = []
         happened: list[Allocation] = []
-        while (now := first + len(happened)) < stop:
-            begin = now - (now - first) % commit
-            ahead = slice(now - first, min(begin + horizon, self.stop) - first)
+        while (now := start + len(happened)) < stop:
+            begin = now - (now - start) % commit
+            ahead = slice(now - start, min(begin + horizon, self.stop) - start)
             for plan, served in self._run_window(result, demand, known, ahead, min(begin + commit, stop) - now):
                 planned.append(plan)
                 happened.append(served)
         whole = Allocation.stacked(happened)
         hoped = None if self.forecast is None else Allocation.stacked(planned)
-        for k in range(0, stop - first, length):
-            piece = slice(k, min(k + length, stop - first))
-            requests, allocation = demand.recorded.select(piece), whole.select(piece)
-            result.totals.add(self.grid, requests, allocation)
-            done(Block.of(self.grid.case, requests, allocation, None if hoped is None else hoped.select(piece)))
+        requests = demand.recorded.select(slice(0, stop - start))
+        for k in range(0, stop - start, self._swept):
+            piece = slice(k, min(k + self._swept, stop - start))
+            result.totals.add(self.grid, requests.select(piece), whole.select(piece))
+        return result, Block.of(self.grid.case, requests, whole, hoped)
+
+    @property
+    def patience(self) -> int:
+        """The run is given up where all of so many intervals at its beginning, which had to be solved, fail."""
+        return min(ENOUGH, self.stop - self.first)
 
     def _run_window(
-        self, result: ShardResult, demand: Demand, known: Outlook | None, ahead: slice, count: int
+        self, result: BlockResult, demand: Demand, known: Outlook | None, ahead: slice, count: int
     ) -> Iterator[tuple[Allocation, Allocation]]:
         """Plan a window and carry out its first ``count`` intervals: what was planned and what happened in each.
 
@@ -145,7 +149,7 @@ class Loop:
         expected = believed(self.forecast, self.grid.case, start + ahead.start, start + ahead.stop)
         return self.planner.outlook(expected)
 
-    def _carried_out(self, result: ShardResult, plan: Allocation, interval: Requests, notes: Notes) -> Allocation:
+    def _carried_out(self, result: BlockResult, plan: Allocation, interval: Requests, notes: Notes) -> Allocation:
         """What happens in an interval for which this was planned."""
         happened = plan
         if self.forecast is not None:

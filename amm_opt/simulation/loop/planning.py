@@ -18,7 +18,7 @@ from amm_opt.network import ACState
 from amm_opt.simulation.forecast import intervals
 from amm_opt.simulation.loop.guard import Guard, Limits
 from amm_opt.simulation.loop.matching import Cleared, Matching
-from amm_opt.simulation.loop.result import Notes, ShardResult
+from amm_opt.simulation.loop.result import BlockResult, Notes
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Outlook(Protocol):
     def interval(self, k: int) -> Requests:
         """Interval k, (n,) arrays."""
 
-    def plan(self, result: ShardResult, ahead: slice, count: int) -> list[Allocation]:
+    def plan(self, result: BlockResult, ahead: slice, count: int) -> list[Allocation]:
         """The first ``count`` intervals of a window; nothing where it has no answer, which is marked."""
 
 
@@ -101,10 +101,10 @@ class _Intervals:
     def interval(self, k: int) -> Requests:
         return self._intervals[k]
 
-    def plan(self, result: ShardResult, ahead: slice, count: int) -> list[Allocation]:
+    def plan(self, result: BlockResult, ahead: slice, count: int) -> list[Allocation]:
         return [self._planned(result, ahead.start + k) for k in range(count)]
 
-    def _planned(self, result: ShardResult, k: int) -> Allocation:
+    def _planned(self, result: BlockResult, k: int) -> Allocation:
         by, interval, notes = self._by, self._intervals[k], Notes()
         if self._full[k]:
             return by.mechanism.full_service(by.grid, interval)
@@ -151,7 +151,7 @@ class _Ahead:
     def interval(self, k: int) -> Requests:
         return self.requests.interval(k)
 
-    def plan(self, result: ShardResult, ahead: slice, count: int) -> list[Allocation]:
+    def plan(self, result: BlockResult, ahead: slice, count: int) -> list[Allocation]:
         window, notes = self.by.grid.select(self.requests, ahead), Notes()
         result.attempted += count
         try:
@@ -162,7 +162,7 @@ class _Ahead:
         result.record(notes, window.start)
         return [plan.select(k) for k in range(count)]
 
-    def _cleared(self, result: ShardResult, window: Requests, notes: Notes) -> Allocation:
+    def _cleared(self, result: BlockResult, window: Requests, notes: Notes) -> Allocation:
         by = self.by
         if by.mechanism.full_service_optimal and not by.grid.scarce(window).any():
             return by.mechanism.full_service(by.grid, window)

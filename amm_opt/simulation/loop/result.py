@@ -1,4 +1,4 @@
-"""What a shard of intervals comes to, and what is noted on the way."""
+"""What a block of intervals comes to, and what is noted on the way."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Notes:
 
 
 @dataclass
-class ShardResult:
-    """What one shard of intervals came to, but for its allocations.
+class BlockResult:
+    """What one block of intervals, or several, came to, but for its allocations.
 
     Attributes:
         label: of the mechanism, for messages.
@@ -39,7 +39,7 @@ class ShardResult:
             above EXACT_GAP.
         used: how often each solver solved.
         attempted: number of intervals that had to be solved.
-        patience: the run is given up where all of so many intervals at its beginning fail; 0 in later shards.
+        patience: the run is given up where all of so many intervals at its beginning fail; 0 in later blocks.
     """
 
     label: str
@@ -88,7 +88,15 @@ class ShardResult:
         for start in starts:
             self.failed[start] = reason
             self.fallback.pop(start, None)
-        if self.patience and self.attempted >= self.patience and len(self.failed) >= self.attempted:
+        self.give_up(self.patience)
+
+    def give_up(self, patience: int) -> None:
+        """End a run that leads nowhere.
+
+        Raises:
+            SolveError: where as many intervals as that had to be solved, all that there are, and all failed.
+        """
+        if patience and self.attempted >= patience and len(self.failed) >= self.attempted:
             raise SolveError(
                 f"{self.label}: the run was stopped, because none of the first {self.attempted} intervals that had to"
                 f" be solved has a solution: {most_common(self.failed.values())}"
@@ -99,8 +107,8 @@ class ShardResult:
         if gap is not None:
             self.gap = gap if self.gap is None else np.maximum(self.gap, gap)
 
-    def merge(self, later: ShardResult) -> None:
-        """Add the totals of a later shard."""
+    def merge(self, later: BlockResult) -> None:
+        """Add the totals of later intervals."""
         self.state, self.backlog = later.state, later.backlog
         self.departed.extend(later.departed)
         self.totals.merge(later.totals)
@@ -108,6 +116,7 @@ class ShardResult:
         self.fallback.update(later.fallback)
         self.repaired.extend(later.repaired)
         self.inexact.extend(later.inexact)
+        self.attempted += later.attempted
         self._widen(later.gap)
         for solver, count in later.used.items():
             self.used[solver] = self.used.get(solver, 0) + count

@@ -2,49 +2,36 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from amm_opt.arrays import FloatArray
-from amm_opt.cases import Case, Requests, load_case, save_case
-from amm_opt.cases.folder.magnitudes import LARGEST
+from amm_opt.cases import Case, Requests
 from amm_opt.errors import InputError, as_path
-from amm_opt.fields import is_whole
+from amm_opt.grid import Grid
+from amm_opt.io.html import as_html
 from amm_opt.market import Allocation, Mechanism, State
-from amm_opt.market.mechanism import NoState
 from amm_opt.program import Audit
 from amm_opt.registry import model_of
 from amm_opt.simulation.explanation.explain import explained
 from amm_opt.simulation.loop.waiting import Backlog
 from amm_opt.simulation.results.claim import Claim
 from amm_opt.simulation.results.column import Column
-from amm_opt.simulation.results.columns import EVERYWHERE, in_order
-from amm_opt.simulation.results.digest import opened, sealed
-from amm_opt.simulation.results.store import FIELDS, PLANNED, Block, RunStore
+from amm_opt.simulation.results.labelled import dataset_of, on_network
 from amm_opt.simulation.results.totals import Totals
+from amm_opt.simulation.stored.digest import opened
+from amm_opt.simulation.stored.folder import DOCUMENT, STORED_CASE, RunFolder, empty, write_document
+from amm_opt.simulation.stored.store import RunStore
 from amm_opt.verification.replay import ReplayTotals
 
-BLOCK = 4_000_000
-"""Participants times intervals that are looked at together."""
-DOCUMENT = "run.json"
-STORED_CASE = "case"
-_TABLES = {
-    "import_kw": "served_import_kw",
-    "export_kw": "accepted_export_kw",
-    "import_price": "import_price",
-    "export_price": "export_price",
-    **{name: name for name in PLANNED},
-    "battery_kw": "battery_kw",
-}
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +40,6 @@ class Run:
 
     Attributes:
         times: T interval starts; ``first`` is the number of the first within the case.
-        allocation: (T, n) served import, accepted export, prices and battery powers.
         state: the mechanism's state after the last interval.
         summary: the summary columns, in the order of tables (docs/results.md).
         solver: the solvers that really solved, most used first, joined by ``+``; ``-`` where none was needed.
@@ -61,7 +47,8 @@ class Run:
         fallback_reasons: of the intervals solved at a second try, from a cold start or by another solver than the
             first choice, what failed before; ``fallback_steps`` are their numbers.
         audit: the largest residuals and duality gap of all solves; None where nothing was solved.
-        store: what holds the allocations, in memory or on disk.
+        store: what holds the allocations, in memory or in a folder.
+        manifest: what the run depended on (``inputs``), and how it was started.
         repaired_steps: intervals whose allocation was cut back to be feasible.
         inexact_steps: intervals solved with an inexact relaxation (conic network models).
         gap: (n_buses,) the largest relaxation gap at the branch that feeds each bus, ``l v - (P^2 + Q^2)`` as a
@@ -86,7 +73,6 @@ class Run:
     solver: str
     times: pd.DatetimeIndex
     first: int
-    allocation: Allocation
     state: State
     summary: pd.Series[float]
     failed_steps: dict[int, str]
@@ -107,10 +93,19 @@ class Run:
     tiers: str = "joint"
     workers: int = 1
     model: Any = None
+    manifest: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         span = f"{self.times[0]} to {self.times[-1]}"
         return f"Run({str(self.mechanism)!r} on {self.case.name!r}, {span}, {len(self.failed_steps)} failed)"
+
+    @property
+    def allocation(self) -> Allocation:
+        """(T, n) served import, accepted export, prices and battery powers.
+
+        Of large runs in a folder they are read as far as they are looked at: ``run.allocation.select(slice(0, 48))``.
+        """
+        return self.store.allocation()
 
     @property
     def fallback_steps(self) -> tuple[int, ...]:
@@ -142,21 +137,50 @@ class Run:
 
     def intervals(self) -> pd.DataFrame:
         """Per-interval totals over all participants, in kW, with mean prices where there are any."""
-        requested, served = self.store.feeder_kw.sum(axis=-1) + self.store.outside_kw
-        columns = {
-            "requested_import_kw": requested[0],
-            "served_import_kw": served[0],
-            "requested_export_kw": requested[1],
-            "accepted_export_kw": served[1],
-            "inflexible_kw": self.store.inflexible_kw,
-        }
-        for name in ("import_price", "export_price"):
-            price = getattr(self.allocation, name)
-            if price is not None:
-                columns[f"mean_{name}"] = price.mean(axis=1)
-        if self.allocation.battery_kw is not None:
-            columns["battery_kw"] = self.allocation.battery_kw.sum(axis=1)
-        return pd.DataFrame(columns, index=pd.Index(self.times, name="time"))
+        return pd.DataFrame(self.store.totals(), index=pd.Index(self.times, name="time"))
+
+    @cached_property
+    def dataset(self) -> xr.Dataset:
+        """Everything with labels, read as far as it is looked at: time x direction x participant, units as attributes.
+
+        ``requested_kw``, ``inflexible_kw``, ``served_kw`` and, where there are any, ``price_per_kwh``, ``battery_kw``
+        and ``planned_kw``; ``feeder_requested_kw`` and ``feeder_served_kw`` of LV feeders; ``state_...``, what the
+        mechanism remembers at the end of every block, along ``after``.
+        """
+        network = {"case": self.case.name, "mechanism": str(self.mechanism), "network_model": self.network}
+        return dataset_of(self.store, self.waits, {**network, "tiers": self.tiers, "solver": self.solver})
+
+    def voltages(self, steps: int | str | slice | None = None, *, network: Any = None) -> xr.DataArray:
+        """Voltages in pu in the network model under what was served, time x node.
+
+        A node is a bus, or a phase of it, such as ``bus.a``.
+
+        Args:
+            steps: which of the run's intervals, as for ``simulate``; a count is from its first one on.
+            network: as for ``verify``.
+        """
+        return self._on_network(steps, network)["voltage_pu"]
+
+    def loading(self, steps: int | str | slice | None = None, *, network: Any = None) -> xr.DataArray:
+        """Loading of branches in the network model, a fraction of their rating, time x branch; as :meth:`voltages`."""
+        return self._on_network(steps, network)["loading"]
+
+    def flows(self, steps: int | str | slice | None = None, *, network: Any = None) -> xr.Dataset:
+        """Flows ``p_kw`` and ``q_kvar`` away from the source, time x branch; as :meth:`voltages`."""
+        return self._on_network(steps, network)[["p_kw", "q_kvar"]]
+
+    def _on_network(self, steps: int | str | slice | None, network: Any) -> xr.Dataset:
+        last = self.first + len(self.times)
+        if isinstance(steps, int):
+            steps = slice(self.first, self.first + steps)
+        start, stop = (self.first, last) if steps is None else self.case.span(steps)
+        if not self.first <= start < stop <= last:
+            raise InputError(f"steps = {steps!r} is not inside the run, {self.times[0]} to {self.times[-1]}")
+        model = model_of(self.case, self.network, self.model if network is None else network)
+        return on_network(self.store, self.waits, Grid(self.case, model), start - self.first, stop - self.first)
+
+    def _repr_html_(self) -> str:
+        return as_html(repr(self), self.summary.dropna().to_frame())
 
     def explain(self, *, network: Any = None, progress: Callable[[int, int], None] | None = None) -> pd.DataFrame:
         """Which limits stand behind what was not served, who is behind them, and what they would be worth.
@@ -195,35 +219,37 @@ class Run:
         return explained(self.case, model, span, self.allocation, self.failed_steps, progress)
 
     def save(self, folder: str | Path) -> None:
-        """Write the run into ``folder``, which is created; ``load_run`` reads it back.
+        """Write the run into a new or empty ``folder``; ``load_run`` reads it back (docs/results.md#files).
 
-        ``run.json`` holds the settings, the summary and which case it was, ``intervals.csv`` totals, and one Parquet
-        table each (T, n) array. A case that was made in memory is stored along, in ``case``.
+        A case that was made in memory is stored along, in ``case``.
+
+        Raises:
+            InputError: where the folder is not empty, or cannot be written.
+            OutputError: where it takes nothing any more; nothing is left in it then.
         """
-        folder = as_path(folder, "folder")
-        folder.mkdir(parents=True, exist_ok=True)
-        self.intervals().to_csv(folder / "intervals.csv", float_format="%.6g")
-        names = list(self.case.participant_names)
-        with ExitStack() as stack:
-            writers: dict[str, pq.ParquetWriter] = {}
-            rows = max(1, BLOCK // self.case.n_participants)
-            for start in range(0, len(self.times), rows):
-                block = slice(start, start + rows)
-                for name, values in self.store.arrays().items():
-                    columns = map(pa.array, np.ascontiguousarray(values[block].T))
-                    table = pa.table([pa.array(self.times[block]), *columns], ["time", *names])
-                    if name not in writers:
-                        file = stack.enter_context((folder / f"{_TABLES[name]}.parquet").open("wb"))
-                        writers[name] = stack.enter_context(pq.ParquetWriter(file, table.schema))
-                    writers[name].write_table(table)
-        if not self.case.source:
-            save_case(self.case, folder / STORED_CASE)
-        self.save_document(folder)
+        path = as_path(folder, "folder")
+        place = RunFolder(path, self.manifest)
+        try:
+            place.blocks_of(self.case, self.first, self.first + len(self.times), self.store.length)
+            blocks = zip(self.store.blocks(), self.store.results(), self.store.elapsed_s, strict=True)
+            for block, result, elapsed_s in blocks:
+                place.write(block, result, elapsed_s)
+            place.finish(self.document)
+        except BaseException:
+            empty(path)
+            raise
+        finally:
+            place.close()
 
-    def save_document(self, folder: Path) -> None:
-        """Write ``run.json`` only, at one stroke."""
+    def save_summary(self, folder: Path) -> None:
+        """Write ``run.json`` again, with the summary as it is now, into a folder that holds this run."""
+        write_document(folder, self.document, opened(folder / DOCUMENT)["files"])
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What ``run.json`` holds."""
         case, without = self.case, self.mechanism.without_memory()
-        document = {
+        return {
             "case": {
                 "name": case.name,
                 "source": case.source or STORED_CASE,
@@ -239,6 +265,7 @@ class Run:
             "first": self.first,
             "steps": len(self.times),
             "claim": None if self.claim is None else asdict(self.claim),
+            "block": self.store.length,
             "columns": [column.about for column in self.columns],
             "summary": {str(k): None if np.isnan(v) else float(v) for k, v in self.summary.items()},
             "failed_steps": {str(k): reason for k, reason in self.failed_steps.items()},
@@ -249,145 +276,3 @@ class Run:
             "unavoidable": list(self.unavoidable),
             "audit": None if self.audit is None else asdict(self.audit),
         }
-        draft = folder / "run.json.part"
-        document = sealed(document, folder, [f"{table}.parquet" for table in _TABLES.values()])
-        draft.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-        draft.replace(folder / DOCUMENT)
-
-
-@dataclass(frozen=True)
-class Recorded(Mechanism[NoState]):
-    """The mechanism of a run that was read from disk: its label, its label without memory, whether it was the bound."""
-
-    label: str = ""
-    was_bound: bool = False
-    memoryless: str | None = None
-
-    @property
-    def throughput_bound(self) -> bool:
-        """Whether the mechanism that was run is the throughput bound."""
-        return self.was_bound
-
-    def without_memory(self) -> Recorded | None:
-        """Known by its label too."""
-        return None if self.memoryless is None else Recorded(self.memoryless)
-
-    def __str__(self) -> str:
-        return self.label
-
-
-def load_run(folder: str | Path) -> Run:
-    """Read a run that ``Run.save`` or ``Comparison.save`` wrote.
-
-    Its mechanism is known by its label only; its last state, and the sessions that waited, are not stored.
-
-    Raises:
-        InputError: where the folder holds no run, a file of it was changed or damaged or is lost (``run.json`` holds
-            their digests), or the case is not the one that was run any more.
-    """
-    path = as_path(folder, "folder of a run")
-    if not (path / DOCUMENT).is_file():
-        raise InputError(f"{path} is not the folder of a run: it has no {DOCUMENT}")
-    try:
-        document = opened(path / DOCUMENT)
-        case = _stored_case(path, document["case"])
-        first, steps, audit = document["first"], document["steps"], document["audit"]
-        if not (is_whole(first) and is_whole(steps) and 0 <= first < first + steps <= case.n_steps):
-            raise InputError(f"{path / DOCUMENT}: {steps!r} intervals from {first!r} are not inside the case")
-        if added := [t for t in _TABLES.values() if f"{t}.parquet" not in document["tables"] and _is_there(path, t)]:
-            raise InputError([f"{path / t}.parquet was added after the run was stored" for t in added])
-        waits = "waiting_mwh" in document["summary"]
-        store = _read_store(path, case, first, steps, waits=waits)
-        return Run(
-            case=case,
-            mechanism=Recorded(
-                document["mechanism"], document.get("throughput_bound", False), document.get("without_memory")
-            ),
-            network=document["network"],
-            solver=document["solver"],
-            times=case.times[first : first + steps],
-            first=first,
-            allocation=store.allocation(),
-            state=NoState(),
-            summary=_stored_summary(document),
-            failed_steps={int(k): reason for k, reason in document["failed_steps"].items()},
-            fallback_reasons={int(k): reason for k, reason in document["fallback_steps"].items()},
-            audit=None if audit is None else Audit(**audit),
-            store=store,
-            repaired_steps=tuple(document["repaired_steps"]),
-            inexact_steps=tuple(document["inexact_steps"]),
-            gap=None if document["gap"] is None else np.array(document["gap"], dtype=float),
-            unavoidable=tuple(document.get("unavoidable", ())),
-            waits=waits,
-            columns=tuple(Column(**about) for about in document.get("columns", ())),
-            claim=Claim.stored(claim) if (claim := document.get("claim")) else None,
-            tiers=document.get("tiers", "joint"),
-        )
-    except InputError:
-        raise
-    except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, OSError) as error:
-        raise InputError(f"{path / DOCUMENT} is damaged: {type(error).__name__}: {error}") from error
-
-
-def _stored_summary(document: dict[str, Any]) -> pd.Series[float]:
-    """The summary; columns that every run has are NaN where an earlier version did not compute them."""
-    values = {**dict.fromkeys((column.name for column in EVERYWHERE), np.nan), **document["summary"]}
-    ordered = {name: values[name] for name in in_order(values)}
-    return pd.Series(ordered, name=document["mechanism"], dtype=float)
-
-
-def _stored_case(folder: Path, stored: dict[str, Any]) -> Case:
-    source = stored["source"]
-    case = load_case(folder / STORED_CASE if source == STORED_CASE else source)
-    scales = {name: value for name, value in stored["scenario"].items() if name != "description"}
-    case = case.with_scenario(**scales)
-    if case.fingerprint != stored["fingerprint"]:
-        raise InputError(f"{folder}: case {stored['name']!r} from {source} is not the one that was run any more")
-    return case
-
-
-def _is_there(folder: Path, table: str) -> bool:
-    return (folder / f"{table}.parquet").exists()
-
-
-def _read_store(folder: Path, case: Case, first: int, steps: int, *, waits: bool) -> RunStore:
-    store = RunStore(case, first, first + steps)
-    with ExitStack() as stack:
-        files: dict[str, Any] = {}
-        for name, table in _TABLES.items():
-            path = folder / f"{table}.parquet"
-            if path.is_file():
-                files[name] = stack.enter_context(pq.ParquetFile(stack.enter_context(path.open("rb"))))
-                _check_table(files[name], path, case, steps)
-            elif name in ("import_kw", "export_kw"):
-                raise InputError(f"{path} not found")
-        at = first
-        for group in range(files["import_kw"].num_row_groups):
-            tables = {n: f.read_row_group(group) for n, f in files.items()}
-            given = {n: np.column_stack(table.columns[1:]) for n, table in tables.items()}
-            for name, table in tables.items():
-                _check_values(folder / f"{_TABLES[name]}.parquet", name, table, given[name], case.times[at:])
-            block = Allocation(**{n: a for n, a in given.items() if n in FIELDS})
-            planned = Allocation(*(given[n] for n in PLANNED)) if PLANNED[0] in given else None
-            requests = case.requests(at, at + len(block.import_kw), waits=waits)
-            store.write(Block.of(case, requests, block, planned))
-            at += requests.n_steps
-    return store
-
-
-def _check_values(path: Path, name: str, table: Any, values: FloatArray, times: pd.DatetimeIndex) -> None:
-    """Raise InputError where a stored table has other times, or numbers that no run has."""
-    if not np.array_equal(table.columns[0].to_numpy(), times[: len(values)].to_numpy()):
-        raise InputError(f"{path} has other times than the run")
-    power = name in ("import_kw", "export_kw")
-    bad = ~((values >= -1e-6) & (values <= LARGEST)) if power else np.abs(values) > LARGEST
-    if bad.any():
-        row, column = np.argwhere(bad)[0]
-        allowed = f"must be within 0 and {LARGEST:g}" if power else f"must be within +-{LARGEST:g}"
-        who = table.column_names[1 + int(column)]
-        raise InputError(f"{path}: {values[row, column]} of {who!r} at {times[row]} {allowed}")
-
-
-def _check_table(file: pq.ParquetFile, path: Path, case: Case, steps: int) -> None:
-    if tuple(file.schema_arrow.names[1:]) != case.participant_names or file.metadata.num_rows != steps:
-        raise InputError(f"{path} does not have the participants and intervals of the run")

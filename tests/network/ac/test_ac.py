@@ -19,7 +19,7 @@ import amm_opt as ao
 from amm_opt.network import ACNetwork, ACState
 from amm_opt.simulation import replay as replay_module
 from amm_opt.simulation.loop import secure
-from amm_opt.simulation.results.digest import sealed
+from amm_opt.simulation.stored.digest import sealed
 from amm_opt.study.cli import main
 from formulations import AMM, EqualDOE, NoControl
 
@@ -247,9 +247,9 @@ def test_folders_that_are_no_run(tmp_path: Path) -> None:
     document = json.loads((folder / "run.json").read_text())
 
     def refused(change: dict[str, Any], match: str, seal: bool = True) -> None:
-        rest = {key: value for key, value in {**document, **change}.items() if key not in ("tables", "digest")}
-        changed = {**sealed(rest, folder, document["tables"]), **change} if seal else {**document, **change}
-        (folder / "run.json").write_text(json.dumps(changed))
+        changed = {key: value for key, value in {**document, **change}.items() if key != "digest"}
+        text = sealed(changed) if seal else json.dumps({**document, **change})
+        (folder / "run.json").write_text(text)
         with pytest.raises(ao.InputError, match=match):
             ao.load_run(folder)
 
@@ -259,7 +259,7 @@ def test_folders_that_are_no_run(tmp_path: Path) -> None:
     refused({"case": {**document["case"], "source": "nowhere"}}, "unknown case 'nowhere'")
     for damage in ({"case": None}, {"failed_steps": {"x": "y"}}, {"audit": {"x": 1}}, {"gap": "x"}):
         refused(damage, "is damaged")
-    refused({"steps": 5}, "does not have the participants and intervals")
+    refused({"steps": 5}, "does not have the intervals")
     for steps in (-1, "a", None, 10**9, 1.5):
         refused({"steps": steps}, "interval|damaged")
         refused({"first": steps}, "interval|damaged")

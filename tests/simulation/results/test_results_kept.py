@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import resource
 import shutil
@@ -11,19 +10,20 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 
 import amm_opt as ao
-from amm_opt.errors import OutputError, UnsavedWarning
+from amm_opt.errors import OutputError
 from amm_opt.io.files import folder_names
-from amm_opt.simulation.results import store as store_module
+from amm_opt.simulation.loop import loop
 from amm_opt.simulation.results.run import Run
+from amm_opt.simulation.stored import disk
 from amm_opt.study.cli import main
 from amm_opt.study.result_folder import LIST
 from formulations import EqualDOE, NoControl
@@ -58,9 +58,7 @@ def test_labels_come_back_from_the_folder(tmp_path: Path) -> None:
     labels = ["a:b", "a_b", "A_B", "long" * 100, "[red]x[/red]", "new\nline", "größe", "comparison.json"]
     kinds = [EqualDOE, NoControl]
     items = [called(kinds[i % 2], label) for i, label in enumerate(labels)]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", UnsavedWarning)
-        result = ao.compare("synthetic:buses=70,days=1,seed=3", items, steps=slice(24, 28), out=tmp_path / "out")
+    result = ao.compare("synthetic:buses=70,days=1,seed=3", items, steps=slice(24, 28), out=tmp_path / "out")
     again = ao.load_comparison(tmp_path / "out")
     assert list(again.runs) == labels
     for label in labels:
@@ -116,67 +114,62 @@ def test_bad_input_leaves_no_folder(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def full(where: Path) -> Any:
-    """``Run.save`` on a disk that is full below a folder."""
-    save = Run.save
+def full_after(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that takes so many files of blocks."""
+    write, left = disk.replace_bytes, [count]
 
-    def saving(run: Run, folder: Path) -> None:
-        save(run, folder)
-        if where in folder.parents:
-            (folder / "run.json").unlink()
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+    def writing(path: Path, content: bytes, **options: Any) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        write(path, content, **options)
 
-    return saving
-
-
-def test_a_full_disk_sends_results_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(elsewhere))
-    monkeypatch.setattr(Run, "save", full(out))
-    with pytest.warns(UnsavedWarning, match=r"No space left on device. It is in .*elsewhere") as said:
-        result = ao.compare(CASE, ["no_control", "equal_doe"], steps=4, out=out)
-    assert len(said) == len(result.unsaved) == 2
-    kept = [p.parent for p in elsewhere.glob("*/*/run.json")]
-    assert {str(ao.load_run(p).mechanism) for p in kept} == {"no_control", "equal_doe"}
-    assert not (out / LIST).exists()
-    done = CliRunner().invoke(main, ["run", CASE, "--mechanism", "no_control", "--out", str(tmp_path / "out" / "2")])
-    assert done.exit_code == 1
-    assert "no_control" in done.stdout
-    assert "It is in" in done.stderr
-    assert "Written to" not in done.stdout
-    with pytest.raises(OutputError, match="It is in"):
-        ao.compare(CASE, "no_control", steps=2).save(tmp_path / "out" / "3")
+    monkeypatch.setattr(disk, "replace_bytes", writing)
 
 
-def test_a_folder_that_is_lost_during_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(elsewhere))
+def test_a_full_disk_ends_the_run_and_keeps_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "BLOCK_STEPS", 20)
+    plain, out = ao.compare(CASE, ["no_control", "equal_doe"]), tmp_path / "out"
+    with monkeypatch.context() as small:
+        full_after(8, small)
+        with pytest.raises(OutputError, match=r"No space left on device\); 1 of 3 blocks are kept: go on with resume"):
+            ao.compare(CASE, ["no_control", "equal_doe"], out=out)
+    assert ao.load_run(out / "no_control").summary["steps"] == 48
+    with pytest.raises(ao.InputError, match="was not finished, with 1 blocks: go on with --resume"):
+        ao.load_run(out / "equal_doe")
+    result = ao.compare(CASE, ["no_control", "equal_doe"], out=out, resume=True)
+    for label, run in plain.runs.items():
+        np.testing.assert_array_equal(result.runs[label].allocation.import_kw, run.allocation.import_kw)
+    with monkeypatch.context() as small:
+        full_after(0, small)
+        with pytest.raises(OutputError, match="No space left on device"):
+            plain.save(tmp_path / "3")
+    assert not (tmp_path / "3").exists()
+
+
+def test_a_folder_that_is_lost_during_the_run(tmp_path: Path) -> None:
+    out = tmp_path / "out"
 
     def lose(label: str, done: int, total: int) -> None:
         if label == "equal_doe" and out.is_dir():
             shutil.rmtree(out)
             out.write_text("somebody else's")
 
-    with pytest.warns(UnsavedWarning, match="cannot be written to") as said:
-        result = ao.compare(CASE, ["no_control", "equal_doe"], steps=4, out=out, progress=lose)
-    assert "equal_doe cannot be written" in str(said[0].message)
-    assert set(result.runs) == {"no_control", "equal_doe"}
-    assert len(list(elsewhere.glob("*/equal_doe/run.json"))) == 1
+    with pytest.raises(OutputError, match="takes nothing any more"):
+        ao.compare(CASE, ["no_control", "equal_doe"], steps=4, out=out, progress=lose)
+    assert out.read_text() == "somebody else's"
 
 
 def test_the_whole_system_is_full(tmp_path: Path) -> None:
-    """No file may grow: results are printed all the same, nothing looks complete, exit code 1."""
+    """No file may grow: one sentence, nothing looks complete, exit code 1."""
 
     def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4200, 4200))
 
-    command = [*START, "compare", "synthetic:buses=60,days=1,seed=1", "--mechanisms", "no_control,equal_doe", "--json"]
+    command = [*START, "compare", "synthetic:buses=300,days=1,seed=1", "--mechanisms", "no_control,equal_doe", "--json"]
     command += ["--out", str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit)
     assert done.returncode == 1, done.stderr
-    assert [row["mechanism"] for row in json.loads(done.stdout)["rows"]] == ["no_control", "equal_doe"]
     assert "File too large" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out" / LIST).exists()
@@ -221,6 +214,8 @@ def test_interrupted_after_the_first_mechanism(tmp_path: Path) -> None:
     assert "Interrupted." in said
     assert f"Finished, kept in {out}: no_control." in said.replace("\n", " ")
     assert "Traceback" not in said
+    assert "Go on with: amm-opt compare" in said
+    assert "--resume" in said
     assert "no_control" in printed
     assert ao.load_run(out / "no_control").summary["steps"] == 48
     assert not (out / "slow").exists()
@@ -236,22 +231,10 @@ def test_verify_prints_what_it_cannot_write(tmp_path: Path, monkeypatch: pytest.
     def refuse(*_: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Run, "save_document", refuse)
+    monkeypatch.setattr(Run, "save_summary", refuse)
     done = CliRunner().invoke(main, ["verify", str(out)])
     assert done.exit_code == 1
     assert "losses" in done.stdout
     assert "Failed: the AC columns could not be written: No space left on device" in done.stderr
     assert (out / "no_control" / "run.json").read_text() == before
     assert pd.read_csv(out / "summary.csv")["ac_thermal_violations"].isna().all()
-
-
-def test_no_room_for_large_allocations(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A mapped file on a full disk would end the process: its room is set aside first."""
-    monkeypatch.setattr(store_module, "IN_MEMORY", 0)
-
-    def refuse(*_: Any) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "posix_fallocate", refuse)
-    with pytest.raises(OutputError, match=r"no room for .* GB of allocations in .*; TMPDIR says where they go"):
-        ao.simulate(CASE, "no_control", steps=2)

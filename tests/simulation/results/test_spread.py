@@ -13,8 +13,8 @@ from small import TRACE, small_case
 import amm_opt as ao
 from amm_opt.cases import Case
 from amm_opt.simulation.results.columns import EVERYWHERE
-from amm_opt.simulation.results.digest import sealed
 from amm_opt.simulation.results.fairness import jain, starved, tenth_percentile
+from amm_opt.simulation.stored.digest import sealed
 from amm_opt.testing import cases
 
 WITHOUT = "amm:alpha=0"
@@ -81,11 +81,10 @@ def test_runs_of_earlier_versions_have_empty_columns(tmp_path: Path) -> None:
     for folder in (tmp_path / "out" / "amm", tmp_path / "out" / "no_control"):
         path = folder / "run.json"
         document = json.loads(path.read_text())
-        tables = document.pop("tables")
         document.pop("digest")
         document.pop("without_memory")
         document["summary"] = {k: v for k, v in document["summary"].items() if "starved" not in k}
-        path.write_text(json.dumps(sealed(document, folder, tables)))
+        path.write_text(sealed(document))
     table = ao.load_comparison(tmp_path / "out").table
     assert table["starved_participants"].isna().all()
     assert (table["worst_participant_served"] < 1.1).all()

@@ -1,0 +1,156 @@
+"""Runs as labelled arrays of xarray, which are read as far as they are looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from amm_opt.arrays import DIRECTIONS, FloatArray
+from amm_opt.cases import Requests
+from amm_opt.grid import Grid
+from amm_opt.simulation.stored.block import VARIABLES
+from amm_opt.simulation.stored.store import RunStore
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Read = Callable[[int, int], FloatArray]
+"""Entries ``start .. stop - 1`` along the first axis."""
+PHASES = ("a", "b", "c")
+
+
+def dataset_of(store: RunStore, waits: bool, attributes: Mapping[str, str]) -> xr.Dataset:
+    """What a run was asked for, what it served and what its mechanism remembers; see ``Run.dataset``."""
+    import xarray as xr
+
+    case, first = store.case, store.first
+
+    def asked(read: Callable[[Requests], FloatArray]) -> Read:
+        return lambda start, stop: read(case.requests(first + start, first + stop, waits=waits))
+
+    def both(requests: Requests) -> FloatArray:
+        return np.stack([requests.import_request_kw, requests.export_request_kw], axis=1)
+
+    steps, n = store.steps, case.n_participants
+    participants = ("time", "direction", "participant")
+    about = {"units": "kW", "long_name": "flexible import asked for and export available"}
+    variables = {
+        "requested_kw": _lazy(participants, (steps, 2, n), asked(both), about),
+        "inflexible_kw": _lazy(
+            ("time", "participant"),
+            (steps, n),
+            asked(lambda requests: requests.inflexible_kw),
+            {"units": "kW", "long_name": "inflexible net load"},
+        ),
+    }
+    for name in store.names():
+        variable = VARIABLES[name]
+        about = {"units": variable.unit, "long_name": variable.meaning}
+        variables[name] = _lazy(variable.dims, variable.shape(case, steps), _of(store, name), about)
+    ends = [min(k + store.length, steps) - 1 for k in range(0, steps, store.length)]
+    times = case.times[first : first + steps]
+    coordinates: dict[str, Any] = {
+        "time": ("time", times, {"long_name": "interval start"}),
+        "direction": list(DIRECTIONS),
+        "participant": ("participant", list(case.participant_names)),
+        "feeder": ("feeder", list(case.feeder.lv_feeders), {"long_name": "LV feeder"}),
+    }
+    if states := _states(store, len(ends), n):
+        variables |= states
+        coordinates["after"] = ("after", times[ends], {"long_name": "start of the last interval of the block"})
+    return xr.Dataset(variables, coordinates, dict(attributes))
+
+
+def _of(store: RunStore, name: str) -> Read:
+    return lambda start, stop: store.read(name, start, stop)
+
+
+def _states(store: RunStore, blocks: int, n: int) -> dict[str, Any]:
+    """What the mechanism remembers at the end of every block, an array for each name of its state."""
+    first = next(store.results()).state.arrays()
+    found = {}
+    for name, array in first.items():
+        named = {(2, n): ("direction", "participant"), (n,): ("participant",)}
+        dims = named.get(array.shape, tuple(f"{name}_{k}" for k in range(array.ndim)))
+        about = {"long_name": f"{name} of the mechanism's state, at the end of the block"}
+        found[f"state_{name}"] = _lazy(("after", *dims), (blocks, *array.shape), _state(store, name), about)
+    return found
+
+
+def _state(store: RunStore, name: str) -> Read:
+    return lambda start, stop: np.stack([r.state.arrays()[name] for r in islice(store.results(), start, stop)])
+
+
+def _lazy(dims: tuple[str, ...], shape: tuple[int, ...], read: Read, attributes: Mapping[str, str]) -> Any:
+    """A variable that is read when it is looked at, entry by entry of its first axis."""
+    import xarray as xr
+    from xarray.backends import BackendArray
+    from xarray.core import indexing
+
+    class Stored(BackendArray):  # type: ignore[misc]  # it has no types
+        def __init__(self) -> None:
+            self.shape, self.dtype = shape, np.dtype(float)
+
+        def __getitem__(self, key: Any) -> Any:
+            return indexing.explicit_indexing_adapter(key, shape, indexing.IndexingSupport.BASIC, self._read)
+
+        def _read(self, key: tuple[Any, ...]) -> FloatArray:
+            rows, rest = key[0], key[1:]
+            if isinstance(rows, int | np.integer):
+                return np.asarray(read(int(rows), int(rows) + 1)[(0, *rest)])
+            places = range(shape[0])[rows]
+            if not places:
+                return np.zeros((0, *shape[1:]))[(slice(None), *rest)]
+            low, high = min(places[0], places[-1]), max(places[0], places[-1])
+            return np.asarray(read(low, high + 1)[np.array(places) - low][(slice(None), *rest)])
+
+    return xr.Variable(dims, indexing.LazilyIndexedArray(Stored()), dict(attributes))
+
+
+def on_network(store: RunStore, waits: bool, grid: Grid, start: int, stop: int) -> xr.Dataset:
+    """Voltages, flows and loading under what was served, in the network model; see ``Run.voltages``.
+
+    Args:
+        start, stop: intervals, counted within the run.
+    """
+    import xarray as xr
+
+    model, feeder = grid.network, store.case.feeder
+    branches = np.flatnonzero(model.branch > 0)
+    parts: dict[str, list[FloatArray]] = {"voltage_pu": [], "p_kw": [], "q_kvar": [], "loading": []}
+    length = max(1, min(store.length, grid.block_steps))
+    allocation = store.allocation()
+    for at in range(start, stop, length):
+        some = slice(at, min(at + length, stop))
+        served = allocation.select(some)
+        asked = store.case.requests(store.first + some.start, store.first + some.stop, waits=waits)
+        load = asked.inflexible_kw
+        state = model.state(*grid.node_injections(load, served.drawn_kw, served.injected_kw))
+        parts["voltage_pu"].append(state.v_pu)
+        parts["p_kw"].append(state.p_flow_kw[..., branches])
+        reactive = state.q_flow_kvar if hasattr(state, "q_flow_kvar") else state.q_sent_kvar
+        parts["q_kvar"].append(reactive[..., branches])
+        parts["loading"].append(state.loading_kva[..., branches] / model.rating_kva[branches])
+    phases = None if model.phase is None else [PHASES[k] for k in model.phase]
+    nodes = _named([feeder.bus_names[k] for k in model.bus], phases)
+    flows = _named([feeder.branch_names[k] for k in model.branch[branches]], phases and [phases[k] for k in branches])
+    about = {
+        "voltage_pu": ("node", "pu", "voltage magnitude"),
+        "p_kw": ("branch", "kW", "active power away from the source"),
+        "q_kvar": ("branch", "kvar", "reactive power away from the source"),
+        "loading": ("branch", "1", "loading as a fraction of the rating; 0 where there is none"),
+    }
+    times = store.case.times[store.first + start : store.first + stop]
+    variables = {
+        name: (("time", dim), np.concatenate(parts[name]), {"units": unit, "long_name": meaning})
+        for name, (dim, unit, meaning) in about.items()
+    }
+    return xr.Dataset(variables, {"time": times, "node": nodes, "branch": flows}, {"network_model": model.name})
+
+
+def _named(names: list[str], phases: list[str] | None) -> list[str]:
+    """Names of nodes or of flows, with the phase where there are several: ``bus.a``."""
+    return names if phases is None else [f"{name}.{phase}" for name, phase in zip(names, phases, strict=True)]

@@ -1,0 +1,1 @@
+"""What a run keeps, in memory or in a folder, while it goes on and afterwards."""

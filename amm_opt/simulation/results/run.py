@@ -18,15 +18,17 @@ from amm_opt.grid import Grid
 from amm_opt.io.html import as_html
 from amm_opt.market import Allocation, Mechanism, State
 from amm_opt.program import Audit
-from amm_opt.registry import model_of
+from amm_opt.registry import mechanism, model_of
 from amm_opt.simulation.explanation.explain import explained
 from amm_opt.simulation.loop.waiting import Backlog
 from amm_opt.simulation.results.claim import Claim
 from amm_opt.simulation.results.column import Column
 from amm_opt.simulation.results.labelled import dataset_of, on_network
 from amm_opt.simulation.results.totals import Totals
+from amm_opt.simulation.sensitivity.sensitivity import CARRIED, Past, Sensitivity, differentiated
 from amm_opt.simulation.stored.digest import opened
 from amm_opt.simulation.stored.folder import DOCUMENT, STORED_CASE, RunFolder, empty, write_document
+from amm_opt.simulation.stored.record import Recorded
 from amm_opt.simulation.stored.store import RunStore
 from amm_opt.verification.replay import ReplayTotals
 
@@ -170,14 +172,19 @@ class Run:
         return self._on_network(steps, network)[["p_kw", "q_kvar"]]
 
     def _on_network(self, steps: int | str | slice | None, network: Any) -> xr.Dataset:
+        start, stop = self._chosen(steps)
+        model = model_of(self.case, self.network, self.model if network is None else network)
+        return on_network(self.store, self.waits, Grid(self.case, model), start - self.first, stop - self.first)
+
+    def _chosen(self, steps: int | str | slice | None) -> tuple[int, int]:
+        """The first of some of the run's intervals within the case, and one past the last."""
         last = self.first + len(self.times)
         if isinstance(steps, int):
             steps = slice(self.first, self.first + steps)
         start, stop = (self.first, last) if steps is None else self.case.span(steps)
         if not self.first <= start < stop <= last:
             raise InputError(f"steps = {steps!r} is not inside the run, {self.times[0]} to {self.times[-1]}")
-        model = model_of(self.case, self.network, self.model if network is None else network)
-        return on_network(self.store, self.waits, Grid(self.case, model), start - self.first, stop - self.first)
+        return start, stop
 
     def _repr_html_(self) -> str:
         return as_html(repr(self), self.summary.dropna().to_frame())
@@ -217,6 +224,45 @@ class Run:
         model = model_of(self.case, self.network, self.model if network is None else network)
         span = range(self.first, self.first + len(self.times))
         return explained(self.case, model, span, self.allocation, self.failed_steps, progress)
+
+    def sensitivity(
+        self,
+        *parameters: str,
+        steps: int | str | slice | None = None,
+        memory: str = CARRIED,
+        network: Any = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Sensitivity:
+        """Derivatives of what everyone was served, interval by interval (docs/sensitivity.md).
+
+        Args:
+            parameters: what by: a number of the mechanism (``alpha``), a factor of the scenario (``import_scale``), a
+                limit (``rating_kva:BRANCH``, ``import_limit_kw:BRANCH``, ``export_limit_kw:BRANCH``, ``v_min_pu:BUS``,
+                ``v_max_pu:BUS``), or kW more of somebody's request in every interval in which there is one
+                (``import_request_kw:NAME``, ``export_request_kw:NAME``), or of load (``inflexible_kw:NAME``).
+            steps: which of the run's intervals, as for :meth:`voltages`.
+            memory: ``carried`` for the derivative of the whole run, in which what an interval serves changes what the
+                mechanism remembers in all later ones; ``held`` for that of each interval by itself, from the state in
+                which the run was.
+            network: as for ``verify``.
+            progress: called with (intervals done, all) after every block.
+
+        Raises:
+            InputError: for an unknown number, and for runs that have no derivative: programs that are lexicographic,
+                over a horizon or not compiled, rules without a program, conic network models, two tiers, waiting,
+                forecasts, runs secured on AC or started from another run's state.
+        """
+        past = Past(
+            self.case,
+            mechanism(str(self.mechanism)) if isinstance(self.mechanism, Recorded) else self.mechanism,
+            model_of(self.case, self.network, self.model if network is None else network),
+            self.network if network is None and self.model is None else self.model if network is None else network,
+            self.first,
+            self.allocation,
+            {**dict.fromkeys(self.repaired_steps, "what was served was cut back"), **self.failed_steps},
+            self.manifest.get("inputs", {}),
+        )
+        return differentiated(past, parameters, self._chosen(steps), memory, progress)
 
     def save(self, folder: str | Path) -> None:
         """Write the run into a new or empty ``folder``; ``load_run`` reads it back (docs/results.md#files).

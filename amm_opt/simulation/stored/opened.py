@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,6 @@ import pandas as pd
 from amm_opt.cases import Case, load_case
 from amm_opt.errors import InputError, as_path
 from amm_opt.fields import is_whole
-from amm_opt.market import Mechanism
-from amm_opt.market.mechanism import NoState
 from amm_opt.program import Audit
 from amm_opt.simulation.loop.result import BlockResult
 from amm_opt.simulation.loop.waiting import Backlog
@@ -24,28 +21,7 @@ from amm_opt.simulation.results.run import Run
 from amm_opt.simulation.stored.digest import opened
 from amm_opt.simulation.stored.disk import DiskStore
 from amm_opt.simulation.stored.folder import DOCUMENT, MANIFEST, STORED_CASE, checked_document
-from amm_opt.simulation.stored.record import StoredState
-
-
-@dataclass(frozen=True)
-class Recorded(Mechanism[NoState]):
-    """The mechanism of a run that was read from disk: its label, its label without memory, whether it was the bound."""
-
-    label: str = ""
-    was_bound: bool = False
-    memoryless: str | None = None
-
-    @property
-    def throughput_bound(self) -> bool:
-        """Whether the mechanism that was run is the throughput bound."""
-        return self.was_bound
-
-    def without_memory(self) -> Recorded | None:
-        """Known by its label too."""
-        return None if self.memoryless is None else Recorded(self.memoryless)
-
-    def __str__(self) -> str:
-        return self.label
+from amm_opt.simulation.stored.record import Recorded, StoredState
 
 
 def load_run(folder: str | Path) -> Run:

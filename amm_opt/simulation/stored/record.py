@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from amm_opt.arrays import FloatArray
-from amm_opt.market import State
+from amm_opt.market import Mechanism, State
+from amm_opt.market.mechanism import NoState
 from amm_opt.network.excess import Unavoidable
 from amm_opt.program import Audit
 from amm_opt.simulation.loop.result import BlockResult
@@ -21,6 +22,27 @@ from amm_opt.verification.violations import Violations, Worst
 Document = dict[str, Any]
 COUNTS = ("thermal", "voltage", "unavoidable", "unsolved")
 WORST = ("worst_thermal", "worst_voltage")
+
+
+@dataclass(frozen=True)
+class Recorded(Mechanism[NoState]):
+    """The mechanism of a run that was read from disk: its label, its label without memory, whether it was the bound."""
+
+    label: str = ""
+    was_bound: bool = False
+    memoryless: str | None = None
+
+    @property
+    def throughput_bound(self) -> bool:
+        """Whether the mechanism that was run is the throughput bound."""
+        return self.was_bound
+
+    def without_memory(self) -> Recorded | None:
+        """Known by its label too."""
+        return None if self.memoryless is None else Recorded(self.memoryless)
+
+    def __str__(self) -> str:
+        return self.label
 
 
 class StoredState(State):

@@ -17,7 +17,7 @@ from amm_opt.solve.backends.dispatch import Backends
 from amm_opt.solve.backends.known import Choice
 from amm_opt.solve.backends.reduced import Point
 from amm_opt.solve.backends.water_filling import WaterFillingBackend
-from amm_opt.solve.compile import CompiledProgram, Powers, Rows, stacked
+from amm_opt.solve.compile import CompiledProgram, Numbers, Powers, Rows, stacked
 from amm_opt.solve.route import Task
 from amm_opt.solve.routes.lazy import audited, solve_with_lazy_rows
 from amm_opt.solve.routes.network_rows import gradients_of
@@ -35,6 +35,37 @@ class Pool:
 
     idle: dict[int, int] = field(default_factory=dict)
     dual: dict[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Posed:
+    """A program's numbers in one interval, with some network rows.
+
+    Attributes:
+        theta: the parameter vector.
+        numbers: everything but the network.
+        network: (K, N) the rows; ``lower`` and ``upper`` (K,) their limits.
+    """
+
+    theta: FloatArray
+    numbers: Numbers
+    network: Rows
+    lower: FloatArray
+    upper: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Optimum:
+    """A solved interval.
+
+    Attributes:
+        active: the network rows in use, limit k of injection j each.
+    """
+
+    posed: Posed
+    active: list[tuple[int, int]]
+    point: Point
+    solution: Solution
 
 
 class IntervalRoute:
@@ -66,7 +97,21 @@ class IntervalRoute:
 
     def solve(self, solver: Choice, task: Task) -> Solution:
         """See ``Route``; what water filling answers has no multipliers to audit."""
-        theta = self.compiled.theta(self.grid, self._own, task.values, task.requests)
+        return self.optimum(solver, task).solution
+
+    def posed(self, task: Task, active: list[tuple[int, int]]) -> Posed:
+        """The numbers of an interval with these network rows; nothing is solved."""
+        theta = self.compiled.theta(self.grid, self._own, task.values, task.requests).copy()
+        network = _IntervalRows(self, task, theta, active)
+        return Posed(theta, self.compiled.numbers(theta), *network.in_use())
+
+    def optimum(self, solver: Choice, task: Task) -> Optimum:
+        """As :meth:`solve`, with everything that is known of the solution.
+
+        Raises:
+            NoAnswerError: where there is none.
+        """
+        theta = self.compiled.theta(self.grid, self._own, task.values, task.requests).copy()
         numbers = self.compiled.numbers(theta)
         network = _IntervalRows(self, task, theta)
         point = solve_with_lazy_rows(numbers, network, self._backends, solver, task.time_limit_s)
@@ -74,33 +119,37 @@ class IntervalRoute:
         network.age(point)
         values, duals = self.compiled.values(point.v, theta), self.compiled.duals(point.row_dual)
         objective, binding = self.compiled.objective(numbers, point.v), network.binding(point)
-        return Solution(values, duals, objective, point.solver, checked, limit_duals=binding)
+        solution = Solution(values, duals, objective, point.solver, checked, limit_duals=binding)
+        return Optimum(Posed(theta, numbers, *network.in_use()), network.active, point, solution)
 
 
 class _IntervalRows:
     """Network rows in one interval, see ``LazyRows``; one in use is (j, k), limit k of injection j."""
 
-    def __init__(self, route: IntervalRoute, task: Task, theta: FloatArray) -> None:
+    def __init__(
+        self, route: IntervalRoute, task: Task, theta: FloatArray, active: list[tuple[int, int]] | None = None
+    ) -> None:
         self._route, self._task, self._theta = route, task, theta
         self._tolerance = route.grid.network.quantities.tolerance
         slack = ROW_SLACK * self._tolerance
         self._inner = (task.lower - slack, task.upper + slack)
         self._constants = [self._without_variables(task.requests, both) for both in route.compiled.powers]
-        self._active = [(j, k) for j, pool in enumerate(route.pools) for k in pool.idle]
-        self._rows = self._gradients(self._active)
+        known = [(j, k) for j, pool in enumerate(route.pools) for k in pool.idle]
+        self.active = known if active is None else active
+        self._rows = self._gradients(self.active)
 
     def in_use(self) -> tuple[Rows, FloatArray, FloatArray]:
-        base = np.array([self._constants[j][k] for j, k in self._active])
-        index = np.array([k for _, k in self._active], dtype=np.intp)
+        base = np.array([self._constants[j][k] for j, k in self.active])
+        index = np.array([k for _, k in self.active], dtype=np.intp)
         return self._rows, self._task.lower[index] - base, self._task.upper[index] - base
 
     def start(self) -> FloatArray:
         pools = self._route.pools
-        return np.concatenate([self._route.own_dual, [pools[j].dual.get(k, 0.0) for j, k in self._active]])
+        return np.concatenate([self._route.own_dual, [pools[j].dual.get(k, 0.0) for j, k in self.active]])
 
     def solved(self, point: Point) -> None:
         self._route.own_dual = point.row_dual
-        for (j, k), dual in zip(self._active, point.network_dual.tolist(), strict=True):
+        for (j, k), dual in zip(self.active, point.network_dual.tolist(), strict=True):
             self._route.pools[j].dual[k] = dual
 
     def add_violated(self, v: FloatArray, round_number: int) -> bool:
@@ -108,31 +157,31 @@ class _IntervalRows:
         count = int(GROWTH ** max(0, round_number - PATIENCE))
         new = [(j, k) for j in range(len(self._route.pools)) for k in self._violated(j, v, count)]
         if new:
-            self._active = [*self._active, *new]
+            self.active = [*self.active, *new]
             self._rows = stacked(self._rows, self._gradients(new))
         return bool(new)
 
     def binding(self, point: Point) -> dict[int, float]:
         """Multipliers of limits that have one, over all injections."""
         found: dict[int, float] = {}
-        for (_, k), dual in zip(self._active, point.network_dual.tolist(), strict=True):
+        for (_, k), dual in zip(self.active, point.network_dual.tolist(), strict=True):
             if dual:
                 found[k] = found.get(k, 0.0) + dual
         return found
 
     def age(self, point: Point) -> None:
         """Rows without a multiplier for long leave."""
-        for (j, k), dual in zip(self._active, point.network_dual.tolist(), strict=True):
+        for (j, k), dual in zip(self.active, point.network_dual.tolist(), strict=True):
             pool = self._route.pools[j]
             pool.idle[k] = 0 if abs(dual) > 1e-9 else pool.idle[k] + 1
             if pool.idle[k] > STALE_AFTER:
                 del pool.idle[k], pool.dual[k]
 
     def _gradients(self, active: list[tuple[int, int]]) -> Rows:
-        """Rows of these, which are ordered by injection, (K, N)."""
+        """Rows of these, (K, N)."""
         limits = [[k for injection, k in active if injection == j] for j in range(len(self._route.gradients))]
-        each = [g.at(self._theta, mine) for g, mine in zip(self._route.gradients, limits, strict=True)]
-        return Rows.of([row for rows in each for row in rows], self._route.compiled.size)
+        each = [iter(g.at(self._theta, mine)) for g, mine in zip(self._route.gradients, limits, strict=True)]
+        return Rows.of([next(each[j]) for j, _ in active], self._route.compiled.size)
 
     def _without_variables(self, requests: Requests, powers: Powers) -> FloatArray:
         """Every limited quantity where all variables are zero."""

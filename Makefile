@@ -32,6 +32,8 @@ data: $(VENV)/.ready
 	$(BIN)/python -m pip install -r data/requirements.txt
 	$(BIN)/python -m pip install --no-deps simbench==1.6.3
 	$(BIN)/python data/build_mv33lv.py
+	$(BIN)/python -m pip install pandapower==3.5.6
+	$(BIN)/python data/build_meshed.py
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'amm-opt needs Python 3.11 or newer')"

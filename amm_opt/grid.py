@@ -226,7 +226,7 @@ class Grid:
     @property
     def block_steps(self) -> int:
         """At most so many intervals are swept at once."""
-        return max(1, BLOCK_NUMBERS // len(self.network.quantities.lower))
+        return max(1, BLOCK_NUMBERS // max(1, len(self.network.quantities.lower)))
 
     def select(self, requests: Requests, which: Any) -> Requests:
         """``requests.select(which)``; what is known of all is known of these."""

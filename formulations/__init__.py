@@ -7,6 +7,7 @@ from formulations.doe import EqualDOE
 from formulations.fair_over_time import FairEachTime, FairOverTime, FairUsingHistory
 from formulations.greedy_doe import GreedyDOE
 from formulations.leximin import Leximin
+from formulations.markets.lmp import LMP
 from formulations.no_control import NoControl
 from formulations.practice.curtailment_cap import CurtailmentCap
 from formulations.practice.dimming import Dimming14a
@@ -20,6 +21,7 @@ from formulations.storage import FairOverTimeStorage
 __all__ = [
     "AMM",
     "DNP",
+    "LMP",
     "AlphaFair",
     "CurtailmentCap",
     "Dimming14a",

@@ -151,6 +151,17 @@ class Case(Editable):
         """Digest of everything that a run depends on; numbers count to single precision, names to the letter."""
         return fingerprint(self.feeder, self.participants, self.profiles, self.scenario, self.dt_h)
 
+    @cached_property
+    def own_prices(self) -> tuple[FloatArray, FloatArray]:
+        """(2, n) each, import first: what a kWh is worth to a participant or what it asks for one, and slopes per kW.
+
+        Currency per kWh; NaN where a participant says nothing. A worth falls by its slope with every kW that is served,
+        an offer rises with every kW that is accepted.
+        """
+        columns = ("import_value", "export_offer")
+        own = [self.participants[list(c)].to_numpy(float).T for c in (columns, [f"{c}_slope" for c in columns])]
+        return own[0], own[1]
+
     def connection_kw(self, direction: str) -> FloatArray:
         """(n,) connection limit in ``"import"`` or ``"export"`` direction.
 

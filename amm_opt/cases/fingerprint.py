@@ -21,6 +21,11 @@ def fingerprint(feeder: Feeder, participants: pd.DataFrame, profiles: Profiles, 
         digest.update("\0".join(names).encode())
     unused = [] if participants["inflexible_kvar"].any() else ["inflexible_kvar"]
     unused += ["connected"] if participants["connected"].isna().all() else []
+    own, slope = (
+        participants[["import_value", "export_offer"]],
+        participants[["import_value_slope", "export_offer_slope"]],
+    )
+    unused += [] if own.notna().any(axis=None) or slope.ne(0.0).any(axis=None) else [*own, *slope]
     people = participants.drop(columns=["name", "bus", "phases", *unused])
     whole = [] if p.sessions[["late", "early"]].any(axis=None) else ["late", "early"]
     scales = [getattr(scenario, name) for name in SCALES if name not in TIER_SCALES]  # which are in the limits
@@ -43,5 +48,7 @@ def _feeder_numbers(f: Feeder) -> Iterator[ArrayLike]:
         yield from (f.import_limit_kw, f.export_limit_kw)
     if f.shunt_kva.any() or f.charging_kvar.any():
         yield from (f.shunt_kva.real, f.shunt_kva.imag, f.charging_kvar)
+    if f.meshed:
+        yield f.ends
     impedance = np.concatenate([m.ravel() for m in f.z_ohm])
     yield from (impedance.real, impedance.imag)

@@ -41,15 +41,17 @@ class Draft:
     profiles: pd.DataFrame | None = None
     report: ImportReport = field(default_factory=ImportReport)
 
-    def network(self, open_branches: Sequence[str] = ()) -> ImportedNetwork:
-        """The network with its demand, the named branches open as well.
+    def network(self, open_branches: Sequence[str] = (), meshed: bool = False) -> ImportedNetwork:
+        """The network with its demand, the named branches open as well; cycles only where it may be meshed.
 
         Raises:
-            InputError: unknown branches; a meshed network, with the open points it could use.
+            InputError: unknown branches; a mesh where it must not be one, with the open points it could use.
         """
         branches = _opened(self.branches, open_branches, self.name)
         buses, branches, elements = self._supplied(branches)
-        _check_radial(branches, self.name)
+        _check_ends(branches, self.name)
+        if not meshed:
+            _check_radial(branches, self.name)
         buses, branches = _with_shunts(self._with_source_band(buses), branches)
         tier = np.where(buses["vn_kv"] < 1.0, "LV", "MV")  # the formats give kV, so 230 is none of V
         buses = buses.assign(feeder=_lv_feeders(buses, branches, self.name), tier=tier)
@@ -67,7 +69,8 @@ class Draft:
         )
         used = ["time", *sorted(set(series["profile"]))]
         demand = Demand(people, profiles[used], series[series["scale_kw"] != 0])
-        made = ImportedNetwork(self.name, buses, branches, _customers(people, elements, owner), self.report, demand)
+        customers = _customers(people, elements, owner)
+        made = ImportedNetwork(self.name, buses, branches, customers, self.report, demand, meshed=meshed)
         self.report.check(made.feeder)
         counts = {"buses": len(buses), "branches": len(branches), "participants": len(people)}
         counts["intervals"] = len(profiles)
@@ -147,15 +150,20 @@ def _opened(branches: pd.DataFrame, names: Sequence[str], case: str) -> pd.DataF
     return branches.assign(closed=branches["closed"].astype(bool) & ~branches["name"].isin(list(names)))
 
 
+def _check_ends(branches: pd.DataFrame, case: str) -> None:
+    """Stop at branches from a bus to itself."""
+    edges = _graph(branches).edges(keys=True)
+    rings = [f"branch {name!r}: both ends are at bus {at!r}" for at, stop, name in edges if at == stop]
+    if rings:
+        raise InputError(rings, subject=case)
+
+
 def _check_radial(branches: pd.DataFrame, case: str) -> None:
     """Stop at a mesh, and name for every loop the branches of which one must be open."""
     graph = _graph(branches)
     kind = dict(zip(branches["name"], branches["kind"], strict=True))
     tree: nx.Graph[str] = nx.Graph()
     closing: list[tuple[str, str, str]] = []
-    rings = [f"branch {name!r}: both ends are at bus {at!r}" for at, stop, name in graph.edges(keys=True) if at == stop]
-    if rings:
-        raise InputError(rings, subject=case)
     for start, stop, name in graph.edges(keys=True):
         if start in tree and stop in tree and nx.has_path(tree, start, stop):
             closing.append((start, stop, name))
@@ -168,7 +176,10 @@ def _check_radial(branches: pd.DataFrame, case: str) -> None:
         choices = [b for b in loop if kind[b] != "transformer"] or loop
         problems.append(f"loop of {len(loop)} branches; open one of: {shorten(choices, 20)}")
     if problems:
-        count = f"the network is meshed, and only radial ones can be used: give {len(problems)} open_branches"
+        count = (
+            f"the network is meshed: give {len(problems)} open_branches, or meshed=true for the network model dc, which"
+            " takes meshes"
+        )
         raise InputError([count, *problems], subject=case)
 
 

@@ -39,6 +39,7 @@ class ImportedNetwork:
         report: what was read, assumed and left out.
         demand: participants and profiles that the file has itself; None where a scenario is laid over the network.
         title, licence, attribution, timezone: of a case on this network, where the data set has its own.
+        meshed: whether closed branches may form cycles.
     """
 
     name: str
@@ -51,11 +52,14 @@ class ImportedNetwork:
     licence: str = ""
     attribution: str = ""
     timezone: str = ""
+    meshed: bool = False
 
     @cached_property
     def feeder(self) -> Feeder:
         """The validated feeder."""
-        return Feeder.from_tables(self.buses, self.branches) if self.demand is None else self._case.feeder
+        if self.demand is not None:
+            return self._case.feeder
+        return Feeder.from_tables(self.buses, self.branches, meshed=self.meshed)
 
     def case(self) -> Case:
         """The case of the demand that the file has itself.
@@ -78,6 +82,7 @@ class ImportedNetwork:
             profiles=self.demand.profiles,
             series=self.demand.series,
             timezone=self.timezone or None,
+            meshed=self.meshed,
             title=self.title,
             licence=self.licence,
             attribution=self.attribution,

@@ -3,6 +3,7 @@
 from amm_opt.network.ac.power_flow import ACNetwork, ACState
 from amm_opt.network.feeder.feeder import Feeder
 from amm_opt.network.feeder.phases import POSITIVE_SEQUENCE
+from amm_opt.network.meshed.dc import DCFlow
 from amm_opt.network.models.base import NetworkModel
 from amm_opt.network.models.branch_flow import BranchFlowSOCP
 from amm_opt.network.models.conic import ConicNetworkModel
@@ -16,6 +17,7 @@ __all__ = [
     "ACState",
     "BranchFlowSOCP",
     "ConicNetworkModel",
+    "DCFlow",
     "Feeder",
     "LinDist3Flow",
     "LinDistFlow",

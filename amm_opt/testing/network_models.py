@@ -81,6 +81,11 @@ class _Subject:
         """(nodes,) those with a voltage limit."""
         return np.isfinite(self.model.v_min_pu) | np.isfinite(self.model.v_max_pu)
 
+    @property
+    def apparent(self) -> bool:
+        """Whether ratings limit more than active power."""
+        return self.conic or bool(self.model.limits.normals[:, 1].any())
+
     @cached_property
     def rated(self) -> BoolArray:
         """(branches,) those with a rating."""
@@ -211,7 +216,8 @@ def _agrees_with_ac(s: _Subject) -> None:
     ac, state = ACNetwork(s.case.feeder).flow(p, q), s.model.state(p, q)
     error = float(np.abs(ac.v_pu - state.v_pu)[:, s.with_band].max(initial=0.0))
     claim(error <= VOLTAGE_ERROR_PU, f"at light load voltages are off AC power flow by {error:.2g} pu")
-    error = float((np.abs(ac.loading_kva - state.loading_kva) / s.model.rating_kva)[:, s.rated].max(initial=0.0))
+    flows = (ac.loading_kva, state.loading_kva) if s.apparent else (ac.p_flow_kw, state.p_flow_kw)
+    error = float((np.abs(np.subtract(*flows)) / s.model.rating_kva)[:, s.rated].max(initial=0.0))
     claim(error <= FLOW_ERROR, f"at light load flows are off AC power flow by {error:.2g} of the rating")
 
 

@@ -77,10 +77,12 @@ def document(*arguments: str) -> Any:
 
 
 def test_lists() -> None:
-    cases = document("cases")
-    assert [c["case"] for c in cases] == ["mv33lv"]
-    assert (cases[0]["buses"], cases[0]["lv_feeders"], cases[0]["intervals"]) == (2102, 33, 17568)
-    assert "ODbL" in cases[0]["licence"]
+    listed = document("cases")
+    cases = {c["case"]: c for c in listed}
+    assert set(cases) == {"mv33lv", "pjm5", "three_bus", "ieee14", "ieee57", "ieee118"}
+    default = cases["mv33lv"]
+    assert (default["buses"], default["lv_feeders"], default["intervals"]) == (2102, 33, 17568)
+    assert "ODbL" in default["licence"]
     known = {m["mechanism"]: m for m in document("mechanisms")}
     assert set(known) == set(mechanisms()) >= {"no_control", "equal_doe", "greedy_doe", "amm"}
     assert known["amm"]["parameters"]["kappa"] == 2.0

@@ -43,8 +43,9 @@ class Editable:
     def tables(self) -> dict[str, pd.DataFrame]:
         """The tables that make this case, columns as in the case folder (docs/case-folder.md), defaults filled in.
 
-        ``ao.from_tables(name=case.name, scenario=case.scenario, **case.tables())`` gives the same case. What a
-        scenario scales is as it was before; changing a table changes no case.
+        ``ao.from_tables(name=case.name, scenario=case.scenario, **case.tables())`` gives the same case (with
+        ``meshed=True`` where it is meshed). What a scenario scales is as it was before; changing a
+        table changes no case.
 
         Returns:
             ``buses``, ``branches``, ``participants``, ``profiles``, ``series`` and ``sessions``, which may be empty.
@@ -105,7 +106,8 @@ class Editable:
         buses, branches = feeder_tables(self.feeder)
         branches, limits = rated(self.feeder, self.scenario, branches, kind, tier, names, factor)
         scenario = replace(self.scenario, limits=limits)
-        return self._with(feeder=scenario.applied(Feeder.from_tables(buses, branches)), scenario=scenario)
+        made = Feeder.from_tables(buses, branches, meshed=self.feeder.tables.meshed)
+        return self._with(feeder=scenario.applied(made), scenario=scenario)
 
     def with_uptake(
         self,
@@ -195,7 +197,8 @@ class Editable:
     def _with_tables(self, changed: dict[str, pd.DataFrame]) -> Self:
         texts = {key: getattr(self, key) for key in ("name", "title", "licence", "attribution")}
         tables = {**self.tables(), **changed}
-        parts = checked_parts(tables, self.scenario, texts, timezone=self.timezone or None)
+        meshed = self.feeder.tables.meshed
+        parts = checked_parts(tables, self.scenario, texts, timezone=self.timezone or None, meshed=meshed)
         return self._with(feeder=parts.feeder, participants=parts.participants, profiles=parts.profiles)
 
     def _customers(self) -> Names:

@@ -22,7 +22,7 @@ from amm_opt.io.files import whole_folder
 
 TOML = "case.toml"
 REQUIRED_TABLES = ("buses", "branches", "participants", "profiles", "series")
-_TOML_KEYS = ("name", "title", "licence", "attribution", "step_minutes", "steps", "timezone", "scenario")
+_TOML_KEYS = ("name", "title", "licence", "attribution", "step_minutes", "steps", "timezone", "meshed", "scenario")
 
 
 def _shipped_root() -> Path:
@@ -163,6 +163,7 @@ def from_tables(
     step_minutes: float | None = None,
     steps: int | None = None,
     timezone: str | None = None,
+    meshed: bool = False,
     title: str = "",
     licence: str = "",
     attribution: str = "",
@@ -174,6 +175,7 @@ def from_tables(
     Args:
         profiles: a ``time`` column and one numeric column per profile; regular, in the case's standard time.
         step_minutes, steps, timezone: what the profiles must agree with, where given.
+        meshed: whether closed branches may form cycles; see docs/network.md.
 
     Raises:
         InputError: every problem of the feeder, or every problem of the other tables, at once.
@@ -187,7 +189,8 @@ def from_tables(
         "series": series,
     }
     tables |= {} if sessions is None else {"sessions": sessions}
-    parts = checked_parts(tables, scenario, texts, step_minutes=step_minutes, steps=steps, timezone=timezone)
+    expected: dict[str, Any] = {"step_minutes": step_minutes, "steps": steps, "timezone": timezone}
+    parts = checked_parts(tables, scenario, texts, **expected, meshed=meshed)
     return Case(
         name,
         parts.feeder,
@@ -233,6 +236,7 @@ def _write_case(case: Case, path: Path) -> None:
     lines += [
         f"step_minutes = {(case.times[1] - case.times[0]) / pd.Timedelta(minutes=1)!r}",
         f"steps = {case.n_steps}",
+        *(["meshed = true"] if case.feeder.tables.meshed else []),
         "",
         "[scenario]",
     ]

@@ -13,6 +13,8 @@ from amm_opt.io.columns import check_columns, flag, numbers, text
 from amm_opt.network import Feeder
 
 PARTICIPANT_COLUMNS = {"name": None, "bus": None}
+PRICE_COLUMNS = {"import_value": np.nan, "import_value_slope": 0.0, "export_offer": np.nan, "export_offer_slope": 0.0}
+"""What a kWh is worth to a participant, and by how much less for every kW; what it asks for one, and how much more."""
 PARTICIPANT_OPTIONAL = {
     "power_factor": 1.0,
     "power_factor_import": 1.0,
@@ -25,6 +27,7 @@ PARTICIPANT_OPTIONAL = {
     "battery_initial": 0.5,
     "inflexible_kvar": 0.0,
     "connected": np.nan,
+    **PRICE_COLUMNS,
 }
 
 
@@ -72,11 +75,14 @@ def checked_participants(table: pd.DataFrame, feeder: Feeder) -> tuple[pd.DataFr
         table, endless, "participant", lambda r: f"inflexible_kvar = {r['inflexible_kvar']} must be finite"
     )
     problems += _bad_batteries(table)
+    problems += _bad_prices(table)
     return table[[*PARTICIPANT_COLUMNS, "phases", *PARTICIPANT_OPTIONAL]], problems
 
 
 def _branch_rating(table: pd.DataFrame, feeder: Feeder) -> pd.Series[float]:
-    """Rating of the branch that feeds each participant's bus, on all phases of the participant."""
+    """Rating of the branch that feeds each participant's bus, on all phases of the participant; none in a mesh."""
+    if feeder.meshed:
+        return pd.Series(np.inf, index=table.index)
     bus = table["bus"].map(feeder.bus_index).fillna(0).astype(int)
     phases = np.array([len(own) for own in table["phases"]]) if not feeder.balanced else 1
     return pd.Series(feeder.rating_kva[bus] * phases, index=table.index)
@@ -118,6 +124,17 @@ def _bad_batteries(table: pd.DataFrame) -> list[str]:
         for column, bad, rule in rules
         for said in flag(table, bad, "participant", lambda r, c=column, m=rule: f"{c} = {r[c]} {m}{percent(r[c], m)}")  # type: ignore[misc]
     ]
+
+
+def _bad_prices(table: pd.DataFrame) -> list[str]:
+    """Prices that are endless, and slopes that are negative or endless."""
+    problems: list[str] = []
+    for column in PRICE_COLUMNS:
+        slope = column.endswith("_slope")
+        bad = ~(np.isfinite(table[column]) & (table[column] >= 0)) if slope else np.isinf(table[column])
+        rule = "must be a number that is not negative" if slope else "must be a finite number"
+        problems += flag(table, bad, "participant", lambda r, c=column, m=rule: f"{c} = {r[c]} {m}")  # type: ignore[misc]
+    return problems
 
 
 def _finite_or_fill(table: pd.DataFrame, columns: Mapping[str, object], what: str, problems: list[str]) -> pd.DataFrame:

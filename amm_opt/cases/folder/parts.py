@@ -43,6 +43,7 @@ def checked_parts(
     step_minutes: float | None = None,
     steps: int | None = None,
     timezone: str | None = None,
+    meshed: bool = False,
 ) -> Parts:
     """The parts that the tables of a case describe; see ``from_tables`` of amm_opt.cases.
 
@@ -50,6 +51,7 @@ def checked_parts(
         tables: the five of the case folder, or six with ``sessions``.
         scenario: a Scenario, or None.
         texts: ``name`` and whatever else must be text.
+        meshed: whether closed branches may form cycles.
 
     Raises:
         InputError: every problem of the feeder, or every problem of the other tables, at once.
@@ -58,7 +60,7 @@ def checked_parts(
     wrong = [f"{key} = {shortened(value)} must be text" for key, value in texts.items() if not is_text(value)]
     said.say(*wrong, "" if wrong or texts["name"] else "name must not be empty")
     said.say("" if isinstance(scenario, Scenario | None) else f"scenario = {shortened(scenario)} must be a Scenario")
-    made = said.of(lambda: Feeder.from_tables(tables["buses"], tables["branches"]))
+    made = said.of(lambda: Feeder.from_tables(tables["buses"], tables["branches"], meshed=meshed))
     given = {key: table for key, table in tables.items() if key not in ("buses", "branches")}
     plain = {
         key: said.of(partial(as_table, table, key, times=TIMES if key == "profiles" else ()))

@@ -19,15 +19,17 @@ from amm_opt.importers.report import ImportReport
 KNOWN = {"baseMVA", "version", *COLUMNS}
 
 
-def from_matpower(source: str | Path | Mapping[str, Any], *, name: str = "", open_branches: Sequence[str] = ()) -> Case:
+def from_matpower(
+    source: str | Path | Mapping[str, Any], *, name: str = "", open_branches: Sequence[str] = (), meshed: bool = False
+) -> Case:
     """The network of a MATPOWER case with its loads and plants as a case of two intervals; see ``matpower_network``."""
-    return matpower_network(source, name=name, open_branches=open_branches).case()
+    return matpower_network(source, name=name, open_branches=open_branches, meshed=meshed).case()
 
 
 def matpower_network(
-    source: str | Path | Mapping[str, Any], *, name: str = "", open_branches: Sequence[str] = ()
+    source: str | Path | Mapping[str, Any], *, name: str = "", open_branches: Sequence[str] = (), meshed: bool = False
 ) -> ImportedNetwork:
-    """A network from a MATPOWER case (MATPOWER manual, appendix B); balanced and radial.
+    """A network from a MATPOWER case (MATPOWER manual, appendix B); balanced, and radial unless ``meshed``.
 
     The statements of a file are run as MATLAB would, so that expressions and conversions of units count; what is not
     assignment of numbers is refused. The reference bus is the source, held at its generators' Vg. Loads are inflexible;
@@ -39,15 +41,24 @@ def matpower_network(
         source: path of an .m file, its text, or a mapping with ``baseMVA, bus, gen, branch`` (arrays).
         name: of the network; that of the file or function by default.
         open_branches: names of branches to open beside those with status 0.
+        meshed: whether branches may form cycles, for the network model ``dc``.
 
     Raises:
         InputError: every statement that cannot be followed, by line; or every bus, generator and branch whose numbers
-            cannot be used; or a meshed network, with the open points it could use.
+            cannot be used; or a mesh where it must not be one, with the open points it could use, or one whose
+            transformers shift phases.
     """
     report = ImportReport()
     data, found = _read(source, report)
     name = name or found or "matpower"
-    return draft(name, _matrices(data, name, report), report).network(open_branches)
+    matrices = _matrices(data, name, report)
+    read = draft(name, matrices, report)
+    if meshed and (shifting := np.flatnonzero((matrices["branch"][:, 9] != 0) & (matrices["branch"][:, 10] > 0))).size:
+        raise InputError(
+            [f"branch {k + 1}: SHIFT = {matrices['branch'][k, 9]:g}; dc has no phase shifters" for k in shifting],
+            subject=name,
+        )
+    return read.network(open_branches, meshed)
 
 
 def _read(source: str | Path | Mapping[str, Any], report: ImportReport) -> tuple[Mapping[str, Any], str]:

@@ -25,8 +25,8 @@ CHARGE_POINTS = ("APLS", "HLS")
 """SimBench profiles of charge points, public and at home."""
 
 
-def from_pandapower(net: Any, *, name: str = "", open_branches: Sequence[str] = ()) -> Case:
-    """A case from a pandapower net (balanced, radial); pandapower itself is not needed to read it.
+def from_pandapower(net: Any, *, name: str = "", open_branches: Sequence[str] = (), meshed: bool = False) -> Case:
+    """A case from a pandapower net (balanced, radial unless ``meshed``); pandapower itself is not needed to read it.
 
     Loads are inflexible, or flexible import where ``controllable`` is true or their SimBench profile is one of a charge
     point. Static generators and generators are export. ``net.profiles`` and the ``profile`` column are used where they
@@ -37,12 +37,13 @@ def from_pandapower(net: Any, *, name: str = "", open_branches: Sequence[str] = 
         net: pandapower net: ``bus``, ``line``, ``trafo``, ``load``, ... as attributes, with pandapower's columns.
         name: of the case; the net's own by default.
         open_branches: names of branches to open beside those that the net has open.
+        meshed: whether branches may form cycles, for the network model ``dc``.
 
     Raises:
-        InputError: elements that cannot be modelled, no or several external grids, or a meshed network, with the open
-            points it could use; all at once.
+        InputError: elements that cannot be modelled, no or several external grids, or a mesh where it must not be one,
+            with the open points it could use; all at once.
     """
-    return _network(net, name, open_branches).case()
+    return _network(net, name, open_branches, meshed).case()
 
 
 def from_simbench(code: str, *, open_branches: Sequence[str] = ()) -> Case:
@@ -50,19 +51,22 @@ def from_simbench(code: str, *, open_branches: Sequence[str] = ()) -> Case:
     return simbench_network(code, open_branches=open_branches).case()
 
 
-def pandapower_network(path: str | Path, *, name: str = "", open_branches: Sequence[str] = ()) -> ImportedNetwork:
+def pandapower_network(
+    path: str | Path, *, name: str = "", open_branches: Sequence[str] = (), meshed: bool = False
+) -> ImportedNetwork:
     """A network from a JSON file that ``pandapower.to_json`` wrote; pandapower itself is not needed.
 
     Args:
         path: the file.
         name: of the network; the net's own by default, else that of the file.
         open_branches: names of branches to open beside those that the net has open.
+        meshed: whether branches may form cycles, for the network model ``dc``.
 
     Raises:
         InputError: where the file cannot be read, or what ``from_pandapower`` refuses.
     """
     net = read_net(path)
-    return _network(net, name or str(net.get("name") or "") or Path(path).stem, open_branches, str(path))
+    return _network(net, name or str(net.get("name") or "") or Path(path).stem, open_branches, meshed, str(path))
 
 
 def simbench_network(code: str, *, open_branches: Sequence[str] = ()) -> ImportedNetwork:
@@ -82,12 +86,27 @@ def simbench_network(code: str, *, open_branches: Sequence[str] = ()) -> Importe
     return _network(simbench.get_simbench_net(code), code, open_branches)
 
 
-def _network(net: Any, name: str, open_branches: Sequence[str], source: str = "") -> ImportedNetwork:
+def _network(
+    net: Any, name: str, open_branches: Sequence[str], meshed: bool = False, source: str = ""
+) -> ImportedNetwork:
     if not isinstance(name, str | None):
         raise InputError(f"name = {shortened(name)} must be text")
     tables = NetTables(net, name or str(getattr(net, "name", "") or "pandapower"))
     tables.report.source = source
-    return _Reader(tables).draft().network(open_branches)
+    if meshed:
+        tables.problems += [
+            f"trafo {name!r}: shift_degree = {shift:g}; dc has no phase shifters"
+            for name, shift in _shifting(tables)
+            if shift
+        ]
+    return _Reader(tables).draft().network(open_branches, meshed)
+
+
+def _shifting(t: NetTables) -> list[tuple[str, float]]:
+    """Names of the transformers with two windings in service and their phase shifts."""
+    table = t.table("trafo")
+    shifts = t.numbers(table, "trafo", "shift_degree", 0.0)
+    return [*zip(t.names(table, "trafo"), shifts, strict=True)]
 
 
 class _Reader:

@@ -105,8 +105,8 @@ class ACNetwork:
         n_nodes: number of nodes; ``bus`` (n_nodes,) the bus of each, ``phase`` its number, 0 where balanced.
 
     Raises:
-        InputError: where power-grid-model is not installed, balanced and named phases are mixed, or a transformer has
-            phases of different impedance.
+        InputError: where power-grid-model is not installed, the network is meshed, balanced and named phases are mixed,
+            or a transformer has phases of different impedance.
     """
 
     @native
@@ -117,6 +117,8 @@ class ACNetwork:
         except ImportError as error:
             raise InputError("an AC power flow needs power-grid-model: pip install 'amm-opt[ac]'") from error
         checked_kind(feeder, Feeder, "feeder")
+        if feeder.meshed:
+            raise InputError(f"the AC power flow takes radial networks, and {feeder.cycles}")
         if not is_whole(threads) or not -1 <= threads <= 1024:
             raise InputError(f"threads = {shortened(threads)} must be a whole number; 0 is one per processor")
         self._pgm, self._error = pgm, PowerGridError

@@ -1,14 +1,14 @@
-"""The feeder: an immutable, validated, rooted radial network.
+"""The feeder: an immutable, validated, rooted network, radial unless it is said to be meshed.
 
 Buses and branches are given as tables (one row each). Everything inside is ordered by a depth-first walk from
 the source, so that the buses below any branch are one contiguous range: sums over subtrees and along paths become
-differences of cumulative sums, which is what makes the linear models fast.
+differences of cumulative sums, which is what makes the linear models fast. In a meshed network the walk follows a
+spanning tree, and the branches that close its cycles stand behind those of the tree.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from amm_opt.arrays import BoolArray, ComplexArray, FloatArray, IntArray
-from amm_opt.errors import InputError
+from amm_opt.errors import InputError, shorten
 from amm_opt.io.html import facts
 from amm_opt.network.feeder.limits import BRANCH_LIMITS, LimitChanges, NamedLimits, unknown_branches
 from amm_opt.network.feeder.phases import POSITIVE_SEQUENCE
@@ -28,6 +28,7 @@ from amm_opt.network.feeder.tables import (
     FeederTables,
     checked_tables,
 )
+from amm_opt.network.feeder.walk import spanning, walk
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:
@@ -37,11 +38,14 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
 
 @dataclass(frozen=True, eq=False)
 class Feeder:
-    """A radial feeder, rooted at its one source bus.
+    """A radial feeder, rooted at its one source bus; or a meshed network, with one bus as its source.
 
     Build one with :meth:`from_tables`; the constructor does not validate. All arrays are read-only and ordered by
     the depth-first walk: bus 0 is the source, and branch ``b`` (``b >= 1``) is the one that feeds bus ``b``, so bus
     and branch arrays share one index and entry 0 of a branch array stands for the source (rating ``inf``).
+
+    In a meshed network this holds of a spanning tree: branch arrays have more than n entries, and those from n on are
+    the branches that close its cycles, in the order and the direction of their table.
 
     Attributes:
         bus_names: n bus names.
@@ -65,6 +69,8 @@ class Feeder:
         z_ohm: n square complex impedance matrices on the branch's phases, referred to the downstream voltage.
         charging_kvar: (n, 3) reactive power that a branch's capacitance injects at nominal voltage, half at each end;
             phases as for ``shunt_kva``.
+        ends: (2, n) the buses at both ends of every branch, first the one that flow away from the source leaves; -1
+            and 0 of entry 0.
     """
 
     bus_names: tuple[str, ...]
@@ -89,10 +95,11 @@ class Feeder:
     vector_group: tuple[str, ...]
     z_ohm: tuple[ComplexArray, ...]
     charging_kvar: FloatArray
+    ends: IntArray
     tables: FeederTables
 
     @classmethod
-    def from_tables(cls, buses: pd.DataFrame, branches: pd.DataFrame) -> Feeder:
+    def from_tables(cls, buses: pd.DataFrame, branches: pd.DataFrame, *, meshed: bool = False) -> Feeder:
         """Validate two tables and build the rooted feeder.
 
         Args:
@@ -107,12 +114,13 @@ class Feeder:
                 the ``from_bus`` side). Impedance is referred to the voltage of ``to_bus``; on several phases it is a
                 lower triangle such as ``"0.3 | 0.1 0.3"``. Shunts are a total, or a text with one number per phase.
                 Orientation is free: the feeder is rooted here.
+            meshed: whether closed branches may form cycles; such a network is balanced, and only a network model for
+                meshes takes it.
 
         Raises:
             InputError: every problem of both tables at once, each with the element's name.
         """
-        tables = checked_tables(buses, branches)
-        return _rooted(tables)
+        return _rooted(checked_tables(buses, branches, meshed))
 
     @property
     def n_buses(self) -> int:
@@ -135,16 +143,22 @@ class Feeder:
     @cached_property
     def injected_kva(self) -> ComplexArray:
         """(n, 3) complex power that shunts and line charging inject at each bus at nominal voltage, by phase."""
-        return np.asarray(_read_only(at_buses(self.shunt_kva, self.charging_kvar, self.parent)))
+        return np.asarray(_read_only(at_buses(self.shunt_kva, self.charging_kvar, self.ends)))
 
     @cached_property
     def balanced(self) -> bool:
         """Whether every bus and branch is a positive-sequence equivalent."""
         return all(p == POSITIVE_SEQUENCE for p in (*self.phases, *self.branch_phases))
 
+    @property
+    def meshed(self) -> bool:
+        """Whether branches close cycles."""
+        return len(self.branch_names) > self.n_buses
+
     @cached_property
     def _graph(self) -> nx.DiGraph[str]:
-        graph: nx.DiGraph[str] = nx.DiGraph(source=self.bus_names[0], v_source_pu=self.v_source_pu)
+        kind = nx.MultiDiGraph if self.meshed else nx.DiGraph
+        graph: nx.DiGraph[str] = kind(source=self.bus_names[0], v_source_pu=self.v_source_pu)
         for i, bus in enumerate(self.bus_names):
             f = self.lv_feeder[i]
             graph.add_node(
@@ -157,10 +171,10 @@ class Feeder:
                 feeder=self.lv_feeders[f] if f >= 0 else None,
                 shunt_kva=self.shunt_kva[i],
             )
-        for i in range(1, self.n_buses):
+        for i, (start, stop) in enumerate(self.ends.T[1:].tolist(), 1):
             graph.add_edge(
-                self.bus_names[self.parent[i]],
-                self.bus_names[i],
+                self.bus_names[start],
+                self.bus_names[stop],
                 name=self.branch_names[i],
                 kind=self.branch_kind[i],
                 phases=self.branch_phases[i],
@@ -174,7 +188,10 @@ class Feeder:
 
     @property
     def graph(self) -> nx.DiGraph[str]:
-        """The rooted tree as a frozen networkx DiGraph (a fresh copy: changing it never changes the feeder)."""
+        """The rooted tree as a frozen networkx DiGraph (a fresh copy: changing it never changes the feeder).
+
+        Of a meshed network a MultiDiGraph with all closed branches.
+        """
         return nx.freeze(self._graph.copy())
 
     def with_limits(
@@ -199,7 +216,7 @@ class Feeder:
         changes = LimitChanges({} if limits is None else limits, capacity_scale, mv_capacity_scale, lv_capacity_scale)
         if problems := list(unknown_branches(changes.limits, list(self.tables.branches["name"]))):
             raise InputError(problems)
-        return _rooted(FeederTables(self.tables.buses, self.tables.branches, changes))
+        return _rooted(replace(self.tables, changes=changes))
 
     def select(self, keep: BoolArray) -> Feeder:
         """The feeder with only some of its buses and the branches between them, in the same order.
@@ -208,8 +225,10 @@ class Feeder:
             keep: (n,) buses to keep: the source, and of each bus the one that feeds it.
 
         Raises:
-            InputError: where a bus would be cut off from the source.
+            InputError: where a bus would be cut off from the source, and of a meshed network.
         """
+        if self.meshed:
+            raise InputError(f"a meshed network cannot be taken apart: {self.cycles}")
         lost = np.flatnonzero(keep[1:] & ~keep[self.parent[1:]]) + 1
         if len(lost) or not keep[0]:
             name = self.bus_names[lost[0] if len(lost) else 0]
@@ -217,7 +236,12 @@ class Feeder:
         names = {name for name, kept in zip(self.bus_names, keep, strict=True) if kept}
         buses, branches = self.tables.buses, self.tables.branches
         inside = branches["from_bus"].isin(names) & branches["to_bus"].isin(names)
-        return _rooted(FeederTables(buses[buses["name"].isin(names)], branches[inside], self.tables.changes))
+        return _rooted(replace(self.tables, buses=buses[buses["name"].isin(names)], branches=branches[inside]))
+
+    @property
+    def cycles(self) -> str:
+        """What is said of a meshed network where a radial one is needed."""
+        return f"cycles are closed by {shorten(repr(name) for name in self.branch_names[self.n_buses :])}"
 
     def __repr__(self) -> str:
         return f"Feeder({self.n_buses} buses, {len(self.lv_feeders)} LV feeders, source {self.bus_names[0]!r})"
@@ -229,29 +253,6 @@ class Feeder:
         return facts(f"Feeder with {len(self.lv_feeders)} LV feeders", about)
 
 
-def _walk(n: int, source: int, ends: Iterable[tuple[int, int]]) -> tuple[list[int], list[int], list[int], list[int]]:
-    """Depth-first order of the tree: order, parent position, feeding branch, subtree end (all by position)."""
-    neighbours: list[list[tuple[int, int]]] = [[] for _ in range(n)]
-    for b, (u, v) in enumerate(ends):
-        neighbours[u].append((v, b))
-        neighbours[v].append((u, b))
-    order: list[int] = []
-    parent: list[int] = []
-    branch: list[int] = []
-    stack = [(source, -1, -1)]
-    while stack:
-        bus, up, via = stack.pop()
-        position = len(order)
-        order.append(bus)
-        parent.append(up)
-        branch.append(via)
-        stack.extend((v, position, b) for v, b in reversed(neighbours[bus]) if b != via)
-    size = [1] * n
-    for i in range(n - 1, 0, -1):
-        size[parent[i]] += size[i]
-    return order, parent, branch, [i + size[i] for i in range(n)]
-
-
 def _rooted(tables: FeederTables) -> Feeder:
     """The feeder of checked tables, its branches turned away from the source."""
     buses, closed = tables.buses, tables.branches[tables.branches["closed"]]
@@ -261,23 +262,26 @@ def _rooted(tables: FeederTables) -> Feeder:
     stop = closed["to_bus"].map(position).to_numpy(dtype=np.intp)
     v_source = buses["v_source_pu"].to_numpy(dtype=float)
     source = int(np.flatnonzero(~np.isnan(v_source))[0])
-    order, parent, via, end = _walk(len(names), source, zip(start.tolist(), stop.tolist(), strict=True))
-    row = np.array(via[1:], dtype=np.intp)
+    tree, chords = spanning(len(names), start, stop) if tables.meshed else (np.arange(len(closed)), np.empty(0, int))
+    order, parent, via, end = walk(len(names), source, zip(start[tree].tolist(), stop[tree].tolist(), strict=True))
+    row, fed = np.append(tree[via[1:]], chords).astype(np.intp), np.append(order[1:], stop[chords]).astype(np.intp)
+    place = np.argsort(order)
     made = Feeder(
         parent=_read_only(np.array(parent, dtype=np.intp)),
         subtree_end=_read_only(np.array(end, dtype=np.intp)),
         v_source_pu=float(v_source[source]),
+        ends=_read_only(np.array([[*parent, *place[start[chords]]], [*range(len(order)), *place[stop[chords]]]])),
         tables=tables,
         **_bus_arrays(buses.iloc[order]),
         **_branch_arrays(
             closed.iloc[row],
-            limits=tables.changes.applied(closed.iloc[row], buses["tier"].iloc[order[1:]]),
-            flipped=stop[row] != np.array(order[1:], dtype=np.intp),
+            limits=tables.changes.applied(closed.iloc[row], buses["tier"].iloc[fed]),
+            flipped=stop[row] != fed,
             kv=buses["vn_kv"].to_numpy(dtype=float)[np.stack([start[row], stop[row]])],
             at_source=buses["phases"].iloc[source],
         ),
     )
-    if problems := unfed(made.shunt_kva, made.branch_phases, made.bus_names):
+    if problems := unfed(made.shunt_kva, made.branch_phases[: made.n_buses], made.bus_names):
         raise InputError(problems, subject="feeder")
     return made
 

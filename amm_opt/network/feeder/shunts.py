@@ -64,9 +64,9 @@ def unfed(values: NDArray[np.generic], fed: Iterable[tuple[str, ...]], names: It
     ]
 
 
-def at_buses(shunt_kva: ComplexArray, charging_kvar: FloatArray, parent: IntArray) -> ComplexArray:
+def at_buses(shunt_kva: ComplexArray, charging_kvar: FloatArray, ends: IntArray) -> ComplexArray:
     """(n, 3) complex kVA injected at every bus at nominal voltage: its shunt and half the charging of its branches."""
-    half = 0.5j * charging_kvar
-    total = shunt_kva + half
-    np.add.at(total, parent[1:], half[1:])
+    half, total = 0.5j * charging_kvar, shunt_kva.copy()
+    np.add.at(total, ends[1], half)
+    np.add.at(total, ends[0, 1:], half[1:])
     return np.asarray(total)

@@ -25,6 +25,8 @@ from amm_opt.network.feeder.shunts import BRANCH_SHUNTS, BUS_SHUNTS, per_phase
 TIERS = ("MV", "LV")
 BRANCH_KINDS = ("line", "transformer", "switch")
 VECTOR_GROUPS = ("YNyn0", "Dyn1", "Dyn11")
+SEVERAL = 4
+"""So many elements with the same problem are named where all may have it."""
 _PHASE_NAMES = ("pos", "a", "b", "c", "ab", "ac", "bc", "abc")
 
 _BUS_COLUMNS = {"name": None, "vn_kv": None, "v_min_pu": None, "v_max_pu": None}
@@ -48,10 +50,14 @@ _IMPEDANCE_COLUMNS = ("name", "from_bus", "to_bus", "kind", "phases", "vector_gr
 
 @dataclass(frozen=True, eq=False)
 class FeederTables:
-    """Validated, completed tables: buses, and branches with ``z_ohm`` matrices; and what differs in their limits."""
+    """Validated, completed tables: buses, and branches with ``z_ohm`` matrices; and what differs in their limits.
+
+    ``meshed`` says that closed branches may form cycles.
+    """
 
     buses: pd.DataFrame
     branches: pd.DataFrame
+    meshed: bool = False
     changes: LimitChanges = field(default_factory=LimitChanges)
 
 
@@ -108,9 +114,10 @@ def _matrix(r: object, x: object, k: int) -> np.ndarray | None:
     return z
 
 
-def checked_tables(buses: pd.DataFrame, branches: pd.DataFrame) -> FeederTables:
+def checked_tables(buses: pd.DataFrame, branches: pd.DataFrame, meshed: bool) -> FeederTables:
     """Complete both tables with their defaults, or raise InputError with every problem found."""
     said = Problems()
+    said.say("" if isinstance(meshed, bool) else f"meshed = {shown(meshed)}; valid choices: true, false")
     given = {what: said.of(partial(as_table, t, what)) for what, t in (("buses", buses), ("branches", branches))}
     said.report()
     buses, branches = (table for table in given.values() if table is not None)
@@ -123,10 +130,24 @@ def checked_tables(buses: pd.DataFrame, branches: pd.DataFrame) -> FeederTables:
     buses, problems = _checked_buses(_complete(buses, _BUS_OPTIONAL))
     branches, branch_problems = _checked_branches(_complete(branches, _BRANCH_OPTIONAL), buses)
     problems += branch_problems
-    problems += list(_topology_problems(buses, branches))
+    problems += list(_topology_problems(buses, branches, meshed))
+    problems += _unbalanced(buses, branches) if meshed else []
     if problems:
         raise InputError(problems, subject="feeder")
-    return FeederTables(buses, branches)
+    return FeederTables(buses, branches, meshed)
+
+
+def _unbalanced(buses: pd.DataFrame, branches: pd.DataFrame) -> list[str]:
+    """What is on phases in a meshed network."""
+    on_phases = [
+        f"{what} {name!r}: phases = {''.join(phases)!r}; a meshed network is balanced, without phases"
+        for what, table in (("bus", buses), ("branch", branches))
+        for name, phases in zip(table["name"], table["phases"], strict=True)
+        if phases and phases != POSITIVE_SEQUENCE
+    ]
+    return (
+        on_phases if len(on_phases) <= SEVERAL else [*on_phases[:SEVERAL], f"{len(on_phases) - SEVERAL} more likewise"]
+    )
 
 
 def _names(table: pd.DataFrame, what: str) -> list[str]:
@@ -318,7 +339,7 @@ def _is_tree(names: set[str], branches: pd.DataFrame) -> bool:
     return len(branches) == len(names) - 1 and connected_components(links, directed=False)[0] == 1
 
 
-def _topology_problems(buses: pd.DataFrame, branches: pd.DataFrame) -> Iterator[str]:
+def _topology_problems(buses: pd.DataFrame, branches: pd.DataFrame, meshed: bool) -> Iterator[str]:
     names = set(buses["name"].dropna())
     used = branches[branches["closed"] & branches["from_bus"].isin(names) & branches["to_bus"].isin(names)]
     used = used[used["from_bus"] != used["to_bus"]]
@@ -329,11 +350,11 @@ def _topology_problems(buses: pd.DataFrame, branches: pd.DataFrame) -> Iterator[
     graph.add_nodes_from(buses["name"].dropna())
     label: dict[frozenset[str], str] = {}
     for name, u, v in zip(used["name"], used["from_bus"], used["to_bus"], strict=True):
-        if graph.has_edge(u, v):
+        if graph.has_edge(u, v) and not meshed:
             yield f"cycle: branches {label[frozenset((u, v))]!r} and {name!r} both join {u!r} and {v!r}; open one"
         graph.add_edge(u, v)
         label[frozenset((u, v))] = str(name)
-    if graph.number_of_edges() >= graph.number_of_nodes() - nx.number_connected_components(graph) + 1:
+    if not meshed and graph.number_of_edges() >= graph.number_of_nodes() - nx.number_connected_components(graph) + 1:
         for cycle in nx.cycle_basis(graph):
             around = zip(cycle, [*cycle[1:], cycle[0]], strict=True)
             yield f"cycle: open one of the branches {shorten((label[frozenset(e)] for e in around), 20)}"

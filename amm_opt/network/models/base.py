@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
 from amm_opt.arrays import FloatArray, IntArray
+from amm_opt.errors import InputError
 from amm_opt.fields import checked_kind
 from amm_opt.network.feeder.feeder import Feeder
 from amm_opt.network.feeder.metered import Metered
@@ -38,6 +39,7 @@ class NetworkModel(ABC):
 
     Attributes:
         name: what a run calls the model.
+        takes_meshes: whether it models networks whose branches close cycles; others are refused.
         phase: (n_nodes,) 0, 1, 2 for the phases a, b, c of the nodes; None where each bus is one node.
 
     Raises:
@@ -45,10 +47,13 @@ class NetworkModel(ABC):
     """
 
     name: str = ""
+    takes_meshes: bool = False
     phase: IntArray | None = None
 
     def __init__(self, feeder: Feeder) -> None:
         checked_kind(feeder, Feeder, "feeder")
+        if feeder.meshed and not self.takes_meshes:
+            raise InputError(f"{self.name} takes radial networks, and {feeder.cycles}: open these, or use dc")
         self.feeder = feeder
 
     @abstractmethod
@@ -110,8 +115,12 @@ class NetworkModel(ABC):
 
     @property
     def quantity_bus(self) -> IntArray:
-        """(m,) bus at which each limited quantity counts: its bus, or the one that its branch feeds."""
-        return self.quantities.element
+        """(m,) bus at which each limited quantity counts: its bus, or the one that its branch feeds.
+
+        Of a branch that closes a cycle, the end that stands last.
+        """
+        q, ends = self.quantities, self.feeder.ends
+        return np.where(q.kind == "voltage", q.element, ends.max(axis=0)[q.element])
 
     @property
     def linear(self) -> NetworkModel:

@@ -14,6 +14,9 @@ from amm_opt.network.feeder.metered import Metered
 from amm_opt.tolerances import THERMAL_TOLERANCE, VOLTAGE_TOLERANCE
 
 SIDES = 16
+_ANGLES = (2 * np.arange(SIDES // 2) + 1) * np.pi / SIDES
+POLYGON = np.column_stack([np.cos(_ANGLES), np.sin(_ANGLES)]) / np.cos(np.pi / SIDES)
+"""(8, 2) normals of a polygon's edges, parallel ones once, scaled so that a rating of 1 is a limit of 1."""
 KINDS = ("voltage", "thermal", "active")
 
 
@@ -70,7 +73,7 @@ class Limits:
     Attributes:
         node: nodes with a voltage limit.
         rated: places among the flows of those whose branch has a rating; ``rating_kva`` their ratings.
-        normals: (8, 2) edge normals, scaled.
+        normals: (8, 2) edge normals, scaled; fewer where a model limits less than apparent power.
         metered: branches with a limit of their active power.
     """
 
@@ -90,6 +93,7 @@ class Limits:
         branch: IntArray,
         rating_kva: FloatArray,
         metered: Metered,
+        normals: FloatArray = POLYGON,
     ) -> Limits:
         """Limits of nodes and of flows.
 
@@ -97,11 +101,10 @@ class Limits:
             bus, v_min_pu, v_max_pu: (nodes,) bus of each and its band, infinite where there is none.
             branch, rating_kva: (flows,) branch of each flow and its rating, infinite where there is none.
             metered: branches with a limit of their active power.
+            normals: what of the flow a rating limits; ``[[1, 0]]`` is active power alone.
         """
         node = np.flatnonzero(np.isfinite(v_min_pu) | np.isfinite(v_max_pu))
         rated = np.flatnonzero(np.isfinite(rating_kva))
-        angle = (2 * np.arange(SIDES // 2) + 1) * np.pi / SIDES
-        normals = np.column_stack([np.cos(angle), np.sin(angle)]) / np.cos(np.pi / SIDES)
         ones = np.ones(len(normals) * len(rated))
         counts, base = [len(node), len(ones), len(metered)], metered.base_kw
         quantities = Quantities(

@@ -7,7 +7,7 @@ cut, lost or half written, the blocks before it are whole, and are known to be.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,8 @@ class DiskStore(RunStore):
         self.digests: dict[str, str] = {}
         self._label = ""
         self._state_of: StateOf = StoredState
-        self._made: set[str] = set()
+        self._arrays: dict[str, ChunkedArray] = {}
+        self._described: set[str] = set()
         self._whole: dict[str, FloatArray] = {}
 
     def prepare(self) -> None:
@@ -73,18 +74,28 @@ class DiskStore(RunStore):
             OSError: where the folder takes nothing any more.
         """
         k, files = self.number(block), {}
+        self._describe(block.arrays)
         for name, values in block.arrays.items():
             array = self._array(name)
-            if name not in self._made:
-                variable = VARIABLES[name]
-                array.make(variable.dims, {"units": variable.unit, "long_name": variable.meaning})
-                self._made.add(name)
-            files[array.chunk(k).relative_to(self.folder).as_posix()] = of_bytes(array.write(k, values))
+            if (content := array.write(k, values)) is not None:
+                files[array.chunk(k).relative_to(self.folder).as_posix()] = of_bytes(content)
         files[f"{INTERVALS}/{k:06}.parquet"] = of_bytes(self._write_totals(k, block))
         document = {"block": k, "fields": sorted(block.fields), "elapsed_s": elapsed_s, "files": files}
         record = sealed({**document, "result": encoded(result)}).encode()
         replace_bytes(self._record(k), record)
         self._known(k, document, of_bytes(record))
+
+    def describe(self) -> None:
+        """Write the descriptions of all arrays that are there, which a power cut may have torn."""
+        self._described.clear()
+        self._describe(self.names() if self.digests else ())
+
+    def _describe(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name not in self._described:
+                variable = VARIABLES[name]
+                self._array(name).make(variable.dims, {"units": variable.unit, "long_name": variable.meaning})
+                self._described.add(name)
 
     def _write_totals(self, k: int, block: Block) -> bytes:
         start = block.start - self.first
@@ -140,18 +151,14 @@ class DiskStore(RunStore):
         return self.folder / RECORDS / f"{k:06}.json"
 
     def _array(self, name: str) -> ChunkedArray:
-        variable = VARIABLES[name]
-        shape = variable.shape(self.case, self.steps)
-        return ChunkedArray(self.folder / ARRAYS / name, shape, self.length, variable.fill)
+        if name not in self._arrays:
+            variable, shape = VARIABLES[name], VARIABLES[name].shape(self.case, self.steps)
+            self._arrays[name] = ChunkedArray(self.folder / ARRAYS / name, shape, self.length, variable.fill)
+        return self._arrays[name]
 
     def read(self, name: str, start: int, stop: int) -> FloatArray:
         """See ``RunStore``."""
-        array, length = self._array(name), self.length
-        parts = [
-            array.read(k)[max(start - k * length, 0) : stop - k * length]
-            for k in range(start // length, -(-stop // length))
-        ]
-        return np.concatenate(parts) if parts else np.zeros((0, *array.shape[1:]))
+        return self._array(name).read(start, stop)
 
     def values(self, field: str) -> Values:
         """See ``RunStore``; large ones are read when they are looked at."""

@@ -100,6 +100,8 @@ class RunFolder:
         with suppress(InputError):
             for result in self.store.load(label, state_of):
                 done.append(result)  # noqa: PERF402
+        with self._writing():
+            self.store.describe()
         return done
 
     def write(self, block: Block, result: BlockResult, elapsed_s: float) -> None:

@@ -40,8 +40,8 @@ from amm_opt.network import (
     Quantities,
 )
 from amm_opt.program import HorizonProgram, Injection, Leximin, Program, Solution
-from amm_opt.simulation import Column, FourWireNetwork, Run, load_run, simulate, verify
-from amm_opt.study import Comparison, compare, load_comparison
+from amm_opt.simulation import Column, FourWireNetwork, Run, load_run, open_run, simulate, verify
+from amm_opt.study import Comparison, compare, load_comparison, open_comparison
 
 logging.getLogger("amm_opt").addHandler(logging.NullHandler())
 
@@ -98,6 +98,8 @@ __all__ = [
     "load_case",
     "load_comparison",
     "load_run",
+    "open_comparison",
+    "open_run",
     "read_ausgrid",
     "save_case",
     "simulate",

@@ -38,7 +38,7 @@ from amm_opt.simulation.stored import disk
 from amm_opt.simulation.stored.block import Block
 from amm_opt.simulation.stored.folder import Mode, RunFolder, ready
 from amm_opt.simulation.stored.inputs import circumstances, inputs_of
-from amm_opt.simulation.stored.opened import load_run
+from amm_opt.simulation.stored.opened import open_run
 from amm_opt.simulation.stored.store import MemoryStore, RunStore
 from amm_opt.solve.backends.known import Choice
 
@@ -180,7 +180,7 @@ def execute(settings: Settings, path: Path | None = None, mode: Mode = "new") ->
 
 def _read_again(settings: Settings, path: Path) -> Run:
     """A run that was finished before, with the user's columns as they are now."""
-    run = replace(load_run(path), mechanism=settings.mechanism, model=_model(settings))
+    run = replace(open_run(path), mechanism=settings.mechanism, model=_model(settings))
     if not (run.columns or settings.columns):
         return run
     rest = run.summary.drop([column.name for column in run.columns], errors="ignore")

@@ -19,14 +19,14 @@ from amm_opt.io.files import check_writable, released
 from amm_opt.market import Mechanism
 from amm_opt.registry import default_network, parameters_of
 from amm_opt.registry import mechanisms as known_mechanisms
-from amm_opt.simulation import Run, load_run, verify
+from amm_opt.simulation import Run, open_run, verify
 from amm_opt.simulation.driver import mode_of
 from amm_opt.simulation.options import JOINT, SECURE, TIERS, VERIFY, Options
 from amm_opt.simulation.stored.folder import DOCUMENT, Mode
 from amm_opt.solve.backends.known import solvers as known_solvers
 from amm_opt.study.cli_import import import_group
 from amm_opt.study.compare import BOTH, compare, in_one_process, labelled, planned
-from amm_opt.study.comparison import Comparison, load_comparison
+from amm_opt.study.comparison import Comparison, open_comparison
 from amm_opt.study.plots import save_picture
 from amm_opt.study.result_folder import PICTURE, comparison_ready, stored_folders
 from amm_opt.study.show import (
@@ -212,10 +212,10 @@ def verify_command(run: Path, opendss: Path | None, as_json: bool) -> None:
     for folder in [run] if single else [run, *stored_folders(run).values()]:
         check_writable(folder)
     if single:
-        item = load_run(run)
+        item = open_run(run)
         stored = Comparison(item.case, {str(item.mechanism): item})
     else:
-        stored = load_comparison(run)
+        stored = open_comparison(run)
     with progress(as_json, stored.runs) as report:
         runs = {
             label: verify(item, opendss=opendss, progress=report and partial(report, label))
@@ -250,7 +250,7 @@ def explain(run: Path, as_json: bool) -> None:
     \b
     Example:  amm-opt explain out/amm
     """
-    item = load_run(_single(run))
+    item = open_run(_single(run))
     label = str(item.mechanism)
     with progress(as_json, [label]) as report:
         limits = item.explain(progress=report and partial(report, label))

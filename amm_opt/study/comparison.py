@@ -11,7 +11,7 @@ import pandas as pd
 from amm_opt.cases import Case
 from amm_opt.errors import InputError, as_path, shorten
 from amm_opt.io.html import as_html
-from amm_opt.simulation import Run, load_run
+from amm_opt.simulation import Run, open_run
 from amm_opt.simulation.results.claim import UNKNOWN
 from amm_opt.simulation.results.column import Column
 from amm_opt.simulation.results.columns import COLUMNS, OF_MEMORY, PRICE_OF_FAIRNESS, in_order
@@ -126,16 +126,20 @@ class Comparison(Mapping[str, Run]):
         replace_summary(Path(folder), self.written)
 
 
-def load_comparison(folder: str | Path) -> Comparison:
+def open_comparison(folder: str | Path) -> Comparison:
     """Read what ``Comparison.save`` wrote.
 
     Raises:
-        InputError: where the folder holds no finished comparison, or one of its runs cannot be read (see ``load_run``).
+        InputError: where the folder holds no finished comparison, or one of its runs cannot be read (see ``open_run``).
     """
     runs = {
-        label: load_run(place) for label, place in stored_folders(as_path(folder, "folder of a comparison")).items()
+        label: open_run(place) for label, place in stored_folders(as_path(folder, "folder of a comparison")).items()
     }
     held = {label: str(run.mechanism) for label, run in runs.items()}
     if moved := [label for label, name in held.items() if name != label and held.get(name, name) != name]:
         raise InputError([f"{folder}: the run in the folder of {label!r} is one of {held[label]!r}" for label in moved])
     return Comparison(next(iter(runs.values())).case, runs)
+
+
+load_comparison = open_comparison
+"""The earlier name, which scripts outside the project use."""

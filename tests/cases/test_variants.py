@@ -46,7 +46,7 @@ def test_a_run_says_its_variant_and_is_read_back(folder: Path, tmp_path: Path) -
     assert "small:grid=weak" in done.output
     document = json.loads((tmp_path / "out" / "amm" / "run.json").read_text())
     assert document["case"]["name"] == "small:grid=weak"
-    run = ao.load_run(tmp_path / "out" / "amm")
+    run = ao.open_run(tmp_path / "out" / "amm")
     assert run.case.fingerprint == ao.load_case(spec).fingerprint
 
 

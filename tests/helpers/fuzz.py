@@ -129,9 +129,9 @@ class Folders:
     def fuzz_run(self, rng: random.Random) -> None:
         folder = self._mutated(rng, "out")
         if rng.random() < 0.5:
-            ao.load_comparison(folder)
+            ao.open_comparison(folder)
         else:
-            ao.load_run(folder / "amm")
+            ao.open_run(folder / "amm")
 
     def _mutated(self, rng: random.Random, name: str) -> Path:
         copy = self.root / "copy"

@@ -283,7 +283,7 @@ def test_saved_and_verified(tmp_path: Path, fortnight: tuple[Case, ao.Run]) -> N
     case = homes(days=2, buses=60)
     run = ao.simulate(case, "fot_storage")
     run.save(tmp_path / "run")
-    loaded = ao.load_run(tmp_path / "run")
+    loaded = ao.open_run(tmp_path / "run")
     assert run.allocation.battery_kw is not None
     assert loaded.allocation.battery_kw is not None
     np.testing.assert_array_equal(loaded.allocation.battery_kw, run.allocation.battery_kw)

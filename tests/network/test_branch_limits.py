@@ -149,7 +149,7 @@ def test_a_case_with_limits_is_another_case_and_is_read_back(tmp_path: Path) -> 
     assert read.with_scenario(limits={}, mv_capacity_scale=1.0).fingerprint == case.fingerprint
     run = ao.simulate(other, "amm", steps=4)
     run.save(tmp_path / "run")
-    assert ao.load_run(tmp_path / "run").summary.equals(run.summary)
+    assert ao.open_run(tmp_path / "run").summary.equals(run.summary)
 
 
 def test_limits_in_the_table_of_branches_are_those_of_a_scenario(tmp_path: Path) -> None:

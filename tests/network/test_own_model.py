@@ -48,7 +48,7 @@ def test_the_command_line_takes_a_model_from_a_script(script: str, tmp_path: Pat
     options = ["run", CASE, "--mechanism", "amm", "--steps", "4", "--network", script, "--out", str(tmp_path / "run")]
     done = CliRunner().invoke(main, options)
     assert done.exit_code == 0, done.output
-    again = ao.load_run(tmp_path / "run" / "amm")
+    again = ao.open_run(tmp_path / "run" / "amm")
     assert again.network == "transport"
     assert ao.verify(again, network=script).summary["ac_unsolved_steps"] == 0
     for spec, said in (

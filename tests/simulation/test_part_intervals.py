@@ -103,6 +103,6 @@ def test_cars_that_share_a_connection_queue(mechanism: str, tmp_path: Path) -> N
     np.testing.assert_allclose(run.allocation.import_kw[:, 0], [6, 6, 5, 3], rtol=1e-5)
     assert run.summary["unserved_mwh"] == pytest.approx(0.0, abs=1e-8)
     run.save(tmp_path / "run")
-    loaded = ao.load_run(tmp_path / "run")
+    loaded = ao.open_run(tmp_path / "run")
     np.testing.assert_array_equal(loaded.requests.import_request_kw, run.requests.import_request_kw)
     np.testing.assert_array_equal(loaded.store.feeder_kw, run.store.feeder_kw)

@@ -19,7 +19,7 @@ from amm_opt.cases.tiers import split
 from amm_opt.market import FairnessState, ServedState
 from amm_opt.simulation.loop.tiers import TwoTierMatching
 from amm_opt.simulation.results.run import Run
-from amm_opt.study.comparison import load_comparison
+from amm_opt.study.comparison import open_comparison
 from formulations import AMM
 
 FEEDERS = {"a0": "A", "a1": "A", "b0": "B", "b1": "B"}
@@ -308,6 +308,6 @@ class TestCompare:
         assert pd.isna(joint["decomposition_energy_pct"])
         assert list(result.table.columns[:2]) == ["requested_import_mwh", "unserved_mwh"]
         result.save(tmp_path / "out")
-        again = load_comparison(tmp_path / "out")
+        again = open_comparison(tmp_path / "out")
         assert [run.tiers for run in again.runs.values()] == ["joint", "joint", "two"]
         assert list(ao.compare(case, ["no_control", "amm"], steps=2, tiers="two").runs) == ["no_control", "amm@two"]

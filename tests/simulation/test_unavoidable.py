@@ -94,7 +94,7 @@ def test_a_run_warns_and_names_the_bus(tmp_path: Path) -> None:
         " by up to 0.0100 pu",
     )
     run.save(tmp_path / "run")
-    assert ao.load_run(tmp_path / "run").unavoidable == run.unavoidable
+    assert ao.open_run(tmp_path / "run").unavoidable == run.unavoidable
 
 
 def test_no_warning_where_something_is_served(caplog: pytest.LogCaptureFixture) -> None:

@@ -357,7 +357,7 @@ def test_command_line(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, spec)
     assert result.exit_code == 0, result.output
     assert "still waiting at the end, kWh: amm" in result.output
-    loaded = ao.load_run(tmp_path / "o" / "amm")
+    loaded = ao.open_run(tmp_path / "o" / "amm")
     assert loaded.summary["waiting_mwh"] >= 0
 
 

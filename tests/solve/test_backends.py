@@ -288,7 +288,7 @@ def test_reasons_are_stored_with_the_run(tmp_path: Path) -> None:
     run.save(tmp_path / "run")
     stored = json.loads((tmp_path / "run" / "run.json").read_text())
     assert stored["fallback_steps"]["24"] == "mine: RuntimeError: no licence"
-    again = ao.load_run(tmp_path / "run")
+    again = ao.open_run(tmp_path / "run")
     assert again.fallback_reasons == run.fallback_reasons
     assert again.fallback_steps == (24, 25, 26)
 

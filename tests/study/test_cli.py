@@ -172,7 +172,7 @@ def test_out_holds_summary_and_intervals(tmp_path: Path) -> None:
     assert list(intervals.index) == list(case.times)
     np.testing.assert_allclose(intervals["accepted_export_kw"], run.allocation.export_kw.sum(axis=1), rtol=1e-12)
     np.testing.assert_allclose(intervals["mean_import_price"], run.allocation.import_price.mean(axis=1), rtol=1e-12)
-    stored = ao.load_run(folder).allocation
+    stored = ao.open_run(folder).allocation
     for name in ("import_kw", "export_kw", "import_price"):
         np.testing.assert_array_equal(getattr(stored, name), getattr(run.allocation, name))
     assert (out / "equal_doe" / "run.json").is_file()

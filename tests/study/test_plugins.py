@@ -136,7 +136,7 @@ def test_network_models_as_classes_and_instances(tmp_path: Path) -> None:
     checked = ao.verify(run)
     np.testing.assert_allclose(checked.summary["ac_losses_mwh"], ao.verify(usual).summary["ac_losses_mwh"])
     run.save(tmp_path / "run")
-    again = ao.load_run(tmp_path / "run")
+    again = ao.open_run(tmp_path / "run")
     with pytest.raises(ao.InputError, match=r"'cautious', which is not installed: give it as network="):
         ao.verify(again)
     with pytest.raises(ao.InputError, match="network model 'cautious', not 'lindistflow'"):

@@ -166,6 +166,18 @@ COLUMNS = [
 ]
 
 
+def binding_of(table: pd.DataFrame, dt_h: float) -> pd.DataFrame:
+    """See ``Run.binding``; ``table`` as of :meth:`Explainer.table`, intervals of ``dt_h`` hours."""
+    bound = table[(table["kind"] != "") & (table["intervals"] > 0)].reset_index(drop=True)
+    return bound[["limit", "kind", "direction"]].assign(
+        hours=bound["intervals"] * dt_h,
+        hours_of_day=bound["hours"],
+        multiplier=bound["worth_mwh"],
+        per=bound["worth_per"],
+        **{name: bound[name] for name in ("feeders", "most_affected_feeders", "most_affected")},
+    )
+
+
 def explained(
     case: Case,
     network: NetworkModel,

@@ -19,7 +19,7 @@ from amm_opt.io.html import as_html
 from amm_opt.market import Allocation, Mechanism, State
 from amm_opt.program import Audit
 from amm_opt.registry import mechanism, model_of
-from amm_opt.simulation.explanation.explain import explained
+from amm_opt.simulation.explanation.explain import binding_of, explained
 from amm_opt.simulation.loop.waiting import Backlog
 from amm_opt.simulation.results.claim import Claim
 from amm_opt.simulation.results.column import Column
@@ -225,6 +225,22 @@ class Run:
         span = range(self.first, self.first + len(self.times))
         return explained(self.case, model, span, self.allocation, self.failed_steps, progress)
 
+    def binding(self, *, network: Any = None, progress: Callable[[int, int], None] | None = None) -> pd.DataFrame:
+        """Which limits bound while somebody behind them was short: the rows of :meth:`explain` that say so, in brief.
+
+        Columns: ``limit``, ``kind`` and ``direction``; ``hours`` that it bound, and the ``hours_of_day`` (from-to) of
+        most of them; its ``multiplier`` in MWh over the run ``per`` kVA, kW or pu; of how many ``feeders`` somebody is
+        behind it, ``most_affected_feeders`` and ``most_affected``, (name, MWh) of at most five LV feeders and
+        participants.
+
+        Args:
+            network, progress: as for :meth:`explain`.
+
+        Raises:
+            InputError, SolveError: as :meth:`explain`.
+        """
+        return binding_of(self.explain(network=network, progress=progress), self.case.dt_h)
+
     def sensitivity(
         self,
         *parameters: str,
@@ -265,7 +281,7 @@ class Run:
         return differentiated(past, parameters, self._chosen(steps), memory, progress)
 
     def save(self, folder: str | Path) -> None:
-        """Write the run into a new or empty ``folder``; ``load_run`` reads it back (docs/results.md#files).
+        """Write the run into a new or empty ``folder``; ``open_run`` reads it back (docs/results.md#files).
 
         A case that was made in memory is stored along, in ``case``.
 

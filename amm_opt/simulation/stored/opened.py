@@ -24,7 +24,7 @@ from amm_opt.simulation.stored.folder import DOCUMENT, MANIFEST, STORED_CASE, ch
 from amm_opt.simulation.stored.record import Recorded, StoredState
 
 
-def load_run(folder: str | Path) -> Run:
+def open_run(folder: str | Path) -> Run:
     """Read a run that was written into a folder; its arrays are read when they are looked at.
 
     Its mechanism is known by its label only, and its state by its arrays. ``simulate(..., state=run)`` goes on from it.
@@ -45,6 +45,10 @@ def load_run(folder: str | Path) -> Run:
         raise
     except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, OSError) as error:
         raise InputError(f"{path / DOCUMENT} is damaged: {type(error).__name__}: {error}") from error
+
+
+load_run = open_run
+"""The earlier name, which scripts outside the project use."""
 
 
 def _run(path: Path, case: Case, document: dict[str, Any]) -> Run:

@@ -88,7 +88,7 @@ def test_an_edited_case_is_stored_with_its_run(tmp_path: Path) -> None:
     people = case.tables()["participants"].assign(connection_import_kw=40.0)
     run = ao.simulate(case.with_tables(participants=people), "amm", steps=2)
     run.save(tmp_path / "run")
-    assert ao.load_run(tmp_path / "run").case.connection_kw("import")[0] == 40.0
+    assert ao.open_run(tmp_path / "run").case.connection_kw("import")[0] == 40.0
 
 
 def test_tables_that_do_not_fit_are_refused() -> None:

@@ -214,7 +214,7 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_run_is_read_back(tmp_path: Path) -> None:
     plain, _ = runs()
     plain.save(tmp_path / "run")
-    back = ao.load_run(tmp_path / "run")
+    back = ao.open_run(tmp_path / "run")
     pd.testing.assert_series_equal(back.summary, plain.summary.astype(float))
     for name in ("import_kw", "export_kw", "import_price", "export_price"):
         np.testing.assert_array_equal(getattr(back.allocation, name), getattr(plain.allocation, name))
@@ -236,7 +236,7 @@ def test_a_case_in_memory_is_stored_along(tmp_path: Path) -> None:
     run = ao.simulate(case, AMM(), ac="verify")
     run.save(tmp_path / "run")
     assert (tmp_path / "run" / "case" / "case.toml").is_file()
-    back = ao.verify(ao.load_run(tmp_path / "run"))
+    back = ao.verify(ao.open_run(tmp_path / "run"))
     np.testing.assert_allclose(back.summary.to_numpy(), run.summary.to_numpy(), rtol=1e-9)
 
 
@@ -251,7 +251,7 @@ def test_folders_that_are_no_run(tmp_path: Path) -> None:
         text = sealed(changed) if seal else json.dumps({**document, **change})
         (folder / "run.json").write_text(text)
         with pytest.raises(ao.InputError, match=match):
-            ao.load_run(folder)
+            ao.open_run(folder)
 
     refused({"format": 9}, "format 9 is not known")
     refused({"solver": "GUROBI"}, "was edited after the run was stored", seal=False)
@@ -265,9 +265,9 @@ def test_folders_that_are_no_run(tmp_path: Path) -> None:
         refused({"first": steps}, "interval|damaged")
     (tmp_path / "run" / "run.json").write_text("{")
     with pytest.raises(ao.InputError, match="is damaged"):
-        ao.load_run(tmp_path / "run")
+        ao.open_run(tmp_path / "run")
     with pytest.raises(ao.InputError, match="is not the folder of a run"):
-        ao.load_run(tmp_path)
+        ao.open_run(tmp_path)
 
 
 def command(*args: str) -> Any:

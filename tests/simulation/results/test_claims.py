@@ -90,7 +90,7 @@ def test_on_phases() -> None:
 
 def test_claims_are_kept_and_printed(tmp_path: Path) -> None:
     result = ao.compare(behind_10_kva(), ["amm", "no_control"], out=tmp_path / "out")
-    again = ao.load_comparison(tmp_path / "out")
+    again = ao.open_comparison(tmp_path / "out")
     pd.testing.assert_frame_equal(again.claims, result.claims)
     assert pd.read_csv(tmp_path / "out" / "summary.csv")["claim"].tolist() == ["point", "falsified"]
     words = ["run", "synthetic:buses=20,days=1,seed=1", "--mechanism", "amm", "--steps", "2"]

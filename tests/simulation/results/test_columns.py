@@ -53,7 +53,7 @@ def test_own_columns_are_saved_and_read_back(tmp_path: Path) -> None:
     assert list(table.columns)[-2:] == ["served_kwh", "busy"]
     assert table["busy"].dtype == "Int64"
     assert (table["busy"] > 0).all()
-    again = ao.load_comparison(tmp_path / "out")
+    again = ao.open_comparison(tmp_path / "out")
     pd.testing.assert_frame_equal(again.table, table)
     kept = {name: column for name, column in again.columns.items() if name in ("served_kwh", "busy")}
     assert [(c.unit, c.kind, c.better, c.compute) for c in kept.values()] == [
@@ -112,7 +112,7 @@ def test_a_column_that_fails_is_empty_and_the_run_is_kept(compute: Any, said: st
     assert np.isnan(run.summary["mine"])
     assert run.summary["busy"] >= 0
     run.save(tmp_path / "run")
-    again = ao.load_run(tmp_path / "run")
+    again = ao.open_run(tmp_path / "run")
     pd.testing.assert_series_equal(again.summary, run.summary)
 
 

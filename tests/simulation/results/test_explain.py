@@ -51,6 +51,18 @@ def test_by_hand() -> None:
     assert t.loc[("to-a", "export"), "curtailed_mwh"] == pytest.approx(6 * 0.5 / 1000, rel=1e-4)
 
 
+def test_binding_limits_by_hand() -> None:
+    """As above: the line to A binds for half an hour in each direction; a kVA more of it is worth half a kWh."""
+    table = ao.simulate(two_feeders(), "amm").binding()
+    rows = table[["limit", "kind", "hours", "per", "feeders"]].to_numpy().tolist()
+    assert rows == [["to-a", "thermal", 0.5, "kVA", 1]] * 2
+    assert table["multiplier"].to_list() == pytest.approx([0.5 / 1000] * 2, rel=1e-6)
+    by = table.set_index("direction")
+    assert by["hours_of_day"].to_dict() == {"import": "00-01", "export": "00-01"}
+    assert [name for name, _ in by.loc["import", "most_affected"]] == ["p0", "p1"]
+    assert [name for name, _ in by.loc["export", "most_affected_feeders"]] == ["A"]
+
+
 def test_a_shared_limit() -> None:
     """10 of A and 14 of B behind 20 kVA: 4 kW are lost at the head, 4 more of A at its own line."""
     case = two_feeders().with_scenario(limits={"to-mv": 20.0})
@@ -132,7 +144,7 @@ def test_read_back_block_by_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     run.save(tmp_path / "run")
     monkeypatch.setattr(explain, "BLOCK_STEPS", 5)
     seen: list[tuple[int, int]] = []
-    again = ao.load_run(tmp_path / "run").explain(progress=lambda done, total: seen.append((done, total)))
+    again = ao.open_run(tmp_path / "run").explain(progress=lambda done, total: seen.append((done, total)))
     assert seen[0] == (5, 26)
     assert seen[-1] == (26, 26)
     names = ["limit", "kind", "direction", "intervals", "asked_intervals", "hours", "feeders"]

@@ -47,7 +47,7 @@ def test_table(out: Path) -> None:
     done = explain(out / "amm")
     assert (done.returncode, done.stderr) == (0, "")
     assert max(map(cell_len, done.stdout.splitlines())) <= 80
-    run = ao.load_run(out / "amm")
+    run = ao.open_run(out / "amm")
     text = " ".join(done.stdout.split())
     assert run.explain()["limit"][0] in text
     assert "Lost in all: " in text
@@ -58,7 +58,7 @@ def test_one_document(out: Path) -> None:
     done = explain(out / "amm", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads(done.stdout)
-    run = ao.load_run(out / "amm")
+    run = ao.open_run(out / "amm")
     table = run.explain()
     assert found["intervals"] == 26
     assert found["unserved_mwh"] == pytest.approx(run.summary["unserved_mwh"])

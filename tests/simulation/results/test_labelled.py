@@ -24,7 +24,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[ao.Run]:
         patch.setattr(loop, "BLOCK_STEPS", 20)
         options = {"steps": slice(5, 90), "forecast": "noisy:sigma=0.3"}
         plain = ao.simulate(CASE, "amm", **options)
-        return [plain, ao.simulate(CASE, "amm", out=folder, **options), ao.load_run(folder)]
+        return [plain, ao.simulate(CASE, "amm", out=folder, **options), ao.open_run(folder)]
 
 
 def test_values_names_and_units(runs: list[ao.Run]) -> None:

@@ -99,5 +99,5 @@ def test_empty_is_null_in_json_and_empty_in_csv(tmp_path: Path) -> None:
     table = pd.read_csv(tmp_path / "out" / "summary.csv", index_col=0)
     assert table["jain_feeder"].isna().all()
     assert np.isnan(table.loc["no_control", "price_of_fairness"])
-    loaded = ao.load_run(next((tmp_path / "out").glob("no_control")))
+    loaded = ao.open_run(next((tmp_path / "out").glob("no_control")))
     assert np.isnan(loaded.summary["worst_feeder_served"])

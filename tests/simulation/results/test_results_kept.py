@@ -59,7 +59,7 @@ def test_labels_come_back_from_the_folder(tmp_path: Path) -> None:
     kinds = [EqualDOE, NoControl]
     items = [called(kinds[i % 2], label) for i, label in enumerate(labels)]
     result = ao.compare("synthetic:buses=70,days=1,seed=3", items, steps=slice(24, 28), out=tmp_path / "out")
-    again = ao.load_comparison(tmp_path / "out")
+    again = ao.open_comparison(tmp_path / "out")
     assert list(again.runs) == labels
     for label in labels:
         assert again.runs[label].summary["curtailed_mwh"] == result.runs[label].summary["curtailed_mwh"]
@@ -79,12 +79,12 @@ def test_a_list_that_leads_elsewhere_is_refused(tmp_path: Path) -> None:
     ):
         (out / LIST).write_text(bad)
         with pytest.raises(ao.InputError, match=said):
-            ao.load_comparison(out)
+            ao.open_comparison(out)
     (out / LIST).unlink()
     with pytest.raises(ao.InputError, match=r"not finished; finished runs, each to be read alone: .*no_control"):
-        ao.load_comparison(out)
+        ao.open_comparison(out)
     with pytest.raises(ao.InputError, match="neither a run nor a comparison"):
-        ao.load_comparison(tmp_path)
+        ao.open_comparison(tmp_path)
 
 
 @pytest.mark.parametrize("command", ["run", "compare", "import"])
@@ -134,9 +134,9 @@ def test_a_full_disk_ends_the_run_and_keeps_what_is_there(tmp_path: Path, monkey
         full_after(8, small)
         with pytest.raises(OutputError, match=r"No space left on device\); 1 of 3 blocks are kept: go on with resume"):
             ao.compare(CASE, ["no_control", "equal_doe"], out=out)
-    assert ao.load_run(out / "no_control").summary["steps"] == 48
+    assert ao.open_run(out / "no_control").summary["steps"] == 48
     with pytest.raises(ao.InputError, match="was not finished, with 1 blocks: go on with --resume"):
-        ao.load_run(out / "equal_doe")
+        ao.open_run(out / "equal_doe")
     result = ao.compare(CASE, ["no_control", "equal_doe"], out=out, resume=True)
     for label, run in plain.runs.items():
         np.testing.assert_array_equal(result.runs[label].allocation.import_kw, run.allocation.import_kw)
@@ -187,7 +187,7 @@ def test_results_are_kept_where_nothing_can_be_printed(tail: str, tmp_path: Path
     assert done.returncode == 1, done.stderr
     assert done.stderr.count("\n") == 1
     assert "Failed: not everything could be printed on standard output" in done.stderr
-    assert ao.load_comparison(out).runs["no_control"].summary["steps"] == 2
+    assert ao.open_comparison(out).runs["no_control"].summary["steps"] == 2
 
 
 def test_interrupted_after_the_first_mechanism(tmp_path: Path) -> None:
@@ -217,10 +217,10 @@ def test_interrupted_after_the_first_mechanism(tmp_path: Path) -> None:
     assert "Go on with: amm-opt compare" in said
     assert "--resume" in said
     assert "no_control" in printed
-    assert ao.load_run(out / "no_control").summary["steps"] == 48
+    assert ao.open_run(out / "no_control").summary["steps"] == 48
     assert not (out / "slow").exists()
     with pytest.raises(ao.InputError, match="was not finished"):
-        ao.load_comparison(out)
+        ao.open_comparison(out)
 
 
 def test_verify_prints_what_it_cannot_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

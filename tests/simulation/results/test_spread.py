@@ -85,7 +85,7 @@ def test_runs_of_earlier_versions_have_empty_columns(tmp_path: Path) -> None:
         document.pop("without_memory")
         document["summary"] = {k: v for k, v in document["summary"].items() if "starved" not in k}
         path.write_text(sealed(document))
-    table = ao.load_comparison(tmp_path / "out").table
+    table = ao.open_comparison(tmp_path / "out").table
     assert table["starved_participants"].isna().all()
     assert (table["worst_participant_served"] < 1.1).all()
 
@@ -110,5 +110,5 @@ def test_price_of_memory(tmp_path: Path) -> None:
     gained = with_memory["worst_participant_served"] - without["worst_participant_served"]
     assert with_memory["memory_worst_participant"] == pytest.approx(gained, abs=1e-9)
     assert gained > 0.02
-    again = ao.load_comparison(tmp_path / "out").table
+    again = ao.open_comparison(tmp_path / "out").table
     assert again.loc["amm:prior_h=0", names].equals(t.loc["amm:prior_h=0", names])

@@ -292,13 +292,13 @@ def test_a_comparison_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.Monkey
         assert content(out / place) == content(tmp_path / "plain" / place)
     times = ["seconds", "ms_per_step"]
     assert again.table.drop(columns=times).equals(result.table.drop(columns=times))
-    assert ao.load_comparison(out).table.drop(columns=times).equals(result.table.drop(columns=times))
+    assert ao.open_comparison(out).table.drop(columns=times).equals(result.table.drop(columns=times))
     with pytest.raises(ao.InputError, match="it holds a finished comparison, which force=True"):
         ao.compare(CASE, names, out=out)
     (out / "letter.txt").write_text("dear")
     with pytest.raises(ao.InputError, match=r"holds other files than a comparison: letter.txt"):
         ao.compare(CASE, ["amm"], out=out, steps=4, force=True)
-    assert list(ao.load_comparison(out)) == list(result)
+    assert list(ao.open_comparison(out)) == list(result)
     (out / "letter.txt").unlink()
     short = ao.compare(CASE, ["amm"], out=out, steps=4, force=True)
     assert sorted(p.name for p in out.iterdir()) == ["amm", "comparison.json", "summary.csv"]
@@ -311,7 +311,7 @@ def test_columns_may_change(tmp_path: Path) -> None:
 
     ao.simulate(CASE, "amm", steps=4, out=tmp_path / "run", columns=[column("mine", 1.0)])
     run = ao.simulate(CASE, "amm", steps=4, out=tmp_path / "run", resume=True, columns=[column("yours", 2.0)])
-    for item in (run, ao.load_run(tmp_path / "run")):
+    for item in (run, ao.open_run(tmp_path / "run")):
         assert item.summary["yours"] == 8.0
         assert "mine" not in item.summary
         assert item.summary["unserved_mwh"] >= 0
@@ -320,7 +320,7 @@ def test_columns_may_change(tmp_path: Path) -> None:
 def test_from_a_stored_state(tmp_path: Path) -> None:
     whole = ao.simulate(CASE, "amm", defer=True)
     ao.simulate(CASE, "amm", defer=True, steps=slice(0, 40), out=tmp_path / "first")
-    first = ao.load_run(tmp_path / "first")
+    first = ao.open_run(tmp_path / "first")
     assert first.backlog is not None
     second = ao.simulate(CASE, "amm", defer=True, steps=slice(40, None), state=first)
     np.testing.assert_array_equal(second.allocation.import_kw, whole.allocation.import_kw[40:])

@@ -43,14 +43,14 @@ def test_on_disk_as_in_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     plain = ao.simulate(case, "amm")
     written = ao.simulate(case, "amm", out=tmp_path / "written")
     plain.save(tmp_path / "saved")
-    read = ao.load_run(tmp_path / "written")
-    for other in (written, read, ao.load_run(tmp_path / "saved")):
+    read = ao.open_run(tmp_path / "written")
+    for other in (written, read, ao.open_run(tmp_path / "saved")):
         same(plain, other)
     assert isinstance(written.allocation.import_kw, np.ndarray)
     arrays = [sorted(p for p in (tmp_path / x / "arrays.zarr").rglob("*") if p.is_file()) for x in ("written", "saved")]
     assert [p.read_bytes() for p in arrays[0]] == [p.read_bytes() for p in arrays[1]]
     monkeypatch.setattr(disk, "READ_WHOLE", 0)
-    large = ao.load_run(tmp_path / "written")
+    large = ao.open_run(tmp_path / "written")
     assert isinstance(large.allocation.import_kw, StoredArray)
     same(plain, large)
     for which in (3, -1, slice(38, 45), slice(None, None, 7), (slice(2, 50), 1), np.arange(5), np.s_[90, 2]):

@@ -27,10 +27,10 @@ def copy(stored: Path, tmp_path: Path) -> Path:
 
 def _refused(folder: Path, *said: str) -> None:
     with pytest.raises(ao.InputError) as caught:
-        ao.load_run(folder)
+        ao.open_run(folder)
     assert all(part in str(caught.value) for part in said), caught.value
     with pytest.raises(ao.InputError):
-        ao.load_comparison(folder.parent)
+        ao.open_comparison(folder.parent)
 
 
 def _flip(path: Path) -> None:
@@ -98,15 +98,15 @@ def test_a_changed_case_is_refused(tmp_path: Path) -> None:
     series = tmp_path / "case" / "series.csv"
     series.write_text(series.read_text().replace("home0,", "home1,", 1))
     with pytest.raises(ao.InputError, match="is not the one that was run any more"):
-        ao.load_run(tmp_path / "out" / "run")
+        ao.open_run(tmp_path / "out" / "run")
     series.unlink()
     with pytest.raises(ao.InputError, match="'series' not found"):
-        ao.load_run(tmp_path / "out" / "run")
+        ao.open_run(tmp_path / "out" / "run")
 
 
 @pytest.mark.parametrize("path", [5, None, "", "a\0b", b"x", 1.5, ["x"], "x" * 5000], ids=lambda p: str(p)[:9])
 def test_paths_that_are_none(path: object) -> None:
-    for read in (ao.load_run, ao.load_comparison):
+    for read in (ao.open_run, ao.open_comparison):
         with pytest.raises(ao.InputError):
             read(path)  # type: ignore[operator]
 
@@ -119,14 +119,14 @@ def test_folders_with_odd_names(name: str, tmp_path: Path, monkeypatch: pytest.M
     ao.compare(case, ["equal_doe"], steps=2, out=place)
     assert not list(Path.home().glob("deep"))
     assert (tmp_path / name / "deep" / "equal_doe" / "run.json").is_file()
-    assert ao.load_comparison(place).runs["equal_doe"].case.fingerprint == case.fingerprint
+    assert ao.open_comparison(place).runs["equal_doe"].case.fingerprint == case.fingerprint
 
 
 def test_home_is_where_users_expect_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     ao.compare("synthetic:buses=20,days=1,seed=1", ["equal_doe"], steps=2, out="~/results")
     assert (tmp_path / "results" / "comparison.json").is_file()
-    assert list(ao.load_comparison(Path("~/results")).runs) == ["equal_doe"]
+    assert list(ao.open_comparison(Path("~/results")).runs) == ["equal_doe"]
 
 
 def test_folders_that_changed_places_are_refused(copy: Path) -> None:
@@ -134,4 +134,4 @@ def test_folders_that_changed_places_are_refused(copy: Path) -> None:
     (copy / "no_control").rename(copy / "amm")
     (copy / "x").rename(copy / "no_control")
     with pytest.raises(ao.InputError, match="the run in the folder of 'amm' is one of 'no_control'"):
-        ao.load_comparison(copy)
+        ao.open_comparison(copy)

@@ -81,7 +81,7 @@ def test_killed_at_random(tmp_path: Path) -> None:
 
 def test_processes_are_killed_with_their_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command itself, SIGTERM and SIGKILL; without workers gone on with what workers have begun."""
-    words = ["run", "synthetic:buses=60,days=14,seed=3", "--mechanism", "equal_doe:enrolled=requesting"]
+    words = ["run", "synthetic:buses=60,days=8,seed=3", "--mechanism", "equal_doe:enrolled=requesting"]
     monkeypatch.setattr(loop, "BLOCK_STEPS", 96)
     random.seed(2)
     for number, workers in ((signal.SIGKILL, "2"), (signal.SIGTERM, "1")):

@@ -11,21 +11,39 @@ import argparse
 import sys
 import tempfile
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import amm_opt as ao
+from amm_opt.cases import Requests
+from amm_opt.market import Allocation, ServedState
 from amm_opt.simulation.loop import loop
+from formulations import FairOverTimeStorage
+from formulations.storage import StorageState
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
 from killed import content, kill_often, run_into, with_batteries
 
+
+@dataclass(frozen=True)
+class FairUsingHistoryStorage(FairOverTimeStorage):
+    """FUH with batteries: what was served and asked for before the window counts too."""
+
+    name: ClassVar[str] = "fuh_storage"
+
+    def advance(self, state: ServedState, allocation: Allocation, requests: Requests) -> StorageState:
+        history = state.served_kwh + allocation.both_kw * requests.dt_h
+        asked = state.requested_kwh + requests.both_kw * requests.dt_h
+        return super().advance(replace(state, served_kwh=history, requested_kwh=asked), allocation, requests)
+
+
 SYNTHETIC = "synthetic:buses=150,days=7,seed=1"
 BATTERIES = "synthetic:buses=40,days=7,seed=1"
-SUBJECTS: dict[str, tuple[str, str, dict[str, Any]]] = {
+SUBJECTS: dict[str, tuple[str, ao.Mechanism[Any] | str, dict[str, Any]]] = {
     "AMM": ("mv33lv", "amm", {"steps": "2016-05"}),
     "FUH": ("mv33lv", "fuh", {"steps": slice("2016-05-16", "2016-05-22")}),
-    "FOT with batteries": (BATTERIES, "fot_storage:window=12", {}),
+    "FUH with batteries": (BATTERIES, FairUsingHistoryStorage(window=12), {}),
     "waiting": ("mv33lv", "amm", {"steps": slice("2016-05-16", "2016-05-22"), "defer": True}),
     "two tiers": ("mv33lv", "amm", {"steps": slice("2016-05-16", "2016-05-18"), "tiers": "two"}),
     "noisy forecast in two tiers": (SYNTHETIC, "amm:kappa=8", {"tiers": "two", "forecast": "noisy:sigma=0.2"}),

@@ -75,7 +75,7 @@ def kill_often(go: Go, folder: Path, kills: int, longest_s: float, seed: int) ->
     return done
 
 
-def run_into(case: ao.Case, mechanism: str, **options: Any) -> Go:
+def run_into(case: ao.Case, mechanism: ao.Mechanism[Any] | str, **options: Any) -> Go:
     """What runs a mechanism into a folder."""
 
     def go(folder: Path, resume: bool) -> object:

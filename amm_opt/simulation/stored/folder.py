@@ -16,7 +16,7 @@ from amm_opt.simulation.loop.result import BlockResult
 from amm_opt.simulation.stored.block import Block
 from amm_opt.simulation.stored.difference import differences
 from amm_opt.simulation.stored.digest import added, damaged, of_bytes, opened, sealed
-from amm_opt.simulation.stored.disk import ARRAYS, PLACES, DiskStore, StateOf
+from amm_opt.simulation.stored.disk import ARRAYS, PLACES, RECORDS, DiskStore, StateOf
 
 DOCUMENT = "run.json"
 """Of a finished run."""
@@ -134,11 +134,10 @@ class RunFolder:
     @property
     def kept(self) -> str:
         """What is there of a run that has ended before its end, and how to go on."""
-        done = 0 if self.store is None else sum(name.startswith("blocks/") for name in self.store.digests)
-        count = 0 if self.store is None else self.store.count
+        done = _blocks_in(self.path)
         if done == 0:
             return "no block was finished"
-        return f"{done} of {count} blocks are kept: {GO_ON}"
+        return f"{done}{'' if self.store is None else f' of {self.store.count}'} blocks are kept: {GO_ON}"
 
     def close(self) -> None:
         """Let others write; a new folder without a finished block is left as it was found."""
@@ -169,12 +168,16 @@ def ready(path: Path, mode: Mode) -> list[Path]:
     return []
 
 
+def _blocks_in(path: Path) -> int:
+    """How many blocks a folder has records of."""
+    return sum(1 for _ in (path / RECORDS).glob("*.json"))
+
+
 def occupied(path: Path) -> str:
     """The sentence that refuses a folder which holds a run."""
     if (path / DOCUMENT).is_file():
         return f"{path} exists and is not an empty folder: it holds a finished run, which {FORCE} replaces"
-    done = sum(1 for _ in (path / "blocks").glob("*.json"))
-    return f"{path} exists and is not an empty folder: it holds an unfinished run, with {done} blocks; {GO_ON}"
+    return f"{path} exists and is not an empty folder: it holds an unfinished run, with {_blocks_in(path)} blocks; {GO_ON}"
 
 
 def empty(path: Path) -> None:
@@ -219,7 +222,7 @@ def checked_document(path: Path) -> dict[str, Any]:
     """
     if not (path / DOCUMENT).is_file():
         if (path / MANIFEST).is_file():
-            done = sum(1 for _ in (path / "blocks").glob("*.json"))
+            done = _blocks_in(path)
             raise InputError(f"{path} holds a run that was not finished, with {done} blocks: go on with --resume")
         raise InputError(f"{path} is not the folder of a run: it has no {DOCUMENT}")
     document = opened(path / DOCUMENT)

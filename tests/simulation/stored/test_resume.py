@@ -155,6 +155,18 @@ def test_power_loss_at_any_byte(file: str, how: str, copy: Path, plain: Path) ->
     assert content(copy) == content(plain)
 
 
+def test_still_no_room(copy: Path, plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("amm_opt.io.chunks._created", refuse)
+        with pytest.raises(ao.OutputError, match=r"No space left on device\); 5 of 12 blocks are kept: go on with"):
+            ao.simulate(CASE, "amm", out=copy, resume=True)
+    ao.simulate(CASE, "amm", out=copy, resume=True)
+    assert content(copy) == content(plain)
+
+
 def test_a_damaged_manifest(copy: Path) -> None:
     (copy / "manifest.json").write_text("")
     with pytest.raises(ao.InputError, match="is damaged"):

@@ -176,8 +176,10 @@ def _blocks_in(path: Path) -> int:
 def occupied(path: Path) -> str:
     """The sentence that refuses a folder which holds a run."""
     if (path / DOCUMENT).is_file():
-        return f"{path} exists and is not an empty folder: it holds a finished run, which {FORCE} replaces"
-    return f"{path} exists and is not an empty folder: it holds an unfinished run, with {_blocks_in(path)} blocks; {GO_ON}"
+        held = f"a finished run, which {FORCE} replaces"
+    else:
+        held = f"an unfinished run, with {_blocks_in(path)} blocks; {GO_ON}"
+    return f"{path} exists and is not an empty folder: it holds {held}"
 
 
 def empty(path: Path) -> None:

@@ -164,7 +164,7 @@ def test_a_run_that_was_read_back_and_other_orders_give_the_same(tmp_path) -> No
     case, names = small_case(False), ("rating_kva:to-mv", "alpha", "import_request_kw:p3")
     run = ao.simulate(case, "amm:rho=1")
     run.save(tmp_path / "run")
-    found, again = run.sensitivity(*names), ao.load_run(tmp_path / "run").sensitivity(*names)
+    found, again = run.sensitivity(*names), ao.open_run(tmp_path / "run").sensitivity(*names)
     np.testing.assert_allclose(again.service_kw, found.service_kw, rtol=1e-6, atol=1e-9)
     tables = case.tables()
     turned = case.with_tables(participants=tables["participants"].iloc[::-1])

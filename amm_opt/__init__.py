@@ -1,51 +1,103 @@
 """Compare how scarce distribution-network capacity is shared: envelopes, markets and fairness over time."""
 
 import logging
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from amm_opt.arrays import DIRECTIONS
-from amm_opt.cases import Case, Requests, Scenario, from_tables, load_case, save_case
-from amm_opt.errors import (
-    AmmOptError,
-    InexactWarning,
-    InputError,
-    OutputError,
-    SolveError,
-    UnavoidableWarning,
-)
-from amm_opt.grid import Grid
-from amm_opt.importers import (
-    Households,
-    ImportedNetwork,
-    ImportReport,
-    YearScenario,
-    from_matpower,
-    from_opendss,
-    from_pandapower,
-    from_simbench,
-    import_network,
-    read_ausgrid,
-    year_case,
-)
-from amm_opt.market import Allocation, FairnessState, Mechanism, PriceCurve, State, deficits
-from amm_opt.network import (
-    ACNetwork,
-    BranchFlowSOCP,
-    ConicNetworkModel,
-    DCFlow,
-    Feeder,
-    LinDist3Flow,
-    LinDistFlow,
-    NetworkModel,
-    NetworkState,
-    Quantities,
-)
-from amm_opt.program import HorizonProgram, Injection, Leximin, Program, Solution
-from amm_opt.simulation import Column, FourWireNetwork, Run, load_run, open_run, simulate, verify
-from amm_opt.study import Comparison, compare, load_comparison, open_comparison
+if TYPE_CHECKING:
+    from amm_opt.arrays import DIRECTIONS
+    from amm_opt.cases import Case, Requests, Scenario, from_tables, load_case, save_case
+    from amm_opt.errors import (
+        AmmOptError,
+        InexactWarning,
+        InputError,
+        OutputError,
+        SolveError,
+        UnavoidableWarning,
+    )
+    from amm_opt.grid import Grid
+    from amm_opt.importers import (
+        Households,
+        ImportedNetwork,
+        ImportReport,
+        YearScenario,
+        from_matpower,
+        from_opendss,
+        from_pandapower,
+        from_simbench,
+        import_network,
+        read_ausgrid,
+        year_case,
+    )
+    from amm_opt.market import Allocation, FairnessState, Mechanism, PriceCurve, State, deficits
+    from amm_opt.network import (
+        ACNetwork,
+        BranchFlowSOCP,
+        ConicNetworkModel,
+        DCFlow,
+        Feeder,
+        LinDist3Flow,
+        LinDistFlow,
+        NetworkModel,
+        NetworkState,
+        Quantities,
+    )
+    from amm_opt.program import HorizonProgram, Injection, Leximin, Program, Solution
+    from amm_opt.simulation import Column, FourWireNetwork, Run, load_run, open_run, simulate, verify
+    from amm_opt.studies import Sample, Study, StudyResult, open_study, read_study
+    from amm_opt.study.compare import compare
+    from amm_opt.study.comparison import Comparison, load_comparison, open_comparison
 
 logging.getLogger("amm_opt").addHandler(logging.NullHandler())
 
 __version__ = "0.1.0"
+
+_HOME = {
+    "amm_opt.arrays": ("DIRECTIONS",),
+    "amm_opt.cases": ("Case", "Requests", "Scenario", "from_tables", "load_case", "save_case"),
+    "amm_opt.errors": (
+        "AmmOptError",
+        "InexactWarning",
+        "InputError",
+        "OutputError",
+        "SolveError",
+        "UnavoidableWarning",
+    ),
+    "amm_opt.grid": ("Grid",),
+    "amm_opt.importers": (
+        "Households",
+        "ImportedNetwork",
+        "ImportReport",
+        "YearScenario",
+        "from_matpower",
+        "from_opendss",
+        "from_pandapower",
+        "from_simbench",
+        "import_network",
+        "read_ausgrid",
+        "year_case",
+    ),
+    "amm_opt.market": ("Allocation", "FairnessState", "Mechanism", "PriceCurve", "State", "deficits"),
+    "amm_opt.network": (
+        "ACNetwork",
+        "BranchFlowSOCP",
+        "ConicNetworkModel",
+        "DCFlow",
+        "Feeder",
+        "LinDist3Flow",
+        "LinDistFlow",
+        "NetworkModel",
+        "NetworkState",
+        "Quantities",
+    ),
+    "amm_opt.program": ("HorizonProgram", "Injection", "Leximin", "Program", "Solution"),
+    "amm_opt.simulation": ("Column", "FourWireNetwork", "Run", "load_run", "open_run", "simulate", "verify"),
+    "amm_opt.studies": ("Sample", "Study", "StudyResult", "open_study", "read_study"),
+    "amm_opt.study.compare": ("compare",),
+    "amm_opt.study.comparison": ("Comparison", "load_comparison", "open_comparison"),
+}
+"""Where each public name comes from: it is imported when it is first asked for, so that a command that needs none of
+them, such as ``amm-opt --help``, does not wait for solvers."""
 
 __all__ = [
     "DIRECTIONS",
@@ -81,10 +133,13 @@ __all__ = [
     "Quantities",
     "Requests",
     "Run",
+    "Sample",
     "Scenario",
     "Solution",
     "SolveError",
     "State",
+    "Study",
+    "StudyResult",
     "UnavoidableWarning",
     "YearScenario",
     "compare",
@@ -100,12 +155,23 @@ __all__ = [
     "load_run",
     "open_comparison",
     "open_run",
+    "open_study",
     "read_ausgrid",
+    "read_study",
     "save_case",
     "simulate",
     "verify",
     "year_case",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, from its room."""
+    for home, names in _HOME.items():
+        if name in names:
+            value = globals()[name] = getattr(import_module(home), name)
+            return value
+    raise AttributeError(f"module 'amm_opt' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

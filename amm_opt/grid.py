@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -142,6 +142,10 @@ class Grid:
         return WeakKeyDictionary()
 
     @cached_property
+    def _intervals(self) -> WeakKeyDictionary[Requests, tuple[Requests, ...]]:
+        return WeakKeyDictionary()
+
+    @cached_property
     def _scarce(self) -> WeakKeyDictionary[Requests, BoolArray]:
         return WeakKeyDictionary()
 
@@ -239,8 +243,17 @@ class Grid:
 
     def intervals(self, requests: Requests, which: Iterable[int] | None = None) -> Iterator[Requests]:
         """The intervals one by one (those at the positions ``which``), their usage known from one sweep of all."""
-        positions = range(requests.n_steps) if which is None else [int(k) for k in which]
-        inflexible, asked = self.usage(requests if which is None else self.select(requests, positions))
+        if which is None:
+            known = self._intervals.get(requests)
+            if known is None:
+                known = self._intervals[requests] = tuple(self._each(requests, requests, range(requests.n_steps)))
+            yield from known
+        else:
+            positions = [int(k) for k in which]
+            yield from self._each(requests, self.select(requests, positions), positions)
+
+    def _each(self, requests: Requests, swept: Requests, positions: Sequence[int]) -> Iterator[Requests]:
+        inflexible, asked = self.usage(swept)
         for row, k in enumerate(positions):
             interval = requests.interval(k)
             self._usage[interval] = (inflexible[row], asked[row])

@@ -24,7 +24,7 @@ from helpers.paper_records import Job, records
 
 import amm_opt as ao
 from amm_opt.io.files import check_writable, folder_names
-from amm_opt.study.cli import split_specs
+from amm_opt.study.commands.running import split_specs
 from amm_opt.study.compare import labelled
 
 RESULTS = Path(__file__).parent / "results"

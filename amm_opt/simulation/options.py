@@ -13,21 +13,21 @@ import numpy as np
 from amm_opt.cases import Case, as_case
 from amm_opt.errors import Problems, one_line, unknown
 from amm_opt.fields import not_callable
-from amm_opt.grid import Grid
 from amm_opt.market import Mechanism
 from amm_opt.program import HorizonProgram
-from amm_opt.registry import as_mechanism, default_network, network_model, network_of
+from amm_opt.registry import as_mechanism, default_network, network_model
 from amm_opt.simulation.compatibility import Asked, conflicts
 from amm_opt.simulation.forecast import Forecast, as_forecast
 from amm_opt.simulation.loop.guard import Guard, Repair
 from amm_opt.simulation.loop.loop import Loop
-from amm_opt.simulation.loop.matching import JointMatching, Matching, matches, programs_of
+from amm_opt.simulation.loop.matching import JointMatching, Matching, matches
 from amm_opt.simulation.loop.planning import IntervalPlanner, Planner, WindowPlanner, Windows
 from amm_opt.simulation.loop.secure import ACSecurity
 from amm_opt.simulation.loop.tiers import TwoTierMatching
 from amm_opt.simulation.loop.waiting import Sessions
 from amm_opt.simulation.results.column import Column, checked_columns
 from amm_opt.simulation.results.columns import COLUMNS
+from amm_opt.simulation.shared import Shared
 from amm_opt.simulation.start import Start, start_of
 from amm_opt.simulation.workers import unreachable
 from amm_opt.solve.backends.known import Choice, SolverOrder, solver_order
@@ -62,6 +62,7 @@ class Settings:
         network: name, class or model.
         start: state and backlog before the first interval; None where nothing has been before.
         workers: processes that are asked for; ``one_process`` says why there can be one only, where that is so.
+        shared: what it has in common with other runs.
     """
 
     case: Case
@@ -81,6 +82,7 @@ class Settings:
     start: Start | None
     columns: tuple[Column, ...]
     progress: Any
+    shared: Shared
 
     def loop(self) -> Loop:
         """What runs it.
@@ -88,8 +90,9 @@ class Settings:
         Raises:
             InputError: where a program cannot be compiled, or solved by the named solver.
         """
-        grid, mechanism = grid_of(self.case, self.network), self.mechanism
-        programs = programs_of(mechanism, grid)
+        shared, mechanism = self.shared.on(self.case, self.network), self.mechanism
+        grid, programs = shared.grid, shared.programs(mechanism)
+        shared.expect(self.first, self.stop)
         repair = Repair(grid, self.order)
         guard = Guard(
             grid,
@@ -101,12 +104,13 @@ class Settings:
         if self.tiers == TWO and matches(mechanism, programs):
             matching: Matching = TwoTierMatching(grid, mechanism, self.order, repair)
         else:
-            matching = JointMatching(grid, mechanism, programs, self.order)
+            solvers = {name: shared.solver(name, program, self.order) for name, program in programs.items()}
+            matching = JointMatching(grid, mechanism, solvers)
         ahead = any(isinstance(p, HorizonProgram) for p in programs.values())
         kind: Any = WindowPlanner if ahead else IntervalPlanner
         planner: Planner = kind(grid, mechanism, matching, guard)
         return Loop(
-            grid,
+            shared,
             mechanism,
             matching,
             guard,
@@ -120,8 +124,13 @@ class Settings:
         )
 
 
-def settled(case: Case | str | Path, mechanism: Mechanism[Any] | str, options: Options) -> Settings:
+def settled(
+    case: Case | str | Path, mechanism: Mechanism[Any] | str, options: Options, shared: Shared | None = None
+) -> Settings:
     """The arguments of ``simulate``, checked.
+
+    Args:
+        shared: what the run has in common with others, if there are others.
 
     Raises:
         InputError: everything that is wrong with them, and every row of the compatibility table that holds.
@@ -134,7 +143,8 @@ def settled(case: Case | str | Path, mechanism: Mechanism[Any] | str, options: O
     columns = said.of(lambda: checked_columns(options.columns, tuple(COLUMNS)))
     said.say(*_wrong(options))
     span = None if the_case is None else said.of(lambda: the_case.span(options.steps))
-    asked = _asked(said, options, the_case, item, forecast is not None, span)
+    shared = shared or Shared()
+    asked = _asked(said, options, the_case, item, forecast is not None, span, shared)
     said.of(conflicts(asked).report)
     sessions = Sessions(the_case) if the_case is not None and asked.defer else None
     start = None
@@ -149,7 +159,7 @@ def settled(case: Case | str | Path, mechanism: Mechanism[Any] | str, options: O
     return Settings(
         case=the_case,
         mechanism=item,
-        network=default_network(the_case) if options.network is None else options.network,
+        network=_network(the_case, options),
         order=order,
         first=span[0],
         stop=span[1],
@@ -164,7 +174,12 @@ def settled(case: Case | str | Path, mechanism: Mechanism[Any] | str, options: O
         start=start,
         columns=columns or (),
         progress=options.progress,
+        shared=shared,
     )
+
+
+def _network(case: Case, options: Options) -> Any:
+    return default_network(case) if options.network is None else options.network
 
 
 def _asked(
@@ -174,17 +189,18 @@ def _asked(
     mechanism: Mechanism[Any] | None,
     forecast: bool,
     span: tuple[int, int] | None,
+    shared: Shared,
 ) -> Asked:
     """What the compatibility table is asked; what does not make sense by itself goes to ``said``."""
-    grid = windows = programs = None
+    on = windows = programs = None
     if case is not None:
-        grid = said.of(lambda: grid_of(case, options.network))
+        on = said.of(lambda: shared.on(case, _network(case, options)))
     elif isinstance(options.network, str):
         said.of(lambda: network_model(options.network))
     if mechanism is not None and case is not None:
         first, stop = span or (0, case.n_steps)
         windows = said.of(lambda: Windows.of(mechanism, case.dt_h, stop - first))
-        programs = None if grid is None else said.of(lambda: programs_of(mechanism, grid))
+        programs = None if on is None else said.of(lambda: on.programs(mechanism))
     secure = _is(options.ac, SECURE)
     return Asked(
         forecast=forecast,
@@ -193,19 +209,10 @@ def _asked(
         ac=secure or _is(options.ac, VERIFY),
         secure=secure,
         mechanism=mechanism,
-        grid=grid,
+        grid=None if on is None else on.grid,
         programs=programs,
         windows=windows,
     )
-
-
-def grid_of(case: Case, network: Any) -> Grid:
-    """What programs on a case are built from.
-
-    Raises:
-        InputError: an unknown network model, or one that does not suit the case.
-    """
-    return Grid(case, network_of(case, network))
 
 
 def refuse(kind: str, given: object, valid: tuple[str, ...]) -> None:

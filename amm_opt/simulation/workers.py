@@ -182,7 +182,7 @@ def _serve(pipe: Connection) -> None:
     """What a worker does: makes its function, and answers tasks until it is ended."""
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=_watch, args=(parent.sentinel,), daemon=True).start()
+        threading.Thread(target=end_with_parent, args=(parent.sentinel,), daemon=True).start()
     try:
         work = pipe.recv()()
         pipe.send(("ready", None))
@@ -206,7 +206,7 @@ def _sendable(error: Exception) -> Exception:
     return error
 
 
-def _watch(sentinel: int) -> None:
+def end_with_parent(sentinel: int) -> None:
     """End this process when its parent has ended, which the sentinel says."""
     wait([sentinel])
     os._exit(1)

@@ -12,15 +12,16 @@ from amm_opt.cases import Case, as_case
 from amm_opt.errors import InputError, Problems, as_path
 from amm_opt.fields import not_callable
 from amm_opt.market import Mechanism
-from amm_opt.registry import as_mechanism
+from amm_opt.registry import as_mechanism, default_network
 from amm_opt.simulation import Run
 from amm_opt.simulation.driver import execute, mode_of
 from amm_opt.simulation.forecast import Forecast
-from amm_opt.simulation.loop.matching import matches, programs_of
-from amm_opt.simulation.options import JOINT, TIERS, TWO, Options, Settings, grid_of, refuse, settled
+from amm_opt.simulation.loop.matching import matches
+from amm_opt.simulation.options import JOINT, TIERS, TWO, Options, Settings, refuse, settled
 from amm_opt.simulation.results.column import Column
 from amm_opt.simulation.results.columns import OF_TWO_TIERS
 from amm_opt.simulation.results.summary import computed, with_values
+from amm_opt.simulation.shared import ROOM, Shared
 from amm_opt.simulation.stored.folder import Mode
 from amm_opt.solve.backends.known import Choice
 from amm_opt.study.comparison import Comparison
@@ -143,15 +144,17 @@ def planned(
     if not (isinstance(tiers, str) and tiers in (*TIERS, BOTH)):
         said.of(lambda: refuse("choice of tiers", tiers, (*TIERS, BOTH)))
     plan: dict[str, tuple[Any, str]] | None = None
+    shared = Shared(ROOM)
     if the_case is not None and chosen is not None and not said:
-        plan = said.of(lambda: _tiers_of_runs(the_case, chosen, options.network, tiers))
+        network = default_network(the_case) if options.network is None else options.network
+        plan = said.of(lambda: _tiers_of_runs(shared, the_case, chosen, network, tiers))
     how = TWO if isinstance(tiers, str) and tiers in (TWO, BOTH) else JOINT
     listed = list((chosen or {}).values()) or _listed(mechanisms)
     asked = plan or {str(k): (item, how) for k, item in enumerate(listed)}
     checked = {}
     for label, (item, how) in asked.items():
         of = case if the_case is None else the_case
-        checked[label] = said.of(partial(settled, of, item, replace(options, tiers=how)))
+        checked[label] = said.of(partial(settled, of, item, replace(options, tiers=how), shared))
     said.report()
     assert the_case is not None
     return the_case, {label: settings for label, settings in checked.items() if settings is not None}
@@ -171,15 +174,15 @@ def _listed(mechanisms: Any) -> list[Any]:
 
 
 def _tiers_of_runs(
-    case: Case, chosen: Mapping[str, Mechanism[Any]], network: Any, tiers: str
+    shared: Shared, case: Case, chosen: Mapping[str, Mechanism[Any]], network: Any, tiers: str
 ) -> dict[str, tuple[Mechanism[Any], str]]:
     """Mechanism and tiers of each run, by label; a mechanism with nothing to match has no tiers."""
     if tiers == JOINT:
         return {label: (item, JOINT) for label, item in chosen.items()}
-    grid = grid_of(case, network)
+    on = shared.on(case, network)
     plan = {}
     for label, item in chosen.items():
-        two = matches(item, programs_of(item, grid))
+        two = matches(item, on.programs(item))
         if tiers == BOTH or not two:
             plan[label] = (item, JOINT)
         if two:

@@ -14,9 +14,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Column
 
 from amm_opt.errors import AmmOptError, InputError, as_path, reason
 from amm_opt.io.output import discard_output, emit
@@ -105,15 +102,20 @@ def width() -> int:
 @contextmanager
 def progress(quiet: bool, labels: Any) -> Iterator[Callable[[str, int, int], None] | None]:
     """Bars on standard error where it is a terminal: called with (label, done, all)."""
+    from rich import progress as bar
+    from rich.console import Console
+    from rich.table import Column
+
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
         yield None
         return
-    name = TextColumn(
+    name = bar.TextColumn(
         "{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", max_width=40)
     )
-    columns = (name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bars:
+    times = (bar.TimeElapsedColumn(), bar.TimeRemainingColumn())
+    columns = (name, bar.BarColumn(), bar.MofNCompleteColumn(), *times)
+    with bar.Progress(*columns, console=console, transient=True) as bars:
         tasks = {label: bars.add_task(plain(label), total=None) for label in labels}
 
         def report(label: str, done: int, total: int) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from rich.cells import cell_len
 
 NARROW, WIDE, GAP = 12, 20, 2
@@ -33,7 +32,7 @@ def energy_unit(values: Iterable[float]) -> tuple[float, str]:
 
 def number(value: Any, form: str) -> str:
     """A number in a format such as ``.2f``, without the sign of a zero; a dash where there is none."""
-    if value is None or not np.isfinite(float(value)):
+    if value is None or not math.isfinite(float(value)):
         return "-"
     text = format(float(value), form)
     return text.removeprefix("-") if float(text) == 0 else text

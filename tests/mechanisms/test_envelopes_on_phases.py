@@ -16,6 +16,7 @@ from amm_opt.program import Solution
 from amm_opt.simulation.loop.matching import JointMatching, programs_of
 from amm_opt.simulation.loop.result import Notes
 from amm_opt.solve.backends.known import SolverOrder
+from amm_opt.solve.solver import ProgramSolver
 from formulations import AMM, EqualDOE, GreedyDOE
 
 RULES = ("largest_request_first", "worst_bus_first")
@@ -153,7 +154,8 @@ def test_what_is_not_hosted_is_cut_where_it_breaks_a_limit_and_nowhere_else(phas
 def _cleared(grid: Any, mechanism: Any, requests: Any) -> Any:
     """The mechanism's solutions of one interval."""
     order = SolverOrder.of((None, "CLARABEL"))
-    matching = JointMatching(grid, mechanism, programs_of(mechanism, grid), order)
+    programs = {name: ProgramSolver(program, grid, order) for name, program in programs_of(mechanism, grid).items()}
+    matching = JointMatching(grid, mechanism, programs)
     return matching.clear(requests, grid.limits(requests), mechanism.initial_state(grid.case), Notes())
 
 

@@ -16,7 +16,8 @@ from click.testing import CliRunner, Result
 import amm_opt as ao
 from amm_opt.cases import save_case
 from amm_opt.registry import mechanisms
-from amm_opt.study.cli import main, split_specs
+from amm_opt.study.cli import main
+from amm_opt.study.commands.running import split_specs
 
 CASE = "synthetic:buses=70,days=1,seed=3"
 SUMMARY = [

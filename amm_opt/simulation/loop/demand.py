@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 
 from amm_opt.arrays import BoolArray
-from amm_opt.cases import Case, Requests
+from amm_opt.cases import Requests
 from amm_opt.cases.profiles import requested
 from amm_opt.market import Allocation
 from amm_opt.simulation.loop.guard import Guard
@@ -108,7 +108,6 @@ class WaitingDemand:
         return bool(some.any())
 
 
-def demand_of(case: Case, sessions: Sessions | None, first: int, stop: int) -> Demand:
-    """What is asked for in intervals ``first .. stop - 1``."""
-    recorded = case.requests(first, stop, waits=sessions is not None)
+def demand_of(recorded: Requests, sessions: Sessions | None) -> Demand:
+    """What is asked for in intervals of which this counts as requested."""
     return KnownDemand(recorded) if sessions is None else WaitingDemand(recorded, sessions.firm(recorded), sessions)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from amm_opt.cases import Requests
 from amm_opt.errors import SolveError
@@ -36,17 +36,29 @@ BLOCK_STEPS = 96
 on how blocks are spread over processes, or on where a run was ended and taken up again."""
 
 
+class Inputs(Protocol):
+    """A grid, and what is asked for on it."""
+
+    @property
+    def grid(self) -> Grid:
+        """The case on a network model."""
+
+    def requests(self, start: int, stop: int, *, waits: bool) -> Requests:
+        """Requests of intervals ``start .. stop - 1``, see ``Case.requests``."""
+
+
 @dataclass(frozen=True, eq=False)
 class Loop:
     """Runs one mechanism on one grid from interval ``first`` to ``stop - 1``.
 
     Attributes:
+        on: what it runs on.
         forecast: what windows are planned on; None where everything is known beforehand.
         sessions: the case's sessions where their energy can wait; None where every request is instantaneous.
         start: state and backlog before the first interval; None where nothing has been before.
     """
 
-    grid: Grid
+    on: Inputs
     mechanism: Mechanism[Any]
     matching: Matching
     guard: Guard
@@ -57,6 +69,11 @@ class Loop:
     forecast: Forecast | None = None
     sessions: Sessions | None = None
     start: tuple[State, Backlog | None] | None = None
+
+    @property
+    def grid(self) -> Grid:
+        """What it runs on."""
+        return self.on.grid
 
     @property
     def block_steps(self) -> int:
@@ -95,7 +112,9 @@ class Loop:
         if start == self.first:
             result.patience = self.patience
         commit, horizon = self.windows.commit, self.windows.length
-        demand = demand_of(self.grid.case, self.sessions, start, min(stop + horizon - commit, self.stop))
+        ahead_of_all = min(stop + horizon - commit, self.stop)
+        recorded = self.on.requests(start, ahead_of_all, waits=self.sessions is not None)
+        demand = demand_of(recorded, self.sessions)
         known = self.planner.outlook(demand.recorded) if demand.known and self.forecast is None else None
         planned: list[Allocation] = []
         happened: list[Allocation] = []

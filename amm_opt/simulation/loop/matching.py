@@ -13,7 +13,6 @@ from amm_opt.market import Mechanism, State
 from amm_opt.program import HorizonProgram, Program, Solution
 from amm_opt.simulation.loop.guard import Limits
 from amm_opt.simulation.loop.result import Notes
-from amm_opt.solve.backends.known import SolverOrder
 from amm_opt.solve.solver import ProgramSolver
 
 AnyProgram = Program | HorizonProgram
@@ -36,7 +35,7 @@ def programs_of(mechanism: Mechanism[Any], grid: Grid) -> dict[str, AnyProgram]:
     return dict(named)
 
 
-def matches(mechanism: Mechanism[Any], programs: Mapping[str, AnyProgram]) -> bool:
+def matches(mechanism: Mechanism[Any], programs: Mapping[str, Any]) -> bool:
     """Whether a mechanism clears at all; it may do so without a program."""
     return bool(programs) or type(mechanism).clear is not Mechanism.clear
 
@@ -67,20 +66,17 @@ class Matching(Protocol):
 class JointMatching:
     """Everybody at once: the mechanism's programs on the whole grid.
 
-    Raises:
-        InputError: where a program cannot be compiled, or solved by the named solver.
+    Args:
+        programs: what solves each of them, by name.
     """
 
-    def __init__(
-        self, grid: Grid, mechanism: Mechanism[Any], programs: Mapping[str, AnyProgram], solvers: SolverOrder
-    ) -> None:
-        self._grid, self._mechanism = grid, mechanism
-        self.programs = {name: ProgramSolver(p, grid, solvers) for name, p in programs.items()}
+    def __init__(self, grid: Grid, mechanism: Mechanism[Any], programs: Mapping[str, ProgramSolver]) -> None:
+        self._grid, self._mechanism, self._programs = grid, mechanism, programs
         self.clears = matches(mechanism, programs)
 
     def reset(self) -> None:
         """Forget everything that was solved."""
-        for program in self.programs.values():
+        for program in self._programs.values():
             program.reset()
 
     def prepare(self, requests: Requests, scarce: IntArray) -> None:
@@ -90,7 +86,7 @@ class JointMatching:
         """The mechanism's own clearing; a window may be solved in parts."""
 
         def solve(values: Mapping[str, Any], name: str = "", of: Requests | None = None) -> Solution:
-            solution = self.programs[name].solve(values, of or requests, *(limits or ()))
+            solution = self._programs[name].solve(values, of or requests, *(limits or ()))
             notes.solved.append(solution)
             return solution
 

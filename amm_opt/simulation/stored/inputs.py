@@ -47,14 +47,14 @@ def inputs_of(settings: Settings, loop: Loop) -> Document:
         "last interval": f"{times[settings.stop - 1]}",
         "mechanism": str(mechanism),
         "parameters of the mechanism": _nowhere(repr(mechanism)),
-        f"code of the mechanism{DIGEST}": _code(type(mechanism)),
+        f"code of the mechanism{DIGEST}": code_of(type(mechanism)),
         "network model": network_name(case, settings.network),
         f"limits of the network{DIGEST}": _limits(loop.grid),
         "solvers": [label(choice) for choice in settings.order.choices],
         "time limit": settings.order.time_limit_s,
         "ac": "secure" if settings.secure else "verify" if settings.verified else None,
         "forecast": "perfect" if settings.forecast is None else _called(settings.forecast),
-        f"code of the forecast{DIGEST}": _code(settings.forecast),
+        f"code of the forecast{DIGEST}": code_of(settings.forecast),
         "waiting": settings.sessions is not None,
         "tiers": settings.tiers,
         "intervals of a block": loop.block_steps,
@@ -90,9 +90,13 @@ def _nowhere(text: str) -> str:
     return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
 
 
-def _code(item: Any) -> str:
+def code_of(item: Any) -> str:
     """The digest of a class's or function's source; empty where it has none that can be read."""
-    kind = item if inspect.isclass(item) or inspect.isfunction(item) else type(item)
+    return _source(item if inspect.isclass(item) or inspect.isfunction(item) else type(item))  # type: ignore[arg-type]
+
+
+@cache
+def _source(kind: Any) -> str:
     try:
         return of_bytes(dedent(inspect.getsource(kind)).encode())
     except (OSError, TypeError):

@@ -1,0 +1,117 @@
+"""What runs have in common, kept from one to the next: grids, what is asked for, and compiled programs.
+
+A run gives the same with what others left and without, to the bit: what is kept depends on the case, the network and
+the programs alone, and what solvers remember is forgotten before every block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+from amm_opt.cases import Case, Requests
+from amm_opt.grid import Grid
+from amm_opt.market import Mechanism
+from amm_opt.program import HorizonProgram, Program
+from amm_opt.registry import network_of
+from amm_opt.simulation.loop.matching import programs_of
+from amm_opt.solve.backends.known import SolverOrder
+from amm_opt.solve.compile.form import form_of
+from amm_opt.solve.solver import ProgramSolver
+
+MOST_GRIDS, MOST_SOLVERS = 4, 32
+"""So many are kept; of more, those that were not asked for longest go."""
+ROOM = 32_000_000
+"""Where there are several runs, at most so many numbers of limited quantities are kept on each grid."""
+NUMBERS = 4
+"""Of each limited quantity in each interval: its use without and with all requests, and its limits."""
+
+
+class OnGrid:
+    """What runs on one grid have in common.
+
+    Args:
+        room: how many numbers of limited quantities may be kept.
+    """
+
+    def __init__(self, grid: Grid, room: int) -> None:
+        self.grid, self._room = grid, room
+        self._span, self._keeps = (0, 0), False
+        self._asked: dict[tuple[int, int, bool], Requests] = {}
+        self._declared: tuple[Mechanism[Any], dict[str, Program | HorizonProgram]] | None = None
+        self._solvers: dict[Hashable, ProgramSolver] = {}
+
+    def expect(self, first: int, stop: int) -> None:
+        """Say which intervals are run next: what there is no room for is not kept."""
+        self._keeps = NUMBERS * len(self.grid.network.quantities.lower) * (stop - first) <= self._room
+        if self._span != (first, stop):
+            self._asked.clear()
+            self._span = (first, stop)
+
+    def requests(self, start: int, stop: int, *, waits: bool) -> Requests:
+        """Those of the case, see there; what the grid knows of them lives as long as they do."""
+        key = (start, stop, waits)
+        known = self._asked.get(key)
+        if known is None:
+            known = self.grid.case.requests(start, stop, waits=waits)
+            if self._keeps:
+                self._asked[key] = known
+        return known
+
+    def programs(self, mechanism: Mechanism[Any]) -> dict[str, Program | HorizonProgram]:
+        """A mechanism's programs by name; those of the last one are not declared twice.
+
+        Raises:
+            InputError: see ``programs_of``.
+        """
+        if self._declared is None or self._declared[0] is not mechanism:
+            self._declared = (mechanism, programs_of(mechanism, self.grid))
+        return self._declared[1]
+
+    def solver(self, role: str, program: Program | HorizonProgram, solvers: SolverOrder) -> ProgramSolver:
+        """What solves a program: it was compiled before where one of the same form was, in the same role.
+
+        Raises:
+            InputError: see ``ProgramSolver``.
+        """
+        form = form_of(program, self.grid.parameters)
+        if form is None:
+            return ProgramSolver(program, self.grid, solvers)
+        key = (role, form, solvers.time_limit_s, tuple(c if isinstance(c, str) else id(c) for c in solvers.choices))
+        made = self._solvers.pop(key, None)
+        if made is None:
+            made = ProgramSolver(program, self.grid, solvers)
+        self._solvers[key] = made
+        if len(self._solvers) > MOST_SOLVERS:
+            self._solvers.pop(next(iter(self._solvers)))
+        return made
+
+
+class Shared:
+    """What runs have in common, by case and network model; a copy in another process starts with nothing.
+
+    Args:
+        room: see ``OnGrid``; a single run needs none, as it sees every interval once.
+    """
+
+    def __init__(self, room: int = 0) -> None:
+        self._room = room
+        self._known: dict[tuple[int, Hashable], tuple[Case, Any, OnGrid]] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Shared, (self._room,)
+
+    def on(self, case: Case, network: Any) -> OnGrid:
+        """What runs on this case have in common, with this network model, see ``network_of``.
+
+        Raises:
+            InputError: an unknown network model, or one that does not suit the case.
+        """
+        key = (id(case), network if isinstance(network, str) else id(network))
+        if key in self._known:
+            self._known[key] = self._known.pop(key)
+        else:
+            self._known[key] = (case, network, OnGrid(Grid(case, network_of(case, network)), self._room))
+        if len(self._known) > MOST_GRIDS:
+            self._known.pop(next(iter(self._known)))
+        return self._known[key][2]

@@ -1,0 +1,1 @@
+"""Where variants are run: in this process, in others of this machine, or by dask."""

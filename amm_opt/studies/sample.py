@@ -1,0 +1,83 @@
+"""Samples of parameters: points that fill their ranges, drawn with a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy.stats import qmc
+
+from amm_opt.errors import InputError
+from amm_opt.fields import is_number, is_whole, shortened
+from amm_opt.studies.parameters import Value
+
+METHODS = ("random", "sobol", "latin_hypercube")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Points in the box of some parameters' ranges.
+
+    Attributes:
+        bounds: lowest and highest value of each parameter, by its dotted name.
+        count: how many points; a power of 2 for ``sobol``, whose balance rests on it.
+        method: ``random``, ``sobol`` (scrambled; I. M. Sobol, "On the distribution of points in a cube and the
+            approximate evaluation of integrals", USSR Comput. Math. Math. Phys. 7(4), 1967) or ``latin_hypercube``;
+            the last two are those of scipy.stats.qmc.
+        seed: of every draw.
+
+    Raises:
+        InputError: everything that is wrong with them.
+    """
+
+    bounds: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    count: int = 64
+    method: str = "sobol"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not isinstance(self.bounds, Mapping) or not self.bounds:
+            problems.append("no bounds are given: name the parameters with their lowest and highest value")
+        for name, pair in self.bounds.items() if isinstance(self.bounds, Mapping) else ():
+            if not (_is_pair(pair) and pair[0] < pair[1]):
+                problems.append(f"bounds of {name} = {shortened(pair)} must be two numbers, the lower one first")
+        if not (is_whole(self.count) and self.count > 0):
+            problems.append(f"count = {shortened(self.count)} must be a whole number of at least 1")
+        elif self.method == "sobol" and self.count & (self.count - 1):
+            problems.append(
+                f"count = {self.count} must be a power of 2 for sobol, such as {1 << self.count.bit_length()}"
+            )
+        if self.method not in METHODS:
+            problems.append(f"method = {shortened(self.method)}; valid choices: {', '.join(METHODS)}")
+        if not (is_whole(self.seed) and self.seed >= 0):
+            problems.append(f"seed = {shortened(self.seed)} must be a whole number of at least 0")
+        if problems:
+            raise InputError(problems, subject="sample")
+
+    def points(self, whole: Sequence[str] = ()) -> list[dict[str, Value]]:
+        """The parameters of every point.
+
+        Args:
+            whole: those that take whole numbers only, both ends of their bounds included.
+        """
+        generator, size = np.random.default_rng(self.seed), len(self.bounds)
+        if self.method == "random":
+            unit = generator.random((self.count, size))
+        elif self.method == "sobol":
+            unit = qmc.Sobol(size, scramble=True, seed=generator).random(self.count)
+        else:
+            unit = qmc.LatinHypercube(size, seed=generator).random(self.count)
+        columns: list[list[Value]] = []
+        for (name, (low, high)), u in zip(self.bounds.items(), unit.T, strict=True):
+            if name in whole:
+                columns.append([int(low) + int(x) for x in np.floor(u * (int(high) - int(low) + 1))])
+            else:
+                columns.append([float(low + (high - low) * x) for x in u])
+        return [dict(zip(self.bounds, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _is_pair(pair: Any) -> bool:
+    return isinstance(pair, Sequence | np.ndarray) and len(pair) == 2 and all(map(is_number, pair))

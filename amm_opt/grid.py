@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import cvxpy as cp
@@ -18,6 +18,7 @@ from amm_opt.network import ConicNetworkModel, NetworkModel
 from amm_opt.program import Injection, IntervalParameters
 from amm_opt.tolerances import ROUNDING, SERVED_SLACK
 
+T = TypeVar("T")
 Relative = tuple[IntArray | slice, FloatArray]
 Limits = tuple[FloatArray, FloatArray]
 
@@ -146,6 +147,10 @@ class Grid:
         return WeakKeyDictionary()
 
     @cached_property
+    def _memory(self) -> WeakKeyDictionary[Requests, dict[str, Any]]:
+        return WeakKeyDictionary()
+
+    @cached_property
     def _scarce(self) -> WeakKeyDictionary[Requests, BoolArray]:
         return WeakKeyDictionary()
 
@@ -157,11 +162,29 @@ class Grid:
             known = self._usage[requests] = (self.quantities(requests, 0.0, 0.0), asked)
         return known
 
+    def once(self, requests: Requests, what: str, make: Callable[[], T]) -> T:
+        """What is made of one interval, known as long as its requests are; of several intervals it is made every time.
+
+        Args:
+            what: names it; it depends on the grid and the requests alone.
+        """
+        if requests.inflexible_kw.ndim > 1:
+            return make()
+        memory = self._memory.get(requests)
+        if memory is None:
+            memory = self._memory[requests] = {}
+        if what not in memory:
+            memory[what] = make()
+        return memory[what]  # type: ignore[no-any-return]
+
     def limits(self, requests: Requests) -> Limits:
         """Lower and upper limit of every limited quantity, (..., m).
 
         Inflexible load comes first: a limit that it breaks by itself is relaxed to what it uses and no further.
         """
+        return self.once(requests, "limits", lambda: self._limits(requests))
+
+    def _limits(self, requests: Requests) -> Limits:
         inflexible, _ = self.usage(requests)
         q = self.network.quantities
         return np.minimum(q.lower, inflexible), np.maximum(q.upper, inflexible)

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -112,7 +113,7 @@ class AMM(Mechanism[FairnessState]):
             raise InputError(problems, subject=self.name)
         self.prices  # noqa: B018 - checks the bounds
 
-    @property
+    @cached_property
     def prices(self) -> PriceCurve:
         """The bounded price curve."""
         return PriceCurve(
@@ -160,7 +161,7 @@ class AMM(Mechanism[FairnessState]):
 
     def full_service(self, grid: Grid, requests: Requests) -> Allocation:
         """At the prices of no deficit."""
-        prices = self.prices.prices(np.zeros((2, grid.n)))
+        prices = (np.repeat(price, grid.n) for price in self.prices.prices(np.zeros((2, 1))))
         return Allocation(requests.import_request_kw, requests.export_request_kw, *prices)
 
     def settle(self, grid: Grid, solution: Solution, requests: Requests) -> Allocation:

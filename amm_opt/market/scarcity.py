@@ -29,12 +29,15 @@ def deficits(grid: Grid, requests: Requests) -> FloatArray:
     Args:
         requests: one interval, arrays of shape (n,).
     """
-    grid = grid.linear
+    return grid.once(requests, "deficits", lambda: _deficits(grid.linear, requests))
+
+
+def _deficits(grid: Grid, requests: Requests) -> FloatArray:
     q = grid.network.quantities
     inflexible, asked = grid.usage(requests)
     inherited = np.zeros(2 * grid.n)
     if grid.within(asked, (q.lower, q.upper)):
-        return inherited.reshape(2, grid.n)
+        return _sealed(inherited)
     use = asked - inflexible
     for side, headroom in ((1.0, q.upper - inflexible), (-1.0, inflexible - q.lower)):
         loading = side * use
@@ -43,7 +46,14 @@ def deficits(grid: Grid, requests: Requests) -> FloatArray:
             deficit = 1.0 - np.maximum(headroom[tight], 0.0) / loading[tight]
             for (who, share), missing in zip(grid.relative_sensitivities(tight, side), deficit.tolist(), strict=True):
                 inherited[who] = np.maximum(inherited[who], missing * share)
-    return inherited.reshape(2, grid.n)
+    return _sealed(inherited)
+
+
+def _sealed(inherited: FloatArray) -> FloatArray:
+    """(2, n), not to be changed: others are given the same array."""
+    both = inherited.reshape(2, -1)
+    both.setflags(write=False)
+    return both
 
 
 @dataclass(frozen=True)

@@ -118,13 +118,16 @@ class FairnessState(State):
         without a request the delivery ratio stays, on fewer hours.
         """
         asked = requested(requested_kw)
-        shortfall = np.clip(1.0 - served_kw / np.where(asked, requested_kw, 1.0), 0.0, 1.0)
-        moved = np.clip((1.0 - beta) * self.shortage + beta * np.where(asked, shortfall, 0.0), 0.0, 1.0)
+        shortfall = 1.0 - served_kw / np.where(asked, requested_kw, 1.0)
+        shortfall = np.minimum(np.maximum(np.where(asked, shortfall, 0.0), 0.0), 1.0)
+        moved = np.minimum(np.maximum((1.0 - beta) * self.shortage + beta * shortfall, 0.0), 1.0)
+        before = (self.served_kwh, self.requested_kwh, self.requested_h)
+        served_kwh, requested_kwh, requested_h = before if kept == 1.0 else (kept * amount for amount in before)
         return type(self)(
             moved if idle == "decay" else np.where(asked, moved, self.shortage),
-            kept * self.served_kwh + np.where(asked, served_kw, 0.0) * dt_h,
-            kept * self.requested_kwh + np.where(asked, requested_kw, 0.0) * dt_h,
-            kept * self.requested_h + asked * dt_h,
+            served_kwh + np.where(asked, served_kw, 0.0) * dt_h,
+            requested_kwh + np.where(asked, requested_kw, 0.0) * dt_h,
+            requested_h + asked * dt_h,
         )
 
 

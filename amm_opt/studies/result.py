@@ -11,7 +11,7 @@ import pandas as pd
 
 from amm_opt.errors import InputError, as_path, shorten, unknown
 from amm_opt.io.html import as_html
-from amm_opt.simulation import Run, load_run
+from amm_opt.simulation import Run, open_run
 from amm_opt.simulation.results.columns import COLUMNS, in_order
 from amm_opt.simulation.results.summary import typed
 from amm_opt.studies.store import read_document, read_rows
@@ -71,7 +71,7 @@ class StudyResult:
         """
         if self.folder is None or not (self.folder / RUNS / name_of(number)).is_dir():
             raise InputError(f"the run of variant {number} was not kept: run the study with keep_runs=True and out=...")
-        return load_run(self.folder / RUNS / name_of(number))
+        return open_run(self.folder / RUNS / name_of(number))
 
     def pivot(self, value: str, index: str, columns: str | None = None, how: str = "mean") -> pd.DataFrame:
         """A column of the table by one or two of its parameters; over all others it is averaged.

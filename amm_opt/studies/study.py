@@ -147,7 +147,7 @@ class Study:
             resume: go on with the study in ``out``: only what is missing or has failed is run. Everything that the
                 variants depend on must be as it was.
             force: remove the study in ``out`` and start anew.
-            keep_runs: whether whole runs are kept, each in a folder that ``load_run`` reads (docs/results.md#files).
+            keep_runs: whether whole runs are kept, each in a folder that ``open_run`` reads (docs/results.md#files).
             progress: called with (variants done, all, the newest row) after every variant.
 
         Raises:

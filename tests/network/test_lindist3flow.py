@@ -17,7 +17,7 @@ from amm_opt.errors import InputError, SolveError
 from amm_opt.grid import Grid
 from amm_opt.network import Feeder, LinDist3Flow, LinDistFlow
 from amm_opt.simulation import simulate
-from amm_opt.study import compare
+from amm_opt.study.compare import compare
 
 NAN = float("nan")
 

@@ -38,7 +38,7 @@ VARIANTS = "variants"
     show_default=True,
     help="here, processes, dask (a cluster of this machine), or the address of a dask scheduler.",
 )
-@click.option("--keep-runs", is_flag=True, help="Keep whole runs in --out too, for amm-opt explain and load_run.")
+@click.option("--keep-runs", is_flag=True, help="Keep whole runs in --out too, for amm-opt explain and open_run.")
 @json_option
 def study(
     study: Path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 
 import click
@@ -22,28 +23,31 @@ COMMANDS = {
 """Where each command is in ``amm_opt.study.commands``, and its sentence in the list of them."""
 
 
-class LazyGroup(Group):
-    """Knows its commands by name, and imports those that are called."""
+class Commands(Mapping[str, click.Command]):
+    """The commands by name, each imported when it is asked for."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of all commands."""
-        return sorted(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """A command by name; None where there is none."""
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, name = COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(import_module(f"amm_opt.study.commands.{module}"), name)
+    def __getitem__(self, name: str) -> click.Command:
+        module, _, function = COMMANDS[name][0].partition(":")
+        command: click.Command = getattr(import_module(f"amm_opt.study.commands.{module}"), function)
         return command
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+class LazyGroup(Group):
+    """Lists its commands without importing any."""
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of commands, without importing any."""
+        """Their names and sentences."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, commands=Commands(), context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="amm-opt")
 def main() -> None:
     """Compare how scarce distribution-network capacity is shared.

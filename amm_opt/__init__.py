@@ -43,8 +43,9 @@ if TYPE_CHECKING:
         Quantities,
     )
     from amm_opt.program import HorizonProgram, Injection, Leximin, Program, Solution
-    from amm_opt.simulation import Column, FourWireNetwork, Run, load_run, open_run, simulate, verify
+    from amm_opt.simulation import Column, FourWireNetwork, Run, Sensitivity, load_run, open_run, simulate, verify
     from amm_opt.studies import Sample, Study, StudyResult, open_study, read_study
+    from amm_opt.studies.indices import Design, Indices, delta_indices, morris_indices, sobol_indices
     from amm_opt.study.compare import compare
     from amm_opt.study.comparison import Comparison, load_comparison, open_comparison
 
@@ -91,7 +92,17 @@ _HOME = {
         "Quantities",
     ),
     "amm_opt.program": ("HorizonProgram", "Injection", "Leximin", "Program", "Solution"),
-    "amm_opt.simulation": ("Column", "FourWireNetwork", "Run", "load_run", "open_run", "simulate", "verify"),
+    "amm_opt.simulation": (
+        "Column",
+        "FourWireNetwork",
+        "Run",
+        "Sensitivity",
+        "load_run",
+        "open_run",
+        "simulate",
+        "verify",
+    ),
+    "amm_opt.studies.indices": ("Design", "Indices", "delta_indices", "morris_indices", "sobol_indices"),
     "amm_opt.studies": ("Sample", "Study", "StudyResult", "open_study", "read_study"),
     "amm_opt.study.compare": ("compare",),
     "amm_opt.study.comparison": ("Comparison", "load_comparison", "open_comparison"),
@@ -110,6 +121,7 @@ __all__ = [
     "Comparison",
     "ConicNetworkModel",
     "DCFlow",
+    "Design",
     "FairnessState",
     "Feeder",
     "FourWireNetwork",
@@ -118,6 +130,7 @@ __all__ = [
     "Households",
     "ImportReport",
     "ImportedNetwork",
+    "Indices",
     "InexactWarning",
     "Injection",
     "InputError",
@@ -135,6 +148,7 @@ __all__ = [
     "Run",
     "Sample",
     "Scenario",
+    "Sensitivity",
     "Solution",
     "SolveError",
     "State",
@@ -144,6 +158,7 @@ __all__ = [
     "YearScenario",
     "compare",
     "deficits",
+    "delta_indices",
     "from_matpower",
     "from_opendss",
     "from_pandapower",
@@ -153,6 +168,7 @@ __all__ = [
     "load_case",
     "load_comparison",
     "load_run",
+    "morris_indices",
     "open_comparison",
     "open_run",
     "open_study",
@@ -160,6 +176,7 @@ __all__ = [
     "read_study",
     "save_case",
     "simulate",
+    "sobol_indices",
     "verify",
     "year_case",
 ]

@@ -4,7 +4,8 @@ from amm_opt.simulation.driver import simulate
 from amm_opt.simulation.replay import verify
 from amm_opt.simulation.results.column import Column
 from amm_opt.simulation.results.run import Run
+from amm_opt.simulation.sensitivity.sensitivity import Sensitivity
 from amm_opt.simulation.stored.opened import load_run, open_run
 from amm_opt.verification.four_wire import FourWireNetwork
 
-__all__ = ["Column", "FourWireNetwork", "Run", "load_run", "open_run", "simulate", "verify"]
+__all__ = ["Column", "FourWireNetwork", "Run", "Sensitivity", "load_run", "open_run", "simulate", "verify"]

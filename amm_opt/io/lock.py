@@ -37,8 +37,9 @@ class FolderLock:
                 if os.path.samestat(os.fstat(self._file), os.stat(self._path)):
                     break
             os.close(self._file)  # it was released and removed meanwhile
-        os.truncate(self._file, 0)
-        os.write(self._file, f"{os.getpid()}\n".encode())
+        with suppress(OSError):  # a full disk; who holds it is only told to others
+            os.truncate(self._file, 0)
+            os.write(self._file, f"{os.getpid()}\n".encode())
 
     def release(self) -> None:
         """Let others write; more than once is no error."""

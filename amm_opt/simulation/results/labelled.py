@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amm_opt.arrays import DIRECTIONS, FloatArray
+from amm_opt.arrays import DIRECTIONS, FloatArray, IntArray
 from amm_opt.cases import Requests
 from amm_opt.grid import Grid
+from amm_opt.network import NetworkModel, NetworkState
 from amm_opt.simulation.stored.block import VARIABLES
 from amm_opt.simulation.stored.store import RunStore
 
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 Read = Callable[[int, int], FloatArray]
 """Entries ``start .. stop - 1`` along the first axis."""
 PHASES = ("a", "b", "c")
+ON_NETWORK = {
+    "voltage_pu": ("node", "pu", "voltage magnitude"),
+    "p_kw": ("branch", "kW", "active power away from the source"),
+    "q_kvar": ("branch", "kvar", "reactive power away from the source"),
+    "loading": ("branch", "1", "loading as a fraction of the rating; 0 where there is none"),
+}
+"""What the network model gives: dimension, unit and meaning."""
 
 
 def dataset_of(store: RunStore, waits: bool, attributes: Mapping[str, str]) -> xr.Dataset:
@@ -110,8 +118,8 @@ def _lazy(dims: tuple[str, ...], shape: tuple[int, ...], read: Read, attributes:
     return xr.Variable(dims, indexing.LazilyIndexedArray(Stored()), dict(attributes))
 
 
-def on_network(store: RunStore, waits: bool, grid: Grid, start: int, stop: int) -> xr.Dataset:
-    """Voltages, flows and loading under what was served, in the network model; see ``Run.voltages``.
+def on_network(store: RunStore, waits: bool, grid: Grid, start: int, stop: int, names: Sequence[str]) -> xr.Dataset:
+    """Quantities of ``ON_NETWORK`` under what was served, in the network model; see ``Run.voltages``.
 
     Args:
         start, stop: intervals, counted within the run.
@@ -120,35 +128,38 @@ def on_network(store: RunStore, waits: bool, grid: Grid, start: int, stop: int) 
 
     model, feeder = grid.network, store.case.feeder
     branches = np.flatnonzero(model.branch > 0)
-    parts: dict[str, list[FloatArray]] = {"voltage_pu": [], "p_kw": [], "q_kvar": [], "loading": []}
+    parts: dict[str, list[FloatArray]] = {name: [] for name in names}
     length = max(1, min(store.length, grid.block_steps))
     allocation = store.allocation()
     for at in range(start, stop, length):
         some = slice(at, min(at + length, stop))
         served = allocation.select(some)
         asked = store.case.requests(store.first + some.start, store.first + some.stop, waits=waits)
-        load = asked.inflexible_kw
-        state = model.state(*grid.node_injections(load, served.drawn_kw, served.injected_kw))
-        parts["voltage_pu"].append(state.v_pu)
-        parts["p_kw"].append(state.p_flow_kw[..., branches])
-        reactive = state.q_flow_kvar if hasattr(state, "q_flow_kvar") else state.q_sent_kvar
-        parts["q_kvar"].append(reactive[..., branches])
-        parts["loading"].append(state.loading_kva[..., branches] / model.rating_kva[branches])
+        state = model.state(*grid.node_injections(asked.inflexible_kw, served.drawn_kw, served.injected_kw))
+        for name, found in parts.items():
+            found.append(_quantity(name, model, state, branches))
     phases = None if model.phase is None else [PHASES[k] for k in model.phase]
     nodes = _named([feeder.bus_names[k] for k in model.bus], phases)
     flows = _named([feeder.branch_names[k] for k in model.branch[branches]], phases and [phases[k] for k in branches])
-    about = {
-        "voltage_pu": ("node", "pu", "voltage magnitude"),
-        "p_kw": ("branch", "kW", "active power away from the source"),
-        "q_kvar": ("branch", "kvar", "reactive power away from the source"),
-        "loading": ("branch", "1", "loading as a fraction of the rating; 0 where there is none"),
-    }
     times = store.case.times[store.first + start : store.first + stop]
-    variables = {
-        name: (("time", dim), np.concatenate(parts[name]), {"units": unit, "long_name": meaning})
-        for name, (dim, unit, meaning) in about.items()
-    }
-    return xr.Dataset(variables, {"time": times, "node": nodes, "branch": flows}, {"network_model": model.name})
+    variables = {}
+    for name, found in parts.items():
+        dim, unit, meaning = ON_NETWORK[name]
+        variables[name] = (("time", dim), np.concatenate(found), {"units": unit, "long_name": meaning})
+    labels = {"node": nodes, "branch": flows}
+    coordinates = {dim: labels[dim] for dim in {ON_NETWORK[name][0] for name in names}}
+    return xr.Dataset(variables, {"time": times, **coordinates}, {"network_model": model.name})
+
+
+def _quantity(name: str, model: NetworkModel, state: NetworkState, branches: IntArray) -> FloatArray:
+    """One of ``ON_NETWORK``, (T, nodes) or (T, branches)."""
+    if name == "voltage_pu":
+        return state.v_pu
+    if name == "loading":
+        return np.asarray(state.loading_kva[..., branches] / model.rating_kva[branches])
+    if name == "p_kw":
+        return state.p_flow_kw[..., branches]
+    return state.q_flow_kvar[..., branches]
 
 
 def _named(names: list[str], phases: list[str] | None) -> list[str]:

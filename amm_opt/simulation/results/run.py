@@ -161,20 +161,21 @@ class Run:
             steps: which of the run's intervals, as for ``simulate``; a count is from its first one on.
             network: as for ``verify``.
         """
-        return self._on_network(steps, network)["voltage_pu"]
+        return self._on_network(steps, network, "voltage_pu")["voltage_pu"]
 
     def loading(self, steps: int | str | slice | None = None, *, network: Any = None) -> xr.DataArray:
         """Loading of branches in the network model, a fraction of their rating, time x branch; as :meth:`voltages`."""
-        return self._on_network(steps, network)["loading"]
+        return self._on_network(steps, network, "loading")["loading"]
 
     def flows(self, steps: int | str | slice | None = None, *, network: Any = None) -> xr.Dataset:
         """Flows ``p_kw`` and ``q_kvar`` away from the source, time x branch; as :meth:`voltages`."""
-        return self._on_network(steps, network)[["p_kw", "q_kvar"]]
+        return self._on_network(steps, network, "p_kw", "q_kvar")
 
-    def _on_network(self, steps: int | str | slice | None, network: Any) -> xr.Dataset:
+    def _on_network(self, steps: int | str | slice | None, network: Any, *names: str) -> xr.Dataset:
         start, stop = self._chosen(steps)
         model = model_of(self.case, self.network, self.model if network is None else network)
-        return on_network(self.store, self.waits, Grid(self.case, model), start - self.first, stop - self.first)
+        span = (start - self.first, stop - self.first)
+        return on_network(self.store, self.waits, Grid(self.case, model), *span, names)
 
     def _chosen(self, steps: int | str | slice | None) -> tuple[int, int]:
         """The first of some of the run's intervals within the case, and one past the last."""

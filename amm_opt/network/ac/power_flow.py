@@ -61,6 +61,11 @@ class ACState:
         return self.p_sent_kw
 
     @property
+    def q_flow_kvar(self) -> FloatArray:
+        """Reactive power at the upstream end."""
+        return self.q_sent_kvar
+
+    @property
     def s_flow_kva(self) -> FloatArray:
         """Apparent power at the end of each branch that carries more."""
         sent = np.hypot(self.p_sent_kw, self.q_sent_kvar)

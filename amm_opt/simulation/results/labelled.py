@@ -12,6 +12,7 @@ from amm_opt.arrays import DIRECTIONS, FloatArray, IntArray
 from amm_opt.cases import Requests
 from amm_opt.grid import Grid
 from amm_opt.network import NetworkModel, NetworkState
+from amm_opt.network.ac.power_flow import ACState
 from amm_opt.simulation.stored.block import VARIABLES
 from amm_opt.simulation.stored.store import RunStore
 
@@ -151,7 +152,7 @@ def on_network(store: RunStore, waits: bool, grid: Grid, start: int, stop: int, 
     return xr.Dataset(variables, {"time": times, **coordinates}, {"network_model": model.name})
 
 
-def _quantity(name: str, model: NetworkModel, state: NetworkState, branches: IntArray) -> FloatArray:
+def _quantity(name: str, model: NetworkModel, state: NetworkState | ACState, branches: IntArray) -> FloatArray:
     """One of ``ON_NETWORK``, (T, nodes) or (T, branches)."""
     if name == "voltage_pu":
         return state.v_pu

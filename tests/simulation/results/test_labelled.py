@@ -75,6 +75,17 @@ def test_voltages_flows_and_loading_by_hand() -> None:
     assert up**2 - down**2 == pytest.approx(2 * 0.05 * 40e3 / 400.0**2, rel=1e-6)
 
 
+def test_flows_with_losses_by_hand() -> None:
+    """Branch flow: the sending end has what is drawn, and r I^2 of the resistance before it."""
+    lines = {"lv": ("src", TRACE, 50.0), "end": ("lv", 0.05, 80.0)}
+    run = ao.simulate(small_case(lines, ["end"], [[0.0]], [[40.0]], [[0.0]]), "no_control", steps=1, network="socp")
+    current = 40e3 / (run.voltages().sel(node="end").item() * 400.0)
+    sent = run.flows().sel(branch="to-end")
+    assert sent.p_kw.item() == pytest.approx(40.0 + 0.05 * current**2 / 1e3, rel=1e-6)
+    assert sent.q_kvar.item() == pytest.approx(0.0, abs=1e-3)
+    assert run.loading().sel(branch="to-end").item() == pytest.approx(sent.p_kw.item() / 80.0, rel=1e-4)
+
+
 def test_on_phases_and_in_part() -> None:
     run = ao.simulate(cases.small_case(balanced=False), "amm")
     volts = run.voltages()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         read_ausgrid,
         year_case,
     )
-    from amm_opt.market import Allocation, FairnessState, Mechanism, PriceCurve, State, deficits
+    from amm_opt.market import Allocation, FairnessState, MarginalPrices, Mechanism, PriceCurve, State, deficits
     from amm_opt.network import (
         ACNetwork,
         BranchFlowSOCP,
@@ -43,7 +43,18 @@ if TYPE_CHECKING:
         Quantities,
     )
     from amm_opt.program import HorizonProgram, Injection, Leximin, Program, Solution
-    from amm_opt.simulation import Column, FourWireNetwork, Run, Sensitivity, load_run, open_run, simulate, verify
+    from amm_opt.simulation import (
+        Column,
+        FourWireNetwork,
+        PriceParts,
+        Run,
+        Sensitivity,
+        load_run,
+        open_run,
+        price_parts,
+        simulate,
+        verify,
+    )
     from amm_opt.studies import Sample, Study, StudyResult, open_study, read_study
     from amm_opt.studies.indices import Design, Indices, delta_indices, morris_indices, sobol_indices
     from amm_opt.study.compare import compare
@@ -78,7 +89,7 @@ _HOME = {
         "read_ausgrid",
         "year_case",
     ),
-    "amm_opt.market": ("Allocation", "FairnessState", "Mechanism", "PriceCurve", "State", "deficits"),
+    "amm_opt.market": ("Allocation", "FairnessState", "MarginalPrices", "Mechanism", "PriceCurve", "State", "deficits"),
     "amm_opt.network": (
         "ACNetwork",
         "BranchFlowSOCP",
@@ -95,10 +106,12 @@ _HOME = {
     "amm_opt.simulation": (
         "Column",
         "FourWireNetwork",
+        "PriceParts",
         "Run",
         "Sensitivity",
         "load_run",
         "open_run",
+        "price_parts",
         "simulate",
         "verify",
     ),
@@ -137,11 +150,13 @@ __all__ = [
     "Leximin",
     "LinDist3Flow",
     "LinDistFlow",
+    "MarginalPrices",
     "Mechanism",
     "NetworkModel",
     "NetworkState",
     "OutputError",
     "PriceCurve",
+    "PriceParts",
     "Program",
     "Quantities",
     "Requests",
@@ -172,6 +187,7 @@ __all__ = [
     "open_comparison",
     "open_run",
     "open_study",
+    "price_parts",
     "read_ausgrid",
     "read_study",
     "save_case",

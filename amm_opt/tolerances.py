@@ -19,6 +19,8 @@ SOLVED_SLACK = 1.0
 """Of what a solver returns."""
 SERVED_SLACK = 2.0
 """Of what is served, after it was clipped to requests and added up."""
+BINDING = 10.0
+"""A limit binds within this many of its tolerances: 1e-4 of a rating, 1e-5 pu."""
 THERMAL_VIOLATION = 1e-4
 """A branch is in violation beyond its rating by more than this fraction of it: 10 tolerances."""
 VOLTAGE_VIOLATION_PU = 1e-5

@@ -142,7 +142,7 @@ def tables(
                 "kind": "line" if tap == 1.0 else "transformer",
                 "r_ohm": round(r * z, 9),
                 "x_ohm": round(x * z, 9),
-                "tap": tap,
+                "tap": round(tap, 9),
                 "rating_kva": 1e3 * mw if np.isfinite(mw) else np.nan,
             }
             for name, a, b, r, x, tap, mw in lines

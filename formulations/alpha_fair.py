@@ -14,7 +14,7 @@ participants want to be at the prices of the one before, until everybody is ther
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -80,14 +80,15 @@ class AlphaFair(Mechanism[NoState]):
             else np.where(asked, 1.0 / np.maximum(r, FLOOR_KW), 0.0)
         )
         if self.alpha == 0:
-            unit /= np.max(unit, initial=1e-300)
-            return solve(matching_values((1.0 + TIE) * unit, TIE * unit / r))
+            largest = float(np.max(unit, initial=1e-300))
+            return in_units(solve(matching_values((1.0 + TIE) * unit / largest, TIE * unit / largest / r)), largest)
         lower = STEEPEST ** (-1.0 / self.alpha)
         wanted = np.ones_like(r)
         for _ in range(MAX_PROGRAMS):
             at = np.maximum(wanted, lower)
             worth, bend = at**-self.alpha, self.alpha * at ** (-self.alpha - 1.0)
-            scaled = unit / np.max(unit * worth, initial=1e-300)
+            largest = float(np.max(unit * worth, initial=1e-300))
+            scaled = unit / largest
             solution = solve(matching_values(scaled * (worth + bend * at), scaled * bend / r))
             ratio = np.where(asked, np.stack([solution["import"], solution["export"]]) / r, 1.0)
             price = np.maximum(worth + bend * (at - ratio), 1.0)
@@ -95,5 +96,10 @@ class AlphaFair(Mechanism[NoState]):
             beyond = price > STEEPEST
             wanted[beyond] = (lower + (STEEPEST - price) * lower / (self.alpha * STEEPEST))[beyond]
             if np.all(np.abs(np.maximum(wanted, 0.0) - ratio) <= CONVERGED + CONVERGED_KW / r):
-                return solution
+                return in_units(solution, largest)
         raise SolveError(f"{self.name}: prices do not converge within {MAX_PROGRAMS} programs")
+
+
+def in_units(solution: Solution, factor: float) -> Solution:
+    """The same with multipliers per unit of utility, where the program was divided by a factor."""
+    return replace(solution, limit_duals={k: factor * dual for k, dual in solution.limit_duals.items()})

@@ -13,10 +13,10 @@ from amm_opt.cases import Requests
 from amm_opt.grid import Grid
 from amm_opt.program import Solution
 
-PARTS = ("energy", "congestion", "voltage_upper", "voltage_lower")
+PARTS = ("energy", "losses", "congestion", "voltage_upper", "voltage_lower")
 """What a price is the sum of."""
-ENERGY = "energy"
-"""The value by which a solution says the price at its source."""
+ENERGY, LOSSES = "energy", "losses"
+"""Values by which a solution says the price at its source, and (2, n) what marginal losses add to everybody's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class MarginalPrices:
     consumption at that place. With u_k the limited quantities, mu_k >= 0 the multiplier of a limit that binds, and S_ki
     the change of u_k per kW of import of participant i,
 
-        price_i = energy + sum_k +-mu_k S_ki,      + at an upper limit, - at a lower one,
+        price_i = energy + losses_i + sum_k +-mu_k S_ki,      + at an upper limit, - at a lower one,
 
     and for export the same with minus the change per kW of export. On a radial feeder S_ki of a branch is 1 on the path
     to i and 0 elsewhere, over the branch's limit; of a squared voltage it is -2 R_ki (and -2 X_ki times the reactive
@@ -42,6 +42,7 @@ class MarginalPrices:
 
     Attributes:
         energy: (2, n) price of a kWh at the source; 0 where the program has no cost of energy.
+        losses: (2, n) what marginal losses at the operating point add; 0 where the program has none.
         rows: (K,) limited quantities that bind.
         signed_mu: (K,) their multipliers, positive at an upper limit, negative at a lower one.
         by_limit: (K, 2, n) the part of each in every price.
@@ -49,6 +50,7 @@ class MarginalPrices:
     """
 
     energy: FloatArray
+    losses: FloatArray
     rows: IntArray
     signed_mu: FloatArray
     by_limit: FloatArray
@@ -58,13 +60,16 @@ class MarginalPrices:
     def of(cls, grid: Grid, solution: Solution) -> MarginalPrices:
         """The prices of a solution of one interval, on a linear network model.
 
-        A solution whose objective is a cost has the price at its source among its values (``energy``).
+        A solution whose objective is a cost has the price at its source among its values (``energy``), and what
+        marginal losses add to everybody's price where it knows them (``losses``, (2, n)).
         """
         rows = np.array(list(solution.limit_duals), dtype=np.intp)
         signed = -np.array([solution.limit_duals[k] for k in rows.tolist()], dtype=float)
         change = np.swapaxes(grid.kept_sensitivity(rows), 0, 1) * np.array([1.0, -1.0])[:, None]
-        energy = np.full((2, grid.n), solution.values.get(ENERGY, 0.0))
-        return cls(energy, rows, signed, signed[:, None, None] * change, grid.network.quantities.kind[rows])
+        energy, losses = np.zeros((2, 2, grid.n))
+        energy += solution.values.get(ENERGY, 0.0)
+        losses += solution.values.get(LOSSES, 0.0)
+        return cls(energy, losses, rows, signed, signed[:, None, None] * change, grid.network.quantities.kind[rows])
 
     @property
     def congestion(self) -> FloatArray:
@@ -93,17 +98,14 @@ class MarginalPrices:
         """(K,) what flexible use pays for each limit that binds: its multiplier times the room that was left for it.
 
         The surplus identity: what flexible import pays, less what flexible export is paid, is the energy that
-        flexible use draws from the source at its price, plus these rents.
+        flexible use draws from the source at its price, plus these rents, plus what it pays for marginal losses.
         """
         lower, upper = grid.limits(requests)
         inflexible, _ = grid.usage(requests)
         limit = np.where(self.signed_mu > 0, upper[self.rows], lower[self.rows])
         return np.asarray(self.signed_mu * (limit - inflexible[self.rows]))
 
-    def columns(self) -> dict[str, FloatArray]:
-        """(n,) each: price and parts in both directions, by names such as ``import_congestion``."""
-        return {
-            f"{direction}_{part}": getattr(self, part)[row]
-            for row, direction in enumerate(DIRECTIONS)
-            for part in ("price", *PARTS)
-        }
+    def columns(self, direction: str) -> dict[str, FloatArray]:
+        """(n,) each: price and parts in a direction, by name."""
+        row = DIRECTIONS.index(direction)
+        return {part: getattr(self, part)[row] for part in ("price", *PARTS)}

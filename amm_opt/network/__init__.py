@@ -1,5 +1,6 @@
 """Ground floor: the feeder and the network models."""
 
+from amm_opt.network.ac.losses import marginal_losses
 from amm_opt.network.ac.power_flow import ACNetwork, ACState
 from amm_opt.network.feeder.feeder import Feeder
 from amm_opt.network.feeder.phases import POSITIVE_SEQUENCE
@@ -24,4 +25,5 @@ __all__ = [
     "NetworkModel",
     "NetworkState",
     "Quantities",
+    "marginal_losses",
 ]

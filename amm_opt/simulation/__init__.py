@@ -1,6 +1,7 @@
 """Runs: how they are made, what they leave behind, and their check by AC power flow."""
 
 from amm_opt.simulation.driver import simulate
+from amm_opt.simulation.explanation.prices import PriceParts, price_parts
 from amm_opt.simulation.replay import verify
 from amm_opt.simulation.results.column import Column
 from amm_opt.simulation.results.run import Run
@@ -8,4 +9,15 @@ from amm_opt.simulation.sensitivity.sensitivity import Sensitivity
 from amm_opt.simulation.stored.opened import load_run, open_run
 from amm_opt.verification.four_wire import FourWireNetwork
 
-__all__ = ["Column", "FourWireNetwork", "Run", "Sensitivity", "load_run", "open_run", "simulate", "verify"]
+__all__ = [
+    "Column",
+    "FourWireNetwork",
+    "PriceParts",
+    "Run",
+    "Sensitivity",
+    "load_run",
+    "open_run",
+    "price_parts",
+    "simulate",
+    "verify",
+]

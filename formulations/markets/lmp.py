@@ -9,6 +9,9 @@ participant i is the derivative of the least cost with respect to consumption at
 Schweppe, M. C. Caramanis, R. D. Tabors, R. E. Bohn, "Spot pricing of electricity", Kluwer, 1988; W. W. Hogan, J.
 Regulatory Economics 4(3), 1992, doi 10.1007/BF00133621. It is the benchmark of bounded prices: nothing bounds it but
 the worth of what is not served.
+
+With ``losses`` an interval is cleared twice: without losses, and then with what a kWh more at every place adds to them
+at that operating point, so that it costs p0 (1 + dLoss/dd_i) there (one step of successive linearisation; ours).
 """
 
 from __future__ import annotations
@@ -25,9 +28,10 @@ from amm_opt.cases import Case, Requests
 from amm_opt.errors import InputError
 from amm_opt.grid import Grid
 from amm_opt.market import Allocation, MarginalPrices, Mechanism, NoState
-from amm_opt.market.marginal import ENERGY
+from amm_opt.market.marginal import ENERGY, LOSSES
 from amm_opt.market.mechanism import Solve, Values
 from amm_opt.market.state import requested
+from amm_opt.network import marginal_losses
 from amm_opt.program import Program, Solution
 
 TIE = 1e-6
@@ -43,6 +47,7 @@ class LMP(Mechanism[NoState]):
         offer: what those without an ``export_offer`` ask for a kWh of export.
         source_price: at which the source sells and buys any amount; None where what is drawn must be injected by
             participants.
+        losses: whether marginal losses at the operating point of the clearing without losses count; radial feeders.
     """
 
     name: ClassVar[str] = "lmp"
@@ -50,8 +55,15 @@ class LMP(Mechanism[NoState]):
     value: float = 1.0
     offer: float = 0.0
     source_price: float | None = 0.25
+    losses: bool = False
+
+    def __post_init__(self) -> None:
+        if self.losses and self.source_price is None:
+            raise InputError("losses are paid at the source's price: give a source_price", subject=self.name)
 
     def program(self, grid: Grid) -> Program:
+        if self.losses:
+            marginal_losses(grid.case.feeder)
         if grid.conic:
             raise InputError(
                 f"{self.name} reads its prices from linear limits, and {grid.network.name} has none: use"
@@ -78,25 +90,37 @@ class LMP(Mechanism[NoState]):
         own, slope = case.own_prices
         return np.where(np.isnan(own), np.array([[self.value], [self.offer]]), own), slope
 
-    def parameters(self, grid: Grid, state: NoState, requests: Requests) -> Values:
-        """Gains, worth less cost and cost less offer, and slopes."""
+    def parameters(self, grid: Grid, state: NoState, requests: Requests, losses: FloatArray | float = 0.0) -> Values:
+        """Gains, worth less cost and cost less offer, and slopes; a kWh costs (2, n) ``losses`` beside energy."""
         own, slope = self.bids(grid.case)
         size = np.abs([*own.ravel(), self.source_price or 0.0])
         tie = TIE * (np.abs(own) + np.min(size[size > 0], initial=1.0))
         asked = requested(requests.both_kw)
         bend = np.maximum(slope, np.where(asked, tie / np.where(asked, requests.both_kw, 1.0), 0.0))
-        cost = self.source_price or 0.0
-        gain = np.stack([own[0] - cost, cost - own[1]])
+        cost = np.broadcast_to((self.source_price or 0.0) + losses, own.shape)
+        gain = np.stack([own[0] - cost[0], cost[1] - own[1]])
         values: Values = {}
         for row, direction in enumerate(DIRECTIONS):
             values[f"gain_{direction}"], values[f"root_slope_{direction}"] = gain[row], np.sqrt(bend[row])
         return values
 
     def clear(self, grid: Grid, solve: Solve, state: NoState, requests: Requests) -> Solution:
-        solution = solve(self.parameters(grid, state, requests))
+        solution, extra = solve(self.parameters(grid, state, requests)), np.zeros((2, grid.n))
+        if self.losses:
+            extra = self._losses(grid, solution, requests)
+            solution = solve(self.parameters(grid, state, requests, extra))
         energy = self.source_price if self.source_price is not None else float(solution.duals["balance"])
-        values: Mapping[str, FloatArray] = {**solution.values, ENERGY: np.asarray(energy)}
+        values: Mapping[str, FloatArray] = {**solution.values, ENERGY: np.asarray(energy), LOSSES: extra}
         return replace(solution, values=values)
+
+    def _losses(self, grid: Grid, solution: Solution, requests: Requests) -> FloatArray:
+        """(2, n) what marginal losses add to the price of import and of export at a solution."""
+        assert self.source_price is not None
+        at = grid.injected(requests, solution["import"], solution["export"])
+        per_kw, per_kvar, _ = marginal_losses(grid.case.feeder).at(*at)
+        _, *kvar = grid.case.kvar_per_kw
+        share, reactive = grid.at_participants(per_kw), grid.at_participants(per_kvar)
+        return self.source_price * (share + np.stack(kvar) * reactive)
 
     def settle(self, grid: Grid, solution: Solution, requests: Requests) -> Allocation:
         served = super().settle(grid, solution, requests)

@@ -18,10 +18,8 @@ from amm_opt.network import NetworkModel
 from amm_opt.simulation.explanation.places import LOWER, PER, UPPER, Places, Side, at_limit
 from amm_opt.simulation.explanation.tally import Tally, span_of_hours
 from amm_opt.simulation.explanation.worth import Worth
-from amm_opt.tolerances import BEHIND, ROW_SLACK
+from amm_opt.tolerances import BEHIND, BINDING, ROW_SLACK
 
-BINDING = 10.0
-"""A limit binds within this many of its tolerances: 1e-4 of a rating, 1e-5 pu."""
 SHORT = 1e-4
 """Somebody is short who lacks more than this share of the request, or of 1 kW."""
 NO_LIMIT, FAILED = "no limit reached", "failed intervals"

@@ -20,7 +20,7 @@ from amm_opt.solve.backends.by_cvxpy import solve_by_cvxpy
 from amm_opt.solve.backends.kept import ClarabelBackend
 from amm_opt.solve.backends.known import CONIC_SETTINGS, SETTINGS, Choice
 from amm_opt.solve.route import Task
-from amm_opt.tolerances import DECLARED_TOLERANCE, SERVED_SLACK, SOLVED_SLACK
+from amm_opt.tolerances import BINDING, DECLARED_TOLERANCE, SERVED_SLACK, SOLVED_SLACK
 
 
 class DeclaredRoute:
@@ -70,13 +70,16 @@ class DeclaredProgram:
         self._program, self._grid, self._own = program, grid, own
         m = len(grid.network.quantities.lower)
         self._lower, self._upper = cp.Parameter(m, name="lower"), cp.Parameter(m, name="upper")
+        self._at: list[cp.Constraint] = []
         self._power = [grid.bus_power(injection) for injection in program.injections]
         self._relaxed: list[Any] = []
         if grid.conic:
             self._relaxed = [grid.conic_network.relaxation(p, q, self._lower, self._upper) for p, q in self._power]
             network = [c for relaxed in self._relaxed for c in relaxed.constraints]
         else:
-            network = [c for p, q in self._power for c in grid.network.constraints(p, q, self._lower, self._upper)]
+            low, high = cp.Variable(m), cp.Variable(m)  # whose multipliers are those of limits, whatever a model writes
+            self._at = [low == self._lower, high == self._upper]
+            network = [c for p, q in self._power for c in grid.network.constraints(p, q, low, high)] + self._at
         self._problem = cp.Problem(self._objective(), [*program.constraints, *network])
 
     def _objective(self) -> cp.Minimize | cp.Maximize:
@@ -136,7 +139,18 @@ class DeclaredProgram:
         if self._relaxed:
             given = [(p.value, q.value) for p, q in self._power]
             gap = relaxation_gap(self._grid, given, [r.unknowns.value for r in self._relaxed], (lower, upper))
-        return Solution(values, duals, float(objective.value), solver, gap=gap)
+        binding = {} if self._relaxed else self._binding(lower, upper)
+        return Solution(values, duals, float(objective.value), solver, gap=gap, limit_duals=binding)
+
+    def _binding(self, lower: FloatArray, upper: FloatArray) -> dict[int, float]:
+        """Multipliers of the limits that are reached; an interior point leaves a little on every other one."""
+        reached = np.zeros((2, len(lower)), dtype=bool)
+        room = BINDING * self._grid.network.quantities.tolerance
+        for p, q in self._power:
+            u = self._grid.network.evaluate(p.value, q.value)
+            reached |= np.stack([u <= lower + room, u >= upper - room])
+        duals = np.where(reached, -np.stack([c.dual_value for c in self._at]), 0.0).sum(axis=0)
+        return {int(k): float(duals[k]) for k in np.flatnonzero(duals)}
 
 
 def relaxation_gap(

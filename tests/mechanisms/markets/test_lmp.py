@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from streets import random_street
 
 import amm_opt as ao
 from amm_opt.study.cli import main
@@ -83,26 +84,24 @@ def test_scarcity_is_priced_at_what_the_unserved_is_worth() -> None:
 def least_cost(case: ao.Case, source_price: float) -> float:
     """Objective of the clearing of the first interval, from the allocation; currency per hour."""
     mechanism = LMP(source_price=source_price)
-    run = ao.simulate(case, mechanism, steps=1)
+    solution, load = ao.price_parts(case, mechanism, 0).solution, case.requests(0, 1).inflexible_kw[0]
     (value, offer), (fall, rise) = mechanism.bids(case)
-    x, y = run.allocation.import_kw[0], run.allocation.export_kw[0]
+    x, y = solution["import"], solution["export"]
     worth = value @ x - 0.5 * fall @ x**2
     cost = offer @ y + 0.5 * rise @ y**2
-    drawn = x.sum() - y.sum() + run.requests.inflexible_kw[0].sum()
-    return float(source_price * drawn + cost - worth)
+    return float(source_price * (x.sum() - y.sum() + load.sum()) + cost - worth)
 
 
 def with_load(case: ao.Case, i: int, kw: float) -> ao.Case:
-    """Participant i draws so much more all the time, at unity power factor."""
-    row = {"participant": case.participant_names[i], "quantity": "inflexible", "profile": "flat", "scale_kw": kw}
+    """Participant i draws so much more all the time, at the power factor of its load."""
+    row = {"participant": case.participant_names[i], "quantity": "inflexible", "profile": "one", "scale_kw": kw}
     return case.with_tables(series=pd.concat([case.tables()["series"], pd.DataFrame([row])], ignore_index=True))
 
 
 def random_bids(balanced: bool, seed: int) -> ao.Case:
-    """The small case with unity power factors, bids that differ and slopes, in a scarce interval of both directions."""
-    rng, case = np.random.default_rng(seed), small_case(balanced)
+    """A random street with unity power factors, in which limits bind, and with random bids and slopes."""
+    rng, case = np.random.default_rng(seed), random_street(seed, phases=not balanced, factors=False)
     people = case.tables()["participants"]
-    people[["power_factor", "power_factor_import", "power_factor_export"]] = 1.0
     people[["connection_import_kw", "connection_export_kw"]] = 200.0
     n = len(people)
     people = people.assign(
@@ -111,10 +110,7 @@ def random_bids(balanced: bool, seed: int) -> ao.Case:
         export_offer=rng.uniform(0.0, 0.2, n),
         export_offer_slope=rng.uniform(0.002, 0.01, n),
     )
-    profiles = pd.DataFrame(
-        {"time": case.times[:2], "flat": 1.0, "night": rng.uniform(0.5, 2.5), "noon": 1.5 * rng.random()}
-    )
-    return case.with_tables(participants=people, profiles=profiles)
+    return case.with_tables(participants=people).with_scenario(import_scale=1.5, export_scale=1.5)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -125,7 +121,7 @@ def test_prices_are_the_slope_of_the_least_cost(balanced: bool, seed: int) -> No
     assert run.allocation.import_price is not None
     price = run.allocation.import_price[0]
     assert np.ptp(price) > 0.01  # limits bind
-    for i in (0, 2, 6, 9):
+    for i in (0, case.n_participants // 2, case.n_participants - 1):
         more, less = (least_cost(with_load(case, i, kw), 0.25) for kw in (step, -step))
         assert (more - less) / (2 * step) == pytest.approx(price[i], abs=1e-4)
 

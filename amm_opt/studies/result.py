@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,8 @@ from amm_opt.io.html import as_html
 from amm_opt.simulation import Run, open_run
 from amm_opt.simulation.results.columns import COLUMNS, in_order
 from amm_opt.simulation.results.summary import typed
+from amm_opt.studies.indices.indices import Indices
+from amm_opt.studies.sample import Sample
 from amm_opt.studies.store import read_document, read_rows
 from amm_opt.studies.variant import RUNS, Row, name_of
 
@@ -37,6 +39,7 @@ class StudyResult:
             attempts, the reason why there is no run, and warnings. Variants that were not run are not there.
         count: how many variants the study has.
         folder: where it is stored; None where it is not.
+        sample: of which its variants are the points; None where there was none.
     """
 
     title: str
@@ -44,13 +47,20 @@ class StudyResult:
     table: pd.DataFrame
     count: int
     folder: Path | None = None
+    sample: Sample | None = None
 
     @classmethod
     def of(
-        cls, title: str, parameters: Sequence[str], rows: Iterable[Row], count: int, folder: Path | None = None
+        cls,
+        title: str,
+        parameters: Sequence[str],
+        rows: Iterable[Row],
+        count: int,
+        folder: Path | None = None,
+        sample: Sample | None = None,
     ) -> StudyResult:
         """From rows in any order."""
-        return cls(title, tuple(parameters), _table(parameters, rows), count, folder)
+        return cls(title, tuple(parameters), _table(parameters, rows), count, folder, sample)
 
     @property
     def failed(self) -> pd.Series:
@@ -108,6 +118,37 @@ class StudyResult:
         self._check(value, x, by)
         return drawn(self.table, [value], x, by, self.title)
 
+    def indices(self, value: str, where: Mapping[str, Any] | None = None) -> Indices:
+        """What a column of the table depends on: indices of the parameters of its sample (docs/sensitivity.md).
+
+        Those of Sobol' from a sample by ``saltelli``, those of Morris from ``morris``, delta from ``latin_hypercube``.
+
+        Args:
+            value: such as ``"unserved_mwh"``.
+            where: values of other parameters that the study varies, such as ``{"mechanism": "amm"}``.
+
+        Raises:
+            InputError: unknown names, a sample without indices, variants that are missing or have no run, and where
+                parameters beside those of the sample are varied and not chosen.
+        """
+        where = dict(where or {})
+        self._check(value, *where)
+        design = None if self.sample is None else self.sample.design
+        if self.sample is None or design is None:
+            raise InputError(
+                "no indices follow from this study: they need a sample by saltelli, morris or latin_hypercube"
+            )
+        table = self.table
+        for name, chosen in where.items():
+            table = table[table[name] == chosen]
+        unit = self.sample.unit
+        others = [n for n in self.parameters if n not in self.sample.bounds and len(table[n].astype(str).unique()) > 1]
+        if others:
+            raise InputError(f"the study also varies {shorten(others)}: choose a value of each with where={{...}}")
+        if len(table) != len(unit):
+            raise InputError(f"{len(table)} of the sample's {len(unit)} variants are there: indices need all")
+        return design.indices(table[value], value, unit)
+
     @property
     def numeric(self) -> list[str]:
         """Parameters with several numbers."""
@@ -141,7 +182,9 @@ def open_study(folder: str | Path) -> StudyResult:
     path = as_path(folder, "folder")
     document = read_document(path)
     rows = read_rows(path).values()
-    return StudyResult.of(document["title"], document["parameters"], rows, document["inputs"]["variants"], path)
+    sample = None if document.get("sample") is None else Sample(**document["sample"])
+    count = document["inputs"]["variants"]
+    return StudyResult.of(document["title"], document["parameters"], rows, count, path, sample)
 
 
 def _table(parameters: Sequence[str], rows: Iterable[Row]) -> pd.DataFrame:

@@ -23,8 +23,9 @@ DOCUMENT = "study.json"
 """What the study is; written first."""
 ROWS = "variants"
 TABLE, TABLE_CSV, PICTURE = "table.parquet", "table.csv", "study.png"
-"""Written when the study is finished."""
-OURS = (DOCUMENT, ROWS, RUNS, TABLE, TABLE_CSV, PICTURE, "sensitivity.csv", "sensitivity.png", LOCK)
+INDICES, INDICES_PICTURE = "sensitivity.csv", "sensitivity.png"
+"""Written when the study is finished; indices where they follow from its sample."""
+OURS = (DOCUMENT, ROWS, RUNS, TABLE, TABLE_CSV, PICTURE, INDICES, INDICES_PICTURE, LOCK)
 
 
 class StudyFolder:
@@ -59,7 +60,7 @@ class StudyFolder:
         if there.is_file() and mode == "resume":
             if found := differences(opened(there)["inputs"], document["inputs"]):
                 raise InputError([f"{self.path} holds another study: {sentence}" for sentence in found])
-            for name in (TABLE, TABLE_CSV, PICTURE):
+            for name in (TABLE, TABLE_CSV, PICTURE, INDICES, INDICES_PICTURE):
                 (self.path / name).unlink(missing_ok=True)
             return
         for name in OURS:

@@ -6,7 +6,7 @@ import os
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,7 @@ class Study:
         if start is not None and not isinstance(start, str):
             said.say(f"start = {shortened(start)} must be a date such as '2016-05-02'")
             start = None
+        self._sample: Sample | None = sample
         asked = Given(parameters, variants, sample)
         axes = said.of(lambda: axes_of(asked, list(self._mechanisms.values())))
         options = Options(steps=steps, time_limit_s=time_limit_s, columns=columns, **rest)
@@ -205,7 +206,7 @@ class Study:
         return rows
 
     def _result(self, rows: Mapping[int, Row], path: Path | None) -> StudyResult:
-        return StudyResult.of(self.title, self.parameters, rows.values(), len(self.variants), path)
+        return StudyResult.of(self.title, self.parameters, rows.values(), len(self.variants), path, self._sample)
 
     def _executor(self, executor: Any, workers: Any, plan: Plan) -> Executor:
         """Who runs the variants.
@@ -236,7 +237,8 @@ class Study:
     def _document(self) -> dict[str, Any]:
         bases = {label: self._workplace.case(variant) for label, variant in self._baselines.items()}
         inputs = described(bases, self._plan, self.variants, self.parameters)
-        return {"inputs": inputs, "title": self.title, "parameters": list(self.parameters)}
+        sample = None if self._sample is None else asdict(self._sample)
+        return {"inputs": inputs, "title": self.title, "parameters": list(self.parameters), "sample": sample}
 
     def __len__(self) -> int:
         return len(self.variants)

@@ -1,8 +1,14 @@
 """Indices of functions against published values and hand calculations, all through the same adapter."""
 
+import json
+import subprocess
+import sys
 import warnings
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import amm_opt as ao
@@ -88,3 +94,61 @@ def test_nothing_is_left_changed() -> None:
         indices(ishigami, INTERVAL, count=64)
     np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
     assert (list(warnings.filters), warnings.formatwarning) == (filters, look)
+
+
+STUDY = """
+case = "synthetic:buses=40,days=1,seed=3"
+mechanism = "amm"
+start = "{start}"
+steps = 4
+parameters.scenario.capacity_scale = 100
+
+[sample]
+method = "saltelli"
+count = 4
+
+[sample.bounds]
+mechanism.rho = [0.1, 1]
+scenario.import_scale = [0.5, 1.0]
+scenario.export_scale = [0.5, 1.0]
+"""
+
+
+def test_a_study_knows_what_its_outcomes_depend_on(tmp_path: Path) -> None:
+    """Nothing is scarce: what is asked for is proportional to one of the three numbers."""
+    path, out = tmp_path / "study.toml", tmp_path / "out"
+    case = ao.load_case("synthetic:buses=40,days=1,seed=3")
+    asks = np.flatnonzero(case.requests(0, case.n_steps).import_request_kw.any(axis=1))[0]
+    path.write_text(STUDY.format(start=f"{case.times[asks]}"), encoding="utf-8")
+    command = [sys.executable, "-c", "from amm_opt.study.cli import main; main(prog_name='amm-opt')", "study"]
+    done = subprocess.run([*command, str(path), "--out", str(out), "--json"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert [one["outcome"] for one in document["indices"]] == ["unserved_mwh", "worst_participant_served"]
+    assert (out / "sensitivity.png").read_bytes()[:4] == b"\x89PNG"
+    assert len(pd.read_csv(out / "sensitivity.csv")) == 2 * 3
+    result = ao.open_study(out)
+    assert result.count == 4 * (3 + 2)
+    asked = result.indices("requested_import_mwh").table
+    np.testing.assert_allclose(asked["total"].iloc[[0, 2]], 0.0, atol=1e-12)
+    assert result.sample is not None
+    alone = result.sample.design.indices(result.table["scenario.import_scale"]).table
+    np.testing.assert_allclose(asked["total"], alone["total"], rtol=1e-6, atol=1e-12)
+    assert alone["total"].iloc[1] > 0.5
+    assert (asked.index == ["mechanism.rho", "scenario.import_scale", "scenario.export_scale"]).all()
+    with pytest.raises(ao.InputError, match="19 of the sample's 20 variants"):
+        replace(result, table=result.table.iloc[1:]).indices("requested_import_mwh")
+
+
+def test_a_sample_by_morris_varies_one_number_at_a_time_and_takes_the_ends() -> None:
+    sample = ao.Sample({"mechanism.rho": (0.0, 3.0), "uptake.seed": (1, 4)}, count=5, method="morris")
+    points = pd.DataFrame(sample.points(whole=["uptake.seed"]))
+    assert len(points) == 5 * 3
+    assert set(points["uptake.seed"]) <= {1, 2, 3, 4}
+    assert points["mechanism.rho"].between(0.0, 3.0).all()
+    moved = (np.diff(sample.unit, axis=0) != 0).sum(axis=1).reshape(-1)
+    assert (np.delete(moved, [2, 5, 8, 11]) == 1).all()
+    with pytest.raises(ao.InputError, match="power of 2 for saltelli"):
+        ao.Sample({"a": (0, 1), "b": (0, 1)}, count=3, method="saltelli")
+    with pytest.raises(ao.InputError, match="at least two numbers"):
+        ao.Sample({"a": (0, 1)}, count=4, method="saltelli")

@@ -90,18 +90,21 @@ class Design:
             points = sample.latin.sample(problem, self.count, seed=self.seed)
         return pd.DataFrame(points, columns=list(self.names)).rename_axis("point")
 
-    def indices(self, values: Sequence[float] | pd.Series | FloatArray, outcome: str = "") -> Indices:
+    def indices(
+        self, values: Sequence[float] | pd.Series | FloatArray, outcome: str = "", points: Any = None
+    ) -> Indices:
         """The indices of an outcome.
 
         Args:
             values: what it is at every point, in their order.
             outcome: its name.
+            points: for ``delta``, others than :meth:`points`, (points, numbers), of any sample.
 
         Raises:
             InputError: for another number of values, and values that are missing or not finite.
         """
         y, what = np.asarray(values, dtype=float), outcome or "the outcome"
-        points = self.points()
+        points = self.points() if points is None or self.method != DELTA else pd.DataFrame(points)
         if y.shape != (len(points),):
             raise InputError(f"{what} has shape {y.shape}, the design {len(points)} points")
         if missing := np.flatnonzero(~np.isfinite(y)).tolist():

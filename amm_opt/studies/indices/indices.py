@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,7 @@ class Indices:
         return drawn([self])
 
 
-def drawn(several: list[Indices], title: str = "") -> Figure:
+def drawn(several: Sequence[Indices], title: str = "") -> Figure:
     """A panel for each outcome.
 
     Raises:

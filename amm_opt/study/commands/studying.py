@@ -15,6 +15,7 @@ from amm_opt.studies.reading import read_study
 from amm_opt.studies.result import StudyResult
 from amm_opt.studies.store import PICTURE, study_ready
 from amm_opt.studies.variant import Row
+from amm_opt.study.commands.indices import indices_lines, indices_of, indices_record, keep_indices
 from amm_opt.study.show import json_option, print_json
 from amm_opt.study.terminal import again, complain, folder_given, printable, progress, say, width
 from amm_opt.study.text import TableColumn, number, table
@@ -22,6 +23,8 @@ from amm_opt.study.text import TableColumn, number, table
 SHOWN = ("unserved_mwh", "curtailed_mwh", "jain_feeder", "jain_participant", "worst_feeder_served")
 """Columns of runs that the terminal shows beside the worst participant; ``--json`` and the folder have all."""
 WORST = "worst_participant_served"
+SHOWN_INDICES = ("unserved_mwh", WORST)
+"""Whose indices are shown and stored where the study has a sample from which they follow."""
 MOST_ROWS = 40
 VARIANTS = "variants"
 
@@ -76,10 +79,18 @@ def study(
             complain(f"Go on with: {again()}")
         raise
     problem = "" if out is None else _picture(result, out)
+    found, lacking = indices_of(result, SHOWN_INDICES)
+    if out is not None:
+        problem = problem or keep_indices(found, result.title, out)
     if as_json:
-        print_json({"title": result.title, "parameters": list(result.parameters), "variants": _records(result)})
+        document = {"title": result.title, "parameters": list(result.parameters), "variants": _records(result)}
+        print_json({**document, "indices": [indices_record(one) for one in found]} if found else document)
     else:
         _print(result)
+        for one in found:
+            say_lines(indices_lines(one))
+        if lacking:
+            say(f"No indices: {lacking}")
         if out is not None:
             say(f"Written to {out}")
     if problem:

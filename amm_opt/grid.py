@@ -114,7 +114,12 @@ class Grid:
         self, inflexible_kw: FloatArray, import_kw: FloatArray | float, export_kw: FloatArray | float
     ) -> tuple[FloatArray, FloatArray]:
         """Net injections (kW, kvar) of the network model's nodes for (..., n) participant powers."""
-        return self.case.bus_injections(inflexible_kw, import_kw, export_kw, self.incidence)
+        if self._node is None or inflexible_kw.ndim > 1:
+            return self.case.bus_injections(inflexible_kw, import_kw, export_kw, self.incidence)
+        count = self.incidence.shape[0]
+        p, q = self.case.injections(inflexible_kw, import_kw, export_kw)
+        spread = (np.bincount(self._node, power, count) for power in (p, q))
+        return tuple(np.asarray(power, dtype=float) for power in spread)  # type: ignore[return-value]
 
     def quantities(
         self, requests: Requests, import_kw: FloatArray | float, export_kw: FloatArray | float
@@ -163,13 +168,11 @@ class Grid:
         return known
 
     def once(self, requests: Requests, what: str, make: Callable[[], T]) -> T:
-        """What is made of one interval, known as long as its requests are; of several intervals it is made every time.
+        """What is made of requests, known as long as they are.
 
         Args:
             what: names it; it depends on the grid and the requests alone.
         """
-        if requests.inflexible_kw.ndim > 1:
-            return make()
         memory = self._memory.get(requests)
         if memory is None:
             memory = self._memory[requests] = {}
@@ -182,6 +185,8 @@ class Grid:
 
         Inflexible load comes first: a limit that it breaks by itself is relaxed to what it uses and no further.
         """
+        if requests.inflexible_kw.ndim > 1:
+            return self._limits(requests)
         return self.once(requests, "limits", lambda: self._limits(requests))
 
     def _limits(self, requests: Requests) -> Limits:

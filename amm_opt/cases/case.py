@@ -205,10 +205,15 @@ class Case(Editable):
             ``(p_kw, q_kvar)``, each (..., n_buses), positive into the network.
         """
         spread = self.incidence if incidence is None else incidence
+        p, q = self.injections(inflexible_kw, import_kw, export_kw)
+        return np.asarray((spread @ p.T).T), np.asarray((spread @ q.T).T)
+
+    def injections(self, inflexible_kw: Any, import_kw: Any, export_kw: Any) -> tuple[FloatArray, FloatArray]:
+        """Net injections of participants, ``(p_kw, q_kvar)``, (..., n) each, positive into the network."""
         k_load, k_import, k_export = self.kvar_per_kw
         p = export_kw - import_kw - inflexible_kw
         q = export_kw * k_export - import_kw * k_import - inflexible_kw * k_load - self.inflexible_kvar
-        return np.asarray((spread @ p.T).T), np.asarray((spread @ q.T).T)
+        return p, q
 
     def with_scenario(self, **changes: Any) -> Case:
         """The same case with some scale factors of its scenario, or its ``limits``, replaced.

@@ -55,7 +55,8 @@ class Requests:
     @property
     def both_kw(self) -> FloatArray:
         """(2, ...) requests: import, then export."""
-        return np.stack([self.import_request_kw, self.export_request_kw])
+        both = np.concatenate([self.import_request_kw, self.export_request_kw])
+        return both.reshape(2, *self.import_request_kw.shape)
 
     def select(self, which: Any) -> Requests:
         """The intervals that a slice or a mask selects; ``start`` is that of the first."""

@@ -41,7 +41,7 @@ class Allocation:
     @property
     def both_kw(self) -> FloatArray:
         """(2, ...) served import, then accepted export."""
-        return np.stack([self.import_kw, self.export_kw])
+        return np.concatenate([self.import_kw, self.export_kw]).reshape(2, *self.import_kw.shape)
 
     @property
     def drawn_kw(self) -> FloatArray:

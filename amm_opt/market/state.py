@@ -36,14 +36,16 @@ class State:
         """The state of some participants alone; the last axis of every array but single numbers is the participant."""
         return self.from_arrays({name: a[..., who] if a.ndim else a for name, a in self.arrays().items()})
 
-    def aggregated(self, member: sp.csr_array, weight: FloatArray) -> Self:
+    def aggregated(self, member: sp.csr_array, weight: FloatArray, spread: sp.csr_array | None = None) -> Self:
         """One state for each group of participants: fields in ``summed`` added up, others a weighted mean.
 
         Args:
             member: (groups, n) matrix of ones: who belongs to which group.
             weight: (2, n) weights, import and export, such as requests; their sum counts for arrays of shape (n,). In
                 a group without any weight everybody counts the same.
+            spread: ``member.T``, where it is known.
         """
+        spread = sp.csr_array(member.T) if spread is None else spread
         arrays = {}
         for name, a in self.arrays().items():
             if name in self.summed or not a.ndim:
@@ -51,7 +53,7 @@ class State:
                 continue
             w = weight if a.shape == weight.shape else weight.sum(axis=0)
             nobody = (member @ w.T).T <= 0
-            w = w + (member.T @ nobody.T.astype(float)).T
+            w = w + (spread @ nobody.T.astype(float)).T
             arrays[name] = (member @ (w * a).T).T / (member @ w.T).T
         return self.from_arrays(arrays)
 
@@ -118,9 +120,12 @@ class FairnessState(State):
         without a request the delivery ratio stays, on fewer hours.
         """
         asked = requested(requested_kw)
-        shortfall = 1.0 - served_kw / np.where(asked, requested_kw, 1.0)
-        shortfall = np.minimum(np.maximum(np.where(asked, shortfall, 0.0), 0.0), 1.0)
-        moved = np.minimum(np.maximum((1.0 - beta) * self.shortage + beta * shortfall, 0.0), 1.0)
+        moved = _in_unit(1.0 - served_kw / np.where(asked, requested_kw, 1.0))
+        if idle == "decay":
+            moved[~asked] = 0.0
+        moved *= beta
+        moved += (1.0 - beta) * self.shortage
+        moved = _in_unit(moved)
         before = (self.served_kwh, self.requested_kwh, self.requested_h)
         served_kwh, requested_kwh, requested_h = before if kept == 1.0 else (kept * amount for amount in before)
         return type(self)(
@@ -129,6 +134,11 @@ class FairnessState(State):
             requested_kwh + np.where(asked, requested_kw, 0.0) * dt_h,
             requested_h + asked * dt_h,
         )
+
+
+def _in_unit(values: FloatArray) -> FloatArray:
+    """The array itself, put into [0, 1]."""
+    return np.minimum(np.maximum(values, 0.0, out=values), 1.0, out=values)
 
 
 @dataclass(frozen=True, eq=False)

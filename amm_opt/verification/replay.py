@@ -70,7 +70,7 @@ class ReplayTotals:
 
         p, q = grid.node_injections(inflexible_kw, allocation.drawn_kw, allocation.injected_kw)
         ac, promised = wires.flow(p, q), model.state(p, q)
-        self.violations.add(model, ac, inflexible_only, requests.start)
+        self.violations.add(model, ac, inflexible_only, requests.start + np.arange(requests.n_steps))
         self.losses_kwh += float(ac.loss_kw[ac.solved].sum()) * requests.dt_h
         both = ac.solved & ~np.isnan(promised.v_pu).any(axis=1)
         self.voltage_error_pu.add((promised.v_pu - ac.v_pu)[both, 1:])

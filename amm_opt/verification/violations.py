@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from operator import attrgetter
 
 import numpy as np
 import pandas as pd
@@ -57,9 +56,8 @@ class Violations:
 
     def _take(self, thermal: Worst, voltage: Worst) -> None:
         """The worse ones; of equals the earlier."""
-        key = attrgetter("excess")
-        self.worst_thermal = max(self.worst_thermal, thermal, key=key)
-        self.worst_voltage = max(self.worst_voltage, voltage, key=key)
+        self.worst_thermal = max(self.worst_thermal, thermal, key=_severity)
+        self.worst_voltage = max(self.worst_voltage, voltage, key=_severity)
 
     def sentences(self, limits: NetworkModel, times: pd.DatetimeIndex) -> tuple[str, ...]:
         """The worst branch and the worst bus beyond their limits, by how much and when.
@@ -83,15 +81,15 @@ class Violations:
         return tuple(said)
 
     def add(
-        self, limits: NetworkModel, state: FlowState, inflexible_only: Callable[[IntArray], FlowState], start: int
+        self, limits: NetworkModel, state: FlowState, inflexible_only: Callable[[IntArray], FlowState], steps: IntArray
     ) -> None:
         """Count a block of T intervals.
 
         Args:
             limits: of the nodes, without limit at the source.
             state: voltages and flows, (T, n_nodes) each.
-            inflexible_only: gives the same with inflexible load only, for the intervals of the given numbers.
-            start: number of the first of them within the case.
+            inflexible_only: gives the same with inflexible load only, for the intervals at the given places.
+            steps: (T,) numbers of the intervals within the case.
         """
         self.unsolved += int(np.isnan(state.v_pu).any(axis=1).sum())
         largest = [np.nanmax(e, axis=1, initial=0.0) for e in excesses(limits, state)]
@@ -104,7 +102,7 @@ class Violations:
         for excess, before, tolerance in zip(outcome, without, (THERMAL_VIOLATION, VOLTAGE_VIOLATION_PU), strict=True):
             over = excess > tolerance
             pairs.append((excess, over, over & (before > 0) & (excess <= before + tolerance)))
-        (thermal, voltage), worst = zip(*(_avoidable(*pair, start + beyond) for pair in pairs), strict=True)
+        (thermal, voltage), worst = zip(*(_avoidable(*pair, steps[beyond]) for pair in pairs), strict=True)
         self.thermal += thermal
         self.voltage += voltage
         self._take(*worst)
@@ -115,6 +113,10 @@ class Violations:
         if found.count:
             self.unavoidable += found.count
             self.elements = found.plus(self.elements)
+
+
+def _severity(worst: Worst) -> tuple[float, int]:
+    return worst.excess, -worst.step
 
 
 def _avoidable(excess: FloatArray, over: BoolArray, unavoidable: BoolArray, steps: IntArray) -> tuple[int, Worst]:

@@ -30,6 +30,8 @@ LEVELS = ("participant", "feeder", "nested")
 BOUND = 30.0
 """Weights lie within this factor of the mean: a range of 900, and of 810,000 where two are multiplied."""
 
+LOG_BOUND = np.log(BOUND)
+
 StateT = TypeVar("StateT", bound=State)
 
 
@@ -48,12 +50,12 @@ def priorities(
     feeders = case.groups("own_feeder")
     total = (feeders.members @ asked.T).T
     every = np.zeros(feeders.count, dtype=np.intp)
-    common = _bounded(weigh(state.aggregated(feeders.members, asked)), total, every)[:, feeders.of]
+    together = state.aggregated(feeders.members, asked, feeders.spread)
+    common = _bounded(weigh(together), total, every)[:, feeders.of]
     if level == "feeder":
         return common
     own = _bounded(weigh(state), asked, feeders.of)
-    least = np.full(total.shape, np.inf)
-    np.minimum.at(least.T, feeders.of, np.where(asked > 0, own, np.inf).T)
+    least = feeders.smallest(np.where(asked > 0, own, np.inf))
     return np.asarray(common * own / np.where(total > 0, least, 1.0)[:, feeders.of])
 
 
@@ -62,4 +64,5 @@ def _bounded(weight: FloatArray, asked: FloatArray, group: IntArray) -> FloatArr
     log = np.log(weight)
     total, sums = (np.bincount(group, weights=w) for w in (asked.sum(axis=0), (asked * log).sum(axis=0)))
     mean = sums / np.where(total > 0, total, 1.0)
-    return np.asarray(np.exp(np.clip(log - mean[group], -np.log(BOUND), np.log(BOUND))))
+    log -= mean[group]
+    return np.asarray(np.exp(np.minimum(np.maximum(log, -LOG_BOUND, out=log), LOG_BOUND, out=log)))

@@ -79,8 +79,9 @@ class LinDistFlow(NetworkModel):
 
     def _flows(self, p_kw: ArrayLike, q_kvar: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Squared voltages and flows."""
-        p_flow = self._p_always - self._tree.below(np.asarray(p_kw, dtype=float))
-        q_flow = self._q_always - self._tree.below(np.asarray(q_kvar, dtype=float))
+        p, q = np.asarray(p_kw, dtype=float), np.asarray(q_kvar, dtype=float)
+        below_p, below_q = self._tree.below(np.stack([p, q])) if p.ndim == 1 else map(self._tree.below, (p, q))
+        p_flow, q_flow = self._p_always - below_p, self._q_always - below_q
         drop = self._tree.along(self._r * p_flow + self._x * q_flow)
         return np.maximum(self.gain * (self._w_source - 2.0 * drop), 0.0), p_flow, q_flow
 

@@ -126,10 +126,10 @@ class Loop:
                 happened.append(served)
         whole = Allocation.stacked(happened)
         hoped = None if self.forecast is None else Allocation.stacked(planned)
-        requests = demand.recorded.select(slice(0, stop - start))
+        requests = _part(demand.recorded, 0, stop - start)
         for k in range(0, stop - start, self._swept):
-            piece = slice(k, min(k + self._swept, stop - start))
-            result.totals.add(self.grid, requests.select(piece), whole.select(piece))
+            end = min(k + self._swept, stop - start)
+            result.totals.add(self.grid, _part(requests, k, end), whole.select(slice(k, end)))
         return result, Block.of(self.grid.case, requests, whole, hoped)
 
     @property
@@ -180,3 +180,8 @@ class Loop:
         except SolveError as error:
             result.fail([interval.start], str(error))
             return nothing(self.grid.n)
+
+
+def _part(requests: Requests, first: int, stop: int) -> Requests:
+    """Some intervals; the requests themselves, of which much may be known, where they are all."""
+    return requests if (first, stop) == (0, requests.n_steps) else requests.select(slice(first, stop))

@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from amm_opt.arrays import DIRECTIONS, SIGN, FloatArray
+from amm_opt.arrays import DIRECTIONS, SIGN, BoolArray, FloatArray
 from amm_opt.cases import Requests
 from amm_opt.grid import Grid
 from amm_opt.market import Allocation
@@ -91,7 +91,25 @@ class Totals:
         self._count_violations(grid, requests, allocation)
 
     def _count_violations(self, grid: Grid, requests: Requests, allocation: Allocation) -> None:
-        d, network, grid_of = requests.inflexible_kw, grid.network, grid.node_injections
-        state = network.state(*grid_of(d, allocation.drawn_kw, allocation.injected_kw))
-        start = requests.start
-        self.violations.add(network, state, lambda k: network.state(*grid_of(d[k], 0.0, 0.0)), start)
+        """Intervals in which everything was served come to the same in every run, and are counted once."""
+        full = np.ones(requests.n_steps, dtype=bool)
+        for direction in DIRECTIONS:
+            full &= np.all(getattr(allocation, f"{direction}_kw") == requests.request_kw(direction), axis=1)
+        if allocation.battery_kw is not None:
+            full &= ~np.any(allocation.battery_kw, axis=1)
+        what = f"violations with everything served in {np.packbits(full).tobytes().hex()}"
+        self.violations.merge(grid.once(requests, what, lambda: _counted(grid, requests, None, full)))
+        self.violations.merge(_counted(grid, requests, allocation, ~full))
+
+
+def _counted(grid: Grid, requests: Requests, allocation: Allocation | None, which: BoolArray) -> Violations:
+    """Limits that are broken in some of the intervals; with everything served where there is no allocation."""
+    found, network, injections = Violations(), grid.network, grid.node_injections
+    steps = np.flatnonzero(which)
+    if len(steps):
+        d = requests.inflexible_kw[steps]
+        drawn_kw = requests.import_request_kw if allocation is None else allocation.drawn_kw
+        injected_kw = requests.export_request_kw if allocation is None else allocation.injected_kw
+        state = network.state(*injections(d, drawn_kw[steps], injected_kw[steps]))
+        found.add(network, state, lambda k: network.state(*injections(d[k], 0.0, 0.0)), requests.start + steps)
+    return found

@@ -23,6 +23,7 @@ bounds hold exactly at every iterate; what remains to be checked is the gradient
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -90,9 +91,19 @@ class SeparableQP:
 
     def admissible(self, z: FloatArray) -> FloatArray:
         """``z`` itself, changed in place: without multipliers of limits that do not exist."""
-        z[(z > 0) & ~np.isfinite(self.row_lower)] = 0.0
-        z[(z < 0) & ~np.isfinite(self.row_upper)] = 0.0
+        no_lower, no_upper = self._without
+        if no_lower is not None:
+            z[(z > 0) & no_lower] = 0.0
+        if no_upper is not None:
+            z[(z < 0) & no_upper] = 0.0
         return z
+
+    @cached_property
+    def _without(self) -> tuple[BoolArray | None, BoolArray | None]:
+        """Rows without a lower and without an upper limit; None where there are none."""
+        endless = (~np.isfinite(limit) for limit in (self.row_lower, self.row_upper))
+        no_lower, no_upper = (rows if rows.any() else None for rows in endless)
+        return no_lower, no_upper
 
 
 @dataclass(frozen=True, eq=False)

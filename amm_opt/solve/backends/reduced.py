@@ -266,43 +266,71 @@ def _stuck(use: FloatArray, low: FloatArray, high: FloatArray) -> str:
     return f"what is fixed adds up to {use[i]:g} of what must be {low[i]:g} to {high[i]:g}" if off[i] > BEYOND else ""
 
 
+@dataclass(frozen=True, eq=False)
+class Movable:
+    """What of a program's numbers does not depend on the network rows in use: its free variables, own rows and cost."""
+
+    numbers: Numbers
+    free: IntArray
+    base: FloatArray
+    q: FloatArray
+    hessian: FloatArray | sp.csc_array | None
+    own: Rows
+    row_lower: FloatArray
+    row_upper: FloatArray
+    lower: FloatArray
+    upper: FloatArray
+    contradiction: str
+
+    @classmethod
+    def of(cls, numbers: Numbers) -> Movable:
+        """Take out fixed variables."""
+        width = numbers.upper - numbers.lower
+        moving = width > FIXED
+        free = np.flatnonzero(moving)
+        base = np.where(moving, 0.0, numbers.lower)
+        own = numbers.rows.columns(free)
+        use = numbers.rows @ base if len(own) and base.any() else np.zeros(len(own))
+        contradiction = _crossing(numbers.lower, numbers.upper) if len(width) and width.min() < 0 else ""
+        if not contradiction and len(empty := np.flatnonzero(np.diff(own.start) == 0)):
+            contradiction = _stuck(use[empty], numbers.row_lower[empty], numbers.row_upper[empty])
+        hessian: FloatArray | sp.csc_array | None
+        q = numbers.q
+        if numbers.matrix is not None:
+            q = q + numbers.matrix @ base
+            hessian = sp.csc_array(numbers.matrix[free][:, free])
+        else:
+            assert numbers.hessian is not None
+            hessian = numbers.hessian[free]
+            hessian = hessian if hessian.any() else None
+        rows = (numbers.row_lower - use, numbers.row_upper - use)
+        bounds = (numbers.lower[free], numbers.upper[free])
+        return cls(numbers, free, base, q[free], hessian, own, *rows, *bounds, contradiction)
+
+
 def reduced(
-    numbers: Numbers, network: Rows, lower: FloatArray, upper: FloatArray, time_limit_s: float = np.inf
+    numbers: Numbers | Movable, network: Rows, lower: FloatArray, upper: FloatArray, time_limit_s: float = np.inf
 ) -> Reduced:
     """Take out fixed variables and empty rows; ``network`` holds the network rows (K, N), limits are (K,)."""
-    width = numbers.upper - numbers.lower
-    moving = width > FIXED
-    free = np.flatnonzero(moving)
-    base = np.where(moving, 0.0, numbers.lower)
-    own = numbers.rows.columns(free)
-    inside, live = network.columns(free).filled()
-    own_use, use = (rows @ base if base.any() else np.zeros(len(rows)) for rows in (numbers.rows, network))
-    contradiction = _crossing(numbers.lower, numbers.upper) if np.any(width < 0) else ""
-    if not contradiction and len(empty := np.flatnonzero(np.diff(own.start) == 0)):
-        contradiction = _stuck(own_use[empty], numbers.row_lower[empty], numbers.row_upper[empty])
+    of = numbers if isinstance(numbers, Movable) else Movable.of(numbers)
+    inside, live = network.columns(of.free).filled()
+    use = network @ of.base if len(network) and of.base.any() else np.zeros(len(network))
+    contradiction = of.contradiction
     if not contradiction and len(live) < len(network):
         dead = np.setdiff1d(np.arange(len(network)), live)
         contradiction = _stuck(use[dead], lower[dead], upper[dead])
-    hessian: FloatArray | sp.csc_array | None
-    q = numbers.q
-    if numbers.matrix is not None:
-        q = q + numbers.matrix @ base
-        hessian = sp.csc_array(numbers.matrix[free][:, free])
-    else:
-        assert numbers.hessian is not None
-        hessian = numbers.hessian[free] if np.any(numbers.hessian[free]) else None
     return Reduced(
-        numbers,
-        free,
-        base,
-        q[free],
-        hessian,
-        own,
+        of.numbers,
+        of.free,
+        of.base,
+        of.q,
+        of.hessian,
+        of.own,
         inside,
-        np.concatenate([numbers.row_lower - own_use, (lower - use)[live]]),
-        np.concatenate([numbers.row_upper - own_use, (upper - use)[live]]),
-        numbers.lower[free],
-        numbers.upper[free],
+        np.concatenate([of.row_lower, (lower - use)[live]]),
+        np.concatenate([of.row_upper, (upper - use)[live]]),
+        of.lower,
+        of.upper,
         live,
         len(network),
         contradiction,

@@ -73,6 +73,8 @@ class Rows:
         """Only these columns."""
         if len(free) == self.width:
             return self
+        if not len(self.data):
+            return Rows(self.start, self.col, self.data, len(free))
         place = np.full(self.width, -1, dtype=np.intp)
         place[free] = np.arange(len(free))
         col = place[self.col]

@@ -66,9 +66,9 @@ def check_values(own: Mapping[str, cp.Parameter], values: Mapping[str, Any], lea
         shape = (*leading, *parameter.shape)
         if value.shape != shape:
             raise InputError(f"the value of parameter {name!r} has shape {value.shape}, not {shape}")
-        if not np.all(np.isfinite(value)):
+        if not np.isfinite(value).all():
             raise InputError(f"parameter {name!r} has a value that is not finite")
-        if parameter.attributes["nonneg"] and np.any(value < 0):
+        if parameter.attributes["nonneg"] and value.size and value.min() < 0:
             raise InputError(f"parameter {name!r} must not be negative, its value goes down to {value.min():g}")
 
 

@@ -19,7 +19,7 @@ from amm_opt.solve.answer import INFEASIBLE, UNBOUNDED, NoAnswerError
 from amm_opt.solve.audit import audit
 from amm_opt.solve.backends.dispatch import Backends
 from amm_opt.solve.backends.known import Choice
-from amm_opt.solve.backends.reduced import Point, Reduced, reduced
+from amm_opt.solve.backends.reduced import Movable, Point, Reduced, reduced
 from amm_opt.solve.compile import Numbers, Rows
 
 MAX_ROUNDS = 60
@@ -63,7 +63,7 @@ def solve_with_lazy_rows(
     Raises:
         NoAnswerError: where there is none.
     """
-    inside, boxed = numbers, False
+    inside, boxed = Movable.of(numbers), False
     for round_number in range(MAX_ROUNDS):
         problem = presolve(reduced(inside, *network.in_use(), time_limit_s))
         try:
@@ -71,7 +71,7 @@ def solve_with_lazy_rows(
         except NoAnswerError as error:
             if boxed or error.status == INFEASIBLE or limited(numbers):
                 raise
-            inside, boxed = in_box(numbers), True
+            inside, boxed = Movable.of(in_box(numbers)), True
             continue
         network.solved(point)
         if not network.add_violated(point.v, round_number):

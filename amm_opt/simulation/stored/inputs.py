@@ -78,7 +78,7 @@ def _limits(grid: Grid) -> str:
     """The digest of every limited quantity."""
     q = grid.network.quantities
     parts = [np.asarray(values, dtype=float).tobytes() for values in (q.lower, q.upper, q.element)]
-    return of_bytes(b"".join([*parts, "".join(map(str, q.kind)).encode()]))
+    return of_bytes(b"".join([*parts, q.kind.tobytes()]))
 
 
 def _called(forecast: Any) -> str:

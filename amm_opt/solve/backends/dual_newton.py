@@ -79,8 +79,15 @@ class SeparableQP:
         unclipped = -reduced_cost / self.hessian
         x = np.minimum(np.maximum(unclipped, self.lower), self.upper)
         limit = np.where(z > 0, self.row_lower, np.where(z < 0, self.row_upper, 0.0))
-        free = (unclipped > self.lower) & (unclipped < self.upper)
-        return _Iterate(z, x, free, float((0.5 * self.hessian * x + reduced_cost) @ x + z @ limit))
+        return _Iterate(z, x, unclipped, float((self._half * x + reduced_cost) @ x + z @ limit))
+
+    def free(self, at: _Iterate) -> BoolArray:
+        """(N,) which variables are strictly between their bounds."""
+        return np.asarray((at.unclipped > self.lower) & (at.unclipped < self.upper))
+
+    @cached_property
+    def _half(self) -> FloatArray:
+        return 0.5 * self.hessian
 
     def gradient(self, at: _Iterate) -> FloatArray:
         """(K,) of the dual objective; zero where a row without multiplier is within its limits."""
@@ -108,11 +115,11 @@ class SeparableQP:
 
 @dataclass(frozen=True, eq=False)
 class _Iterate:
-    """Multipliers, their minimiser, which variables are strictly between their bounds, and the dual objective."""
+    """Multipliers, their minimiser, with and without bounds, and the dual objective."""
 
     z: FloatArray
     x: FloatArray
-    free: BoolArray
+    unclipped: FloatArray
     objective: float
 
 
@@ -127,7 +134,7 @@ def newton(p: SeparableQP, start: FloatArray) -> Outcome:
         if np.all(np.abs(gradient) <= TOLERANCE * hessian.row_norm):
             return Outcome(at.x, at.z, "")
         # step and line search
-        step = _newton_step(at, gradient, hessian, damping)
+        step = _newton_step(at, p.free(at), gradient, hessian, damping)
         trial, length = _line_search(p, at, step, gradient)
         # give up where steps stay short; damp where there is no ascent
         short = short + 1 if length < SHORT else 0
@@ -187,10 +194,12 @@ class _DualHessian:
         return sp.csc_array(matrix + sp.diags_array(extra))
 
 
-def _newton_step(at: _Iterate, gradient: FloatArray, hessian: _DualHessian, damping: float) -> FloatArray:
+def _newton_step(
+    at: _Iterate, free: BoolArray, gradient: FloatArray, hessian: _DualHessian, damping: float
+) -> FloatArray:
     """(K,) Newton's step, with multipliers that would change sign taken to zero and the others solved again."""
     working = np.flatnonzero((at.z != 0) | (gradient != 0))
-    matrix = hessian.damped(at.free, working, damping)
+    matrix = hessian.damped(free, working, damping)
     z, g = at.z[working], gradient[working]
     sign = np.where(z != 0, z, g)
     step = np.zeros(len(working))

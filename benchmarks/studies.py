@@ -2,6 +2,7 @@
 
     python benchmarks/studies.py                # all of it
     python benchmarks/studies.py --only one     # one, cold, two, dask or killed
+    python benchmarks/studies.py --kappas 1     # 16 variants
 
 CPU seconds are those of this process, without the import of the toolkit, but with the loading and the checks of the
 study. Walls depend on what else the machine does.
@@ -27,7 +28,7 @@ WEEK = {"start": "2016-05-02", "steps": 336}
 
 
 def study() -> ao.Study:
-    parameters = {"mechanism.kappa": KAPPA, "mechanism.rho": RHO, "scenario.import_scale": SCALE}
+    parameters = {"mechanism.kappa": KAPPA[: CHOSEN.kappas], "mechanism.rho": RHO, "scenario.import_scale": SCALE}
     return ao.Study("mv33lv", "amm:priority=deficit", parameters=parameters, **WEEK)
 
 
@@ -46,7 +47,7 @@ def one() -> ao.StudyResult:
     return result
 
 
-def cold(every: int = 8) -> None:
+def cold(every: int = 5) -> None:
     """Each variant as a run of its own, on a case that was loaded before and on one that is loaded for it."""
     case, loaded, whole = ao.load_case("mv33lv"), [], []
     for variant in study().variants[::every]:
@@ -121,15 +122,17 @@ def same(one: ao.StudyResult, other: ao.StudyResult) -> None:
     pd.testing.assert_frame_equal(one.outcomes, other.outcomes, check_exact=True)
 
 
+CHOSEN = argparse.Namespace(kappas=len(KAPPA), only=None)
 PARTS = {"one": one, "cold": cold, "two": two, "dask": by_dask, "killed": killed}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=PARTS)
-    chosen = parser.parse_args().only
+    parser.add_argument("--kappas", type=int, default=len(KAPPA), help="so many of the four, each with 16 variants")
+    parser.parse_args(namespace=CHOSEN)
     for name, part in PARTS.items():
-        if chosen in (None, name):
+        if CHOSEN.only in (None, name):
             part()
 
 

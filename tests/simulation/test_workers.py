@@ -172,6 +172,26 @@ def test_workers_end_with_their_parent(when: str, tmp_path: Path) -> None:
         time.sleep(0.05)
 
 
+BLOCKED = """
+import signal
+from amm_opt.simulation.workers import spread
+class Blocked:
+    def __call__(self, task):
+        return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+if __name__ == "__main__":
+    print(*spread(Blocked, [1], 1), Blocked()(0))
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals cannot be blocked")
+def test_workers_do_not_see_ctrl_c(tmp_path: Path) -> None:
+    """In a process that has started no other before: the first start of the standard library's tracker is special."""
+    path = tmp_path / "blocked.py"
+    path.write_text(BLOCKED)
+    done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False"]
+
+
 def children(pid: int) -> list[int]:
     found = []
     for entry in Path("/proc").glob("[0-9]*/stat"):

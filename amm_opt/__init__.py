@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from amm_opt.studies.indices import Design, Indices, delta_indices, morris_indices, sobol_indices
     from amm_opt.study.compare import compare
     from amm_opt.study.comparison import Comparison, load_comparison, open_comparison
+    from amm_opt.study.solvers import SolverComparison, compare_solvers
 
 logging.getLogger("amm_opt").addHandler(logging.NullHandler())
 
@@ -118,6 +119,7 @@ _HOME = {
     "amm_opt.studies.indices": ("Design", "Indices", "delta_indices", "morris_indices", "sobol_indices"),
     "amm_opt.studies": ("Sample", "Study", "StudyResult", "open_study", "read_study"),
     "amm_opt.study.compare": ("compare",),
+    "amm_opt.study.solvers": ("SolverComparison", "compare_solvers"),
     "amm_opt.study.comparison": ("Comparison", "load_comparison", "open_comparison"),
 }
 """Where each public name comes from: it is imported when it is first asked for, so that a command that needs none of
@@ -166,12 +168,14 @@ __all__ = [
     "Sensitivity",
     "Solution",
     "SolveError",
+    "SolverComparison",
     "State",
     "Study",
     "StudyResult",
     "UnavoidableWarning",
     "YearScenario",
     "compare",
+    "compare_solvers",
     "deficits",
     "delta_indices",
     "from_matpower",

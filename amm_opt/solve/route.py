@@ -12,6 +12,7 @@ from amm_opt.arrays import FloatArray
 from amm_opt.cases import Requests
 from amm_opt.program import Solution
 from amm_opt.solve.backends.known import Choice
+from amm_opt.solve.watch import Watch
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +24,7 @@ class Task:
         requests: of the interval, arrays of shape (n,), or of the window, (H, n).
         lower, upper: (m,) limits of the interval; of no length for a window, whose limits are the grid's.
         time_limit_s: seconds that one call of a solver may take.
+        watch: is told of every call.
     """
 
     values: Mapping[str, Any]
@@ -30,6 +32,7 @@ class Task:
     lower: FloatArray
     upper: FloatArray
     time_limit_s: float = np.inf
+    watch: Watch | None = None
 
 
 class Route(Protocol):

@@ -58,6 +58,7 @@ class ProgramSolver:
         order = SolverOrder.of(solvers)
         usual = HORIZON_TIME_LIMIT_S if isinstance(program, HorizonProgram) else TIME_LIMIT_S
         self._solvers, self._time_limit_s = order.choices, order.time_limit_s or usual
+        self._watch = order.watch
         self._check = value_check(program, grid)
         self._route = route_of(program, grid)
         self._hot = False
@@ -87,7 +88,7 @@ class ProgramSolver:
             SolveError: where every solver fails.
         """
         self._check(values, requests.n_steps)
-        task = Task(values, requests, lower, upper, self._time_limit_s)
+        task = Task(values, requests, lower, upper, self._time_limit_s, self._watch)
         failures: Failures = []
         for solver in self._attempts():
             try:
@@ -96,6 +97,8 @@ class ProgramSolver:
                 failures.append((solver, error))
                 continue
             self._hot = True
+            if self._watch is not None:
+                self._watch.solved(requests.start, solution)
             return solution.as_fallback(_reasons(failures)) if failures else solution
         raise SolveError(_proved(failures) or _reasons(failures))
 

@@ -10,6 +10,7 @@ import click
 from amm_opt.study.terminal import Group
 
 COMMANDS = {
+    "bench-solvers": ("benching:bench_solvers", "Time solvers on CASE, and hold their answers against a reference."),
     "cases": ("listing:cases", "List the cases that come with the toolkit."),
     "compare": ("running:compare_command", "Compare mechanisms on CASE (a name or a folder)."),
     "explain": ("reviewing:explain", "Say which limits kept RUN from serving more."),

@@ -67,7 +67,7 @@ def problem(seed: int, n: int, k: int, *, spread: float = 1.0, kinds: str = "ran
 
 def solved(p: SeparableQP, start: FloatArray) -> bool:
     """Whether there is an answer; whatever is claimed to be one is optimal."""
-    x, z, reason = solve_separable(p, [start])
+    x, z, reason, _ = solve_separable(p, [start])
     if reason:
         return False
     for name, largest in conditions(p, x, z).items():
@@ -111,7 +111,7 @@ def test_agrees_with_clarabel(seed: int, spread: float) -> None:
     limits = [p.rows[low] @ v >= p.row_lower[low], p.rows[high] @ v <= p.row_upper[high], v >= p.lower, v <= p.upper]
     model = cp.Problem(cp.Minimize(0.5 * cp.sum(cp.multiply(p.hessian, cp.square(v))) + p.q @ v), limits)
     model.solve(solver="CLARABEL", tol_gap_abs=1e-11, tol_gap_rel=1e-11, tol_feas=1e-11)
-    x, _, reason = solve_separable(p, [np.zeros(15)])
+    x, _, reason, _ = solve_separable(p, [np.zeros(15)])
     assert reason == ""
     assert float(0.5 * (p.hessian * x) @ x + p.q @ x) == pytest.approx(model.value, rel=1e-7, abs=1e-7)
     np.testing.assert_allclose(x, v.value, atol=1e-5)
@@ -133,12 +133,12 @@ def by_hand(**changes: Any) -> SeparableQP:
 
 def test_by_hand() -> None:
     """x = (1, 1) + z/2 (1, 2) on the row: 3 + 5 z / 2 = 2, z = -0.4."""
-    x, z, reason = solve_separable(by_hand(), [np.zeros(1)])
+    x, z, reason, _ = solve_separable(by_hand(), [np.zeros(1)])
     assert reason == ""
     np.testing.assert_allclose(x, [0.8, 0.6], atol=1e-9)
     np.testing.assert_allclose(z, [-0.4], atol=1e-9)
     # from below the multiplier is positive: x0 + 2 x1 >= 5, 3 + 5 z / 2 = 5
-    x, z, reason = solve_separable(by_hand(row_lower=np.array([5.0]), row_upper=np.array([INF])), [np.array([-7.0])])
+    x, z, reason, _ = solve_separable(by_hand(row_lower=np.array([5.0]), row_upper=np.array([INF])), [np.array([-7.0])])
     assert reason == ""
     np.testing.assert_allclose(x, [1.4, 1.8], atol=1e-9)
     np.testing.assert_allclose(z, [0.8], atol=1e-9)
@@ -147,7 +147,7 @@ def test_by_hand() -> None:
 def test_two_copies_of_a_row_share_its_multiplier() -> None:
     p = by_hand(rows=np.array([[1.0, 2.0], [1.0, 2.0]]), row_lower=np.full(2, -INF), row_upper=np.array([2.0, 2.0]))
     for start in ([0.0, 0.0], [-3.0, 0.0], [0.0, -9.0], [5.0, -5.0]):
-        x, z, reason = solve_separable(p, [np.array(start)])
+        x, z, reason, _ = solve_separable(p, [np.array(start)])
         assert reason == ""
         np.testing.assert_allclose(x, [0.8, 0.6], atol=1e-8)
         assert z.sum() == pytest.approx(-0.4, abs=1e-8)
@@ -155,7 +155,7 @@ def test_two_copies_of_a_row_share_its_multiplier() -> None:
 
 
 def test_an_infeasible_problem_says_so() -> None:
-    x, z, reason = solve_separable(by_hand(row_upper=np.array([-1.0])), [np.zeros(1)])
+    x, z, reason, _ = solve_separable(by_hand(row_upper=np.array([-1.0])), [np.zeros(1)])
     assert reason
     assert np.all(np.isfinite(x))
     assert np.all(np.isfinite(z))
@@ -178,7 +178,7 @@ def test_the_interior_point_alone_is_close_and_its_multipliers_name_the_limits(
     seed: int, n: int, k: int, kinds: str
 ) -> None:
     p = problem(seed, n, k, kinds=kinds)
-    x, z, reason = interior_point(p)
+    x, z, reason, _ = interior_point(p)
     assert reason == ""
     for name, largest in conditions(p, x, z).items():
         assert largest < 1e-4, name
@@ -203,7 +203,7 @@ def nearly_linear(seed: int, feeders: int = 6, n: int = 25) -> SeparableQP:
 def test_nearly_linear_problems_where_newton_alone_does_not_converge(seed: int) -> None:
     p = nearly_linear(seed)
     assert newton(p, np.zeros(150))[2]
-    x, z, reason = solve_separable(p, [np.zeros(150)])
+    x, z, reason, _ = solve_separable(p, [np.zeros(150)])
     assert reason == ""
     assert max(conditions(p, x, z).values()) < 1e-7
     assert np.count_nonzero(z) > 10
@@ -215,7 +215,7 @@ def test_the_interior_points_answer_stands_where_newton_cannot_end_it(monkeypatc
 
     monkeypatch.setattr("amm_opt.solve.backends.interior_point.newton", gives_up)
     p = nearly_linear(0)
-    x, z, reason = solve_separable(p, [np.zeros(150)])
+    x, z, reason, _ = solve_separable(p, [np.zeros(150)])
     assert reason == ""
     assert max(conditions(p, x, z).values()) < 1e-5
 
@@ -227,7 +227,7 @@ def test_rows_are_too_many_only_where_they_are_so_in_one_block(monkeypatch: pyte
     rows = Rows.from_sparse(sp.csr_array(sp.block_diag([p.rows for p in alone])))
     names = ("hessian", "q", "row_lower", "row_upper", "lower", "upper")
     arrays: Any = {name: np.concatenate([getattr(p, name) for p in alone]) for name in names}
-    x, _, reason = solve_separable(SeparableQP(rows=rows, **arrays), [np.zeros(450)])
+    x, _, reason, _ = solve_separable(SeparableQP(rows=rows, **arrays), [np.zeros(450)])
     assert reason == ""
     each = [solve_separable(p, [np.zeros(150)]).x for p in alone]
     np.testing.assert_allclose(x, np.concatenate(each), atol=1e-4)

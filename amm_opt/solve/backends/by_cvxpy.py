@@ -48,7 +48,7 @@ class CvxpyBackend:
         if any(limit.dual_value is None for limit in limits):
             return failed("it gives no multipliers, without which its answer cannot be checked")
         multipliers = np.concatenate([np.zeros(0), *(limit.dual_value for limit in limits)])
-        return problem.point(x.value, rows.row_dual(multipliers))
+        return problem.point(x.value, rows.row_dual(multipliers), model.solver_stats.num_iters)
 
 
 def _cost(problem: Reduced, x: cp.Variable) -> cp.Expression:

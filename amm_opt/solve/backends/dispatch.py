@@ -21,6 +21,7 @@ from amm_opt.solve.backends.kept import ClarabelBackend, HighsBackend
 from amm_opt.solve.backends.known import Choice, label
 from amm_opt.solve.backends.reduced import Backend, Point, Reduced
 from amm_opt.solve.backends.water_filling import WaterFillingBackend
+from amm_opt.solve.watch import Watch
 
 logger = logging.getLogger("amm_opt")
 
@@ -47,15 +48,26 @@ class Backends:
         """What follows depends on nothing solved before."""
         self._made.clear()
 
-    def solve(self, problem: Reduced, solver: Choice, start: FloatArray) -> Point:
+    def solve(self, problem: Reduced, solver: Choice, start: FloatArray, watch: Watch | None = None) -> Point:
         """The solver's own answer, labelled with its name; None stands for who suits the problem.
 
         Args:
             start: multipliers of own and network rows to start from.
+            watch: is told how long it took, and what came of it.
 
         Raises:
             NoAnswerError: where there is no answer, or none that is complete and finite.
         """
+        if watch is None:
+            return self._answer(problem, solver, start)
+        began, point = time.perf_counter(), None
+        try:
+            point = self._answer(problem, solver, start)
+        finally:
+            watch.called(problem, point, time.perf_counter() - began)
+        return point
+
+    def _answer(self, problem: Reduced, solver: Choice, start: FloatArray) -> Point:
         if problem.contradiction:
             raise NoAnswerError(problem.contradiction, INFEASIBLE)
         if len(problem.q) == 0:
@@ -95,7 +107,7 @@ def _complete(problem: Reduced, point: Point, solver: str) -> Point:
             raise NoAnswerError(f"its {name} has shape {array.shape}, not ({size},)")
         if not np.isfinite(array).all():
             raise NoAnswerError(f"its {name} has values that are not finite")
-    return Point(v, row_dual, network_dual, solver)
+    return Point(v, row_dual, network_dual, solver, x=point.x, steps=point.steps)
 
 
 def _by_stranger(problem: Reduced, backend: Backend, start: FloatArray) -> Point:

@@ -53,11 +53,12 @@ MANY_PAIRS = 200_000
 
 
 class Outcome(NamedTuple):
-    """Variables (N,), multipliers (K,), and the reason why they are not optimal: empty where they are."""
+    """Variables (N,), multipliers (K,), the reason why they are not optimal, empty where they are, and steps taken."""
 
     x: FloatArray
     z: FloatArray
     reason: str
+    steps: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,26 +129,26 @@ def newton(p: SeparableQP, start: FloatArray) -> Outcome:
     hessian = _DualHessian(p)
     at = p.at(p.admissible(start.copy()))
     damping, short = DAMPING, 0
-    for _ in range(MAX_STEPS):
+    for count in range(MAX_STEPS):
         # converged: every row is within its limits, or at the limit that its multiplier points to
         gradient = p.gradient(at)
         if np.all(np.abs(gradient) <= TOLERANCE * hessian.row_norm):
-            return Outcome(at.x, at.z, "")
+            return Outcome(at.x, at.z, "", count)
         # step and line search
         step = _newton_step(at, p.free(at), gradient, hessian, damping)
         trial, length = _line_search(p, at, step, gradient)
         # give up where steps stay short; damp where there is no ascent
         short = short + 1 if length < SHORT else 0
         if short == SHORT_STEPS:
-            return Outcome(at.x, at.z, f"{SHORT_STEPS} short Newton steps in a row")
+            return Outcome(at.x, at.z, f"{SHORT_STEPS} short Newton steps in a row", count)
         if length == 0.0:
             if damping > MAX_DAMPING:
-                return Outcome(at.x, at.z, "the line search found no ascent")
+                return Outcome(at.x, at.z, "the line search found no ascent", count)
             damping *= 1e3
             continue
         damping = max(DAMPING, damping * (1e-2 if length == 1.0 else 1.0))
         at = trial
-    return Outcome(at.x, at.z, f"no convergence in {MAX_STEPS} Newton steps")
+    return Outcome(at.x, at.z, f"no convergence in {MAX_STEPS} Newton steps", MAX_STEPS)
 
 
 class _DualHessian:

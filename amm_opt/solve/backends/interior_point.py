@@ -83,8 +83,8 @@ class DualNewtonBackend:
         assert isinstance(problem.hessian, np.ndarray)
         limits = (problem.row_lower, problem.row_upper, problem.lower, problem.upper)
         separable = SeparableQP(problem.hessian, problem.q, problem.all_rows.handy(), *limits, problem.n_own)
-        x, z, reason = solve_separable(separable, self._starts(problem, start))
-        return failed(reason) if reason else problem.point(x, z)
+        x, z, reason, steps = solve_separable(separable, self._starts(problem, start))
+        return failed(reason) if reason else problem.point(x, z, steps)
 
     def _starts(self, problem: Reduced, start: FloatArray) -> Iterator[FloatArray]:
         yield np.concatenate([start[: problem.n_own], start[problem.n_own :][problem.live]])
@@ -172,17 +172,19 @@ def solve_separable(p: SeparableQP, starts: Iterable[FloatArray]) -> Outcome:
     Args:
         starts: at least one, (K,) multipliers each.
     """
+    steps = 0
     for start in starts:
         outcome = newton(p, start)
+        steps += outcome.steps
         if not outcome.reason:
-            return outcome
+            return outcome._replace(steps=steps)
     if (size := max(p.border, _largest_block(p))) > MANY_ROWS:
         return outcome._replace(reason=f"{outcome.reason}, and {size} rows are too many for the interior point")
     outcome = interior_point(p)
     if outcome.reason:
         return outcome
     exact = newton(p, outcome.z)
-    return outcome if exact.reason else exact
+    return (outcome if exact.reason else exact)._replace(steps=steps + outcome.steps + exact.steps)
 
 
 def interior_point(p: SeparableQP) -> Outcome:
@@ -201,7 +203,7 @@ def interior_point(p: SeparableQP) -> Outcome:
     at, count = _Iterate(x, s, np.zeros(len(norm))), max(1, x.n_bounds + s.n_bounds)
     cost = 1.0 + float(np.max(np.abs(p.q), initial=0.0))
     last = np.inf
-    for _ in range(MAX_STEPS):
+    for steps in range(MAX_STEPS):
         # converged: complementarity and residuals are small; rows with more multiplier than slack bind
         residual = _Residual.of(p, rows, at)
         mu = at.complementarity / count
@@ -209,7 +211,7 @@ def interior_point(p: SeparableQP) -> Outcome:
         size = 1.0 + float(np.max(np.abs(at.x.value), initial=0.0))
         if mu <= gap and residual.largest(at) <= 1e2 * gap * size:
             z[limited] = np.where(at.s.fixed | _binds(at.s), at.y, 0.0) / norm
-            return Outcome(at.x.value, z, "")
+            return Outcome(at.x.value, z, "", steps)
         if not mu <= DIVERGED * cost:
             break
         # factorise once for both steps

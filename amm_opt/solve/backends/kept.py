@@ -66,7 +66,10 @@ class HighsBackend:
             return failed(str(said), status_of(status))
         self._last = problem
         solution = self._highs.getSolution()
-        return problem.point(np.array(solution.col_value), np.array(solution.row_dual))
+        info = self._highs.getInfo()
+        counts = (info.simplex_iteration_count, info.ipm_iteration_count, info.qp_iteration_count)
+        steps = sum(max(0, count) for count in counts)
+        return problem.point(np.array(solution.col_value), np.array(solution.row_dual), steps)
 
     def _run(self, time_limit_s: float) -> Any:
         """HiGHS' status."""
@@ -220,4 +223,4 @@ class ClarabelBackend:
         answer = self._model.solve(*given, time_limit_s=problem.time_limit_s)
         if answer.status != clarabel.SolverStatus.Solved:
             return failed(str(answer.status), status_of(answer.status))
-        return problem.point(np.array(answer.x), rows.row_dual(np.array(answer.z)))
+        return problem.point(np.array(answer.x), rows.row_dual(np.array(answer.z)), int(answer.iterations))

@@ -18,6 +18,7 @@ from amm_opt.fields import shortened
 from amm_opt.plugins import entries, load, loaded
 from amm_opt.solve.answer import FAILED, INFEASIBLE, UNBOUNDED
 from amm_opt.solve.backends.reduced import Backend
+from amm_opt.solve.watch import Watch
 
 FALLBACKS = ("CLARABEL", "HIGHS", "PIQP", "QOCO", "SCS")
 
@@ -130,11 +131,12 @@ class SolverOrder:
     """Solvers in the order in which they are tried; None is the choice by capability.
 
     ``time_limit_s`` holds for each call of a solver; by default TIME_LIMIT_S, or HORIZON_TIME_LIMIT_S for programs over
-    a horizon.
+    a horizon. ``watch`` is told of every call of a solver.
     """
 
     choices: tuple[Choice, ...]
     time_limit_s: float | None = None
+    watch: Watch | None = None
 
     @classmethod
     def of(cls, solvers: SolverOrder | Sequence[Choice]) -> SolverOrder:

@@ -29,6 +29,9 @@ class Point:
     Multipliers follow stationarity P v + q = rows' y + network' z + (bound multipliers): at a minimum those of rows at
     their lower limit are >= 0, at their upper limit <= 0.
 
+    ``x`` is the solver's answer as it gave it, before values outside their bounds were put on them, and ``steps`` the
+    number of its iterations where it says so.
+
     ``problem`` says in words why there is no solution, and is empty where there is one; ``status`` is then ``failed``,
     or ``infeasible`` or ``unbounded`` where the solver has proved that. ``solver`` is who was called.
     """
@@ -39,6 +42,8 @@ class Point:
     solver: str = ""
     problem: str = ""
     status: str = ""
+    x: FloatArray | None = None
+    steps: int | None = None
 
 
 def failed(reason: str, status: str = FAILED) -> Point:
@@ -208,12 +213,13 @@ class Reduced:
         """All rows and bounds."""
         return OneSided.of(self.all_rows, self.row_lower, self.row_upper, self.lower, self.upper)
 
-    def point(self, x: ArrayLike, dual: ArrayLike) -> Point:
+    def point(self, x: ArrayLike, dual: ArrayLike, steps: int | None = None) -> Point:
         """A solution in terms of all variables and rows.
 
         Args:
             x: (n,) values; where they are outside their bounds by rounding, they are put on them.
             dual: (m,) multipliers of the rows; see ``Point`` for their sign.
+            steps: iterations, where they are known.
 
         Raises:
             ValueError: where their shapes are others.
@@ -230,7 +236,7 @@ class Reduced:
         v[self.free] = inside if self.alike is None else self.alike.offset + self.alike.share * inside[self.alike.group]
         network_dual = np.zeros(self.n_network)
         network_dual[self.live] = dual[self.n_own :]
-        return Point(v, dual[: self.n_own], network_dual)
+        return Point(v, dual[: self.n_own], network_dual, x=x, steps=steps)
 
     def sealed(self) -> Reduced:
         """A copy that shares nothing with this one, and whose arrays cannot be written to."""

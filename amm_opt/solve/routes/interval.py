@@ -114,7 +114,7 @@ class IntervalRoute:
         theta = self.compiled.theta(self.grid, self._own, task.values, task.requests).copy()
         numbers = self.compiled.numbers(theta)
         network = _IntervalRows(self, task, theta)
-        point = solve_with_lazy_rows(numbers, network, self._backends, solver, task.time_limit_s)
+        point = solve_with_lazy_rows(numbers, network, self._backends, solver, task.time_limit_s, watch=task.watch)
         checked = None if solver == WaterFillingBackend.name else audited(numbers, network, point)
         network.age(point)
         values, duals = self.compiled.values(point.v, theta), self.compiled.duals(point.row_dual)

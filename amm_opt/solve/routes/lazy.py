@@ -21,6 +21,7 @@ from amm_opt.solve.backends.dispatch import Backends
 from amm_opt.solve.backends.known import Choice
 from amm_opt.solve.backends.reduced import Movable, Point, Reduced, reduced
 from amm_opt.solve.compile import Numbers, Rows
+from amm_opt.solve.watch import Watch
 
 MAX_ROUNDS = 60
 BOX = 1e6
@@ -54,11 +55,13 @@ def solve_with_lazy_rows(
     solver: Choice,
     time_limit_s: float,
     presolve: Callable[[Reduced], Reduced] = lambda problem: problem,
+    watch: Watch | None = None,
 ) -> Point:
     """The optimum of ``numbers`` subject to every network row; not audited.
 
     Args:
         presolve: makes the problem of every round smaller.
+        watch: is told of every call of a solver.
 
     Raises:
         NoAnswerError: where there is none.
@@ -67,7 +70,7 @@ def solve_with_lazy_rows(
     for round_number in range(MAX_ROUNDS):
         problem = presolve(reduced(inside, *network.in_use(), time_limit_s))
         try:
-            point = backends.solve(problem, solver, network.start())
+            point = backends.solve(problem, solver, network.start(), watch)
         except NoAnswerError as error:
             if boxed or error.status == INFEASIBLE or limited(numbers):
                 raise

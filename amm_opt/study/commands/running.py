@@ -183,7 +183,7 @@ def _checked(
     if folder is not None:
         said.of(lambda: released(comparison_ready(folder, mode)))
     case = said.of(lambda: load_case(name))
-    span = None if case is None else said.of(lambda: _span(case, start, steps))
+    span = None if case is None else said.of(lambda: span_of(case, start, steps))
     options["steps"] = None if span is None else slice(*span)
     plan = said.of(lambda: planned(case or name, specs, Options(**options)))
     said.report()
@@ -216,7 +216,12 @@ def _picture(result: Comparison, out: Path) -> str:
     return ""
 
 
-def _span(case: Case, start: str | None, steps: int | None) -> tuple[int, int]:
+def span_of(case: Case, start: str | None, steps: int | None) -> tuple[int, int]:
+    """The first interval and one past the last, of ``--start`` and ``--steps``.
+
+    Raises:
+        InputError: where they are not inside the case.
+    """
     first, stop = case.span(slice(start, None))
     if steps is not None and first + steps > stop:
         raise InputError(f"--steps {steps} from {case.times[first]} goes beyond the last interval {case.times[-1]}")

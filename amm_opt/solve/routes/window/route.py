@@ -72,7 +72,8 @@ class HorizonRoute:
         self._sweep = sweep
         of_interval = (self.interval, self.gradients, thetas[:-1])
         network = WindowRows(sweep, self._pool, *of_interval, whole, again)
-        point = solve_with_lazy_rows(whole.numbers, network, self._backends, solver, task.time_limit_s, merged)
+        how = (self._backends, solver, task.time_limit_s, merged, task.watch)
+        point = solve_with_lazy_rows(whole.numbers, network, *how)
         checked = audited(whole.numbers, network, point)
         network.age()
         duals = self._coupling.duals(point.row_dual[whole.coupling_rows])

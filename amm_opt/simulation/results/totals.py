@@ -97,8 +97,11 @@ class Totals:
             full &= np.all(getattr(allocation, f"{direction}_kw") == requests.request_kw(direction), axis=1)
         if allocation.battery_kw is not None:
             full &= ~np.any(allocation.battery_kw, axis=1)
-        what = f"violations with everything served in {np.packbits(full).tobytes().hex()}"
-        self.violations.merge(grid.once(requests, what, lambda: _counted(grid, requests, None, full)))
+        known: dict[bytes, Violations] = grid.once(requests, "violations where everything is served", dict)
+        if (where := full.tobytes()) not in known:
+            known.clear()
+            known[where] = _counted(grid, requests, None, full)
+        self.violations.merge(known[where])
         self.violations.merge(_counted(grid, requests, allocation, ~full))
 
 

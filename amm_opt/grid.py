@@ -114,12 +114,13 @@ class Grid:
         self, inflexible_kw: FloatArray, import_kw: FloatArray | float, export_kw: FloatArray | float
     ) -> tuple[FloatArray, FloatArray]:
         """Net injections (kW, kvar) of the network model's nodes for (..., n) participant powers."""
-        if self._node is None or inflexible_kw.ndim > 1:
+        shapes = (np.shape(power) for power in (inflexible_kw, import_kw, export_kw))
+        if self._node is None or max(map(len, shapes)) > 1:
             return self.case.bus_injections(inflexible_kw, import_kw, export_kw, self.incidence)
-        count = self.incidence.shape[0]
         p, q = self.case.injections(inflexible_kw, import_kw, export_kw)
-        spread = (np.bincount(self._node, power, count) for power in (p, q))
-        return tuple(np.asarray(power, dtype=float) for power in spread)  # type: ignore[return-value]
+        count = self.incidence.shape[0]
+        of_p, of_q = (np.asarray(np.bincount(self._node, power, count), dtype=float) for power in (p, q))
+        return of_p, of_q
 
     def quantities(
         self, requests: Requests, import_kw: FloatArray | float, export_kw: FloatArray | float

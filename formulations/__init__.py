@@ -7,6 +7,7 @@ from formulations.doe import EqualDOE
 from formulations.fair_over_time import FairEachTime, FairOverTime, FairUsingHistory
 from formulations.greedy_doe import GreedyDOE
 from formulations.leximin import Leximin
+from formulations.markets.fp_amm import FPAMM
 from formulations.markets.lmp import LMP
 from formulations.no_control import NoControl
 from formulations.practice.curtailment_cap import CurtailmentCap
@@ -21,6 +22,7 @@ from formulations.storage import FairOverTimeStorage
 __all__ = [
     "AMM",
     "DNP",
+    "FPAMM",
     "LMP",
     "AlphaFair",
     "CurtailmentCap",

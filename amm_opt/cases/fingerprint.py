@@ -21,6 +21,7 @@ def fingerprint(feeder: Feeder, participants: pd.DataFrame, profiles: Profiles, 
         digest.update("\0".join(names).encode())
     unused = [] if participants["inflexible_kvar"].any() else ["inflexible_kvar"]
     unused += ["connected"] if participants["connected"].isna().all() else []
+    unused += [] if participants["service_tier"].ne(1).any() else ["service_tier"]
     own, slope = (
         participants[["import_value", "export_offer"]],
         participants[["import_value_slope", "export_offer_slope"]],

@@ -105,6 +105,7 @@ class Mechanism(Checked, Generic[StateT]):
             39(2), 2024), and import and export of different power factors leave reactive power behind. What then
             breaks a limit is cut back where it loads it (``amm_opt.market.cut``) and marked; of other mechanisms
             it is refused.
+        draws_lots: whether participants that are alike may be served differently, by a seeded draw.
         full_service_optimal: whether serving every request is the outcome wherever that is feasible; the driver then
             proves it by a sweep and skips the solve.
     """
@@ -113,6 +114,7 @@ class Mechanism(Checked, Generic[StateT]):
     enforces_limits: ClassVar[bool] = True
     feasible_at_limits_only: ClassVar[bool] = False
     full_service_optimal: ClassVar[bool] = False
+    draws_lots: ClassVar[bool] = False
 
     @property
     def horizon(self) -> int | str:

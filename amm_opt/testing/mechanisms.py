@@ -208,7 +208,7 @@ def _alike(s: _Subject) -> None:
 
 def _draws(mechanism: Mechanism[Any]) -> bool:
     """Whether participants are told apart on purpose, by a seeded draw."""
-    return bool(getattr(mechanism, "spread", 0.0))
+    return mechanism.draws_lots or bool(getattr(mechanism, "spread", 0.0))
 
 
 def _phase_names(s: _Subject) -> None:

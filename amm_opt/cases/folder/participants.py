@@ -27,6 +27,7 @@ PARTICIPANT_OPTIONAL = {
     "battery_initial": 0.5,
     "inflexible_kvar": 0.0,
     "connected": np.nan,
+    "service_tier": 1.0,
     **PRICE_COLUMNS,
 }
 
@@ -76,6 +77,10 @@ def checked_participants(table: pd.DataFrame, feeder: Feeder) -> tuple[pd.DataFr
     )
     problems += _bad_batteries(table)
     problems += _bad_prices(table)
+    tier = table["service_tier"]
+    whole = np.isfinite(tier) & (tier >= 1) & (tier <= 9) & (tier == tier.round())
+    rule = "must be a whole number from 1, the first, to 9"
+    problems += flag(table, ~whole, "participant", lambda r: f"service_tier = {r['service_tier']} {rule}")
     return table[[*PARTICIPANT_COLUMNS, "phases", *PARTICIPANT_OPTIONAL]], problems
 
 

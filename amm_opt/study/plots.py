@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +38,8 @@ STYLE = {
 }
 WIDEST, LINES = 30, 3
 """Characters per line and lines of a label."""
+NOTE_WIDTH = 80
+"""Characters per line of a note in the axes."""
 SAME = 2e-3
 """Curves closer than this part of what is drawn lie on each other."""
 
@@ -147,7 +150,7 @@ def lines(
         axes.plot(x, y, label=caption(label), drawstyle="steps-post" if step else "default", **drawn[label])
     values = {label: np.asarray(y, dtype=float) for label, (_, y) in curves.items()}
     same = _coinciding({label: np.log10(y) if axes.get_yscale() == "log" else y for label, y in values.items()})
-    text = "\n".join(" = ".join(map(_brief, group)) for group in same)
+    text = "\n".join(fill(" = ".join(map(_brief, group)), NOTE_WIDTH) for group in same)
     place: dict[str, Any] = {"ha": "left" if note[0] < 0.5 else "right", "va": "top" if note[1] > 0.5 else "bottom"}
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1.0}
     if text:

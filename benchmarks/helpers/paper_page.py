@@ -49,6 +49,8 @@ PUBLISHED = (
     ("thermal violations, AMM", "0", "amm", "thermal_violations", ""),
     ("Jain index of feeders, AMM", "0.9998", "amm", "jain_feeder", ""),
 )
+LEAST = 1e-4
+"""A smaller difference of shares or indices (0.01 per cent) counts as none."""
 BOUND = "alpha_fair:alpha=0"
 """The mechanism that serves most energy."""
 
@@ -146,13 +148,13 @@ def _ours(r: Results, label: str, column: str) -> str:
 
 
 def separated(r: Results, a: str, b: str) -> list[str]:
-    """In which measures two mechanisms differ: the mean of the differences seed by seed is beyond their range."""
+    """Where two mechanisms differ: the mean of their differences, seed by seed, is beyond their range and ``LEAST``."""
     found = []
     for column, name in MEASURES.items():
         if column not in r.columns:
             continue
-        d = (r.columns[column].loc[a] - r.columns[column].loc[b]).to_numpy()
-        if not np.isnan(d).any() and abs(d.mean()) > max(float(np.ptp(d)), 1e-9):
+        d = (r.columns[column].loc[a] - r.columns[column].loc[b]).to_numpy() / (100.0 if column == "cut_pct" else 1.0)
+        if not np.isnan(d).any() and abs(d.mean()) > max(float(np.ptp(d)), LEAST):
             found.append(name)
     return found
 
@@ -160,7 +162,7 @@ def separated(r: Results, a: str, b: str) -> list[str]:
 def _separation(r: Results) -> list[str]:
     """Pairs that differ in nothing, and for the AMM in what it differs from everybody."""
     text = "Two mechanisms differ in a measure where the mean of their differences, seed by seed, is larger than"
-    lines = [f"{text} the range of these differences.", ""]
+    lines = [f"{text} the range of these differences, and than 0.01 per cent.", ""]
     compared = [label for label in r.labels if label != "no_control"]
     same = [(a, b) for a, b in combinations(compared, 2) if not separated(r, a, b)]
     count = len(compared) * (len(compared) - 1) // 2

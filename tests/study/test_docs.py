@@ -104,6 +104,23 @@ def test_tables_are_reproduced(page: str, command: str, table: str) -> None:
             assert value == pytest.approx(float(cell), abs=0.51 * 10.0**-decimals), f"{label}: {column}"
 
 
+def first_table(text: str) -> dict[str, dict[str, str]]:
+    """The first Markdown table of a text whose rows are mechanisms: cells by row and heading."""
+    found = re.search(r"^\| mechanism \|.*?\n(?=\n|\Z)", text, re.MULTILINE | re.DOTALL)
+    assert found
+    head, _, *lines = ([cell.strip() for cell in line.strip("|").split("|")] for line in found[0].splitlines())
+    return {label: dict(zip(head[1:], cells, strict=True)) for label, *cells in lines}
+
+
+def test_the_first_table_of_the_readme_is_of_the_kept_results() -> None:
+    results = (ROOT / "benchmarks" / "results" / "paper_table_mv33lv.md").read_text(encoding="utf-8")
+    kept = first_table(results)
+    shown = first_table((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert "amm" in shown
+    for label, cells in shown.items():
+        assert cells == {heading: kept[label][heading] for heading in cells}, label
+
+
 def described(page: str) -> dict[str, tuple[str, str, str]]:
     """Unit, better and meaning of the columns in a page's tables, without links and marks of code."""
     text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", (ROOT / page).read_text(encoding="utf-8"))

@@ -67,19 +67,19 @@ true_solve = Backends.solve
 def only_first(spoil: Broken) -> Broken:
     """Spoil the answers of the automatic choice, not those of named solvers."""
 
-    def solve(backends: Backends, problem: Any, solver: str | None, start: Any) -> Any:
-        return (spoil if solver is None else true_solve)(backends, problem, solver, start)
+    def solve(backends: Backends, problem: Any, solver: str | None, start: Any, *rest: Any) -> Any:
+        return (spoil if solver is None else true_solve)(backends, problem, solver, start, *rest)
 
     return solve
 
 
-def refuse(backends: Backends, problem: Any, solver: str | None, start: Any) -> Any:
+def refuse(backends: Backends, problem: Any, solver: str | None, start: Any, *rest: Any) -> Any:
     raise NoAnswerError("out of order")
 
 
 def times(factor: float) -> Broken:
-    def solve(backends: Backends, problem: Any, solver: str | None, start: Any) -> Any:
-        point = true_solve(backends, problem, solver, start)
+    def solve(backends: Backends, problem: Any, solver: str | None, start: Any, *rest: Any) -> Any:
+        point = true_solve(backends, problem, solver, start, *rest)
         return replace(point, v=point.v * factor)
 
     return solve
@@ -109,13 +109,13 @@ def test_an_interval_that_fails_hot_is_solved_cold_and_marked(monkeypatch: pytes
     true_reset = IntervalRoute.reset
     broken = False
 
-    def solve(backends: Backends, problem: Any, solver: str | None, start: FloatArray) -> Any:
+    def solve(backends: Backends, problem: Any, solver: str | None, start: FloatArray, *rest: Any) -> Any:
         nonlocal broken
         calls.append(solver)
         broken = broken or len(calls) == 5
         if broken:
             raise NoAnswerError("out of order")
-        return true_solve(backends, problem, solver, start)
+        return true_solve(backends, problem, solver, start, *rest)
 
     def reset(program: IntervalRoute) -> None:
         nonlocal broken

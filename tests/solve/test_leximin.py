@@ -177,10 +177,10 @@ def test_water_filling_is_the_usual_way_and_stages_agree(monkeypatch: pytest.Mon
     assert np.any(both & cut)
     true_solve = Backends.solve
 
-    def solve(backends: Backends, problem: Any, solver: Any, start: Any) -> Any:
+    def solve(backends: Backends, problem: Any, solver: Any, start: Any, *rest: Any) -> Any:
         if solver == "WATER_FILLING":
             raise NoAnswerError("out of order")
-        return true_solve(backends, problem, solver, start)
+        return true_solve(backends, problem, solver, start, *rest)
 
     monkeypatch.setattr(Backends, "solve", solve)
     stages = ao.simulate(case, Leximin(), steps=span)

@@ -41,7 +41,9 @@ def bench_solvers(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Time solvers on CASE (a name or a folder), and hold their raw answers against a reference.
+    """Time solvers on CASE, and hold their answers against a reference.
+
+    CASE is a name or a folder; answers are compared raw, before anything polishes them.
 
     \b
     Example:  amm-opt bench-solvers mv33lv --mechanisms amm --solvers clarabel,highs --start 2016-01-12 --steps 48

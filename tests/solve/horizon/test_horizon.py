@@ -248,7 +248,7 @@ def test_command_line(tmp_path: Any) -> None:
     row = json.loads(result.stdout)["rows"][0]
     assert row["mechanism"] == "fot:window=4h"
     assert row["repaired_steps"] >= 0
-    assert list((tmp_path / "run").rglob("planned_import_kw.parquet"))
+    assert list((tmp_path / "run").rglob("planned_kw"))
     result = CliRunner().invoke(main, [*args[:-1], "guess"])
     assert result.exit_code == 2
     assert "persistence" in result.output

@@ -85,6 +85,7 @@ def test_blocks_with_a_border(seed: int) -> None:
     q, hessian = 3 * rng.normal(size=105), rng.uniform(0.5, 2, 105)
     for given in (Rows.from_dense(rows), rows):
         p = SeparableQP(hessian, q, given, *limits, *bounds, border=2)
-        x, _, reason = interior_point(p)
-        assert not reason
+        outcome = interior_point(p)
+        assert not outcome.reason
+        x = outcome[0]
         assert float((0.5 * hessian * x + q) @ x) == pytest.approx(by_clarabel(p, rows), rel=1e-7)

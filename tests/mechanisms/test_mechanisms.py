@@ -155,7 +155,7 @@ def test_order_of_participants_and_elements_does_not_matter(mechanism: Mechanism
 @every_mechanism
 @pytest.mark.parametrize("factor", [0.05, 64.0])
 def test_units_do_not_matter(mechanism: Mechanism[Any], factor: float) -> None:
-    """Up to how exactly limits are met: the engine takes a limit as met up to 1e-6 of it; ties of lmp weigh a millionth."""
+    """Up to how exactly limits are met, which is 1e-6 of them; ties of lmp weigh a millionth."""
     other: Mechanism[Any] = mechanism
     if isinstance(mechanism, StaticLimit):
         other = StaticLimit(import_kw=1.5 * factor, export_kw=1.5 * factor)

@@ -47,6 +47,7 @@ IMPORT_LIMIT_KW, EXPORT_LIMIT_KW = 3500, 3150
 
 WEEK = 336
 MAX_PLANT_MW = 0.03
+FIRST_YEAR, LAST_YEAR = 2006, 2016
 CHARGE_POINT = ("APLS_", "HLS_")
 SHARED, PRIVATE = Vehicles(uptake=1.0, evening_share=0.8, mean_kwh=12.5), Vehicles(uptake=0.8)
 SEEDS = (1, 2, 3, 4, 5)
@@ -266,7 +267,19 @@ def participant_table(
     charge = table["name"].map(cars.groupby("participant")["power_kw"].sum()).fillna(0.0)
     table["connection_import_kw"] = service_kw(load + charge)
     table["connection_export_kw"] = np.ceil(output)
+    table["connected"] = table["name"].map(year_connected(buses))
     return table.reset_index(drop=True)
+
+
+def year_connected(buses: pd.DataFrame) -> pd.Series:
+    """The year in which each place's flexible device was connected, drawn so that every year brings more than the last.
+
+    SimBench has no dates. The years are of places, not of what stands there: a variant with other devices has the same.
+    """
+    places = sorted(buses["name"].map(connection_name))
+    span = LAST_YEAR + 1 - FIRST_YEAR
+    years = FIRST_YEAR + np.floor(span * np.sqrt(generator(SEED + 4).random(len(places))))
+    return pd.Series(years.astype(int), index=places)
 
 
 def build() -> tuple[dict[str, pd.DataFrame], dict[str, dict[str, pd.DataFrame]]]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         year_case,
     )
     from amm_opt.market import Allocation, FairnessState, MarginalPrices, Mechanism, PriceCurve, State, deficits
+    from amm_opt.market.shapley import NetworkGame, ShapleyValues, shapley
     from amm_opt.network import (
         ACNetwork,
         BranchFlowSOCP,
@@ -91,6 +92,7 @@ _HOME = {
         "year_case",
     ),
     "amm_opt.market": ("Allocation", "FairnessState", "MarginalPrices", "Mechanism", "PriceCurve", "State", "deficits"),
+    "amm_opt.market.shapley": ("NetworkGame", "ShapleyValues", "shapley"),
     "amm_opt.network": (
         "ACNetwork",
         "BranchFlowSOCP",
@@ -154,6 +156,7 @@ __all__ = [
     "LinDistFlow",
     "MarginalPrices",
     "Mechanism",
+    "NetworkGame",
     "NetworkModel",
     "NetworkState",
     "OutputError",
@@ -166,6 +169,7 @@ __all__ = [
     "Sample",
     "Scenario",
     "Sensitivity",
+    "ShapleyValues",
     "Solution",
     "SolveError",
     "SolverComparison",
@@ -195,6 +199,7 @@ __all__ = [
     "read_ausgrid",
     "read_study",
     "save_case",
+    "shapley",
     "simulate",
     "sobol_indices",
     "verify",

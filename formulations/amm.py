@@ -38,8 +38,9 @@ from amm_opt.cases.times import length_h
 from amm_opt.errors import InputError
 from amm_opt.fields import wrong_choices
 from amm_opt.grid import Grid
-from amm_opt.market import Allocation, FairnessState, Mechanism, PriceCurve, deficits
+from amm_opt.market import Allocation, FairnessState, Mechanism, PriceCurve, Scarcity, deficits, scarcity, zones
 from amm_opt.market.mechanism import Solve, Values
+from amm_opt.market.scarcity import NODAL
 from amm_opt.program import Program, Solution
 from formulations.parts.floor import floor_kw, floor_programs, no_floor
 from formulations.parts.matching import TIE, matching, matching_values, per_request
@@ -71,6 +72,7 @@ class AMM(Mechanism[FairnessState]):
         idle: what the memory does without a request: ``hold`` or ``decay``.
         import_price_min, import_price_max, export_price_min, export_price_max: bounds in currency per kWh.
         price_shape, price_exponent: of the price curve (``linear``, ``power``, ``logistic``).
+        pricing: ``nodal``: everybody's own price; ``uniform``: one for all; or a layer: one in each of its areas.
         envelope: a mechanism without memory, such as ``EqualDOE()``, whose outcome everyone has at least.
     """
 
@@ -93,6 +95,7 @@ class AMM(Mechanism[FairnessState]):
     export_price_max: float = 0.08
     price_shape: str = "linear"
     price_exponent: float = 2.0
+    pricing: str = NODAL
     envelope: Mechanism[Any] | None = None
 
     def __post_init__(self) -> None:
@@ -124,6 +127,7 @@ class AMM(Mechanism[FairnessState]):
         )
 
     def initial_state(self, case: Case) -> FairnessState:
+        zones(case, self.pricing)
         return FairnessState.fresh(case.n_participants)
 
     def weights(self, state: FairnessState) -> FloatArray:
@@ -166,7 +170,11 @@ class AMM(Mechanism[FairnessState]):
 
     def settle(self, grid: Grid, solution: Solution, requests: Requests) -> Allocation:
         served = super().settle(grid, solution, requests)
-        return Allocation(served.import_kw, served.export_kw, *self.prices.prices(deficits(grid, requests)))
+        prices = self.prices.prices(deficits(grid, requests, self.pricing))
+        return Allocation(served.import_kw, served.export_kw, *prices)
+
+    def scarcity(self, grid: Grid, requests: Requests) -> Scarcity:
+        return scarcity(grid, requests, self.pricing)
 
     def without_memory(self) -> AMM | None:
         """The same matching and prices with equal priorities; None where they are equal anyway."""

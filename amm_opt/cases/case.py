@@ -22,7 +22,7 @@ from amm_opt.cases.times import span
 from amm_opt.errors import InputError, unknown
 from amm_opt.fields import is_whole, shortened
 from amm_opt.io.html import facts
-from amm_opt.network import Feeder
+from amm_opt.network import Feeder, Layers, LayerTable
 from amm_opt.tolerances import CONNECTION_SLACK
 
 
@@ -39,7 +39,8 @@ class Case(Editable):
     """Feeder + participants + profiles + scenario; build one with ``load_case`` or ``from_tables``.
 
     ``participants`` has one row per connection point with the columns of the folder schema, defaults filled in.
-    ``source`` is what ``load_case`` read it from, empty for a case made in memory; ``report`` what an importer did.
+    ``source`` is what ``load_case`` read it from, empty for a case made in memory; ``report`` what an importer did;
+    ``own_layers`` the layers that the case names itself.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Case(Editable):
     timezone: str = ""
     source: str = ""
     report: Report | None = None
+    own_layers: LayerTable = field(default_factory=dict)
 
     @property
     def n_participants(self) -> int:
@@ -129,6 +131,15 @@ class Case(Editable):
         }
 
     @cached_property
+    def layers(self) -> Layers:
+        """Nested areas of the network, from a bus to the whole system: the case's own ones, or those derived from it.
+
+        Raises:
+            InputError: where the case's own ones do not nest, or name a bus that is no more.
+        """
+        return Layers.of(self.feeder, self.own_layers)
+
+    @cached_property
     def kvar_per_kw(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """(n,) each: reactive per active power of inflexible load, flexible import and export."""
         columns = ("power_factor", "power_factor_import", "power_factor_export")
@@ -149,7 +160,7 @@ class Case(Editable):
     @cached_property
     def fingerprint(self) -> str:
         """Digest of everything that a run depends on; numbers count to single precision, names to the letter."""
-        return fingerprint(self.feeder, self.participants, self.profiles, self.scenario, self.dt_h)
+        return fingerprint(self.feeder, self.participants, self.profiles, self.scenario, self.dt_h, self.own_layers)
 
     @cached_property
     def own_prices(self) -> tuple[FloatArray, FloatArray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -11,10 +12,17 @@ from numpy.typing import ArrayLike
 
 from amm_opt.cases.profiles import Profiles
 from amm_opt.cases.scenario import SCALES, TIER_SCALES, Scenario
-from amm_opt.network import Feeder
+from amm_opt.network import Feeder, LayerTable
 
 
-def fingerprint(feeder: Feeder, participants: pd.DataFrame, profiles: Profiles, scenario: Scenario, dt_h: float) -> str:
+def fingerprint(
+    feeder: Feeder,
+    participants: pd.DataFrame,
+    profiles: Profiles,
+    scenario: Scenario,
+    dt_h: float,
+    layers: LayerTable,
+) -> str:
     """Digest in which numbers count to single precision, names to the letter."""
     p, digest = profiles, hashlib.sha256()
     for names in (*_feeder_names(feeder), participants[["name", "bus", "phases"]].astype(str).to_numpy().ravel()):
@@ -34,6 +42,8 @@ def fingerprint(feeder: Feeder, participants: pd.DataFrame, profiles: Profiles, 
     for values in (*_feeder_numbers(feeder), np.asarray(p.values), scales, *tables):
         digest.update(np.ascontiguousarray(values, dtype=np.float32).tobytes())
     digest.update(str((p.times[0], dt_h)).encode())
+    if layers:
+        digest.update(json.dumps(dict(layers)).encode())
     return digest.hexdigest()
 
 

@@ -134,5 +134,6 @@ def _tier(case: Case, name: str, keep: BoolArray, participants: pd.DataFrame, to
         participants=participants,
         profiles=case.profiles.assigned(to),
         source="",
+        own_layers={},
     )
     return Tier(part, np.flatnonzero(keep), to, upper=name == UPPER)

@@ -2,7 +2,7 @@
 
 from amm_opt.market.marginal import MarginalPrices
 from amm_opt.market.mechanism import Allocation, Mechanism, NoState
-from amm_opt.market.scarcity import PriceCurve, deficits
+from amm_opt.market.scarcity import PriceCurve, Scarcity, areas_of, deficits, scarcity, zones
 from amm_opt.market.state import FairnessState, ServedState, State
 from amm_opt.market.storage import battery_kw, stored_after, with_batteries, without_burning
 
@@ -13,11 +13,15 @@ __all__ = [
     "Mechanism",
     "NoState",
     "PriceCurve",
+    "Scarcity",
     "ServedState",
     "State",
+    "areas_of",
     "battery_kw",
     "deficits",
+    "scarcity",
     "stored_after",
     "with_batteries",
     "without_burning",
+    "zones",
 ]

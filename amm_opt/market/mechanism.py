@@ -13,6 +13,7 @@ from amm_opt.cases import Case, Requests
 from amm_opt.errors import InputError
 from amm_opt.fields import Checked
 from amm_opt.grid import Grid
+from amm_opt.market.scarcity import Scarcity
 from amm_opt.market.state import State
 from amm_opt.program import HorizonProgram, Program, Solution
 
@@ -179,6 +180,13 @@ class Mechanism(Checked, Generic[StateT]):
         served = np.minimum(plan.import_kw, requests.import_request_kw)
         accepted = np.minimum(plan.export_kw, requests.export_request_kw)
         return Allocation(served, accepted, plan.import_price, plan.export_price)
+
+    def scarcity(self, grid: Grid, requests: Requests) -> Scarcity | None:
+        """The deficits that the prices of an interval follow from, and the limit behind each.
+
+        None, the default, where prices come from something else.
+        """
+        return None
 
     def without_memory(self) -> Mechanism[Any] | None:
         """The same mechanism with nothing remembered, by which comparisons measure what its memory is worth.

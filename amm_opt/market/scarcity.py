@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from amm_opt.arrays import FloatArray
-from amm_opt.cases import Requests
-from amm_opt.errors import InputError
+from amm_opt.arrays import BoolArray, FloatArray, IntArray
+from amm_opt.cases import Case, Requests
+from amm_opt.errors import InputError, unknown
 from amm_opt.fields import Checked, is_number
 from amm_opt.grid import Grid
+from amm_opt.network import Layers
+from amm_opt.network.feeder.layers import SYSTEM
 from amm_opt.tolerances import ROW_SLACK
 
 SHAPES = ("linear", "power", "logistic")
 
 
-def deficits(grid: Grid, requests: Requests) -> FloatArray:
+NODAL, UNIFORM = "nodal", "uniform"
+
+
+@dataclass(frozen=True, eq=False)
+class Scarcity:
+    """Deficits of one interval and what they come from; import first.
+
+    Attributes:
+        deficit: (2, n) what everybody inherits, in [0, 1].
+        quantity: (2, n) the limited quantity that is tightest for each, -1 where there is no deficit.
+        upper: (2, n) whether it is its upper limit.
+    """
+
+    deficit: FloatArray
+    quantity: IntArray
+    upper: BoolArray
+
+
+def deficits(grid: Grid, requests: Requests, pricing: str = NODAL) -> FloatArray:
     """Deficit that each participant inherits in one interval: (2, n), row 0 import, row 1 export, in [0, 1].
 
     For a limited quantity c, headroom H is its limit minus what inflexible load uses and U what the net of all
@@ -28,32 +49,98 @@ def deficits(grid: Grid, requests: Requests) -> FloatArray:
 
     Args:
         requests: one interval, arrays of shape (n,).
+        pricing: ``nodal``, as above; or the name of a layer of ``Case.layers``, of which every area is a zone of one
+            deficit, that of the tightest in it, and limits of finer layers do not count; ``uniform`` for the zone
+            ``system``.
+
+    Raises:
+        InputError: where there is no such layer.
     """
-    return grid.once(requests, "deficits", lambda: _deficits(grid.linear, requests))
+    return grid.once(requests, f"deficits {pricing}", lambda: _deficits(grid.linear, requests, pricing))
 
 
-def _deficits(grid: Grid, requests: Requests) -> FloatArray:
+def scarcity(grid: Grid, requests: Requests, pricing: str = NODAL) -> Scarcity:
+    """The same deficits, and the limit that each comes from; the first of those that are equally tight.
+
+    Args, Raises: as for :func:`deficits`.
+    """
+    grid = grid.linear
+    deficit, quantity = np.zeros(2 * grid.n), np.full(2 * grid.n, -1, dtype=np.intp)
+    upper = np.zeros(2 * grid.n, dtype=bool)
+    for row, side, who, missing in _tight(grid, requests, pricing):
+        mine = np.arange(2 * grid.n)[who]
+        mine = mine[missing > deficit[mine]]
+        deficit[who] = np.maximum(deficit[who], missing)
+        quantity[mine], upper[mine] = row, side > 0
+    whole = Scarcity(deficit.reshape(2, -1), quantity.reshape(2, -1), upper.reshape(2, -1))
+    if (zone := zones(grid.case, pricing)) is None:
+        return whole
+    tightest = np.zeros((2, zone.max(initial=0) + 1), dtype=np.intp)
+    for d, order in enumerate(np.argsort(whole.deficit, axis=1, kind="stable")):
+        tightest[d, zone[order]] = order
+    of = tightest[:, zone]
+    both = np.array([[0], [1]])
+    return Scarcity(whole.deficit[both, of], whole.quantity[both, of], whole.upper[both, of])
+
+
+def zones(case: Case, pricing: str) -> IntArray | None:
+    """(n,) the area of ``Case.layers`` whose price each participant pays; None where everybody has its own.
+
+    Raises:
+        InputError: where there is no such layer.
+    """
+    if pricing == NODAL:
+        return None
+    layers = case.layers
+    return layers.zones(case.bus, _number(layers, pricing))
+
+
+def _number(layers: Layers, pricing: str) -> int:
+    if pricing not in (UNIFORM, *layers.names):
+        raise unknown("pricing", pricing, (NODAL, UNIFORM, *layers.names))
+    return layers.number(SYSTEM if pricing == UNIFORM else pricing)
+
+
+def areas_of(grid: Grid) -> IntArray:
+    """(m,) the area of ``Case.layers`` that each limited quantity belongs to."""
+    q, layers = grid.network.quantities, grid.case.layers
+    area, band = np.zeros(len(q.kind), dtype=np.intp), q.kind == "voltage"
+    area[band], area[~band] = layers.of_band[q.element[band]], layers.of_branch[q.element[~band]]
+    return area
+
+
+def _deficits(grid: Grid, requests: Requests, pricing: str) -> FloatArray:
+    inherited = np.zeros(2 * grid.n)
+    for _, _, who, missing in _tight(grid, requests, pricing):
+        inherited[who] = np.maximum(inherited[who], missing)
+    both = inherited.reshape(2, -1)
+    if (zone := zones(grid.case, pricing)) is not None:
+        tightest = np.zeros((2, zone.max(initial=0) + 1))
+        for d in range(2):
+            np.maximum.at(tightest[d], zone, both[d])
+        both = tightest[:, zone]
+    both.setflags(write=False)  # others are given the same array
+    return both
+
+
+def _tight(grid: Grid, requests: Requests, pricing: str) -> Iterator[tuple[int, float, IntArray | slice, FloatArray]]:
+    """Every limit that requests exceed and that counts: quantity, side, places among (2 n), deficit at each of them."""
     q = grid.network.quantities
     inflexible, asked = grid.usage(requests)
-    inherited = np.zeros(2 * grid.n)
     if grid.within(asked, (q.lower, q.upper)):
-        return _sealed(inherited)
+        return
     use = asked - inflexible
     for side, headroom in ((1.0, q.upper - inflexible), (-1.0, inflexible - q.lower)):
         loading = side * use
         tight = np.flatnonzero((loading > 0) & (loading > headroom + ROW_SLACK * q.tolerance))
+        if pricing != NODAL and len(tight):
+            layers = grid.case.layers
+            tight = tight[layers.layer[areas_of(grid)[tight]] >= _number(layers, pricing)]
         if len(tight):
             deficit = 1.0 - np.maximum(headroom[tight], 0.0) / loading[tight]
-            for (who, share), missing in zip(grid.relative_sensitivities(tight, side), deficit.tolist(), strict=True):
-                inherited[who] = np.maximum(inherited[who], missing * share)
-    return _sealed(inherited)
-
-
-def _sealed(inherited: FloatArray) -> FloatArray:
-    """(2, n), not to be changed: others are given the same array."""
-    both = inherited.reshape(2, -1)
-    both.setflags(write=False)
-    return both
+            relative = grid.relative_sensitivities(tight, side)
+            for row, (who, share), missing in zip(tight.tolist(), relative, deficit.tolist(), strict=True):
+                yield row, side, who, missing * share
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from amm_opt.network.ac.losses import marginal_losses
 from amm_opt.network.ac.power_flow import ACNetwork, ACState
 from amm_opt.network.feeder.feeder import Feeder
+from amm_opt.network.feeder.layers import Layers, LayerTable
 from amm_opt.network.feeder.phases import POSITIVE_SEQUENCE
 from amm_opt.network.meshed.dc import DCFlow
 from amm_opt.network.models.base import NetworkModel
@@ -20,6 +21,8 @@ __all__ = [
     "ConicNetworkModel",
     "DCFlow",
     "Feeder",
+    "LayerTable",
+    "Layers",
     "LinDist3Flow",
     "LinDistFlow",
     "NetworkModel",

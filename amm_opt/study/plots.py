@@ -78,6 +78,60 @@ def save_picture(comparison: Comparison, path: Path) -> bool:
     return True
 
 
+def save_price_layers(prices: pd.DataFrame, title: str, intervals: int, path: Path) -> bool:
+    """Draw ``Run.price_layers`` into a PNG; False where matplotlib is not installed."""
+    if find_spec("matplotlib") is None:
+        return False
+    from matplotlib import rc_context
+
+    with rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")
+        draft = path.with_name(f"{path.name}.part")
+        draw_price_layers(prices, title, intervals).savefig(draft, dpi=150, format="png")
+        draft.replace(path)
+    return True
+
+
+def draw_price_layers(prices: pd.DataFrame, title: str, intervals: int) -> Figure:
+    """For each direction: of all prices of an hour of day, and of a month, the share that each layer set; and limits.
+
+    Args:
+        prices: as of ``Run.price_layers``.
+        intervals: of the run.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 5.5), layout="constrained")
+    axes = figure.subplots(2, 3, width_ratios=(1.1, 0.8, 1.0))
+    names = [name for name in prices["layer"].unique() if name]
+    colour = dict(zip(names, COLOURS * (1 + len(names) // len(COLOURS)), strict=False))
+    for row, direction in enumerate(DIRECTIONS):
+        mine = prices[prices["direction"] == direction]
+        for ax, column, first, apart in ((axes[row, 0], "by_hour", 0, 3), (axes[row, 1], "by_month", 1, 2)):
+            table = np.stack(mine[column].to_list())
+            every, base = np.maximum(table.sum(axis=0), 1), np.zeros(table.shape[1])
+            for name in names:
+                share = 100.0 * table[(mine["layer"] == name).to_numpy()].sum(axis=0) / every
+                ax.bar(np.arange(len(share)) + first, share, 0.85, bottom=base, color=colour[name], label=name)
+                base += share
+            ax.set(title=f"Prices of {direction} set, % by {column[3:]}", xmargin=0.02)
+            ax.set_xticks(np.arange(first, first + table.shape[1], apart))
+        _limits(axes[row, 2], mine[mine["layer"] != ""].nlargest(8, "share_pct"), colour, direction)
+    if names:
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, [f"layer {x}" for x in labels], loc="outside lower center", ncols=6, frameon=False)
+    figure.suptitle(f"{caption(title)}: which layers set prices, {intervals} intervals", fontsize=11)
+    return figure
+
+
+def _limits(axes: Axes, most: pd.DataFrame, colour: Mapping[str, str], direction: str) -> None:
+    """Bars of the limits that set the most prices."""
+    axes.barh(np.arange(len(most)), most["share_pct"], 0.8, color=[colour[x] for x in most["layer"]])
+    axes.set_yticks(np.arange(len(most)), [_brief(x) for x in most["limit"]], fontsize=7)
+    axes.invert_yaxis()
+    axes.set(title=f"Limits, % of all prices of {direction}")
+
+
 def draw_comparison(comparison: Comparison) -> Figure:
     """Four panels: the scarcest evening's import, the scarcest noon's export, energy not served, fairness so far."""
     from matplotlib.figure import Figure

@@ -151,7 +151,7 @@ def print_claims(result: Comparison) -> None:
         say(f"Claim: {rung}, {words}: {', '.join(map(str, rows.index))}")
 
 
-def explanation(run: Run, limits: pd.DataFrame) -> dict[str, Any]:
+def explanation(run: Run, limits: pd.DataFrame, prices: pd.DataFrame | None = None) -> dict[str, Any]:
     """What ``amm-opt explain --json`` prints."""
     rows = [
         {**row, **{name: dict(row[name]) for name in ("most_affected_feeders", "most_affected")}}
@@ -159,7 +159,8 @@ def explanation(run: Run, limits: pd.DataFrame) -> dict[str, Any]:
     ]
     about = {"case": run.case.name, "mechanism": str(run.mechanism), "network": run.network}
     lost = {name: float(run.summary[name]) for name in ("unserved_mwh", "curtailed_mwh")}
-    return {**about, "first": str(run.times[0]), "intervals": len(run.times), **lost, "limits": rows}
+    told = {} if prices is None else {"prices": prices.to_dict("records")}
+    return {**about, "first": str(run.times[0]), "intervals": len(run.times), **lost, "limits": rows, **told}
 
 
 def print_explanation(run: Run, limits: pd.DataFrame) -> None:
@@ -204,6 +205,28 @@ def print_explanation(run: Run, limits: pd.DataFrame) -> None:
         say(f"Behind {k + 1}{shared}, most affected, {unit}: {who}")
     if more := int((limits["kind"] != "").sum() - (t["kind"] != "").sum()):
         say(f"{more} more limits that bind less, or that only full service would exceed: --json has all.")
+
+
+def print_price_layers(prices: pd.DataFrame) -> None:
+    """Which layers set how many prices, and the limits that set the most of them."""
+    for direction, rows in prices.groupby("direction", sort=False):
+        shares = rows.groupby("layer")["share_pct"].sum().sort_values(ascending=False)
+        said = (f"{printable(name) or 'no limit'} {number(share, '.3g')} %" for name, share in shares.items())
+        say(f"What set prices of {direction}, of all participants and intervals: {', '.join(said)}")
+    t = prices[prices["layer"] != ""].sort_values("share_pct", ascending=False, kind="stable").head(SHOWN_LIMITS)
+    if not len(t):
+        return
+    columns = [
+        TableColumn("layer", [printable(name) for name in t["layer"]]),
+        TableColumn("limit", [printable(name) for name in t["limit"]], folds=True),
+        TableColumn("direc-\ntion", [str(d) for d in t["direction"]]),
+        TableColumn("prices\nset, %", numbers(t["share_pct"], ".3g")),
+        TableColumn("inter-\nvals", [str(n) for n in t["intervals"]]),
+        TableColumn("mean", numbers(t["mean_price"], ".3f")),
+        TableColumn("lowest", numbers(t["lowest_price"], ".3f"), rank=1),
+        TableColumn("highest", numbers(t["highest_price"], ".3f"), rank=1),
+    ]
+    _print_columns("Limits that set the most prices, currency per kWh", columns)
 
 
 def numbers(values: pd.Series[Any], form: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -19,10 +20,22 @@ from amm_opt.cases.synthetic import synthetic_from_spec
 from amm_opt.errors import InputError, Problems, as_path, unknown
 from amm_opt.fields import shortened
 from amm_opt.io.files import whole_folder
+from amm_opt.network import Layers, LayerTable
 
 TOML = "case.toml"
 REQUIRED_TABLES = ("buses", "branches", "participants", "profiles", "series")
-_TOML_KEYS = ("name", "title", "licence", "attribution", "step_minutes", "steps", "timezone", "meshed", "scenario")
+_TOML_KEYS = (
+    "name",
+    "title",
+    "licence",
+    "attribution",
+    "step_minutes",
+    "steps",
+    "timezone",
+    "meshed",
+    "scenario",
+    "layers",
+)
 
 
 def _shipped_root() -> Path:
@@ -164,6 +177,7 @@ def from_tables(
     steps: int | None = None,
     timezone: str | None = None,
     meshed: bool = False,
+    layers: LayerTable | None = None,
     title: str = "",
     licence: str = "",
     attribution: str = "",
@@ -176,6 +190,7 @@ def from_tables(
         profiles: a ``time`` column and one numeric column per profile; regular, in the case's standard time.
         step_minutes, steps, timezone: what the profiles must agree with, where given.
         meshed: whether closed branches may form cycles; see docs/network.md.
+        layers: nested areas between a bus and the system, see docs/prices-layers.md; derived ones where None.
 
     Raises:
         InputError: every problem of the feeder, or every problem of the other tables, at once.
@@ -191,6 +206,11 @@ def from_tables(
     tables |= {} if sessions is None else {"sessions": sessions}
     expected: dict[str, Any] = {"step_minutes": step_minutes, "steps": steps, "timezone": timezone}
     parts = checked_parts(tables, scenario, texts, **expected, meshed=meshed)
+    if layers is not None and not isinstance(layers, Mapping):
+        raise InputError(f"layers = {shortened(layers)} must be a table", subject=f"case {name}")
+    own = {} if layers is None else dict(layers)
+    if own:
+        Layers.of(parts.feeder, own)
     return Case(
         name,
         parts.feeder,
@@ -201,6 +221,7 @@ def from_tables(
         licence,
         attribution,
         timezone or "",
+        own_layers=own,
     )
 
 
@@ -246,4 +267,19 @@ def _write_case(case: Case, path: Path) -> None:
     for name, own in limits.items():
         lines.append(f"\n[scenario.limits.{json.dumps(name, ensure_ascii=False)}]")
         lines += [f"{key} = {value!r}" for key, value in own.items()]
+    lines += _layer_lines(case.own_layers)
     (path / "case.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _layer_lines(layers: LayerTable) -> list[str]:
+    """The table ``layers`` of ``case.toml``; each layer is one line, so that their order stays."""
+
+    def text(value: object) -> str:
+        return json.dumps(value, ensure_ascii=False)
+
+    lines = ["\n[layers]"] if layers else []
+    for name, content in layers.items():
+        areas = content if isinstance(content, str) else {area: list(buses) for area, buses in content.items()}
+        inline = ", ".join(f"{text(a)} = {text(b)}" for a, b in areas.items()) if isinstance(areas, dict) else ""
+        lines.append(f"{text(name)} = {f'{{ {inline} }}' if inline else text(areas)}")
+    return lines

@@ -16,7 +16,7 @@ from amm_opt.cases import Case, Requests
 from amm_opt.errors import InputError, as_path
 from amm_opt.grid import Grid
 from amm_opt.io.html import as_html
-from amm_opt.market import Allocation, Mechanism, State
+from amm_opt.market import Mechanism, State
 from amm_opt.program import Audit
 from amm_opt.registry import mechanism, model_of
 from amm_opt.simulation.explanation.explain import binding_of, explained
@@ -24,6 +24,7 @@ from amm_opt.simulation.loop.waiting import Backlog
 from amm_opt.simulation.results.claim import Claim
 from amm_opt.simulation.results.column import Column
 from amm_opt.simulation.results.labelled import dataset_of, on_network
+from amm_opt.simulation.results.priced import Priced
 from amm_opt.simulation.results.totals import Totals
 from amm_opt.simulation.sensitivity.sensitivity import CARRIED, Past, Sensitivity, differentiated
 from amm_opt.simulation.stored.digest import opened
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class Run(Priced):
     """What one mechanism did on one case.
 
     Attributes:
@@ -102,14 +103,6 @@ class Run:
         return f"Run({str(self.mechanism)!r} on {self.case.name!r}, {span}, {len(self.failed_steps)} failed)"
 
     @property
-    def allocation(self) -> Allocation:
-        """(T, n) served import, accepted export, prices and battery powers.
-
-        Of large runs in a folder they are read as far as they are looked at: ``run.allocation.select(slice(0, 48))``.
-        """
-        return self.store.allocation()
-
-    @property
     def fallback_steps(self) -> tuple[int, ...]:
         """Intervals solved at a second try."""
         return tuple(self.fallback_reasons)
@@ -126,11 +119,6 @@ class Run:
     def window(self) -> Requests:
         """The earlier name of :attr:`requests`."""
         return self.requests
-
-    @property
-    def planned(self) -> Allocation | None:
-        """What was planned on forecasts, (T, n) powers; None where everything was known beforehand."""
-        return self.store.planned()
 
     def feeder_energy(self) -> tuple[FloatArray, FloatArray]:
         """Energy requested and served at each LV feeder so far, kWh: (2, T, feeders) each, import first."""
@@ -172,20 +160,10 @@ class Run:
         return self._on_network(steps, network, "p_kw", "q_kvar")
 
     def _on_network(self, steps: int | str | slice | None, network: Any, *names: str) -> xr.Dataset:
-        start, stop = self._chosen(steps)
+        start, stop = self.chosen(steps)
         model = model_of(self.case, self.network, self.model if network is None else network)
         span = (start - self.first, stop - self.first)
         return on_network(self.store, self.waits, Grid(self.case, model), *span, names)
-
-    def _chosen(self, steps: int | str | slice | None) -> tuple[int, int]:
-        """The first of some of the run's intervals within the case, and one past the last."""
-        last = self.first + len(self.times)
-        if isinstance(steps, int):
-            steps = slice(self.first, self.first + steps)
-        start, stop = (self.first, last) if steps is None else self.case.span(steps)
-        if not self.first <= start < stop <= last:
-            raise InputError(f"steps = {steps!r} is not inside the run, {self.times[0]} to {self.times[-1]}")
-        return start, stop
 
     def _repr_html_(self) -> str:
         return as_html(repr(self), self.summary.dropna().to_frame())
@@ -279,7 +257,7 @@ class Run:
             {**dict.fromkeys(self.repaired_steps, "what was served was cut back"), **self.failed_steps},
             self.manifest.get("inputs", {}),
         )
-        return differentiated(past, parameters, self._chosen(steps), memory, progress)
+        return differentiated(past, parameters, self.chosen(steps), memory, progress)
 
     def save(self, folder: str | Path) -> None:
         """Write the run into a new or empty ``folder``; ``open_run`` reads it back (docs/results.md#files).

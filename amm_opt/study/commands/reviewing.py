@@ -6,12 +6,15 @@ from functools import partial
 from pathlib import Path
 
 import click
+import pandas as pd
 
-from amm_opt.errors import InputError, OutputError, reason
+from amm_opt.errors import InputError, OutputError, as_path, reason
 from amm_opt.io.files import check_writable
-from amm_opt.simulation import open_run, verify
+from amm_opt.simulation import Run, open_run, verify
+from amm_opt.simulation.explanation.price_layers import has_layers
 from amm_opt.simulation.stored.folder import DOCUMENT
 from amm_opt.study.comparison import Comparison, open_comparison
+from amm_opt.study.plots import save_price_layers
 from amm_opt.study.result_folder import stored_folders
 from amm_opt.study.show import (
     document,
@@ -21,6 +24,7 @@ from amm_opt.study.show import (
     print_claims,
     print_explanation,
     print_json,
+    print_price_layers,
 )
 from amm_opt.study.terminal import folder_given, progress
 
@@ -70,11 +74,13 @@ def verify_command(run: Path, opendss: Path | None, as_json: bool) -> None:
 
 @click.command()
 @click.argument("run", callback=folder_given)
+@click.option("--picture", metavar="FILE", help="Draw which layers set how many prices, by hour and month (PNG).")
 @json_option
-def explain(run: Path, as_json: bool) -> None:
+def explain(run: Path, picture: str | None, as_json: bool) -> None:
     """Say which limits kept RUN from serving more, who is behind them, and what a little more of each is worth.
 
-    RUN is the folder of one run: what run --out wrote, or the folder of a mechanism in what compare --out wrote.
+    Where prices follow from deficits of limits, also which layer and limit set how many of them. RUN is the folder of
+    one run: what run --out wrote, or the folder of a mechanism in what compare --out wrote.
 
     \b
     Example:  amm-opt explain out/amm
@@ -83,10 +89,26 @@ def explain(run: Path, as_json: bool) -> None:
     label = str(item.mechanism)
     with progress(as_json, [label]) as report:
         limits = item.explain(progress=report and partial(report, label))
+        prices = item.price_layers() if has_layers(item.known_mechanism) and item.keeps_requests else None
     if as_json:
-        print_json(explanation(item, limits))
+        print_json(explanation(item, limits, prices))
     else:
         print_explanation(item, limits)
+        if prices is not None:
+            print_price_layers(prices)
+    if picture is not None:
+        _save_prices(item, prices, as_path(picture, "file"))
+
+
+def _save_prices(run: Run, prices: pd.DataFrame | None, path: Path) -> None:
+    if prices is None:
+        raise InputError(f"prices of {run.mechanism} do not follow from deficits of limits: there is nothing to draw")
+    try:
+        drawn = save_price_layers(prices, f"{run.mechanism} on {run.case.name}", len(run.times), path)
+    except OSError as error:
+        raise OutputError(f"{path} could not be written: {reason(error)}") from error
+    if not drawn:
+        raise InputError("pictures need matplotlib: pip install 'amm-opt[plot]'")
 
 
 def _single(folder: Path) -> Path:

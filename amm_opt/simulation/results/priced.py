@@ -1,0 +1,116 @@
+"""What a run says of its prices: what set them, and what everybody pays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from amm_opt.cases import Case
+from amm_opt.errors import InputError
+from amm_opt.market import Allocation, Mechanism
+from amm_opt.registry import mechanism, model_of
+from amm_opt.simulation.explanation.price_layers import PriceSources, counted, has_layers, prices_of
+from amm_opt.simulation.stored.record import Recorded
+
+if TYPE_CHECKING:
+    from amm_opt.simulation.stored.store import RunStore
+
+
+class Priced:
+    """What a run has in order to speak of its prices."""
+
+    case: Case
+    mechanism: Mechanism[Any]
+    network: str
+    times: pd.DatetimeIndex
+    first: int
+    store: RunStore
+    waits: bool
+    model: Any
+
+    @property
+    def allocation(self) -> Allocation:
+        """(T, n) served import, accepted export, prices and battery powers.
+
+        Of large runs in a folder they are read as far as they are looked at: ``run.allocation.select(slice(0, 48))``.
+        """
+        return self.store.allocation()
+
+    @property
+    def planned(self) -> Allocation | None:
+        """What was planned on forecasts, (T, n) powers; None where everything was known beforehand."""
+        return self.store.planned()
+
+    def chosen(self, steps: int | str | slice | None) -> tuple[int, int]:
+        """The first of some of the run's intervals within the case, and one past the last."""
+        last = self.first + len(self.times)
+        if isinstance(steps, int):
+            steps = slice(self.first, self.first + steps)
+        start, stop = (self.first, last) if steps is None else self.case.span(steps)
+        if not self.first <= start < stop <= last:
+            raise InputError(f"steps = {steps!r} is not inside the run, {self.times[0]} to {self.times[-1]}")
+        return start, stop
+
+    def prices(self, steps: int | str | slice | None = None, *, network: Any = None) -> pd.DataFrame:
+        """Everybody's price in every interval and direction, and what set it: a row each.
+
+        Columns: ``time``, ``participant``, ``direction`` and ``price_per_kwh``. Where prices follow from deficits
+        (``amm``) also ``deficit``, and the ``layer``, its ``area``, the ``limit`` (bus or branch) and its ``kind`` that
+        the price was inherited from, empty without a deficit. They are worked out again from what was asked for.
+
+        Args:
+            steps: which of the run's intervals, as for :meth:`voltages`; a year of a large case has many rows.
+            network: as for ``verify``.
+
+        Raises:
+            InputError: without prices; where energy could wait or plans were made on forecasts, of which a run does not
+                keep what its prices were made from.
+        """
+        start, stop = self.chosen(steps)
+        sources = self._price_sources(network) if has_layers(self.known_mechanism) else None
+        if self.allocation.import_price is None:
+            raise InputError(f"{self.mechanism} sets no prices")
+        at = slice(start - self.first, stop - self.first)
+        return prices_of(self.case, start, self.times[at], self.allocation.select(at), sources)
+
+    def price_layers(self, *, network: Any = None, progress: Callable[[int, int], None] | None = None) -> pd.DataFrame:
+        """Which layer and limit set how many prices: a row for each limit and direction, and for none.
+
+        Columns: ``direction``, ``layer``, ``area``, ``limit``, ``kind``; ``intervals`` in which it set somebody's
+        price; ``share_pct`` of all pairs of a participant and an interval; ``mean_price``, ``lowest_price`` and
+        ``highest_price`` of these; ``by_hour`` and ``by_month``, 24 and 12 numbers of pairs.
+
+        Args:
+            network, progress: as for :meth:`explain`.
+
+        Raises:
+            InputError: as :meth:`prices`, and where prices do not follow from deficits of limits.
+        """
+        if not has_layers(self.known_mechanism):
+            raise InputError(f"prices of {self.mechanism} do not follow from deficits; see ao.price_parts")
+        sources = self._price_sources(network)
+        return counted(self.case, self.first, self.times, self.allocation, sources, progress)
+
+    def _price_sources(self, network: Any) -> PriceSources:
+        if not self.keeps_requests:
+            raise InputError("what prices were made from is not kept where energy could wait, or plans were made")
+        model = model_of(self.case, self.network, self.model if network is None else network)
+        return PriceSources(self.case, model, self.known_mechanism)
+
+    @property
+    def keeps_requests(self) -> bool:
+        """Whether what was asked for in each interval is known: no energy could wait, and no plan was made."""
+        return not self.waits and self.planned is None
+
+    @cached_property
+    def known_mechanism(self) -> Mechanism[Any]:
+        """The mechanism itself, also of a run that was read from disk, as far as it is installed."""
+        if not isinstance(self.mechanism, Recorded):
+            return self.mechanism
+        try:
+            return mechanism(str(self.mechanism))
+        except InputError:
+            return self.mechanism

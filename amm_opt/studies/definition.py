@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.cases import Case
-from amm_opt.errors import Problems
+from amm_opt.errors import InputError, Problems
 from amm_opt.fields import is_number, is_text, is_whole, shortened
 from amm_opt.market import Mechanism
 from amm_opt.registry import as_mechanism
@@ -32,6 +33,8 @@ RANGE = ("from", "to", "count", "spacing")
 SPACINGS = ("linear", "log")
 FEW = 12
 """So many values of a parameter are written out."""
+MOST_VARIANTS = 100_000
+"""A study may have so many; each is checked before the first is run, and its row is kept in memory."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,17 @@ class Given:
     sample: Sample | None
 
 
-def listed(value: Any) -> dict[str, Any]:
-    """Arguments of ``simulate`` by their labels."""
-    return {str(getattr(item, "__name__", None) or getattr(item, "name", None) or item): item for item in value}
+def listed(option: str, value: Sequence[Any], said: Problems) -> dict[str, Any]:
+    """Arguments of ``simulate`` by their labels; none, or two of one label, goes to ``said``."""
+    found: dict[str, Any] = {}
+    for item in value:
+        label = str(getattr(item, "__name__", None) or getattr(item, "name", None) or item)
+        if label in found:
+            said.say(f"{option}: two of the list are called {label!r}, which the table could not tell apart")
+        found[label] = item
+    if not found:
+        said.say(f"{option}: the list is empty")
+    return found
 
 
 def named_cases(given: Any, said: Problems) -> dict[str, Case | str]:
@@ -107,17 +118,34 @@ def axes_of(given: Given, mechanisms: Sequence[Mechanism[Any]]) -> list[Axis]:
                 said.say(f"parameter {name!r} is given twice: in {seen[name]} and in {place}")
             seen[name] = place
             said.of(partial(_check_each, name, values, mechanisms))
+    if given.sample is not None and given.sample.size > MOST_VARIANTS:
+        said.say(too_many(given.sample.size))
+    whole = [name for name in bounds if is_whole_parameter(name, mechanisms)]
+    for name in whole:
+        if not all(float(end).is_integer() for end in bounds[name]):
+            said.say(f"bounds of {name} = {shortened(bounds[name])} must be whole numbers, as its values are")
     said.report()
     axes: list[Axis] = [rows] if rows else []
     axes += [[{name: value} for value in values] for name, values in grid.items()]
     if given.sample is not None:
-        axes.append(given.sample.points([name for name in bounds if is_whole_parameter(name, mechanisms)]))
+        axes.append(given.sample.points(whole))
     return axes
 
 
+def too_many(count: int) -> str:
+    """The sentence that refuses a study with more variants than it may have."""
+    return f"the study has {count:,} variants, at most {MOST_VARIANTS:,} are allowed"
+
+
 def variants_of(heads: Mapping[str, Sequence[str]], axes: Sequence[Axis]) -> tuple[Variant, ...]:
-    """Every combination, numbered from 0."""
+    """Every combination, numbered from 0.
+
+    Raises:
+        InputError: where there are too many.
+    """
     every: list[Axis] = [[{name: value} for value in values] for name, values in heads.items()]
+    if (count := prod(map(len, (*every, *axes)))) > MOST_VARIANTS:
+        raise InputError(too_many(count))
     combined = product(*every, *axes)
     return tuple(Variant(k, {n: v for part in parts for n, v in part.items()}) for k, parts in enumerate(combined))
 
@@ -142,13 +170,16 @@ def _rows(given: Any, said: Problems) -> Axis:
     if given is None:
         return []
     if isinstance(given, pd.DataFrame):
+        if twice := sorted({str(name) for name in given.columns[given.columns.duplicated()]}):
+            said.say(f"variants: column {twice[0]} is there twice")
+            return []
         given = given.to_dict("records")
     if not isinstance(given, list | tuple) or not all(isinstance(row, Mapping) for row in given):
         said.say(f"variants = {shortened(given)} must be a table, or a list of mappings")
         return []
     rows: Axis = []
     for k, row in enumerate(given):
-        flat = flattened(row)
+        flat = said.of(partial(flattened, row)) or {}
         rows.append({name: value for name, v in flat.items() if (value := _plain(v)) is not None})
         for name, value in flat.items():
             if not _is_value(_plain(value)):
@@ -165,31 +196,40 @@ def _grid(given: Any, said: Problems) -> dict[str, list[Value]]:
         said.say(f"parameters = {shortened(given)} must be a mapping from names to values")
         return {}
     grid = {}
-    for name, values in flattened(given).items():
+    for name, values in (said.of(partial(flattened, given)) or {}).items():
         if isinstance(values, Mapping):
-            values = said.of(partial(_range, name, values)) or [None]
+            values = said.of(partial(_range, name, values))
+            if values is None:
+                continue
         elif isinstance(values, np.ndarray | pd.Series | range | tuple):
             values = list(values)
-        values = [_plain(value) for value in (values if isinstance(values, list) else [values])]
+        asked = values if isinstance(values, list) else [values]
+        values = [_plain(value) for value in asked]
         if not values:
             said.say(f"parameters: {name} has no values")
-        if wrong := [value for value in values if not _is_value(value)]:
+        right = [value for value in values if value is not None and _is_value(value)]
+        if wrong := [raw for raw, v in zip(asked, values, strict=True) if v is None or not _is_value(v)]:
             said.say(f"parameters: {name} = {shortened(wrong[0])} must be a number, text or true or false")
-        elif len({repr(value) for value in values}) < len(values):
+        elif len({(isinstance(value, bool), value) for value in values}) < len(values):
             said.say(f"parameters: {name} has a value twice")
-        grid[name] = [value for value in values if _is_value(value) and value is not None]
+        grid[name] = right
     return grid
 
 
 def flattened(given: Mapping[Any, Any], before: str = "") -> dict[str, Any]:
-    """``{"mechanism": {"rho": 1}}`` as ``{"mechanism.rho": 1}``; ranges stay as they are."""
+    """``{"mechanism": {"rho": 1}}`` as ``{"mechanism.rho": 1}``; ranges stay as they are.
+
+    Raises:
+        InputError: where both forms of one name are there.
+    """
     found: dict[str, Any] = {}
     for name, value in given.items():
         whole = f"{before}{name}"
-        if isinstance(value, Mapping) and not set(value) & set(RANGE):
-            found |= flattened(value, f"{whole}.")
-        else:
-            found[whole] = value
+        inside = isinstance(value, Mapping) and not set(value) & set(RANGE)
+        parts = flattened(value, f"{whole}.") if inside else {whole: value}
+        if both := sorted(found.keys() & parts.keys()):
+            raise InputError(f"parameter {both[0]!r} is given twice")
+        found |= parts
     return found
 
 
@@ -203,8 +243,9 @@ def _range(name: str, given: Mapping[str, Any]) -> list[Value]:
     for key, value in (("from", low), ("to", high)):
         if not is_number(value):
             said.say(f"parameters: {name}.{key} = {shortened(value)} must be a number")
-    if not (is_whole(count) and count > 1):  # type: ignore[operator]
-        said.say(f"parameters: {name}.count = {shortened(count)} must be a whole number of at least 2")
+    if not (is_whole(count) and 1 < count <= MOST_VARIANTS):  # type: ignore[operator]
+        allowed = f"a whole number of at least 2 and at most {MOST_VARIANTS:,}"
+        said.say(f"parameters: {name}.count = {shortened(count)} must be {allowed}")
     if spacing not in SPACINGS:
         said.say(f"parameters: {name}.spacing = {shortened(spacing)}; valid choices: {', '.join(SPACINGS)}")
     elif spacing == "log" and is_number(low) and is_number(high) and not (low > 0 and high > 0):  # type: ignore[operator]

@@ -30,8 +30,10 @@ def drawn(table: pd.DataFrame, values: Sequence[str], x: str, by: str | None, ti
         from matplotlib.figure import Figure
     except ImportError as error:
         raise InputError("matplotlib is not installed: pip install 'amm-opt[plot]'") from error
-    if by is not None and table[by].nunique() > MOST_LINES:
-        raise InputError(f"by = {by!r} has {table[by].nunique()} values, a picture has room for {MOST_LINES}")
+    if by is not None and table[by].nunique(dropna=False) > MOST_LINES:
+        raise InputError(
+            f"by = {by!r} has {table[by].nunique(dropna=False)} values, a picture has room for {MOST_LINES}"
+        )
     figure = Figure(figsize=(WIDTH_IN * len(values), HEIGHT_IN), layout="constrained")
     for axes, value in zip(figure.subplots(1, len(values), squeeze=False)[0], values, strict=True):
         _panel(axes, table, value, x, by)
@@ -42,7 +44,11 @@ def drawn(table: pd.DataFrame, values: Sequence[str], x: str, by: str | None, ti
 
 def _panel(axes: Axes, table: pd.DataFrame, value: str, x: str, by: str | None) -> None:
     column = COLUMNS.get(value)
-    groups = [("", table)] if by is None else [(f"{by} = {key}", part) for key, part in table.groupby(by, sort=True)]
+    groups = (
+        [("", table)]
+        if by is None
+        else [(f"{by} = {key}", part) for key, part in table.groupby(by, sort=True, dropna=False)]
+    )
     for label, part in groups:
         points = axes.scatter(part[x], part[value].astype(float), s=12, alpha=0.5, label=label or None)
         mean = part.assign(**{value: part[value].astype(float)}).groupby(x)[value].mean()

@@ -11,6 +11,7 @@ from typing import Any
 
 from amm_opt.errors import InputError, Problems, as_path, unknown
 from amm_opt.fields import shortened
+from amm_opt.registry import is_script
 from amm_opt.studies.definition import flattened
 from amm_opt.studies.sample import Sample
 from amm_opt.studies.study import Study
@@ -18,11 +19,13 @@ from amm_opt.studies.study import Study
 TEXTS = ("title", "start")
 LISTS = ("case", "mechanism", "network", "solver", "forecast", "tiers", "ac", "defer")
 """What may be one or a list of several."""
+SCRIPTS = ("mechanism", "network")
+"""What may be a class in a script, such as ``script.py:Class``."""
 KEYS = (*TEXTS, "steps", "time_limit_s", *LISTS, "parameters", "variants", "sample")
 
 
 def read_study(path: str | Path) -> Study:
-    """The study of a file; folders of cases in it are relative to where it stands.
+    """The study of a file; folders of cases and scripts in it are relative to where it stands.
 
     Raises:
         InputError: where it cannot be read, and everything that is wrong in it, at once.
@@ -62,18 +65,33 @@ def _study(document: Mapping[str, Any], folder: Path) -> Study:
 
 def _made(document: Mapping[str, Any], folder: Path, sample: Sample | None) -> Study:
     given = {name: document[name] for name in KEYS if name in document and name not in ("title", "sample")}
-    case, mechanism = given.pop("case"), given.pop("mechanism")
-    case = [_place(item, folder) for item in case] if isinstance(case, list) else _place(case, folder)
-    return Study(case, mechanism, sample=sample, title=str(document.get("title", "")), **given)
+    for name in SCRIPTS:
+        if name in given:
+            several, value = isinstance(given[name], list), given[name]
+            given[name] = [_script(item, folder) for item in value] if several else _script(value, folder)
+    cases, mechanism = given.pop("case"), given.pop("mechanism")
+    cases = cases if isinstance(cases, list) else [cases]
+    if len({item for item in cases if isinstance(item, str)}) == len(cases):
+        cases = {item: _place(item, folder) for item in cases}
+    return Study(cases, mechanism, sample=sample, title=str(document.get("title", "")), **given)
 
 
 def _unknown(name: str) -> None:
     raise unknown("key", name, KEYS)
 
 
-def _place(case: Any, folder: Path) -> Any:
+def _place(case: str, folder: Path) -> str:
     """A case's folder beside the file, where there is one."""
-    return str(folder / case) if isinstance(case, str) and case and (folder / case / "case.toml").is_file() else case
+    return str((folder / case).resolve()) if case and (folder / case / "case.toml").is_file() else case
+
+
+def _script(item: Any, folder: Path) -> Any:
+    """A script beside the file, where there is one."""
+    if not isinstance(item, str) or not is_script(item):
+        return item
+    name, dot, rest = item.partition(".py")
+    place = (folder / f"{name}{dot}").resolve()
+    return f"{place}{rest}" if place.is_file() else item
 
 
 def _sample(given: Any) -> Sample:

@@ -86,6 +86,8 @@ class StudyResult:
     def pivot(self, value: str, index: str, columns: str | None = None, how: str = "mean") -> pd.DataFrame:
         """A column of the table by one or two of its parameters; over all others it is averaged.
 
+        Variants that leave a parameter as in the baseline are under NaN.
+
         Args:
             value: such as ``"unserved_mwh"``.
             index, columns: parameters, in rows and in columns.
@@ -95,9 +97,11 @@ class StudyResult:
             InputError: unknown names.
         """
         self._check(value, index, columns)
+        if index is None or index == columns:
+            raise InputError(f"index = {index!r} and columns = {columns!r} must be two parameters, or index alone")
         if how not in (choices := ("mean", "min", "max", "median", "std")):
             raise unknown("choice of how", str(how), choices)
-        return self.table.pivot_table(value, index, columns, aggfunc=how, sort=True)
+        return self.table.pivot_table(value, index, columns, aggfunc=how, sort=True, dropna=False)
 
     def plot(self, value: str, x: str | None = None, by: str | None = None) -> Figure:
         """A picture of a column over one parameter: every variant a point, and the mean of all others as a line.

@@ -77,6 +77,12 @@ class Sample:
             return None
         return Design(dict.fromkeys(self.bounds, (0.0, 1.0)), DESIGNS[self.method], self.count, self.seed)
 
+    @property
+    def size(self) -> int:
+        """How many points it has."""
+        d = len(self.bounds)
+        return self.count * {"saltelli": d + 2, "morris": d + 1}.get(self.method, 1)
+
     def points(self, whole: Sequence[str] = ()) -> list[dict[str, Value]]:
         """The parameters of every point.
 

@@ -86,7 +86,8 @@ class Study:
     ) -> None:
         said = Problems()
         given = dict(zip(OPTIONS, (network, solver, forecast, tiers, ac, defer), strict=True))
-        choices = {name: listed(value) for name, value in given.items() if isinstance(value, list | tuple)}
+        several = {name: value for name, value in given.items() if isinstance(value, list | tuple)}
+        choices = {name: listed(name, value, said) for name, value in several.items()}
         rest = {name: value for name, value in given.items() if name not in choices}
         self.title = str(title)
         self._cases = named_cases(case, said)
@@ -104,7 +105,7 @@ class Study:
         self._plan = Plan(self._cases, self._mechanisms, choices, options, start)
         heads = {"case": list(self._cases), "mechanism": list(self._mechanisms)}
         heads |= {name: list(by) for name, by in choices.items()}
-        self.variants = variants_of(heads, axes or [])
+        self.variants = said.of(lambda: variants_of(heads, axes or [])) or ()
         self.parameters = tuple(dict.fromkeys([*heads, *(name for v in self.variants for name in v.parameters)]))
         self._workplace = Workplace(self._plan)
         self._baselines: dict[str, Variant] = {}
@@ -217,6 +218,8 @@ class Study:
         if workers is not None and not (is_whole(workers) and workers > 0):
             raise InputError(f"workers = {shortened(workers)} must be a whole number of at least 1")
         if executor == "here":
+            if workers is not None:
+                raise InputError(f"workers = {workers} needs an executor that has workers: processes or dask")
             return Here(self._workplace)
         if isinstance(executor, str) and executor not in EXECUTORS and "://" not in executor and ":" not in executor:
             raise unknown(

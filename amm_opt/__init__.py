@@ -29,7 +29,16 @@ if TYPE_CHECKING:
         read_ausgrid,
         year_case,
     )
-    from amm_opt.market import Allocation, FairnessState, MarginalPrices, Mechanism, PriceCurve, State, deficits
+    from amm_opt.market import (
+        Allocation,
+        FairnessState,
+        MarginalPrices,
+        Mechanism,
+        PriceCurve,
+        Settlement,
+        State,
+        deficits,
+    )
     from amm_opt.market.shapley import NetworkGame, ShapleyValues, shapley
     from amm_opt.network import (
         ACNetwork,
@@ -91,7 +100,16 @@ _HOME = {
         "read_ausgrid",
         "year_case",
     ),
-    "amm_opt.market": ("Allocation", "FairnessState", "MarginalPrices", "Mechanism", "PriceCurve", "State", "deficits"),
+    "amm_opt.market": (
+        "Allocation",
+        "FairnessState",
+        "MarginalPrices",
+        "Mechanism",
+        "PriceCurve",
+        "Settlement",
+        "State",
+        "deficits",
+    ),
     "amm_opt.market.shapley": ("NetworkGame", "ShapleyValues", "shapley"),
     "amm_opt.network": (
         "ACNetwork",
@@ -169,6 +187,7 @@ __all__ = [
     "Sample",
     "Scenario",
     "Sensitivity",
+    "Settlement",
     "ShapleyValues",
     "Solution",
     "SolveError",

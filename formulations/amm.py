@@ -38,7 +38,17 @@ from amm_opt.cases.times import length_h
 from amm_opt.errors import InputError
 from amm_opt.fields import wrong_choices
 from amm_opt.grid import Grid
-from amm_opt.market import Allocation, FairnessState, Mechanism, PriceCurve, Scarcity, deficits, scarcity, zones
+from amm_opt.market import (
+    Allocation,
+    FairnessState,
+    Mechanism,
+    PostedState,
+    PriceCurve,
+    Scarcity,
+    deficits,
+    scarcity,
+    zones,
+)
 from amm_opt.market.mechanism import Solve, Values
 from amm_opt.market.scarcity import NODAL
 from amm_opt.program import Program, Solution
@@ -71,7 +81,8 @@ class AMM(Mechanism[FairnessState]):
         target: delivery ratio F* of the ``deficit`` priority.
         idle: what the memory does without a request: ``hold`` or ``decay``.
         import_price_min, import_price_max, export_price_min, export_price_max: bounds in currency per kWh.
-        price_shape, price_exponent: of the price curve (``linear``, ``power``, ``logistic``).
+        price_shape, price_exponent: of the price curve (``linear``, ``power``, ``logistic``, ``published``).
+        price_step: how much a price may change from one interval to the next, currency per kWh; None: by any amount.
         pricing: ``nodal``: everybody's own price; ``uniform``: one for all; or a layer: one in each of its areas.
         envelope: a mechanism without memory, such as ``EqualDOE()``, whose outcome everyone has at least.
     """
@@ -95,6 +106,7 @@ class AMM(Mechanism[FairnessState]):
     export_price_max: float = 0.08
     price_shape: str = "linear"
     price_exponent: float = 2.0
+    price_step: float | None = None
     pricing: str = NODAL
     envelope: Mechanism[Any] | None = None
 
@@ -110,6 +122,8 @@ class AMM(Mechanism[FairnessState]):
         if not 0 <= self.target <= 1:
             problems.append(f"target = {self.target} must be in [0, 1]")
         problems += wrong_choices(self, priority=PRIORITIES, level=LEVELS, idle=IDLE)
+        if self.price_step is not None and not self.price_step > 0:
+            problems.append(f"price_step = {self.price_step} must be positive, or None")
         if self.envelope is not None:
             problems += no_floor(self.envelope)
         if problems:
@@ -128,7 +142,31 @@ class AMM(Mechanism[FairnessState]):
 
     def initial_state(self, case: Case) -> FairnessState:
         zones(case, self.pricing)
-        return FairnessState.fresh(case.n_participants)
+        fresh = FairnessState.fresh(case.n_participants)
+        if self.price_step is None:
+            return fresh
+        return PostedState(**fresh.arrays(), price=np.stack(self._without_deficit(case.n_participants)))
+
+    @property
+    def price_bounds(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        return self.prices.import_bounds, self.prices.export_bounds
+
+    def _without_deficit(self, n: int) -> tuple[FloatArray, FloatArray]:
+        """(n,) import and export prices where nothing is scarce."""
+        imports, exports = (np.repeat(price, n) for price in self.prices.prices(np.zeros((2, 1))))
+        return imports, exports
+
+    def posted(self, state: FairnessState, allocation: Allocation) -> Allocation:
+        """Prices that move by at most ``price_step`` towards those of the deficits."""
+        if not isinstance(state, PostedState) or allocation.import_price is None or allocation.export_price is None:
+            return allocation
+        wanted = np.stack([allocation.import_price, allocation.export_price])
+        moved = state.price + np.clip(wanted - state.price, -self._step, self._step)
+        return replace(allocation, import_price=moved[0], export_price=moved[1])
+
+    @property
+    def _step(self) -> float:
+        return np.inf if self.price_step is None else self.price_step
 
     def weights(self, state: FairnessState) -> FloatArray:
         """(2, n) what memories by themselves make of a kW, import and export."""
@@ -165,7 +203,7 @@ class AMM(Mechanism[FairnessState]):
 
     def full_service(self, grid: Grid, requests: Requests) -> Allocation:
         """At the prices of no deficit."""
-        prices = (np.repeat(price, grid.n) for price in self.prices.prices(np.zeros((2, 1))))
+        prices = self._without_deficit(grid.n)
         return Allocation(requests.import_request_kw, requests.export_request_kw, *prices)
 
     def settle(self, grid: Grid, solution: Solution, requests: Requests) -> Allocation:
@@ -185,4 +223,7 @@ class AMM(Mechanism[FairnessState]):
     def advance(self, state: FairnessState, allocation: Allocation, requests: Requests) -> FairnessState:
         half = np.inf if self.memory is None else length_h(self.memory) or np.inf
         kept = 0.5 ** (requests.dt_h / half)
-        return state.advanced(allocation.both_kw, requests.both_kw, requests.dt_h, self.beta, self.idle, kept)
+        after = state.advanced(allocation.both_kw, requests.both_kw, requests.dt_h, self.beta, self.idle, kept)
+        if not isinstance(after, PostedState) or allocation.import_price is None or allocation.export_price is None:
+            return after
+        return replace(after, price=np.stack([allocation.import_price, allocation.export_price]))

@@ -85,6 +85,10 @@ class DNP(Mechanism[NoState]):
         if problems:
             raise InputError(problems, subject=self.name)
 
+    @property
+    def price_bounds(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        return (self.import_price_min, self.import_price_max), (self.export_price_min, self.export_price_max)
+
     def program(self, grid: Grid) -> Program:
         """The largest shares, import and export of every group, whose expected answer is feasible."""
         groups = grid.case.groups(self.per)

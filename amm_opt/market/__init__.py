@@ -3,7 +3,8 @@
 from amm_opt.market.marginal import MarginalPrices
 from amm_opt.market.mechanism import Allocation, Mechanism, NoState
 from amm_opt.market.scarcity import PriceCurve, Scarcity, areas_of, deficits, scarcity, zones
-from amm_opt.market.state import FairnessState, ServedState, State
+from amm_opt.market.settlement import Settlement
+from amm_opt.market.state import FairnessState, PostedState, ServedState, State
 from amm_opt.market.storage import battery_kw, stored_after, with_batteries, without_burning
 
 __all__ = [
@@ -12,9 +13,11 @@ __all__ = [
     "MarginalPrices",
     "Mechanism",
     "NoState",
+    "PostedState",
     "PriceCurve",
     "Scarcity",
     "ServedState",
+    "Settlement",
     "State",
     "areas_of",
     "battery_kw",

@@ -195,6 +195,19 @@ class Mechanism(Checked, Generic[StateT]):
         """
         return None
 
+    def posted(self, state: StateT, allocation: Allocation) -> Allocation:
+        """An interval's allocation with the prices that are posted, which may follow from those before.
+
+        Args:
+            state: before the interval.
+        """
+        return allocation
+
+    @property
+    def price_bounds(self) -> tuple[tuple[float, float], tuple[float, float]] | None:
+        """Lowest and highest price of import, and of export, in currency per kWh; None where nothing bounds them."""
+        return None
+
     def advance(self, state: StateT, allocation: Allocation, requests: Requests) -> StateT:
         """The state after the interval; pure, never in place."""
         return state

@@ -16,7 +16,7 @@ from amm_opt.network import Layers
 from amm_opt.network.feeder.layers import SYSTEM
 from amm_opt.tolerances import ROW_SLACK
 
-SHAPES = ("linear", "power", "logistic")
+SHAPES = ("linear", "power", "logistic", "published")
 
 
 NODAL, UNIFORM = "nodal", "uniform"
@@ -148,12 +148,19 @@ class PriceCurve(Checked):
     """Bounded prices driven by deficits, for both directions, in currency per kWh.
 
     ``import = lo + (hi - lo) phi(deficit)`` and ``export = hi - (hi - lo) phi(deficit)``, phi rising from 0 to 1. The
-    curve buy = 265 (1 - min(1, supply/demand)) p/kWh of arXiv 2407.20814 is the linear case with lo = 0, hi = 265.
+    lowest import price is at least the highest export price, so that nobody earns by buying and selling at once.
 
     Attributes:
         import_bounds, export_bounds: lowest and highest price.
         shape: phi: ``linear``, ``power`` (deficit^exponent) or ``logistic`` (steepness 10 around 1/2, rescaled to
-            reach 0 and 1).
+            reach 0 and 1); or ``published``, linear, with a sell side that follows the deficit of import instead:
+            ``export = lo + (hi - lo) deficit of import``. With bounds (0, 265) and (-265, 0) these are buy = 265 (1 -
+            min(1, supply/demand)) and sell = -265 min(1, supply/demand) p/kWh of arXiv 2407.20814.
+        exponent: of ``power``.
+
+    Raises:
+        InputError: bounds upside down or not finite, an import price that may be below an export price, an unknown
+            shape, an exponent that is not positive.
     """
 
     import_bounds: tuple[float, float] = (0.10, 0.40)
@@ -167,12 +174,27 @@ class PriceCurve(Checked):
             for name, bounds in (("import price", self.import_bounds), ("export price", self.export_bounds))
             if not (len(bounds) == 2 and all(map(is_number, bounds)) and bounds[0] <= bounds[1])
         ]
+        if not problems and self.import_bounds[0] < self.export_bounds[1]:
+            problems.append(
+                f"the lowest import price {self.import_bounds[0]} is below the highest export price"
+                f" {self.export_bounds[1]}: buying and selling at once would earn money"
+            )
         if self.shape not in SHAPES:
             problems.append(f"price shape {self.shape!r}; valid choices: {', '.join(SHAPES)}")
         if not self.exponent > 0:
             problems.append(f"price exponent = {self.exponent} must be positive")
         if problems:
             raise InputError(problems)
+
+    @property
+    def lipschitz(self) -> float:
+        """How much phi changes at most per deficit: 1; ``power`` its exponent, endless below 1; ``logistic`` 2.53.
+
+        Prices change by at most this times (highest - lowest) times the change of the deficit.
+        """
+        if self.shape == "power":
+            return self.exponent if self.exponent >= 1 else float("inf")
+        return float(2.5 / np.tanh(2.5)) if self.shape == "logistic" else 1.0
 
     def phi(self, deficit: FloatArray) -> FloatArray:
         """Monotone from 0 at no deficit to 1 at a deficit of 1."""
@@ -186,4 +208,7 @@ class PriceCurve(Checked):
     def prices(self, deficit: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Import and export price (n,) each from a (2, n) deficit."""
         (lo, hi), (lo_e, hi_e) = self.import_bounds, self.export_bounds
-        return lo + (hi - lo) * self.phi(deficit[0]), hi_e - (hi_e - lo_e) * self.phi(deficit[1])
+        imports = lo + (hi - lo) * self.phi(deficit[0])
+        if self.shape == "published":
+            return imports, lo_e + (hi_e - lo_e) * self.phi(deficit[0])
+        return imports, hi_e - (hi_e - lo_e) * self.phi(deficit[1])

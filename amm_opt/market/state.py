@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Self
 
 import numpy as np
@@ -128,12 +128,24 @@ class FairnessState(State):
         moved = _in_unit(moved)
         before = (self.served_kwh, self.requested_kwh, self.requested_h)
         served_kwh, requested_kwh, requested_h = before if kept == 1.0 else (kept * amount for amount in before)
-        return type(self)(
-            moved if idle == "decay" else np.where(asked, moved, self.shortage),
-            served_kwh + np.where(asked, served_kw, 0.0) * dt_h,
-            requested_kwh + np.where(asked, requested_kw, 0.0) * dt_h,
-            requested_h + asked * dt_h,
+        return replace(
+            self,
+            shortage=moved if idle == "decay" else np.where(asked, moved, self.shortage),
+            served_kwh=served_kwh + np.where(asked, served_kw, 0.0) * dt_h,
+            requested_kwh=requested_kwh + np.where(asked, requested_kw, 0.0) * dt_h,
+            requested_h=requested_h + asked * dt_h,
         )
+
+
+@dataclass(frozen=True, eq=False)
+class PostedState(FairnessState):
+    """The same, and the prices of the last interval.
+
+    Attributes:
+        price: (2, n) in currency per kWh.
+    """
+
+    price: FloatArray
 
 
 def _in_unit(values: FloatArray) -> FloatArray:

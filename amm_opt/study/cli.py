@@ -17,6 +17,7 @@ COMMANDS = {
     "import": ("importing:import_group", "Make a case folder from a network file."),
     "mechanisms": ("listing:mechanisms", "List the mechanisms and their parameters."),
     "run": ("running:run", "Run one mechanism on CASE (a name or a folder)."),
+    "settle": ("settling:settle", "Say who pays what in RUN, and what is left to the operator."),
     "solvers": ("listing:solvers", "List solvers, what they can do, and which are installed."),
     "study": ("studying:study", "Run every variant of STUDY, a file that says what is tried."),
     "verify": ("reviewing:verify_command", "Replay RUN, a folder that run or compare wrote, by AC power flow."),

@@ -158,7 +158,7 @@ def test_binding_layer_sets_the_price() -> None:
 
 
 curves = st.builds(
-    lambda low, width, shape, power: PriceCurve((low, low + width), (low, low + width), shape, power),
+    lambda low, width, shape, power: PriceCurve((low, low + width), (low - width, low), shape, power),
     st.floats(-100, 100),
     st.floats(0, 100),
     st.sampled_from(["linear", "power", "logistic"]),
@@ -170,21 +170,21 @@ curves = st.builds(
 def test_prices_are_monotone_and_bounded(curve: PriceCurve, a: float, b: float) -> None:
     few, many = sorted((a, b))
     imports, exports = curve.prices(np.array([[few, many], [few, many]]))
-    lo, hi = curve.import_bounds
+    (lo, hi), (lo_e, hi_e) = curve.import_bounds, curve.export_bounds
     assert np.all((imports >= lo - 1e-9) & (imports <= hi + 1e-9))
-    assert np.all((exports >= lo - 1e-9) & (exports <= hi + 1e-9))
+    assert np.all((exports >= lo_e - 1e-9) & (exports <= hi_e + 1e-9))
     assert imports[0] <= imports[1] + 1e-9
     assert exports[0] >= exports[1] - 1e-9
-    np.testing.assert_allclose(imports + exports, lo + hi, atol=1e-9)  # phi is the same for both
+    np.testing.assert_allclose(imports + exports, lo + hi_e, atol=1e-9)  # phi is the same for both
 
 
 @pytest.mark.parametrize("shape", ["linear", "power", "logistic"])
 def test_price_curves_reach_their_bounds(shape: str) -> None:
-    curve = PriceCurve((0.1, 0.5), (0.02, 0.12), shape, 3.0)
+    curve = PriceCurve((0.1, 0.5), (-0.02, 0.08), shape, 3.0)
     imports, exports = curve.prices(np.array([[0.0, 0.5, 1.0, 9.0], [0.0, 0.5, 1.0, -3.0]]))
     middle = {"linear": 0.5, "power": 0.125, "logistic": 0.5}[shape]
     np.testing.assert_allclose(imports, [0.1, 0.1 + 0.4 * middle, 0.5, 0.5], atol=1e-12)
-    np.testing.assert_allclose(exports, [0.12, 0.12 - 0.1 * middle, 0.02, 0.12], atol=1e-12)
+    np.testing.assert_allclose(exports, [0.08, 0.08 - 0.1 * middle, -0.02, 0.08], atol=1e-12)
     slope = np.diff(curve.phi(np.linspace(0, 1, 1001))) * 1000
     steepest = {"linear": 1.0, "power": 3.0, "logistic": 2.5 / np.tanh(2.5)}[shape]
     assert slope.max() == pytest.approx(steepest, rel=5e-3)

@@ -153,6 +153,7 @@ class Loop:
             happened = self._carried_out(result, plan, asked, notes)
             lived, served = demand.settle(result, at + k, asked, happened, self.guard, notes)
             result.record(notes, asked.start)
+            served = self.mechanism.posted(result.state, served)
             result.state = self.mechanism.advance(result.state, served, lived)
             yield plan, served
             if demand.leaves_some(at + k, asked, happened):

@@ -10,9 +10,10 @@ import pandas as pd
 
 from amm_opt.cases import Case
 from amm_opt.errors import InputError
-from amm_opt.market import Allocation, Mechanism
+from amm_opt.market import Allocation, Mechanism, Settlement
+from amm_opt.market.settlement import BY
 from amm_opt.registry import mechanism, model_of
-from amm_opt.simulation.explanation.price_layers import PriceSources, counted, has_layers, prices_of
+from amm_opt.simulation.explanation.price_layers import BLOCK_STEPS, PriceSources, counted, has_layers, prices_of
 from amm_opt.simulation.stored.record import Recorded
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Priced:
         """
         start, stop = self.chosen(steps)
         sources = self._price_sources(network) if has_layers(self.known_mechanism) else None
-        if self.allocation.import_price is None:
+        if not self.priced:
             raise InputError(f"{self.mechanism} sets no prices")
         at = slice(start - self.first, stop - self.first)
         return prices_of(self.case, start, self.times[at], self.allocation.select(at), sources)
@@ -99,6 +100,40 @@ class Priced:
             raise InputError("what prices were made from is not kept where energy could wait, or plans were made")
         model = model_of(self.case, self.network, self.model if network is None else network)
         return PriceSources(self.case, model, self.known_mechanism)
+
+    def settlement(
+        self,
+        steps: int | str | slice | None = None,
+        *,
+        recover: float | None = None,
+        by: str = BY[0],
+        source_price: float | None = None,
+    ) -> Settlement:
+        """What everybody pays at the run's prices, and what is left to the operator (docs/settlement.md).
+
+        Args:
+            steps: which of the run's intervals, as for :meth:`voltages`.
+            recover: what the operator is to have left, in currency; what is missing is charged, what is too much is
+                given back.
+            by: ``participant`` for equal charges, ``energy`` in proportion to served import and export.
+            source_price: of a kWh at the source, for what the operator pays there.
+
+        Raises:
+            InputError: without prices, and for wrong arguments.
+        """
+        start, stop = self.chosen(steps)
+        if not self.priced:
+            raise InputError(f"{self.mechanism} sets no prices: there is nothing to settle")
+        allocation = self.allocation
+        places = range(start - self.first, stop - self.first, BLOCK_STEPS)
+        parts = (allocation.select(slice(k, min(k + BLOCK_STEPS, stop - self.first))) for k in places)
+        bounds = self.known_mechanism.price_bounds
+        return Settlement.of(self.case, parts, bounds, recover=recover, by=by, source_price=source_price)
+
+    @property
+    def priced(self) -> bool:
+        """Whether there are prices."""
+        return not self.store.fields.isdisjoint(("import_price", "export_price"))
 
     @property
     def keeps_requests(self) -> bool:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from small import one_transformer, rebuilt
 
 import amm_opt as ao
+from amm_opt.testing import check_mechanism
 from formulations import AMM
 
 unit = st.floats(0.0, 1.0)
@@ -86,7 +87,7 @@ def test_the_published_curve_with_its_sell_side() -> None:
     assert (plenty.import_price[0, 0], plenty.export_price[0, 0]) == (0.0, -265.0)  # H = 100
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from([0.01, 0.05, 0.2]))
 def test_prices_move_by_a_step_at_most(seed: int, step: float) -> None:
     """Towards the price without the limit, by the step or all the way; the allocation is the same."""
@@ -105,6 +106,10 @@ def test_prices_move_by_a_step_at_most(seed: int, step: float) -> None:
     first = ao.simulate(case, AMM(price_step=step), steps=slice(0, 3))
     rest = ao.simulate(case, AMM(price_step=step), steps=slice(3, None), state=first.state)
     np.testing.assert_array_equal(rest.allocation.import_price, held.allocation.import_price[3:])
+
+
+def test_zones_and_steps_keep_what_every_mechanism_promises() -> None:
+    check_mechanism("amm:pricing=feeder,price_step=0.05")
 
 
 def test_prices_do_not_depend_on_bids() -> None:

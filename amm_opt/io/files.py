@@ -111,9 +111,13 @@ def replace_file(path: Path, text: str, *, durable: bool = False) -> None:
 def replace_bytes(path: Path, content: bytes, *, durable: bool = False) -> None:
     """Write a file at one stroke: there is the old one, or the new one, never half of it.
 
+    A file that is like this already stays, so that what is finished can lie where nothing can be written.
+
     Args:
         durable: whether it is on the disk, not on its way there, when this returns.
     """
+    if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
+        return
     draft = path.with_name(f"{path.name}.part")
     try:
         with draft.open("wb") as file:

@@ -50,6 +50,21 @@ class FolderLock:
             self._file = -1
 
 
+def lock_of(folder: Path, *, finished: bool) -> FolderLock | None:
+    """The lock of a folder; None where nothing can be written into it, and what it holds is finished.
+
+    Raises:
+        InputError: where another process holds it.
+        OSError: where nothing can be written into the folder, and something must be.
+    """
+    try:
+        return FolderLock(folder)
+    except OSError:
+        if finished:
+            return None
+        raise
+
+
 if sys.platform == "win32":
     import msvcrt
 

@@ -36,7 +36,7 @@ from amm_opt.simulation.results.summary import summarised
 from amm_opt.simulation.results.totals import Totals
 from amm_opt.simulation.stored import disk
 from amm_opt.simulation.stored.block import Block
-from amm_opt.simulation.stored.folder import Mode, RunFolder, ready
+from amm_opt.simulation.stored.folder import DOCUMENT, Mode, RunFolder, ready
 from amm_opt.simulation.stored.inputs import circumstances, inputs_of
 from amm_opt.simulation.stored.opened import open_run
 from amm_opt.simulation.stored.store import MemoryStore, RunStore
@@ -185,7 +185,10 @@ def _read_again(settings: Settings, path: Path) -> Run:
         return run
     rest = run.summary.drop([column.name for column in run.columns], errors="ignore")
     run = summarised(replace(run, summary=rest, columns=settings.columns))
-    run.save_summary(path)
+    try:
+        run.save_summary(path)
+    except OSError as error:
+        raise OutputError(f"{path / DOCUMENT} cannot be written: {reason(error)}") from error
     return run
 
 

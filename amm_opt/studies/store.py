@@ -13,7 +13,7 @@ import pandas as pd
 
 from amm_opt.errors import InputError, OutputError, reason
 from amm_opt.io.files import check_writable, claimed, released, remove, replace_bytes, replace_file
-from amm_opt.io.lock import LOCK, FolderLock
+from amm_opt.io.lock import LOCK, lock_of
 from amm_opt.simulation.stored.difference import differences
 from amm_opt.simulation.stored.digest import opened, sealed
 from amm_opt.simulation.stored.folder import GO_ON, Mode
@@ -35,6 +35,9 @@ class StudyFolder:
         document: what the study is: its ``inputs``, which must be the same where it is gone on with, and the rest.
         mode: ``new``, ``resume`` or ``force``, as of a run.
 
+    Attributes:
+        finished: whether every variant has its run, and the table is there: nothing needs to be written any more.
+
     Raises:
         InputError: where it cannot be written, is in use, or holds something else; it is as it was then.
     """
@@ -42,11 +45,12 @@ class StudyFolder:
     def __init__(self, path: Path, document: Mapping[str, Any], mode: Mode) -> None:
         self.path, self._made = path, study_ready(path, mode)
         try:
-            self._lock = FolderLock(path)
+            self.finished = mode == "resume" and self._whole(document)
+            self._lock = lock_of(path, finished=self.finished)
             try:
                 self._settle(dict(document), mode)
             except BaseException:
-                self._lock.release()
+                self._unlock()
                 raise
         except OSError as error:
             released(self._made)
@@ -60,7 +64,7 @@ class StudyFolder:
         if there.is_file() and mode == "resume":
             if found := differences(opened(there)["inputs"], document["inputs"]):
                 raise InputError([f"{self.path} holds another study: {sentence}" for sentence in found])
-            for name in (TABLE, TABLE_CSV, PICTURE, INDICES, INDICES_PICTURE):
+            for name in () if self.finished else (TABLE, TABLE_CSV, PICTURE, INDICES, INDICES_PICTURE):
                 (self.path / name).unlink(missing_ok=True)
             return
         for name in OURS:
@@ -70,6 +74,9 @@ class StudyFolder:
                 (self.path / name).unlink(missing_ok=True)
         replace_file(there, sealed(document), durable=True)
         (self.path / ROWS).mkdir()
+
+    def _whole(self, document: Mapping[str, Any]) -> bool:
+        return (self.path / TABLE).is_file() and len(self.rows()) == document["inputs"]["variants"]
 
     def rows(self) -> dict[int, Row]:
         """What is there already, but for what failed."""
@@ -93,6 +100,8 @@ class StudyFolder:
         Raises:
             OutputError: where the folder takes nothing any more.
         """
+        if self.finished:
+            return
         try:
             replace_bytes(self.path / TABLE, table.to_parquet())
             replace_file(self.path / TABLE_CSV, table.to_csv())
@@ -111,8 +120,12 @@ class StudyFolder:
             if not any((self.path / ROWS).iterdir()) and not (self.path / TABLE).is_file():
                 (self.path / ROWS).rmdir()
                 (self.path / DOCUMENT).unlink()
-        self._lock.release()
+        self._unlock()
         released(self._made)
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
 
 
 def study_ready(path: Path, mode: Mode) -> list[Path]:
@@ -131,7 +144,8 @@ def study_ready(path: Path, mode: Mode) -> list[Path]:
         raise InputError(f"{path} exists and is not an empty folder")
     if mode == "new" and DOCUMENT in held:
         raise InputError(f"{path} exists and is not an empty folder: it holds a study; {GO_ON}")
-    check_writable(path)
+    if mode != "resume" or TABLE not in held:
+        check_writable(path)
     return []
 
 

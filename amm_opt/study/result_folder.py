@@ -11,7 +11,7 @@ import pandas as pd
 
 from amm_opt.errors import InputError, OutputError, reason
 from amm_opt.io.files import check_writable, claimed, folder_names, released, remove, replace_file
-from amm_opt.io.lock import LOCK, FolderLock
+from amm_opt.io.lock import LOCK, lock_of
 from amm_opt.simulation.stored.folder import DOCUMENT, FORCE, GO_ON, MANIFEST, Mode
 
 SUMMARY, PICTURE = "summary.csv", "comparison.png"
@@ -40,7 +40,7 @@ class ResultFolder:
         self._made = comparison_ready(path, mode)
         self._ours = False
         try:
-            self._lock = FolderLock(path)
+            self._lock = lock_of(path, finished=mode == "resume" and (path / LIST).is_file())
             try:
                 self._settle(mode)
             except BaseException:
@@ -97,7 +97,8 @@ class ResultFolder:
             released(self.path / name for name in self._names.values() if self._ours)
             if self._ours and not self.kept:
                 (self.path / UNFINISHED).unlink(missing_ok=True)
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
         released(self._made)
 
     def _list(self) -> str:
@@ -123,7 +124,8 @@ def comparison_ready(path: Path, mode: Mode) -> list[Path]:
         if not (path / LIST).is_file():
             what = f"a comparison that was not finished; {GO_ON}"
         raise InputError(f"{path} exists and is not an empty folder: it holds {what}")
-    check_writable(path)
+    if mode != "resume" or not (path / LIST).is_file():
+        check_writable(path)
     return []
 
 

@@ -68,7 +68,7 @@ class Mine(NoControl):
 
 
 def test_folders_and_scripts_are_beside_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wherever it is read from, the study is the same, so that it can be gone on with; its cases are called as in it."""
+    """Wherever it is read from, the study is the same and can be gone on with; its cases are called as in it."""
     home = tmp_path / "my stüdies"
     home.mkdir()
     ao.save_case(ao.load_case(CASE), home / "case one")

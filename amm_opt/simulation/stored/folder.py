@@ -11,7 +11,7 @@ from amm_opt.cases import Case, save_case
 from amm_opt.errors import InputError, OutputError, reason
 from amm_opt.io.chunks import DESCRIPTION
 from amm_opt.io.files import check_writable, claimed, released, remove, replace_file
-from amm_opt.io.lock import LOCK, FolderLock
+from amm_opt.io.lock import LOCK, lock_of
 from amm_opt.simulation.loop.result import BlockResult
 from amm_opt.simulation.stored.block import Block
 from amm_opt.simulation.stored.difference import differences
@@ -49,15 +49,14 @@ class RunFolder:
         self._made = ready(path, mode)
         self._new = False
         try:
-            self._lock = FolderLock(path)
+            self._lock = lock_of(path, finished=mode == "resume" and (path / DOCUMENT).is_file())
         except OSError as error:
             released(self._made)
             raise InputError(f"nothing can be written to {path}: {error.strerror or error}") from error
         try:
             there = self._settle(manifest, mode)
         except BaseException:
-            self._lock.release()
-            released(self._made)
+            self._release()
             raise
         self.manifest = there
         self.finished = (path / DOCUMENT).is_file()
@@ -144,7 +143,11 @@ class RunFolder:
         with suppress(OSError):
             if self._new and (self.store is None or not self.store.digests):
                 empty(self.path)
-        self._lock.release()
+        self._release()
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
         released(self._made)
 
 
@@ -164,7 +167,8 @@ def ready(path: Path, mode: Mode) -> list[Path]:
         raise InputError(f"{path} exists and is not an empty folder")
     if mode == "new" and MANIFEST in held:
         raise InputError(occupied(path))
-    check_writable(path)
+    if mode != "resume" or DOCUMENT not in held:
+        check_writable(path)
     return []
 
 

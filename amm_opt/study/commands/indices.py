@@ -34,7 +34,7 @@ def indices_of(result: StudyResult, outcomes: Sequence[str]) -> tuple[list[Indic
 
 def keep_indices(found: Sequence[Indices], title: str, out: Path) -> str:
     """Write them and their picture; what went wrong, or an empty text."""
-    if not found:
+    if not found or (out / INDICES).is_file():
         return ""
     try:
         parts = [one.table.assign(outcome=one.outcome).set_index("outcome", append=True) for one in found]

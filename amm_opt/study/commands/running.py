@@ -209,7 +209,7 @@ def _print(result: Comparison, span: tuple[int, int], network: str, ac: str | No
 def _picture(result: Comparison, out: Path) -> str:
     """Draw the comparison into its folder; what went wrong, empty where nothing did."""
     try:
-        if not save_picture(result, out / PICTURE):
+        if not (out / PICTURE).is_file() and not save_picture(result, out / PICTURE):
             complain("No picture: pip install 'amm-opt[plot]' adds comparison.png")
     except Exception as error:
         return f"the picture could not be drawn: {reason(error)}"

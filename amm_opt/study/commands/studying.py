@@ -18,7 +18,7 @@ from amm_opt.studies.variant import Row
 from amm_opt.study.commands.indices import indices_lines, indices_of, indices_record, keep_indices
 from amm_opt.study.show import json_option, print_json
 from amm_opt.study.terminal import again, complain, folder_given, printable, progress, say, width
-from amm_opt.study.text import TableColumn, number, table
+from amm_opt.study.text import TableColumn, energy_unit, number, table
 
 SHOWN = ("unserved_mwh", "curtailed_mwh", "jain_feeder", "jain_participant", "worst_feeder_served")
 """Columns of runs that the terminal shows beside the worst participant; ``--json`` and the folder have all."""
@@ -108,7 +108,9 @@ def _print(result: StudyResult) -> None:
     varied = [name for name in result.parameters if len(result.table[name].astype(str).unique()) > 1]
     columns = [TableColumn("variant", [str(k) for k in frame.index])]
     columns += [TableColumn(_header(n), [_cell(v) for v in frame[n]], folds=True) for n in varied]
-    columns += [_column(frame, name, rank) for rank, name in enumerate((WORST, *SHOWN)) if name in frame]
+    energies = [name for name in SHOWN if name in frame and COLUMNS[name].unit == "MWh"]
+    unit = energy_unit(frame[energies].to_numpy(float).ravel())
+    columns += [_column(frame, name, rank, unit) for rank, name in enumerate((WORST, *SHOWN)) if name in frame]
     title = f"{printable(result.title or 'Study')}: {len(result.table)} variants"
     say_lines(table(title, columns, width()))
     if len(result.table) > MOST_ROWS:
@@ -135,14 +137,16 @@ def _cell(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else printable(value)
 
 
-def _column(frame: pd.DataFrame, name: str, rank: int) -> TableColumn:
+def _column(frame: pd.DataFrame, name: str, rank: int, energy: tuple[float, str]) -> TableColumn:
     column = COLUMNS[name]
-    return TableColumn(column.header, [number(v, column.form) for v in frame[name].astype(float)], rank=rank)
+    per, unit = energy if column.unit == "MWh" else (1.0, "")
+    header = f"{column.header}\n{unit}" if unit else column.header
+    return TableColumn(header, [number(v / per, column.form) for v in frame[name].astype(float)], rank=rank)
 
 
 def _picture(result: StudyResult, out: Path) -> str:
     """Draw the study into its folder, where a parameter has several numbers; what went wrong, or an empty text."""
-    if not result.numeric or WORST not in result.table:
+    if not result.numeric or WORST not in result.table or (out / PICTURE).is_file():
         return ""
     try:
         from io import BytesIO

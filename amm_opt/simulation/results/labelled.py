@@ -29,6 +29,8 @@ ON_NETWORK = {
     "loading": ("branch", "1", "loading as a fraction of the rating; 0 where there is none"),
 }
 """What the network model gives: dimension, unit and meaning."""
+UNITS = {"kwh": "kWh", "mwh": "MWh", "kw": "kW", "kva": "kVA", "h": "h", "min": "min", "s": "s", "pu": "pu", "pct": "%"}
+"""Units of what a mechanism remembers, by the ending of its name (docs/notation.md); 1 for what has none."""
 
 
 def dataset_of(store: RunStore, waits: bool, attributes: Mapping[str, str]) -> xr.Dataset:
@@ -63,8 +65,8 @@ def dataset_of(store: RunStore, waits: bool, attributes: Mapping[str, str]) -> x
     times = case.times[first : first + steps]
     coordinates: dict[str, Any] = {
         "time": ("time", times, {"long_name": "interval start"}),
-        "direction": list(DIRECTIONS),
-        "participant": ("participant", list(case.participant_names)),
+        "direction": ("direction", list(DIRECTIONS), {"long_name": "seen from the participant"}),
+        "participant": ("participant", list(case.participant_names), {"long_name": "participant"}),
         "feeder": ("feeder", list(case.feeder.lv_feeders), {"long_name": "LV feeder"}),
     }
     if states := _states(store, len(ends), n):
@@ -84,7 +86,11 @@ def _states(store: RunStore, blocks: int, n: int) -> dict[str, Any]:
     for name, array in first.items():
         named = {(2, n): ("direction", "participant"), (n,): ("participant",)}
         dims = named.get(array.shape, tuple(f"{name}_{k}" for k in range(array.ndim)))
-        about = {"long_name": f"{name} of the mechanism's state, at the end of the block"}
+        ending = name.rpartition("_")[2]
+        about = {
+            "units": UNITS.get(ending, "1"),
+            "long_name": f"{name} of the mechanism's state, at the end of the block",
+        }
         found[f"state_{name}"] = _lazy(("after", *dims), (blocks, *array.shape), _state(store, name), about)
     return found
 
@@ -148,8 +154,12 @@ def on_network(store: RunStore, waits: bool, grid: Grid, start: int, stop: int, 
         dim, unit, meaning = ON_NETWORK[name]
         variables[name] = (("time", dim), np.concatenate(found), {"units": unit, "long_name": meaning})
     labels = {"node": nodes, "branch": flows}
-    coordinates = {dim: labels[dim] for dim in {ON_NETWORK[name][0] for name in names}}
-    return xr.Dataset(variables, {"time": times, **coordinates}, {"network_model": model.name})
+    dims = {ON_NETWORK[name][0] for name in names}
+    coordinates = {
+        dim: (dim, labels[dim], {"long_name": dim if phases is None else f"{dim} and phase"}) for dim in dims
+    }
+    when = ("time", times, {"long_name": "interval start"})
+    return xr.Dataset(variables, {"time": when, **coordinates}, {"network_model": model.name})
 
 
 def _quantity(name: str, model: NetworkModel, state: NetworkState | ACState, branches: IntArray) -> FloatArray:

@@ -49,7 +49,10 @@ def test_values_names_and_units(runs: list[ao.Run]) -> None:
         assert data.indexes["time"].equals(run.times.rename("time"))
         assert data.after[1] == data.time[39]
         assert {v.attrs["units"] for k, v in data.items() if k.endswith("_kw")} == {"kW"}
-        assert all(v.attrs["long_name"] for v in data.variables.values() if v.dims != ("direction",) if v.attrs)
+        assert all(v.attrs["long_name"] for v in data.variables.values())
+        assert all(v.attrs["units"] for v in data.data_vars.values())
+        remembered = {"served_kwh": "kWh", "requested_kwh": "kWh", "requested_h": "h", "shortage": "1"}
+        assert {name: data[f"state_{name}"].attrs["units"] for name in remembered} == remembered
         assert data.attrs["mechanism"] == "amm"
 
 

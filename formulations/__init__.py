@@ -7,6 +7,7 @@ from formulations.doe import EqualDOE
 from formulations.fair_over_time import FairEachTime, FairOverTime, FairUsingHistory
 from formulations.greedy_doe import GreedyDOE
 from formulations.leximin import Leximin
+from formulations.markets.dispatch import Dispatch
 from formulations.markets.fp_amm import FPAMM
 from formulations.markets.lmp import LMP
 from formulations.no_control import NoControl
@@ -27,6 +28,7 @@ __all__ = [
     "AlphaFair",
     "CurtailmentCap",
     "Dimming14a",
+    "Dispatch",
     "EqualDOE",
     "FairEachTime",
     "FairOverTime",

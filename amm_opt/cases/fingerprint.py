@@ -30,6 +30,7 @@ def fingerprint(
     unused = [] if participants["inflexible_kvar"].any() else ["inflexible_kvar"]
     unused += ["connected"] if participants["connected"].isna().all() else []
     unused += [] if participants["service_tier"].ne(1).any() else ["service_tier"]
+    unused += [] if participants["must_run_kw"].ne(0).any() else ["must_run_kw"]
     own, slope = (
         participants[["import_value", "export_offer"]],
         participants[["import_value_slope", "export_offer_slope"]],

@@ -32,7 +32,7 @@ QUICK = (
     "order does not matter",
     "the solver is",
 )
-LINEAR_ONLY = {"fet", "fot", "fuh", "fot_storage", "lmp"}
+LINEAR_ONLY = {"fet", "fot", "fuh", "fot_storage", "lmp", "dispatch"}
 FLAT = {("lmp", "highs"), ("lmp", "qoco")}
 """A curvature of a millionth breaks ties, which these solvers do not see."""
 

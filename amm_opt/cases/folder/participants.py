@@ -28,6 +28,7 @@ PARTICIPANT_OPTIONAL = {
     "inflexible_kvar": 0.0,
     "connected": np.nan,
     "service_tier": 1.0,
+    "must_run_kw": 0.0,
     **PRICE_COLUMNS,
 }
 
@@ -81,6 +82,10 @@ def checked_participants(table: pd.DataFrame, feeder: Feeder) -> tuple[pd.DataFr
     whole = np.isfinite(tier) & (tier >= 1) & (tier <= 9) & (tier == tier.round())
     rule = "must be a whole number from 1, the first, to 9"
     problems += flag(table, ~whole, "participant", lambda r: f"service_tier = {r['service_tier']} {rule}")
+    must = table["must_run_kw"]
+    some = np.isfinite(must) & (must >= 0)
+    rule = "must be a finite number, not negative"
+    problems += flag(table, ~some, "participant", lambda r: f"must_run_kw = {r['must_run_kw']} {rule}")
     return table[[*PARTICIPANT_COLUMNS, "phases", *PARTICIPANT_OPTIONAL]], problems
 
 

@@ -1,0 +1,323 @@
+"""Pay-as-bid dispatch: another program of everything at once, by hand, stages in their order, batteries, windows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from scipy.optimize import linprog
+from systems import BATTERY, random_system, system
+from tiny import tiny_case
+
+import amm_opt as ao
+from formulations import Dispatch
+
+GRID = {"network": "dc"}
+
+
+@dataclass
+class Monolith:
+    """One window as one program in angles, a variable per line, with reserve held by each plant and battery.
+
+    Columns by interval: served, output, charge, discharge, content, reserve of each, lacking, missed, angles, flows;
+    then what batteries lack at the end.
+    """
+
+    case: ao.Case
+    reserve: float = 0.1
+
+    def __post_init__(self) -> None:
+        case = self.case
+        people, feeder = case.participants, case.feeder
+        self.req = case.requests(0, case.n_steps)
+        self.at = people["bus"].map({b: i for i, b in enumerate(feeder.bus_names)}).to_numpy()
+        self.bat = np.flatnonzero(people["battery_kwh"] > 0)
+        n, m, lines = len(people), len(self.bat), feeder.ends.shape[1] - 1
+        sizes = [n, n, m, m, m, n, m, 1, n, feeder.n_buses, lines]
+        self.start = np.concatenate([[0], np.cumsum(sizes)])
+        self.width, self.steps = int(self.start[-1]), case.n_steps
+        self.total = self.width * self.steps + m
+        self.rows: list[tuple[dict[int, float], float, float]] = []
+        self.bounds = [(None, None)] * self.total
+        for k in range(self.steps):
+            self._interval(k)
+        size = people["battery_kwh"].to_numpy()[self.bat]
+        for j in range(m):
+            last = self.width * self.steps + j
+            self.bounds[last] = (0.0, None)
+            self.rows.append(({last: 1.0, self._col(self.steps - 1, 4, j): 1.0}, 0.5 * size[j], np.inf))
+
+    def _col(self, k: int, what: int, i: int) -> int:
+        return int(k * self.width + self.start[what] + i)
+
+    def _interval(self, k: int) -> None:
+        case, people, feeder = self.case, self.case.participants, self.case.feeder
+        asked, can = self.req.import_request_kw[k], self.req.export_request_kw[k]
+        must = np.minimum(people["must_run_kw"].to_numpy(), can)
+        col, dt = self._col, case.dt_h
+        held: dict[int, float] = {}
+        for i in range(len(people)):
+            for what, high in ((0, asked[i]), (1, can[i]), (5, None), (8, None)):
+                self.bounds[col(k, what, i)] = (0.0, high)
+            self.rows.append(({col(k, 5, i): 1.0, col(k, 1, i): 1.0}, -np.inf, can[i]))
+            self.rows.append(({col(k, 1, i): 1.0, col(k, 8, i): 1.0}, must[i], np.inf))
+            held |= {col(k, 5, i): 1.0, col(k, 0, i): -self.reserve}
+        for j, i in enumerate(self.bat):
+            size, power = people["battery_kwh"][i], people["battery_kw"][i]
+            eta, first = people["battery_efficiency"][i], people["battery_initial"][i] * size
+            for what, ends in ((2, (0, power)), (3, (0, power)), (4, (0.05 * size, 0.95 * size)), (6, (0, None))):
+                self.bounds[col(k, what, j)] = ends
+            content = {col(k, 4, j): 1.0, col(k, 2, j): -eta * dt, col(k, 3, j): dt / eta}
+            if k:
+                content[col(k - 1, 4, j)] = -1.0
+            self.rows.append((content, 0.0 if k else first, 0.0 if k else first))
+            self.rows.append(({col(k, 6, j): 1.0, col(k, 3, j): 1.0, col(k, 2, j): -1.0}, -np.inf, power))
+            held[col(k, 6, j)] = 1.0
+        self.bounds[col(k, 7, 0)] = (0.0, None)
+        self.rows.append(({**held, col(k, 7, 0): 1.0}, 0.0, np.inf))
+        self.bounds[col(k, 9, 0)] = (0.0, 0.0)
+        leaving: list[dict[int, float]] = [{} for _ in range(feeder.n_buses)]
+        for line in range(feeder.ends.shape[1] - 1):
+            a, b = feeder.ends[:, line + 1]
+            susceptance = 1000.0 * feeder.vn_kv[b] ** 2 / feeder.z_ohm[line + 1][0, 0].imag
+            flow, rating = col(k, 10, line), feeder.rating_kva[line + 1]
+            self.bounds[flow] = (-rating, rating)
+            self.rows.append(({flow: 1.0, col(k, 9, a): -susceptance, col(k, 9, b): susceptance}, 0.0, 0.0))
+            leaving[a][flow], leaving[b][flow] = 1.0, -1.0
+        for i, bus in enumerate(self.at):
+            leaving[bus] |= {col(k, 0, i): 1.0, col(k, 1, i): -1.0}
+        for j, i in enumerate(self.bat):
+            leaving[self.at[i]] |= {col(k, 2, j): 1.0, col(k, 3, j): -1.0}
+        self.rows += [(balance, 0.0, 0.0) for balance in leaving]
+
+    def cost(self) -> np.ndarray:
+        offers = self.case.own_prices[0][1]
+        offers = np.where(np.isnan(offers), 0.0, offers)
+        cost = np.zeros(self.total)
+        for k in range(self.steps):
+            for i in range(len(offers)):
+                cost[self._col(k, 1, i)] = offers[i] * self.case.dt_h
+                cost[self._col(k, 8, i)] = 10 * offers.max() * self.case.dt_h
+            for j, i in enumerate(self.bat):
+                cost[self._col(k, 3, j)] = offers[i] * self.case.dt_h
+        cost[self.width * self.steps :] = 0.005
+        return cost
+
+    def solved(self) -> tuple[float, float, float]:
+        """Shed energy, lacking reserve (kWh) and cost, one after the other held."""
+        shed, lacking = np.zeros(self.total), np.zeros(self.total)
+        for k in range(self.steps):
+            shed[self._col(k, 0, 0) : self._col(k, 0, len(self.at))] = -self.case.dt_h
+            lacking[self._col(k, 7, 0)] = self.case.dt_h
+        reached: list[float] = []
+        extra: list[tuple[np.ndarray, float]] = []
+        for objective in (shed, lacking, self.cost()):
+            value = self._solve(objective, extra)
+            extra.append((objective, value + 1e-3))
+            reached.append(value)
+        return self.req.import_request_kw.sum() * self.case.dt_h + reached[0], reached[1], reached[2]
+
+    def _solve(self, objective: np.ndarray, extra: list[tuple[np.ndarray, float]]) -> float:
+        matrix = np.zeros((len(self.rows) + len(extra), self.total))
+        ends = np.zeros((len(matrix), 2))
+        for r, (row, low, high) in enumerate(self.rows):
+            matrix[r, list(row)] = list(row.values())
+            ends[r] = low, high
+        for r, (row, high) in enumerate(extra, len(self.rows)):
+            matrix[r], ends[r] = row, (-np.inf, high)
+        same = ends[:, 0] == ends[:, 1]
+        sides = [(matrix[~same], ends[~same, 1]), (-matrix[~same], -ends[~same, 0])]
+        less = np.concatenate([a for a, _ in sides]), np.concatenate([b for _, b in sides])
+        real = np.isfinite(less[1])
+        found = linprog(objective, less[0][real], less[1][real], matrix[same], ends[same, 0], self.bounds, "highs")
+        assert found.status == 0, found.message
+        return float(found.fun)
+
+
+def reached(case: ao.Case, run: ao.Run, reserve: float = 0.1) -> tuple[float, float, float]:
+    """Shed energy, lacking reserve (kWh) and cost of a run of one window, from its powers."""
+    data, people, dt = run.dataset, case.participants, case.dt_h
+    served, output = data["served_kw"].to_numpy()[:, 0], data["served_kw"].to_numpy()[:, 1]
+    asked, can = data["requested_kw"].to_numpy()[:, 0], data["requested_kw"].to_numpy()[:, 1]
+    battery = data["battery_kw"].to_numpy() if "battery_kw" in data else np.zeros_like(served)
+    power = people["battery_kw"].sum()
+    left = (can - output).sum(axis=1) + power - battery.sum(axis=1)
+    lacking = np.maximum(reserve * served.sum(axis=1) - left, 0.0).sum() * dt
+    offers = case.own_prices[0][1]
+    offers = np.where(np.isnan(offers), 0.0, offers)
+    missed = np.maximum(np.minimum(people["must_run_kw"].to_numpy(), can) - output, 0.0).sum()
+    cost = dt * ((output + np.maximum(battery, 0.0)) @ offers).sum() + dt * missed * 10 * offers.max()
+    size, content = people["battery_kwh"].to_numpy(), data["state_stored_kwh"].to_numpy()[-1]
+    cost += 0.005 * np.maximum(0.5 * size - content, 0.0).sum()
+    return (asked - served).sum() * dt, lacking, cost
+
+
+@pytest.mark.parametrize(
+    ("seed", "batteries", "load"), [(1, 2, 1.0), (2, 1, 1.2), (3, 2, 0.6), (4, 0, 1.0), (5, 3, 1.6)]
+)
+def test_a_window_is_as_good_as_one_program_of_everything(seed: int, batteries: int, load: float) -> None:
+    case = random_system(seed, batteries=batteries, load=load)
+    run = ao.simulate(case, "dispatch:source_price=none,window=all,committed=all", **GRID)
+    assert not run.failed_steps
+    for ours, theirs in zip(reached(case, run), Monolith(case).solved(), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-6, abs=2e-2)
+
+
+# by hand
+
+
+def powers(
+    case: ao.Case, spec: str = "dispatch:reserve=0,source_price=none", **how: object
+) -> tuple[np.ndarray, ao.Run]:
+    """(T, 2, n) served load and output of a run."""
+    run = ao.simulate(case, spec, **{**GRID, **how})
+    assert not run.failed_steps
+    return run.dataset["served_kw"].to_numpy(), run
+
+
+def two_buses(far: list[dict], near: list[dict], load_kw: float = 100e3, line_kva: float = 30e3) -> ao.Case:
+    """Plants (name, export_offer, kw) at both ends of a line; the load is near."""
+    people = [{"name": "load", "bus": "near"}]
+    series = [("load", "import", "flat", load_kw)]
+    for bus, plants in (("far", far), ("near", near)):
+        for plant in plants:
+            plant = {**plant}
+            series.append((plant["name"], "export", "flat", plant.pop("kw")))
+            people.append({"bus": bus, **plant})
+    return system([("line", "near", "far")], 10.0, line_kva, people, series, {"flat": np.ones(2)})
+
+
+def test_a_line_of_30_mw_carries_30_and_the_cheaper_plant_comes_first() -> None:
+    case = two_buses(
+        [{"name": "wind", "export_offer": 0.0, "kw": 80e3}],
+        [{"name": "gas", "export_offer": 0.09, "kw": 60e3}, {"name": "coal", "export_offer": 0.05, "kw": 20e3}],
+    )
+    kw, run = powers(case)
+    np.testing.assert_allclose(kw[0, 1], [0, 30e3, 50e3, 20e3], atol=0.1)
+    np.testing.assert_allclose(kw[0, 0], [100e3, 0, 0, 0], atol=0.1)
+    price = run.dataset["price_per_kwh"].to_numpy()
+    np.testing.assert_allclose(price[0, 1, 1:], [0.0, 0.09, 0.05])
+    np.testing.assert_allclose(price[0, 0, 0], (50e3 * 0.09 + 20e3 * 0.05) / 100e3, rtol=1e-6)
+
+
+def test_load_that_no_plant_reaches_is_shed_and_reserve_does_not_shed_more() -> None:
+    """30 over the line and 40 at the load: 30 of 100 are shed, and no reserve can be held: it comes second."""
+    case = two_buses(
+        [{"name": "wind", "export_offer": 0.0, "kw": 30e3}], [{"name": "gas", "export_offer": 0.09, "kw": 40e3}]
+    )
+    kw, _ = powers(case, "dispatch:source_price=none")
+    np.testing.assert_allclose(kw[:, 0, 0], 70e3, atol=0.1)
+
+
+def test_three_buses_with_a_loop_by_hand() -> None:
+    """Equal reactances: of a MW from a to c two thirds go straight and a third over b; the line a-c carries 60.
+
+    The load of 120 at c: y_a from a loads a-c with 2/3, y_b from b with 1/3: 2/3 y_a + 1/3 y_b = 60, y_a + y_b = 120.
+    """
+    people = [{"name": "load", "bus": "c"}, {"name": "cheap", "bus": "a", "export_offer": 0.01}]
+    people.append({"name": "dear", "bus": "b", "export_offer": 0.1})
+    series = [("load", "import", "flat", 120e3), ("cheap", "export", "flat", 150e3), ("dear", "export", "flat", 150e3)]
+    lines = [("ac", "a", "c"), ("ab", "a", "b"), ("bc", "b", "c")]
+    case = system(lines, 10.0, [60e3, np.nan, np.nan], people, series, {"flat": np.ones(2)})
+    kw, _ = powers(case)
+    np.testing.assert_allclose(kw[0, 1, 1:], [60e3, 60e3], atol=0.1)
+
+
+def test_a_must_run_plant_runs_before_cheaper_ones_and_equal_offers_share() -> None:
+    near = [{"name": f"gas{i}", "export_offer": 0.05, "kw": size} for i, size in enumerate((60e3, 30e3))]
+    near.append({"name": "nuclear", "export_offer": 0.2, "kw": 40e3, "must_run_kw": 25e3})
+    kw, _ = powers(two_buses([{"name": "wind", "export_offer": 0.0, "kw": 30e3}], near))
+    np.testing.assert_allclose(kw[0, 1, 1:], [30e3, 30e3, 15e3, 25e3], atol=0.1)
+
+
+def test_a_battery_moves_cheap_energy_and_its_energy_closes() -> None:
+    """Wind in the first half, gas in the second: discharge costs less than gas, charging wind loses 5 % each way."""
+    people = [{"name": "load", "bus": "a"}, {"name": "wind", "bus": "a", "export_offer": 0.0}]
+    people += [
+        {"name": "gas", "bus": "b", "export_offer": 0.09},
+        {"name": "store", "bus": "a", "export_offer": 0.03, **BATTERY},
+    ]
+    series = [("load", "import", "flat", 20e3), ("wind", "export", "early", 40e3), ("gas", "export", "flat", 40e3)]
+    profiles = {"flat": np.ones(8), "early": np.repeat([1.0, 0.0], 4)}
+    case = system([("line", "a", "b")], 10.0, 100e3, people, series, profiles)
+    _, run = powers(case, "dispatch:source_price=none,reserve=0,window=all,committed=all,content_price=0")
+    battery = run.dataset["battery_kw"].to_numpy()[:, 3]
+    assert np.all(battery[:4] <= 1e-6)
+    assert np.all(battery[4:] >= -1e-6)
+    into, out = -battery[:4].sum() / 2, battery[4:].sum() / 2
+    assert out == pytest.approx(30e3, rel=1e-6)  # all that 15 MW can in two hours; gas gives the other 10
+    assert run.dataset["served_kw"].to_numpy()[4:, 1, 2].sum() / 2 == pytest.approx(10e3, rel=1e-6)
+    assert 20e3 + 0.95 * into >= 2e3 + 30e3 / 0.95 - 1e-3
+    content = run.dataset["state_stored_kwh"].to_numpy()[-1, 3]
+    assert content == pytest.approx(20e3 + 0.95 * into - out / 0.95, abs=1e-3)
+
+
+# stages in their order
+
+
+@pytest.mark.parametrize("seed", [5, 6])
+def test_costs_never_move_what_comes_before_them(seed: int) -> None:
+    case = random_system(seed, load=1.8)
+    people = case.tables()["participants"]
+    dear = case.with_tables(participants=people.assign(export_offer=people["export_offer"] * 1000))
+    results = [
+        reached(c, powers(c, "dispatch:source_price=none,window=all,committed=all")[1])[:2] for c in (case, dear)
+    ]
+    assert results[0][0] > 1e3  # something is shed
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-6, atol=0.1)
+
+
+def test_a_window_longer_than_the_run_and_shorter_commitments_agree() -> None:
+    """Where contents at the ends of windows do not matter, cutting the run loses nothing."""
+    case = random_system(7, steps=24, batteries=0)
+    whole = powers(case, "dispatch:source_price=none,window=all,committed=all")[0]
+    for cut in ("window=8,committed=4", "window=6,committed=6", "window=12,committed=2"):
+        np.testing.assert_allclose(powers(case, f"dispatch:source_price=none,{cut}")[0], whole, atol=2.0)
+
+
+def test_windows_cost_no_more_than_the_ends_that_they_cannot_see() -> None:
+    case = random_system(8, steps=48, load=0.9)
+    costs = []
+    for cut in ("window=all,committed=all", "window=24,committed=8", "window=32,committed=8"):
+        run = powers(case, f"dispatch:source_price=none,{cut}")[1]
+        shed, _, cost = reached(case, run)
+        assert shed < 0.1
+        costs.append(cost)
+    assert costs[0] <= min(costs) + 1e-2
+    assert max(costs) <= 1.02 * costs[0]
+
+
+def test_the_order_of_participants_does_not_matter() -> None:
+    case = random_system(9)
+    tables = case.tables()
+    turned = case.with_tables(participants=tables["participants"].iloc[::-1].reset_index(drop=True))
+    (one, run), (other, again) = (
+        powers(c, "dispatch:source_price=none,window=all,committed=all") for c in (case, turned)
+    )
+    assert reached(case, run)[2] == pytest.approx(reached(turned, again)[2], rel=1e-6)
+    np.testing.assert_allclose(one.sum(axis=2), other.sum(axis=2), rtol=1e-6)
+
+
+@pytest.mark.parametrize("phases", [False, True])
+def test_limits_of_a_distribution_network_hold_on_wires_of_one_and_three_phases(phases: bool) -> None:
+    """Customers' plants meet customers' load; what the network hosts of it is most, as nothing comes before shed load."""
+    case = tiny_case(2, phases, batteries=True).with_scenario(load_scale=0.0, export_scale=1.5)
+    run = ao.simulate(case, "dispatch:source_price=none,window=all,committed=all")
+    assert not run.failed_steps
+    kw = run.dataset["served_kw"].to_numpy()
+    with_batteries = kw[:, 1].sum(axis=1) + run.dataset["battery_kw"].to_numpy().sum(axis=1)
+    np.testing.assert_allclose(kw[:, 0].sum(axis=1), with_batteries, atol=1e-4)
+    assert run.summary["thermal_violations"] + run.summary["voltage_violations"] == 0
+    assert 0 < kw[:, 0].sum() < run.dataset["requested_kw"].to_numpy()[:, 0].sum()
+
+
+# bad input
+
+
+def test_bad_parameters_and_columns_are_named() -> None:
+    with pytest.raises(ao.InputError) as error:
+        Dispatch(window="x", committed=0, reserve=-0.1, reserve_price=-1.0, content_price=-1.0)
+    for part in ("window = 'x'", "committed = 0", "reserve = -0.1", "reserve_price = -1", "content_price = -1"):
+        assert part in str(error.value)
+    people = random_system(1).tables()["participants"]
+    with pytest.raises(ao.InputError, match=r"'load0': must_run_kw = -1"):
+        random_system(1).with_tables(participants=people.assign(must_run_kw=-1.0))

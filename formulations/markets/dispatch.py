@@ -33,14 +33,15 @@ import cvxpy as cp
 import numpy as np
 import scipy.sparse as sp
 
-from amm_opt.arrays import FloatArray
+from amm_opt.arrays import DIRECTIONS, FloatArray
 from amm_opt.cases import Case, Requests
-from amm_opt.cases.times import is_length
+from amm_opt.cases.times import is_length, length_h
 from amm_opt.errors import InputError
 from amm_opt.grid import Grid
 from amm_opt.market import Allocation, Mechanism, State, battery_kw, stored_after
 from amm_opt.market.mechanism import Solve, Values
 from amm_opt.program import HorizonProgram, Injection, Program, Solution
+from formulations.parts.matching import per_request
 
 STORE = "stored"
 """Name of the store that holds what is in batteries."""
@@ -50,8 +51,10 @@ HALF = 0.5
 """Content of less than this share at the end of a window costs ``content_price``."""
 MISSED = 10.0
 """A kWh that a must-run plant stays below its output costs so many times the largest offer."""
-HELD = 1e-3
-"""What a stage reached may be missed by, in kWh."""
+SAME = 1e-8
+"""Shares may cost more than the plan by this share of what all power at the largest offer would cost."""
+HELD = 1e-8
+"""What a stage reached may be missed by, as a share of the energy that load asks for in the window."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,48 +124,65 @@ class Dispatch(Mechanism[ContentState]):
         return np.where(np.isnan(own), self.offer, own)
 
     def program(self, grid: Grid) -> Mapping[str, HorizonProgram]:
-        battery, dt, offers = grid.case.batteries, grid.case.dt_h, self.offers(grid.case)
-        served, output, missed = (cp.Variable(grid.n, name=f"{name}_kw") for name in ("served", "output", "missed"))
+        battery, dt = grid.case.batteries, grid.case.dt_h
         charge, discharge = (cp.Variable(len(battery), name=name) for name in ("charge", "discharge"))
         lacking = cp.Variable(1, name="lacking_kw")
-        at_home = sp.csr_array(
-            (np.ones(len(battery)), (battery.participant, range(len(battery)))), (grid.n, len(battery))
-        )
-        shed = cp.sum(grid.import_request_kw) - cp.sum(served)
-        left = cp.sum(grid.export_request_kw) - cp.sum(output) + cp.sum(battery.power_kw + charge - discharge)
-        limits = [served >= 0, served <= grid.import_request_kw, output >= 0, output <= grid.export_request_kw]
-        limits += [missed >= 0, output + missed >= cp.Parameter(grid.n, nonneg=True, name="must_run_kw")]
-        limits += [part for b in (charge, discharge) for part in (b >= 0, b <= battery.power_kw)]
-        limits += [lacking >= 0, left + lacking >= self.reserve * cp.sum(served)]
-        fixed_kw = cp.sum(grid.inflexible_kw) - float(grid.case.feeder.shunt_kva.real.sum())
-        exchange = cp.sum(served) + cp.sum(charge) - cp.sum(output) - cp.sum(discharge)
-        limits += [] if self.source_price is not None else [exchange == -fixed_kw]
-        injection = Injection(served + at_home @ charge, output + at_home @ discharge)
+        interval, cost = self._interval(grid, charge, discharge, lacking)
+        limits = [part for b in (charge, discharge) for part in (b >= 0, b <= battery.power_kw)]
         stored = cp.multiply(battery.efficiency, charge) - cp.multiply(1.0 / battery.efficiency, discharge)
-        values = {"import": served, "export": output, "charge": charge, "discharge": discharge, "stored_kw": stored}
-        values |= {"shed_kw": cp.reshape(shed, (1,), order="C"), "lacking_kw": lacking}
-
-        cost = (
-            offers @ output + offers[battery.participant] @ discharge + MISSED * self._largest(offers) * cp.sum(missed)
-        )
-        cost += (self.source_price or 0.0) * exchange
-        interval = Program(cp.Minimize(cp.Constant(0.0)), limits, [injection], values)
+        values = {**interval.values, "charge": charge, "discharge": discharge, "stored_kw": stored, "lacking": lacking}
+        interval = replace(interval, constraints=[*interval.constraints, *limits, lacking >= 0], values=values)
         at_cost = replace(interval, objective=cp.Minimize(dt * cost))
 
-        shed, lacking, gained = (
-            cp.Variable(k, name=name) for name, k in (("shed", 1), ("lack", 1), ("gained", len(battery)))
-        )
-        totals = {"shed_kw": shed, "lacking_kw": lacking}
-        held = [total <= cp.Parameter(1, nonneg=True, name=f"most_{total.name()}") for total in totals.values()]
-        short, before = cp.Variable(len(battery), name="short"), cp.Parameter(len(battery), name="before")
+        shed, lack = cp.Variable(1, name="all_shed"), cp.Variable(1, name="all_lacking")
+        totals = {"shed": shed, "lacking": lack}
+        held = [total <= cp.Parameter(1, nonneg=True, name=f"most_{total.name()}") for total in (shed, lack)]
+        gained, short = (cp.Variable(len(battery), name=name) for name in ("gained", "short"))
+        before = cp.Parameter(len(battery), name="before")
         content = [short >= 0, short >= HALF * battery.size_kwh - before - gained]
         stores = {STORE: "stored_kw"} if len(battery) else {}
         ending = cp.Minimize(self.content_price * cp.sum(short))
         return {
             "shed": HorizonProgram(interval, cp.Minimize(cp.sum(shed)), totals, stores=stores),
-            "reserve": HorizonProgram(interval, cp.Minimize(cp.sum(lacking)), totals, held[:1], stores=stores),
+            "reserve": HorizonProgram(interval, cp.Minimize(cp.sum(lack)), totals, held[:1], stores=stores),
             "cost": HorizonProgram(at_cost, ending, {**totals, "stored_kw": gained}, [*held, *content], stores=stores),
+            "shares": HorizonProgram(self._shares(grid), cp.Minimize(cp.Constant(0.0))),
         }
+
+    def _interval(
+        self, grid: Grid, charge: cp.Expression, discharge: cp.Expression, lacking: cp.Expression
+    ) -> tuple[Program, cp.Expression]:
+        """An interval without objective, with what batteries do and the reserve that lacks; and what it costs."""
+        case, battery, offers = grid.case, grid.case.batteries, self.offers(grid.case)
+        served, output, missed = (cp.Variable(grid.n, name=f"{name}_kw") for name in ("served", "output", "missed"))
+        limits = [served >= 0, served <= grid.import_request_kw, output >= 0, output <= grid.export_request_kw]
+        limits += [missed >= 0, output + missed >= cp.Parameter(grid.n, nonneg=True, name="must_run_kw")]
+        left = cp.sum(grid.export_request_kw) - cp.sum(output) + cp.sum(battery.power_kw + charge - discharge)
+        limits += [left + lacking >= self.reserve * cp.sum(served)]
+        exchange = cp.sum(served) + cp.sum(charge) - cp.sum(output) - cp.sum(discharge)
+        if self.source_price is None:
+            limits += [exchange == float(case.feeder.shunt_kva.real.sum()) - cp.sum(grid.inflexible_kw)]
+        cost = offers @ output + offers[battery.participant] @ discharge + (self.source_price or 0.0) * exchange
+        cost += MISSED * self._largest(offers) * cp.sum(missed)
+        where = (battery.participant, np.arange(len(battery)))
+        at_home = sp.csr_array((np.ones(len(battery)), where), shape=(grid.n, len(battery)))
+        injection = Injection(served + at_home @ charge, output + at_home @ discharge)
+        shed = cp.reshape(cp.sum(grid.import_request_kw) - cp.sum(served), (1,), order="C")
+        values = {"import": served, "export": output, "missed": missed, "shed": shed}
+        return Program(cp.Minimize(cp.Constant(0.0)), limits, [injection], values), cost
+
+    def _shares(self, grid: Grid) -> Program:
+        """Of all answers of the same cost in an interval the one that serves everybody as alike as it can."""
+        count = len(grid.case.batteries)
+        charge, discharge = (cp.Parameter(count, name=f"{name}_fixed") for name in ("charge", "discharge"))
+        interval, cost = self._interval(grid, charge, discharge, cp.Parameter(1, name="lacking_fixed"))
+        reached = [
+            interval.values["shed"] <= cp.Parameter(1, name="shed_fixed"),
+            cost <= cp.Parameter(name="cost_fixed"),
+        ]
+        roots = {d: cp.Parameter(grid.n, nonneg=True, name=f"root_{d}") for d in DIRECTIONS}
+        uneven = sum(cp.sum_squares(cp.multiply(root, interval.values[d])) for d, root in roots.items())
+        return replace(interval, objective=cp.Minimize(0.5 * uneven), constraints=[*interval.constraints, *reached])
 
     def _largest(self, offers: FloatArray) -> float:
         return float(np.max(np.abs(offers), initial=0.0)) or 1.0
@@ -171,44 +191,52 @@ class Dispatch(Mechanism[ContentState]):
         case, battery = grid.case, grid.case.batteries
         stored = state.stored_kwh[battery.participant]
         low, high = (share * battery.size_kwh for share in BAND)
-        numbers: Values = {"must_run_kw": self._must_run(case, requests)}
+        must_run = np.minimum(case.participants["must_run_kw"].to_numpy(float), requests.export_request_kw)
+        numbers: Values = {"must_run_kw": must_run}
         if len(battery):
             numbers |= {f"{STORE}_lower": np.minimum(low, stored), f"{STORE}_upper": np.maximum(high, stored)}
             numbers[f"{STORE}_initial"] = stored
-        for stage, value, most in (("shed", "shed_kw", "most_shed"), ("reserve", "lacking_kw", "most_lack")):
+        slack = HELD * requests.dt_h * float(requests.import_request_kw.sum())
+        for stage, value, most in (("shed", "shed", "most_all_shed"), ("reserve", "lacking", "most_all_lacking")):
             reached = requests.dt_h * float(np.sum(solve(numbers, stage)[value]))
-            numbers[most] = np.array([max(0.0, reached) + HELD])
-        return solve({**numbers, "before": stored}, "cost")
+            numbers[most] = np.array([max(0.0, reached) + slack])
+        plan = solve({**numbers, "before": stored}, "cost")
+        return self._shared(grid, solve, plan, must_run, requests)
+
+    def _shared(self, grid: Grid, solve: Solve, plan: Solution, must_run: FloatArray, requests: Requests) -> Solution:
+        """The plan, of which what is carried out is as even as its cost permits."""
+        first = np.arange(requests.n_steps) < self._committed_steps(requests)
+        fixed = {f"{name}_fixed": plan[name][first] for name in ("charge", "discharge", "lacking", "shed")}
+        cost = self._cost(grid.case, plan)[first]
+        roots = {f"root_{d}": np.sqrt(per_request(1.0, requests.request_kw(d)[first])) for d in DIRECTIONS}
+        slack = SAME * self._largest(self.offers(grid.case)) * requests.both_kw[:, first].sum(axis=(0, 2))
+        numbers = {**fixed, **roots, "must_run_kw": must_run[first], "cost_fixed": cost + slack}
+        even = solve(numbers, "shares", grid.select(requests, first))
+        powers = {d: np.concatenate([even[d], plan[d][~first]]) for d in DIRECTIONS}
+        return replace(plan, values={**plan.values, **powers})
+
+    def _committed_steps(self, requests: Requests) -> int:
+        hours = length_h(str(self.committed))
+        steps = self.committed if hours is None else round(hours / requests.dt_h)
+        return requests.n_steps if steps == "all" else int(steps)
+
+    def _cost(self, case: Case, plan: Solution) -> FloatArray:
+        """(H,) currency per hour of what is planned."""
+        offers, p0 = self.offers(case), self.source_price or 0.0
+        x, y, c, b, o = (plan[name] for name in ("import", "export", "charge", "discharge", "missed"))
+        exchange = sum((p.sum(axis=1) for p in (x, c)), -y.sum(axis=1) - b.sum(axis=1))
+        missed = MISSED * self._largest(offers) * o.sum(axis=1)
+        return np.asarray(y @ offers + b @ offers[case.batteries.participant] + p0 * exchange + missed)
 
     def settle(self, grid: Grid, solution: Solution, requests: Requests) -> Allocation:
         """Powers, and prices: own offers for who generates, what that and reserve cost for load."""
-        battery, offers = grid.case.batteries, self.offers(grid.case)
-        output, discharge = self._in_proportion(grid.case, solution["export"], requests), solution["discharge"]
-        served = solution["import"].sum(axis=1)
-        reserve_kw = self.reserve * served - solution["lacking_kw"].ravel()
-        cost = output @ offers + discharge @ offers[battery.participant] + self.reserve_price * reserve_kw
-        if self.source_price is not None:
-            drawn = served + solution["charge"].sum(axis=1) - output.sum(axis=1) - discharge.sum(axis=1)
-            cost += self.source_price * drawn
+        served, battery = solution["import"].sum(axis=1), grid.case.batteries
+        reserve_kw = self.reserve * served - solution["lacking"].ravel()
+        cost = self._cost(grid.case, solution) + self.reserve_price * reserve_kw
         price = np.divide(cost, served, out=np.zeros_like(cost), where=served > 0)
-        powers = solution["import"], output
-        prices = np.tile(price[:, None], grid.n), np.tile(offers, (len(price), 1))
-        return Allocation(*powers, *prices, battery_kw(solution, battery, grid.n) if len(battery) else None)
-
-    def _in_proportion(self, case: Case, output: FloatArray, requests: Requests) -> FloatArray:
-        """The same output at every place; plants there with the same offer share it by what they can do more."""
-        phases = np.unique(np.array(case.phases), return_inverse=True)[1]
-        alike = np.column_stack([case.bus, phases, case.kvar_per_kw[2], self.offers(case)])
-        kind = np.unique(alike, axis=0, return_inverse=True)[1].ravel()
-        member = sp.csr_array((np.ones(len(kind)), (kind, np.arange(len(kind)))))
-        least = np.minimum(self._must_run(case, requests), output)
-        more = requests.export_request_kw - least
-        whole = more @ member.T
-        share = np.divide((output - least) @ member.T, whole, out=np.zeros_like(whole), where=whole > 0)
-        return np.asarray(least + more * share[:, kind])
-
-    def _must_run(self, case: Case, requests: Requests) -> FloatArray:
-        return np.asarray(np.minimum(case.participants["must_run_kw"].to_numpy(float), requests.export_request_kw))
+        prices = np.tile(price[:, None], grid.n), np.tile(self.offers(grid.case), (len(price), 1))
+        stored = battery_kw(solution, battery, grid.n) if len(battery) else None
+        return Allocation(solution["import"], solution["export"], *prices, stored)
 
     def advance(self, state: ContentState, allocation: Allocation, requests: Requests) -> ContentState:
         if allocation.battery_kw is None:

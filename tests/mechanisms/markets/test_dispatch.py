@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from scipy.optimize import linprog
-from systems import BATTERY, random_system, system
 from tiny import tiny_case
+from wholesale import BATTERY, random_system, system
 
 import amm_opt as ao
 from formulations import Dispatch
@@ -299,7 +299,7 @@ def test_the_order_of_participants_does_not_matter() -> None:
 
 @pytest.mark.parametrize("phases", [False, True])
 def test_limits_of_a_distribution_network_hold_on_wires_of_one_and_three_phases(phases: bool) -> None:
-    """Customers' plants meet customers' load; what the network hosts of it is most, as nothing comes before shed load."""
+    """Customers' plants meet customers' load; the most is served that the network hosts."""
     case = tiny_case(2, phases, batteries=True).with_scenario(load_scale=0.0, export_scale=1.5)
     run = ao.simulate(case, "dispatch:source_price=none,window=all,committed=all")
     assert not run.failed_steps

@@ -29,8 +29,8 @@ def random_system(seed: int, n_bus: int = 4, steps: int = 12, batteries: int = 2
         own = {"export_offer": round(offer, 5), "must_run_kw": 0.5 * size if kind == 1 else 0.0}
         people.append({"name": f"plant{g}", "bus": buses[rng.integers(n_bus)], **own})
         series.append((f"plant{g}", "export", f"plant{g}", size))
-    for b in range(batteries):
-        people.append({"name": f"battery{b}", "bus": buses[rng.integers(n_bus)], "export_offer": 0.07, **BATTERY})
+    stores = [f"battery{b}" for b in range(batteries)]
+    people += [{"name": b, "bus": buses[rng.integers(n_bus)], "export_offer": 0.07, **BATTERY} for b in stores]
     profiles["x_ohm"], profiles["rating_kva"] = rng.uniform(5, 30, len(links)), rng.uniform(8e3, 40e3, len(links))
     lines = [(f"line{k}", buses[a], buses[b]) for k, (a, b) in enumerate(links)]
     return system(lines, profiles.pop("x_ohm"), profiles.pop("rating_kva"), people, series, profiles)

@@ -221,6 +221,7 @@ def print_price_layers(prices: pd.DataFrame) -> None:
         TableColumn("limit", [printable(name) for name in t["limit"]], folds=True),
         TableColumn("direc-\ntion", [str(d) for d in t["direction"]]),
         TableColumn("prices\nset, %", numbers(t["share_pct"], ".3g")),
+        TableColumn("of them\nin its\narea, %", numbers(t["inside_pct"], ".3g"), rank=2),
         TableColumn("inter-\nvals", [str(n) for n in t["intervals"]]),
         TableColumn("mean", numbers(t["mean_price"], ".3f")),
         TableColumn("lowest", numbers(t["lowest_price"], ".3f"), rank=1),

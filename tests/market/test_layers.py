@@ -190,7 +190,11 @@ def test_a_zone_pays_what_its_tightest_member_would() -> None:
     missing = 1 - 0.19 / (2 * 0.05 * (3 * 90 + 60) / 160)
     np.testing.assert_allclose(own, [0.75 * missing, missing, 0.5 * missing, 0.25 * missing], atol=1e-6)
     np.testing.assert_allclose(zonal, [missing, missing, 0.5 * missing, 0.25 * missing], atol=1e-6)
-    assert (ao.simulate(lines, AMM(), steps=1).prices().query("participant == 'p0'")["kind"] == ["voltage", ""]).all()
+    run = ao.simulate(lines, AMM(), steps=1)
+    assert (run.prices().query("participant == 'p0'")["kind"] == ["voltage", ""]).all()
+    (row,) = run.price_layers().query("direction == 'import'").to_dict("records")
+    assert (row["layer"], row["area"], row["limit"]) == ("feeder", "A", "la-end")
+    assert (row["intervals"], row["share_pct"], row["inside_pct"]) == (1, 100.0, 50.0)  # p0, p1 of p0 to p3
 
 
 own_layers = {

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from amm_opt.arrays import IntArray
+from amm_opt.arrays import BoolArray, IntArray
 from amm_opt.errors import InputError, shorten, unknown
 from amm_opt.fields import is_text, shortened
 from amm_opt.network.feeder.feeder import Feeder
@@ -118,6 +118,15 @@ class Layers:
         while np.any(low := self.layer[area] < layer):
             area = np.where(low, self.parent[area], area)
         return area
+
+    def holds(self, area: IntArray, bus: IntArray) -> BoolArray:
+        """Whether each bus lies in an area; both of one shape."""
+        at = np.asarray(bus, dtype=np.intp)
+        found = at == area
+        while np.any(at >= 0):
+            at = np.where(at >= 0, self.parent[at], -1)
+            found |= at == area
+        return np.asarray(found)
 
     @cached_property
     def _depth(self) -> list[int]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from amm_opt.arrays import DIRECTIONS, FloatArray, IntArray
+from amm_opt.arrays import DIRECTIONS, BoolArray, FloatArray, IntArray
 from amm_opt.cases import Case, Requests
 from amm_opt.grid import Grid
 from amm_opt.market import Allocation, Mechanism, areas_of
@@ -40,6 +40,7 @@ class PriceSources:
     mechanism: Mechanism[Any]
     limits: list[tuple[int, str, str]] = field(default_factory=list)
     _numbers: dict[tuple[int, int], int] = field(default_factory=dict)
+    _inside: dict[int, BoolArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.grid = Grid(self.case, self.network)
@@ -82,6 +83,13 @@ class PriceSources:
             found.append(self._numbers[key])
         return np.array(found, dtype=np.intp)
 
+    def inside(self, number: int) -> BoolArray:
+        """(n,) who lies in the area of a limit; nobody in that of none."""
+        if number not in self._inside:
+            area = np.full(self.grid.n, self.limits[number][0] if number != NOTHING else NOTHING)
+            self._inside[number] = self.case.layers.holds(area, self.case.bus) & (number != NOTHING)
+        return self._inside[number]
+
     def named(self) -> pd.DataFrame:
         """``layer``, ``area``, ``limit`` and ``kind`` by number; the last row, of -1, is empty."""
         layers = self.case.layers
@@ -122,6 +130,7 @@ class _Count:
 
     intervals: int = 0
     price: float = 0.0
+    inside: int = 0
     highest: float = -np.inf
     lowest: float = np.inf
     by_hour: IntArray = field(default_factory=lambda: np.zeros(24, dtype=np.int64))
@@ -144,7 +153,10 @@ def counted(
         for d, prices in enumerate((some.import_price, some.export_price)):
             assert prices is not None
             for number in np.unique(numbers[:, d]).tolist():
-                _add(counts.setdefault((number, d), _Count()), numbers[:, d] == number, prices, times[start:stop])
+                inside = sources.inside(number)
+                _add(
+                    counts.setdefault((number, d), _Count()), numbers[:, d] == number, prices, times[start:stop], inside
+                )
         if report is not None:
             report(stop, len(times))
     named = sources.named()
@@ -154,6 +166,7 @@ def counted(
             **named.iloc[number].to_dict(),
             "intervals": count.intervals,
             "share_pct": 100.0 * float(count.by_hour.sum()) / (len(times) * case.n_participants),
+            "inside_pct": 100.0 * count.inside / max(int(count.by_hour.sum()), 1) if number != NOTHING else np.nan,
             "mean_price": count.price / max(int(count.by_hour.sum()), 1),
             "lowest_price": count.lowest,
             "highest_price": count.highest,
@@ -169,9 +182,10 @@ def counted(
     )
 
 
-def _add(count: _Count, mine: Any, prices: FloatArray, times: pd.DatetimeIndex) -> None:
-    """Add a block: where the price was set by it, (T, n), and the prices."""
+def _add(count: _Count, mine: BoolArray, prices: FloatArray, times: pd.DatetimeIndex, inside: BoolArray) -> None:
+    """Add a block: where the price was set by it, (T, n), the prices, and (n,) who lies in its area."""
     known = mine & ~np.isnan(prices)
+    count.inside += int(np.count_nonzero(known & inside))
     of_interval = known.sum(axis=1)
     count.intervals += int(np.count_nonzero(of_interval))
     if of_interval.any():

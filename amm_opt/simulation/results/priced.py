@@ -81,8 +81,9 @@ class Priced:
         """Which layer and limit set how many prices: a row for each limit and direction, and for none.
 
         Columns: ``direction``, ``layer``, ``area``, ``limit``, ``kind``; ``intervals`` in which it set somebody's
-        price; ``share_pct`` of all pairs of a participant and an interval; ``mean_price``, ``lowest_price`` and
-        ``highest_price`` of these; ``by_hour`` and ``by_month``, 24 and 12 numbers of pairs.
+        price; ``share_pct`` of all pairs of a participant and an interval; ``inside_pct`` of these, whose participant
+        lies in the area itself, and not elsewhere with a share in its voltage; ``mean_price``, ``lowest_price`` and
+        ``highest_price``; ``by_hour`` and ``by_month``, 24 and 12 numbers of pairs.
 
         Args:
             network, progress: as for :meth:`explain`.

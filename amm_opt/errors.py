@@ -80,6 +80,10 @@ class OutputError(AmmOptError):
     """What was computed cannot be written or printed."""
 
 
+class LostError(AmmOptError):
+    """The cluster that ran the variants of a study is gone."""
+
+
 class InexactWarning(UserWarning):
     """A relaxed network model was not exact: its solution has losses that no network has."""
 

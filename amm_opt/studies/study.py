@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from amm_opt.cases import as_case
-from amm_opt.errors import InputError, OutputError, Problems, as_path, one_line, shorten, unknown
+from amm_opt.errors import InputError, LostError, OutputError, Problems, as_path, one_line, shorten, unknown
 from amm_opt.fields import is_whole, not_callable, shortened
 from amm_opt.io.html import as_html
 from amm_opt.simulation.driver import mode_of
@@ -155,6 +155,7 @@ class Study:
         Raises:
             InputError: anything that is wrong with these; nothing has been run then.
             OutputError: where ``out`` takes nothing any more; what was written until then is kept.
+            LostError: where a cluster of dask's is gone; what was written until then is kept.
             KeyboardInterrupt: after Ctrl-C; with ``out`` it says how to go on.
         """
         said = Problems()
@@ -179,6 +180,8 @@ class Study:
             folder.finish(result.table)
         except KeyboardInterrupt as error:
             raise KeyboardInterrupt(folder.kept) from error
+        except LostError as error:
+            raise LostError(f"{error}; {folder.kept}") from error
         finally:
             folder.close()
         return result

@@ -80,3 +80,24 @@ def test_a_worker_keeps_to_its_case() -> None:
     assert queue.next("one") is None
     assert taken["one"][:3] == ["a", "a", "a"]
     assert taken["two"][:3] == ["b", "b", "b"]
+
+
+def test_a_dask_cluster_that_is_gone_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    distributed = pytest.importorskip("distributed")
+    study = ao.Study(CASE, "no_control", parameters={"scenario.import_scale": [1.0, 1.5, 2.0]}, steps=2)
+    cluster = distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, silence_logs=50)
+
+    def close(done: int, *_: object) -> None:
+        if done == 1:
+            cluster.close()
+
+    sentence = r"dask cluster is not there any more .*; \d variants are kept in .*resume=True"
+    with pytest.raises(ao.AmmOptError, match=sentence):
+        study.run(tmp_path / "out", executor=cluster.scheduler_address, progress=close)
+    assert len(study.run(tmp_path / "out", resume=True).table) == 3
+    monkeypatch.setattr("amm_opt.studies.executors.distributed.CONNECT_S", 1)
+    with (
+        distributed.LocalCluster(n_workers=0, dashboard_address=None, silence_logs=50) as empty,
+        pytest.raises(ao.InputError, match="has no worker"),
+    ):
+        study.run(executor=empty.scheduler_address)

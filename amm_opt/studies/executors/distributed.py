@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
-from amm_opt.errors import InputError, one_line
+from amm_opt.errors import InputError, LostError, one_line
 from amm_opt.studies.executors.schedule import ATTEMPTS, LOST, Queue
 from amm_opt.studies.variant import Plan, Row, Variant, Workplace
 
@@ -48,12 +48,22 @@ class Distributed:
 
         Raises:
             InputError: where dask is not installed, or there is no cluster.
+            LostError: where it was there, and is no more.
         """
         if find_spec("distributed") is None:
             raise InputError("dask is not installed: pip install 'amm-opt[study]'")
         with ExitStack() as stack:
             client = self._client(stack)
-            yield from _rows(client, plan, variants)
+            try:
+                client.wait_for_workers(1, timeout=CONNECT_S)
+            except (OSError, TimeoutError) as error:
+                raise InputError(f"the dask cluster at {client.scheduler_info()['address']} has no worker") from error
+            try:
+                yield from _rows(client, plan, variants)
+            except Exception as error:
+                if client.status == "running":
+                    raise
+                raise LostError(f"the dask cluster is not there any more ({one_line(error)})") from error
 
     def _client(self, stack: ExitStack) -> Any:
         import dask
@@ -103,7 +113,6 @@ class _Cluster:
 def _rows(client: Any, plan: Plan, variants: list[Variant]) -> Iterator[Row]:
     from distributed import KilledWorker, as_completed
 
-    client.wait_for_workers(1, timeout=CONNECT_S)
     cluster, queue = _Cluster(client, plan), Queue(variants)
     lost = dict.fromkeys((variant.number for variant in variants), 0)
     try:
@@ -127,4 +136,5 @@ def _rows(client: Any, plan: Plan, variants: list[Variant]) -> Iterator[Row]:
                 tasks.add(cluster.submit(address, following))
             yield row
     finally:
-        client.cancel([cluster.workplace, *cluster.at])
+        with suppress(Exception):  # a cluster that is gone has nothing to cancel
+            client.cancel([cluster.workplace, *cluster.at])

@@ -14,6 +14,10 @@ COMMANDS = {
     "cases": ("listing:cases", "List the cases that come with the toolkit."),
     "compare": ("running:compare_command", "Compare mechanisms on CASE (a name or a folder)."),
     "explain": ("reviewing:explain", "Say which limits kept RUN from serving more."),
+    "fair-play": (
+        "requesting:fair_play",
+        "Hold a market for requests of households, and two plans beside it.",
+    ),
     "import": ("importing:import_group", "Make a case folder from a network file."),
     "mechanisms": ("listing:mechanisms", "List the mechanisms and their parameters."),
     "run": ("running:run", "Run one mechanism on CASE (a name or a folder)."),

@@ -21,7 +21,7 @@ FLOORS = (
     ("solve",),
     ("registry", "verification"),
     ("simulation",),
-    ("studies",),
+    ("studies", "request_market"),
     ("study", "testing"),
 )
 """Rooms of ``amm_opt``, a file or a folder each, from the ground up; the package itself stands on top of them."""

@@ -111,13 +111,15 @@ def main(keep: Path | None, steps: int | None) -> None:
     specs = ", ".join(f"`{spec}`" for spec in SPECS)
     text = f"""# A year of prices on {CASE}
 
-`python benchmarks/prices_year.py`: {len(run.times)} intervals from {run.times[0]}, {run.case.n_participants}
-participants; {specs}. Where nothing is scarce an imported kWh costs 0.10 by each of them, and at most 0.40; an exported
-one earns 0.08 by the first two and 0.10 by the third, which buys and sells at one price.
+`python benchmarks/prices_year.py`: {len(run.times):,} intervals from {run.times[0]:%d %B %Y},
+{run.case.n_participants:,} participants; {specs}.
+
+Where nothing is scarce an imported kWh costs 0.10 by each of them, and at most 0.40; an exported one earns 0.08 by the
+first two and 0.10 by the third, which buys and sells at one price.
 
 ## Which layers and limits set the AMM's prices
 
-In % of all pairs of a participant and an interval; what is missing to 100 % had no deficit.
+In % of all pairs of a participant and an interval.
 
 ![Which layers set prices, by hour and month](../../docs/images/price_layers.png)
 

@@ -97,9 +97,10 @@ class ProgramSolver:
                 failures.append((solver, error))
                 continue
             self._hot = True
+            solution = solution.as_fallback(_reasons(failures)) if failures else solution
             if self._watch is not None:
                 self._watch.solved(requests.start, solution)
-            return solution.as_fallback(_reasons(failures)) if failures else solution
+            return solution
         raise SolveError(_proved(failures) or _reasons(failures))
 
     def _attempts(self) -> Iterator[Choice]:

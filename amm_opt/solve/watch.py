@@ -8,11 +8,12 @@ from typing import Any, Protocol
 class Watch(Protocol):
     """Is told of every call of a solver; what it does is no part of the solver's time."""
 
-    def called(self, problem: Any, point: Any, seconds: float) -> None:
+    def called(self, problem: Any, solver: Any, point: Any, seconds: float) -> None:
         """A backend was called.
 
         Args:
             problem: the ``Reduced`` problem that it got.
+            solver: which; None for who suits the problem.
             point: its answer, a ``Point``; None where there was none.
         """
 

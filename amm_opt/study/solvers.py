@@ -77,27 +77,30 @@ class SolverComparison:
 
 @dataclass
 class Recorder:
-    """Notes what a solver's calls came to, see ``Watch``."""
+    """Notes what the calls of one solver came to, see ``Watch``; those of fallbacks are not its own."""
 
+    solver: Choice = None
     calls: int = 0
     inside_s: float = 0.0
     own_s: float = 0.0
     steps: list[int] = field(default_factory=list)
-    primal: float = 0.0
-    dual: float = 0.0
+    primal: float = np.nan
+    dual: float = np.nan
     duals: dict[tuple[int, int], dict[int, float]] = field(default_factory=dict)
     fallbacks: set[int] = field(default_factory=set)
     _solved: dict[int, int] = field(default_factory=dict)
 
-    def called(self, problem: Reduced, point: Point | None, seconds: float) -> None:
+    def called(self, problem: Reduced, solver: Choice, point: Point | None, seconds: float) -> None:
         """See ``Watch``."""
+        if solver != self.solver:
+            return
         began = time.perf_counter()
         self.calls += 1
         self.inside_s += seconds
         if point is not None and point.x is not None:
             self.steps += [] if point.steps is None else [int(point.steps)]
             primal, dual = residuals(problem, point.x, point)
-            self.primal, self.dual = max(self.primal, primal), max(self.dual, dual)
+            self.primal, self.dual = float(np.fmax(self.primal, primal)), float(np.fmax(self.dual, dual))
         self.own_s += time.perf_counter() - began
 
     def solved(self, start: int, solution: Solution) -> None:
@@ -121,7 +124,7 @@ def residuals(problem: Reduced, x: FloatArray, point: Point) -> tuple[float, flo
 def compare_solvers(
     case: Case | str | Path,
     mechanisms: Any,
-    solvers: Sequence[Choice] | None = None,
+    solvers: Choice | Sequence[Choice] = None,
     *,
     network: Any = None,
     steps: int | str | slice | None = None,
@@ -135,8 +138,8 @@ def compare_solvers(
     Args:
         case, network, steps, time_limit_s: as for ``simulate``.
         mechanisms: one or several, as for ``simulate``.
-        solvers: names, or solvers of one's own; all installed fallbacks and our own method where None. One that cannot
-            solve a mechanism's programs is a row with its reason.
+        solvers: one or several names, or solvers of one's own; all installed fallbacks and our own method where None.
+            One that cannot solve a mechanism's programs is a row with its reason.
         progress: called with (runs done, all) after every run.
 
     Raises:
@@ -146,7 +149,7 @@ def compare_solvers(
     item = said.of(lambda: as_case(case))
     several = list(mechanisms) if isinstance(mechanisms, list | tuple) else [mechanisms]
     found = [said.of(partial(as_mechanism, m)) for m in several]
-    wanted = default_solvers() if solvers is None else list(solvers)
+    wanted = default_solvers() if solvers is None else list(solvers) if isinstance(solvers, list | tuple) else [solvers]
     chosen = [said.of(partial(_known, s)) for s in wanted]
     if not several or not wanted:
         said.say("at least one mechanism and one solver must be given")
@@ -186,9 +189,9 @@ def _measured(
     case: Case, mechanism: Any, options: Options, reference: tuple[Run, Recorder] | None
 ) -> tuple[dict[str, Any], tuple[Run, Recorder] | None]:
     """One row, and what it was measured on; a reason where there is nothing."""
-    watch = Recorder()
     try:
         settings = settled(case, mechanism, options)
+        watch = Recorder(settings.order.choices[0])
         settings = replace(settings, order=replace(settings.order, watch=watch))
         began = time.perf_counter()
         with warnings.catch_warnings():
@@ -220,10 +223,10 @@ def _errors(run: Run, watch: Recorder, other: Run, by: Recorder) -> dict[str, fl
     skipped = {*run.fallback_steps, *run.failed_steps, *other.fallback_steps, *other.failed_steps}
     kept = [k for k in range(len(run.times)) if run.first + k not in skipped]
     service = np.abs(run.allocation.both_kw[:, kept] - other.allocation.both_kw[:, kept])
-    worst = 0.0
+    worst = np.nan
     for key in watch.duals.keys() & by.duals.keys():
         mine, theirs = watch.duals[key], by.duals[key]
         scale = max(map(abs, theirs.values()), default=0.0)
         both = [abs(mine.get(k, 0.0) - theirs.get(k, 0.0)) for k in mine.keys() | theirs.keys()]
-        worst = max(worst, max(both, default=0.0) / scale if scale else 0.0)
-    return {"error_kw": float(np.max(service, initial=0.0)), "error_dual": worst}
+        worst = float(np.fmax(worst, max(both, default=0.0) / scale if scale else 0.0))
+    return {"error_kw": float(np.max(service, initial=0.0)) if kept else np.nan, "error_dual": worst}

@@ -54,11 +54,20 @@ def test_raw_answers_are_measured_and_reasons_are_told() -> None:
     assert amm.loc["sloppy", "iterations"] == 7.0
     assert amm.loc["refusing", "fallbacks"] > 0
     assert amm.loc["refusing", "reasons"] == "refusing: out of paper"
+    # answers of fallbacks are none of its own
+    assert amm.loc["refusing", ["iterations", "primal", "dual", "error_dual"]].isna().all()
     for solver in ("clarabel", "sloppy"):
         assert min(amm.loc[solver, ["inside_s", "around_s"]]) > 0.0
     assert "cannot solve linear programs" in table.loc[("leximin", "dual_newton"), "reasons"]
     assert np.isnan(table.loc[("leximin", "dual_newton"), "error_kw"])
     assert "2 mechanisms by 5 solvers" in repr(found)
+
+
+def test_one_solver_and_a_mechanism_that_needs_none() -> None:
+    table = ao.compare_solvers(small_case(False), "no_control", "clarabel", steps=3).table
+    assert table["solver"].tolist() == ["automatic", "clarabel"]
+    assert table["error_kw"].tolist() == [0.0, 0.0]
+    assert table[["primal", "dual", "error_dual"]].isna().all(axis=None)
 
 
 def test_the_command(tmp_path: Path) -> None:

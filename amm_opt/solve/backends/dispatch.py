@@ -64,7 +64,7 @@ class Backends:
         try:
             point = self._answer(problem, solver, start)
         finally:
-            watch.called(problem, point, time.perf_counter() - began)
+            watch.called(problem, solver, point, time.perf_counter() - began)
         return point
 
     def _answer(self, problem: Reduced, solver: Choice, start: FloatArray) -> Point:

@@ -24,11 +24,13 @@ Read = Callable[[int, int], FloatArray]
 PHASES = ("a", "b", "c")
 ON_NETWORK = {
     "voltage_pu": ("node", "pu", "voltage magnitude"),
-    "p_kw": ("branch", "kW", "active power away from the source"),
-    "q_kvar": ("branch", "kvar", "reactive power away from the source"),
+    "p_kw": ("branch", "kW", "active power, positive from from_bus to to_bus: away from the source"),
+    "q_kvar": ("branch", "kvar", "reactive power, positive from from_bus to to_bus"),
     "loading": ("branch", "1", "loading as a fraction of the rating; 0 where there is none"),
 }
 """What the network model gives: dimension, unit and meaning."""
+ENDS = ("from_bus", "to_bus")
+"""Coordinates of a branch: from one to the other its power is positive, whichever is first in the table."""
 UNITS = {"kwh": "kWh", "mwh": "MWh", "kw": "kW", "kva": "kVA", "h": "h", "min": "min", "s": "s", "pu": "pu", "pct": "%"}
 """Units of what a mechanism remembers, by the ending of its name (docs/notation.md); 1 for what has none."""
 
@@ -158,6 +160,9 @@ def on_network(store: RunStore, waits: bool, grid: Grid, start: int, stop: int, 
     coordinates = {
         dim: (dim, labels[dim], {"long_name": dim if phases is None else f"{dim} and phase"}) for dim in dims
     }
+    if "branch" in dims:
+        for name, ends in zip(ENDS, feeder.ends[:, model.branch[branches]], strict=True):
+            coordinates[name] = ("branch", [feeder.bus_names[k] for k in ends], {"long_name": name})
     when = ("time", times, {"long_name": "interval start"})
     return xr.Dataset(variables, {"time": when, **coordinates}, {"network_model": model.name})
 

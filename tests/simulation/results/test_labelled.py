@@ -110,3 +110,15 @@ def test_in_notebooks(runs: list[ao.Run], tmp_path: Path) -> None:
         assert item._repr_html_().startswith("<")
         assert "<script" not in item._repr_html_()
         assert len(repr(item)) < 200
+
+
+def test_flows_into_a_bus_of_a_mesh_are_what_it_draws() -> None:
+    """Kirchhoff's current law at every bus but the source, with the directions that the labels say."""
+    run = ao.simulate("ieee14", "lmp", steps=2)
+    flows, data = run.flows().p_kw, run.dataset
+    drawn = data.inflexible_kw + data.served_kw.sel(direction="import") - data.served_kw.sel(direction="export")
+    bus_of = run.case.tables()["participants"].set_index("name")["bus"]
+    at = bus_of.loc[data.participant.values].to_numpy()
+    for bus in run.case.feeder.bus_names[1:]:
+        into = flows[:, flows.to_bus.values == bus].sum("branch") - flows[:, flows.from_bus.values == bus].sum("branch")
+        np.testing.assert_allclose(into, drawn[:, at == bus].sum("participant"), atol=1e-6)

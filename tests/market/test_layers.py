@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import TRACE, shuffled
@@ -17,6 +19,7 @@ from small import TRACE, shuffled
 import amm_opt as ao
 from amm_opt.market import areas_of, deficits
 from amm_opt.network import Layers
+from amm_opt.study.cli import main
 from formulations import AMM
 
 NAN = float("nan")
@@ -338,6 +341,29 @@ def test_prices_of_stored_runs_of_two_tiers_and_in_any_order(tmp_path: Path) -> 
         assert named["intervals"].max() <= here["time"].nunique()
         assert mine["lowest_price"].min() >= {"import": 0.1, "export": 0.0}[direction] - 1e-12
         assert mine["highest_price"].max() <= {"import": 0.4, "export": 0.08}[direction] + 1e-12
+
+
+def test_explain_says_what_set_prices(tmp_path: Path) -> None:
+    """In words, as JSON and as a picture; a mechanism whose prices follow from nothing has nothing to draw."""
+    case = town({"bb": 80.0, "la-end": 8.0})
+    for spec in ("amm", "dnp"):
+        ao.simulate(case, spec, out=tmp_path / spec)
+    said = CliRunner().invoke(main, ["explain", str(tmp_path / "amm"), "--picture", str(tmp_path / "p.png")])
+    assert said.exit_code == 0, said.output
+    words = " ".join(said.output.split())
+    assert "What set prices of import, of all participants and intervals: system 75 %, node 25 %" in words
+    assert "What set prices of export, of all participants and intervals: no limit 100 %" in words
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+    record = json.loads(CliRunner().invoke(main, ["explain", str(tmp_path / "amm"), "--json"]).stdout)
+    found = {(row["direction"], row["layer"], row["limit"]): row["share_pct"] for row in record["prices"]}
+    assert found == {
+        ("import", "system", "to-bb"): 75.0,
+        ("import", "node", "to-la-end"): 25.0,
+        ("export", "", ""): 100.0,
+    }
+    other = CliRunner().invoke(main, ["explain", str(tmp_path / "dnp"), "--picture", str(tmp_path / "q.png")])
+    assert other.exit_code == 2
+    assert "nothing to draw" in " ".join(other.output.split())
 
 
 def test_prices_that_cannot_be_explained_are_refused() -> None:

@@ -44,8 +44,8 @@ class Editable:
         """The tables that make this case, columns as in the case folder (docs/case-folder.md), defaults filled in.
 
         ``ao.from_tables(name=case.name, scenario=case.scenario, **case.tables())`` gives the same case (with
-        ``meshed=True`` where it is meshed). What a scenario scales is as it was before; changing a
-        table changes no case.
+        ``meshed=True`` where it is meshed, and ``layers=case.own_layers`` where it names its own). What a scenario
+        scales is as it was before; changing a table changes no case.
 
         Returns:
             ``buses``, ``branches``, ``participants``, ``profiles``, ``series`` and ``sessions``, which may be empty.

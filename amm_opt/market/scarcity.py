@@ -198,7 +198,7 @@ class PriceCurve(Checked):
 
     def phi(self, deficit: FloatArray) -> FloatArray:
         """Monotone from 0 at no deficit to 1 at a deficit of 1."""
-        d = np.clip(deficit, 0.0, 1.0)
+        d = np.minimum(np.maximum(deficit, 0.0), 1.0)
         if self.shape == "power":
             return np.asarray(d**self.exponent)
         if self.shape == "logistic":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Self
 
@@ -46,15 +47,17 @@ class State:
             spread: ``member.T``, where it is known.
         """
         spread = sp.csr_array(member.T) if spread is None else spread
-        arrays = {}
+        arrays = self.arrays()
+        summed = {name: a for name, a in arrays.items() if name in self.summed and a.ndim}
+        arrays |= zip(summed, _added_up(member, list(summed.values())), strict=True)
         for name, a in self.arrays().items():
             if name in self.summed or not a.ndim:
-                arrays[name] = (member @ a.T).T if a.ndim else a
                 continue
             w = weight if a.shape == weight.shape else weight.sum(axis=0)
             nobody = (member @ w.T).T <= 0
             w = w + (spread @ nobody.T.astype(float)).T
-            arrays[name] = (member @ (w * a).T).T / (member @ w.T).T
+            above, below = _added_up(member, [w * a, w])
+            arrays[name] = above / below
         return self.from_arrays(arrays)
 
     @classmethod
@@ -119,21 +122,19 @@ class FairnessState(State):
         ``kept`` is the share of earlier energies and hours that still counts, whether or not something was requested:
         without a request the delivery ratio stays, on fewer hours.
         """
-        asked = requested(requested_kw)
-        moved = _in_unit(1.0 - served_kw / np.where(asked, requested_kw, 1.0))
-        if idle == "decay":
-            moved[~asked] = 0.0
-        moved *= beta
-        moved += (1.0 - beta) * self.shortage
-        moved = _in_unit(moved)
-        before = (self.served_kwh, self.requested_kwh, self.requested_h)
-        served_kwh, requested_kwh, requested_h = before if kept == 1.0 else (kept * amount for amount in before)
+        asked = np.nonzero(requested(requested_kw))
+        served, wanted, before = served_kw[asked], requested_kw[asked], self.shortage[asked]
+        # without a request
+        shortage = (1.0 - beta if idle == "decay" else 1.0) * self.shortage
+        served_kwh, requested_kwh = kept * self.served_kwh, kept * self.requested_kwh
+        requested_h = kept * self.requested_h
+        # with one
+        shortage[asked] = _in_unit(beta * _in_unit(1.0 - served / wanted) + (1.0 - beta) * before)
+        served_kwh[asked] += served * dt_h
+        requested_kwh[asked] += wanted * dt_h
+        requested_h[asked] += dt_h
         return replace(
-            self,
-            shortage=moved if idle == "decay" else np.where(asked, moved, self.shortage),
-            served_kwh=served_kwh + np.where(asked, served_kw, 0.0) * dt_h,
-            requested_kwh=requested_kwh + np.where(asked, requested_kw, 0.0) * dt_h,
-            requested_h=requested_h + asked * dt_h,
+            self, shortage=shortage, served_kwh=served_kwh, requested_kwh=requested_kwh, requested_h=requested_h
         )
 
 
@@ -146,6 +147,14 @@ class PostedState(FairnessState):
     """
 
     price: FloatArray
+
+
+def _added_up(member: sp.csr_array, arrays: Sequence[FloatArray]) -> list[FloatArray]:
+    """Sums of (..., n) arrays over groups, (..., groups) each, by one product."""
+    rows = [a.reshape(-1, a.shape[-1]) for a in arrays]
+    total = (member @ np.concatenate(rows).T).T if rows else np.zeros((0, member.shape[0]))
+    parts = np.split(total, np.cumsum([len(part) for part in rows])[:-1]) if rows else []
+    return [part.reshape(*a.shape[:-1], -1) for part, a in zip(parts, arrays, strict=True)]
 
 
 def _in_unit(values: FloatArray) -> FloatArray:

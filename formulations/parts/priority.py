@@ -40,23 +40,32 @@ def priorities(
 ) -> FloatArray:
     """(2, n) weights, import and export, around 1: a common factor does not change a matching.
 
+    They are worked out for those who ask, in whatever direction; the others have 1.
+
     Args:
         level: whose memory counts, one of ``LEVELS``.
         weigh: weights > 0 that follow from memories, (2, n) or (2, groups).
     """
-    asked = requests.both_kw
+    everybody_kw, weights = requests.both_kw, np.ones((2, case.n_participants))
+    who = np.flatnonzero(everybody_kw.any(axis=0))
+    asked, asking = everybody_kw[:, who], state.select(who)
     if level == "participant":
-        return _bounded(weigh(state), asked, np.zeros(asked.shape[1], dtype=np.intp))
-    feeders = case.groups("own_feeder")
-    total = (feeders.members @ asked.T).T
+        weights[:, who] = _bounded(weigh(asking), asked, np.zeros(len(who), dtype=np.intp))
+        return weights
+    feeders, of = case.groups("own_feeder"), case.groups("own_feeder").of[who]
+    total = (feeders.members @ everybody_kw.T).T
     every = np.zeros(feeders.count, dtype=np.intp)
-    together = state.aggregated(feeders.members, asked, feeders.spread)
-    common = _bounded(weigh(together), total, every)[:, feeders.of]
+    together = state.aggregated(feeders.members, everybody_kw, feeders.spread)
+    common = _bounded(weigh(together), total, every)
     if level == "feeder":
-        return common
-    own = _bounded(weigh(state), asked, feeders.of)
-    least = feeders.smallest(np.where(asked > 0, own, np.inf))
-    return np.asarray(common * own / np.where(total > 0, least, 1.0)[:, feeders.of])
+        weights[:, who] = common[:, of]
+        return weights
+    own = _bounded(weigh(asking), asked, of)
+    least = np.full(total.shape, np.inf)
+    direction, i = np.nonzero(asked)
+    np.minimum.at(least, (direction, of[i]), own[direction, i])
+    weights[:, who] = common[:, of] * own / np.where(total > 0, least, 1.0)[:, of]
+    return weights
 
 
 def _bounded(weight: FloatArray, asked: FloatArray, group: IntArray) -> FloatArray:

@@ -26,10 +26,10 @@ class Forest:
         """Sum of ``values`` over the subtree of every node (last axis)."""
         total = np.zeros((*values.shape[:-1], values.shape[-1] + 1), dtype=values.dtype)
         np.cumsum(values, axis=-1, out=total[..., 1:])
-        return np.asarray(total[..., self._end] - total[..., :-1])
+        return np.asarray(total.take(self._end, axis=-1) - total[..., :-1])
 
     def along(self, values: NDArray[Any]) -> NDArray[Any]:
         """Sum of ``values`` over the path from the root to every node (last axis)."""
         left = np.zeros((*values.shape[:-1], values.shape[-1] + 1), dtype=values.dtype)
-        np.cumsum(values[..., self._leaving], axis=-1, out=left[..., 1:])
-        return np.asarray(np.cumsum(values, axis=-1) - left[..., self._n_left])
+        np.cumsum(values.take(self._leaving, axis=-1), axis=-1, out=left[..., 1:])
+        return np.asarray(np.cumsum(values, axis=-1) - left.take(self._n_left, axis=-1))

@@ -175,7 +175,7 @@ class Guard:
         """
         clipped = []
         for power, request in ((a.import_kw, requests.import_request_kw), (a.export_kw, requests.export_request_kw)):
-            inside = np.clip(power, 0.0, request)
+            inside = np.minimum(np.maximum(power, 0.0), request)
             if not np.all(np.abs(inside - power) <= REQUEST_SLACK * np.maximum(1.0, request)):
                 raise SolveError("an allocation is outside its request")
             clipped.append(inside)

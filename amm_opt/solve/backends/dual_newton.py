@@ -114,8 +114,7 @@ class SeparableQP:
         return no_lower, no_upper
 
 
-@dataclass(frozen=True, eq=False)
-class _Iterate:
+class _Iterate(NamedTuple):
     """Multipliers, their minimiser, with and without bounds, and the dual objective."""
 
     z: FloatArray
@@ -128,11 +127,12 @@ def newton(p: SeparableQP, start: FloatArray) -> Outcome:
     """Newton's method from the multipliers ``start``, (K,)."""
     hessian = _DualHessian(p)
     at = p.at(p.admissible(start.copy()))
+    tolerance = TOLERANCE * hessian.row_norm
     damping, short = DAMPING, 0
     for count in range(MAX_STEPS):
         # converged: every row is within its limits, or at the limit that its multiplier points to
         gradient = p.gradient(at)
-        if np.all(np.abs(gradient) <= TOLERANCE * hessian.row_norm):
+        if (np.abs(gradient) <= tolerance).all():
             return Outcome(at.x, at.z, "", count)
         # step and line search
         step = _newton_step(at, p.free(at), gradient, hessian, damping)
@@ -171,26 +171,26 @@ class _DualHessian:
 
     def damped(self, free: BoolArray, working: IntArray, damping: float) -> FloatArray | sp.csc_array:
         """The matrix of the Newton system of the rows ``working``."""
-        weight, rows = np.where(free, self._inverse, 0.0), self._rows
+        rows = self._rows
         scale, every_row = self._all_free[working], len(working) == len(rows)
         matrix: FloatArray | sp.csc_array
         if not isinstance(rows, Rows):
             # dense rows: one product over the free columns
-            columns = np.flatnonzero(free)
-            some = rows[:, columns] if every_row else rows[np.ix_(working, columns)]
-            matrix = (some * weight[columns]) @ some.T
+            columns = free.nonzero()[0]
+            some = rows[:, columns] if every_row else rows[working[:, None], columns]
+            matrix = (some * self._inverse[columns]) @ some.T
         elif self._paired:
             # few sparse rows: a dense matrix from stored pairs of entries, whose sum alone depends on the weights
-            matrix = rows.gram(weight)
-            matrix = matrix if every_row else matrix[np.ix_(working, working)]
+            matrix = rows.gram(np.where(free, self._inverse, 0.0))
+            matrix = matrix if every_row else matrix[working[:, None], working]
         else:
             # many sparse rows: a sparse matrix
-            matrix = rows.sparse_gram(weight)
+            matrix = rows.sparse_gram(np.where(free, self._inverse, 0.0))
             matrix = matrix if every_row else matrix[working][:, working]
         # diagonal
         extra = damping * scale + np.where(matrix.diagonal() <= 0, FLAT * scale, 0.0)
         if isinstance(matrix, np.ndarray):
-            matrix[np.diag_indices(len(working))] += extra
+            matrix.flat[:: len(working) + 1] += extra
             return matrix
         return sp.csc_array(matrix + sp.diags_array(extra))
 
@@ -199,24 +199,26 @@ def _newton_step(
     at: _Iterate, free: BoolArray, gradient: FloatArray, hessian: _DualHessian, damping: float
 ) -> FloatArray:
     """(K,) Newton's step, with multipliers that would change sign taken to zero and the others solved again."""
-    working = np.flatnonzero((at.z != 0) | (gradient != 0))
+    working = ((at.z != 0) | (gradient != 0)).nonzero()[0]
     matrix = hessian.damped(free, working, damping)
     z, g = at.z[working], gradient[working]
     sign = np.where(z != 0, z, g)
     step = np.zeros(len(working))
-    moving = np.ones(len(working), dtype=bool)
-    while moving.any():
-        if moving.all():
+    moving = np.arange(len(working))
+    while len(moving):
+        if len(moving) == len(working):
             step = _solved(matrix, g)
         else:
-            right = g - matrix @ np.where(moving, 0.0, step)
-            block = matrix[np.ix_(moving, moving)] if isinstance(matrix, np.ndarray) else matrix[moving][:, moving]
+            still = step.copy()
+            still[moving] = 0.0
+            right = g - matrix @ still
+            block = matrix[moving[:, None], moving] if isinstance(matrix, np.ndarray) else matrix[moving][:, moving]
             step[moving] = _solved(block, right[moving])
-        crossing = moving & ((z + step) * sign < 0)
-        if not crossing.any():
+        crosses = ((z + step) * sign < 0)[moving]
+        if not crosses.any():
             break
-        step[crossing] = -z[crossing]
-        moving &= ~crossing
+        step[moving[crosses]] = -z[moving[crosses]]
+        moving = moving[~crosses]
     full = np.zeros_like(at.z)
     full[working] = step
     return full

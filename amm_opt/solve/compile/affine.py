@@ -103,6 +103,22 @@ def numbered(kept: BoolArray) -> IntArray:
     return np.where(kept, np.cumsum(kept) - 1, -1)
 
 
+class Entries:
+    """The map from the parameter vector to some entries of a matrix, sparse; without it where each has one term."""
+
+    def __init__(self, matrix: sp.csr_array) -> None:
+        self.matrix = matrix
+        one_each = np.array_equal(matrix.indptr, np.arange(matrix.shape[0] + 1))
+        self._one_each = (matrix.data, matrix.indices.astype(np.intp)) if one_each else None
+
+    def at(self, theta: FloatArray) -> FloatArray:
+        """Their values."""
+        if self._one_each is None:
+            return np.asarray(self.matrix @ theta)
+        factor, parameter = self._one_each
+        return np.asarray(factor * theta[parameter])
+
+
 class AffineMatrix:
     """A sparse matrix (or, with one column, a vector) whose entries are affine in the parameter vector."""
 
@@ -111,7 +127,7 @@ class AffineMatrix:
         place, entry = np.unique(terms.row * n + terms.col, return_inverse=True)
         self.shape = (m, n)
         self.row, self.col = place // n, place % n
-        self._map = sp.csr_array((terms.value, (entry, terms.parameter)), shape=(len(place), length))
+        self._map = Entries(sp.csr_array((terms.value, (entry, terms.parameter)), shape=(len(place), length)))
         self.fixed = np.ones(len(place), dtype=bool)
         self.fixed[entry[~terms.fixed]] = False
         self.constant = bool(self.fixed.all())
@@ -125,17 +141,17 @@ class AffineMatrix:
         """Whether it is zero whatever the parameters."""
         return len(self.row) == 0
 
-    def entries(self, entries: IntArray) -> sp.csr_array:
+    def entries(self, entries: IntArray) -> Entries:
         """The map from the parameter vector to these entries."""
-        return sp.csr_array(self._map[entries])
+        return Entries(sp.csr_array(self._map.matrix[entries]))
 
     def without_parameters(self) -> FloatArray:
         """Values of the structural entries where all parameters are zero."""
-        return np.asarray(self._map[:, [-1]].toarray().ravel())
+        return np.asarray(self._map.matrix[:, [-1]].toarray().ravel())
 
     def data(self, theta: FloatArray) -> FloatArray:
         """Values of the structural entries at ``theta``."""
-        return self._fixed if self._fixed is not None else np.asarray(self._map @ theta)
+        return self._fixed if self._fixed is not None else self._map.at(theta)
 
     def at(self, theta: FloatArray) -> sp.csr_array:
         """The matrix at ``theta``."""

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import scipy.sparse as sp
 
 from amm_opt.arrays import BoolArray, FloatArray, IntArray
-from amm_opt.solve.compile.affine import AffineMap, AffineMatrix, Terms, numbered
+from amm_opt.solve.compile.affine import AffineMap, AffineMatrix, Entries, Terms, numbered
 from amm_opt.solve.compile.canonical import Canonical
 
 
@@ -61,11 +60,11 @@ class Squares:
     base: AffineMatrix
     has_x: IntArray
     variable: IntArray
-    factor: sp.csr_array
+    factor: Entries
 
     def add(self, theta: FloatArray, q: FloatArray, hessian: FloatArray) -> float:
         """Add them to a cost and to a diagonal of curvatures; returns the constant."""
-        a = -(self.factor @ theta) / self.own[self.has_x]
+        a = -self.factor.at(theta) / self.own[self.has_x]
         slope = self.curvature[self.has_x] * a
         hessian += np.bincount(self.variable, slope * a, len(hessian))
         if self.base.empty:

@@ -15,7 +15,7 @@ from typing import ClassVar
 import cvxpy as cp
 import numpy as np
 
-from amm_opt.arrays import OPPOSITE
+from amm_opt.arrays import OPPOSITE, BoolArray, FloatArray
 from amm_opt.cases import Requests
 from amm_opt.errors import SolveError
 from amm_opt.grid import Grid
@@ -68,9 +68,7 @@ class EqualDOE(Envelope):
         """
         base, max_kw = self._reach(grid, direction, requests)
         groups = grid.case.groups(self.per)
-        asked = requests.request_kw(direction)
-        wanted = np.minimum(asked - requests.request_kw(OPPOSITE[direction]), max_kw)
-        top = float(np.max(wanted - base, where=requested(asked), initial=0.0))
+        top = float(_top(base, max_kw, direction, requests))
         capped, floored = np.zeros((2, grid.n), dtype=bool)
         seen: set[bytes] = set()
         while (sets := np.packbits([capped, floored]).tobytes()) not in seen and len(seen) < MAX_NEWTON_STEPS:
@@ -94,3 +92,16 @@ class EqualDOE(Envelope):
         level = levels_by_sweeps(Limits(grid.linear, direction, requests, max_kw), base, groups, top)
         x = np.clip(level[groups.of] + base, 0.0, max_kw)
         return Solution({"envelope": x, "level": level}, {}, float("nan"), "-")
+
+    def _uncut(self, grid: Grid, direction: str, requests: Requests) -> tuple[FloatArray, BoolArray]:
+        """Everybody at ``top``: no level is higher, so that these are the levels wherever they are feasible."""
+        base, max_kw = self._reach(grid, direction, requests)
+        top = _top(base, max_kw, direction, requests)
+        return np.clip(top[..., None] + base, 0.0, max_kw), np.ones(top.shape, dtype=bool)
+
+
+def _top(base: FloatArray, max_kw: FloatArray, direction: str, requests: Requests) -> FloatArray:
+    """(...) the level at which nobody would be cut any more."""
+    asked = requests.request_kw(direction)
+    wanted = np.minimum(asked - requests.request_kw(OPPOSITE[direction]), max_kw)
+    return np.asarray(np.max(wanted - base, axis=-1, where=requested(asked), initial=0.0))

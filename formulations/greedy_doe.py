@@ -14,6 +14,7 @@ from typing import ClassVar
 import cvxpy as cp
 import numpy as np
 
+from amm_opt.arrays import BoolArray, FloatArray
 from amm_opt.cases import Requests
 from amm_opt.grid import Grid
 from amm_opt.market.mechanism import Solve
@@ -71,3 +72,13 @@ class GreedyDOE(Envelope):
         find = largest_request_first if self.rule == "largest_request_first" else worst_bus_first
         x = find(Limits(grid.linear, direction, requests, max_kw))
         return Solution({"envelope": x}, {}, float((x - base)[some].sum()), "-")
+
+    def _uncut(self, grid: Grid, direction: str, requests: Requests) -> tuple[FloatArray, BoolArray]:
+        """Everybody at the connection limit, where a kW more is worth something to the last."""
+        base, max_kw = self._reach(grid, direction, requests)
+        if self.rule == "largest_request_first":
+            return super()._uncut(grid, direction, requests)
+        enrolled, reach = max_kw > 0, max_kw - base
+        mean = np.sum(reach, axis=-1, where=enrolled) / np.maximum(enrolled.sum(axis=-1), 1)
+        last = 1.0 - TIE / np.maximum(mean, 1e-3)[..., None] * reach
+        return max_kw, np.all((last > 0) | ~enrolled, axis=-1)

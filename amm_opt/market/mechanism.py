@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
 
-from amm_opt.arrays import DIRECTIONS, FloatArray
+from amm_opt.arrays import DIRECTIONS, BoolArray, FloatArray
 from amm_opt.cases import Case, Requests
 from amm_opt.errors import InputError
 from amm_opt.fields import Checked
@@ -157,6 +157,14 @@ class Mechanism(Checked, Generic[StateT]):
         ``requests`` is one interval, or a window of a mechanism that looks ahead.
         """
         return Allocation(requests.import_request_kw, requests.export_request_kw)
+
+    def served_in_full(self, grid: Grid, requests: Requests) -> BoolArray:
+        """(T,) intervals of a block of which sweeps prove that every request is served; these are not cleared.
+
+        By default those in which it is feasible, where ``full_service_optimal``. What clearing them would give must be
+        the same to the bit.
+        """
+        return np.asarray(self.full_service_optimal & ~grid.scarce(requests))
 
     def settle(self, grid: Grid, solution: Any, requests: Requests) -> Allocation:
         """The allocation that follows from what :meth:`clear` returned.

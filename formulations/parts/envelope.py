@@ -19,7 +19,7 @@ from typing import ClassVar
 import cvxpy as cp
 import numpy as np
 
-from amm_opt.arrays import DIRECTIONS, SIGN, FloatArray
+from amm_opt.arrays import DIRECTIONS, SIGN, BoolArray, FloatArray
 from amm_opt.cases import Requests
 from amm_opt.errors import InputError
 from amm_opt.fields import wrong_choices
@@ -64,6 +64,33 @@ class Envelope(Mechanism[NoState], ABC):
             for direction in DIRECTIONS
             if np.any(requested(requests.request_kw(direction)))
         }
+
+    def served_in_full(self, grid: Grid, requests: Requests) -> BoolArray:
+        """Where everybody may be at a limit that cuts nobody, and all requests are feasible together."""
+        proved = np.atleast_1d(~grid.scarce(requests)) & (not grid.conic)
+        for direction in DIRECTIONS:
+            asked = proved & np.any(requested(requests.request_kw(direction)), axis=-1)
+            if not asked.any():
+                continue
+            some = grid.select(requests, asked)
+            x, known = self._uncut(grid, direction, some)
+            power = (x, 0.0) if direction == "import" else (0.0, x)
+            proved[asked] = known & grid.feasible(some, *power, slack=0.0)
+        return proved
+
+    def _uncut(self, grid: Grid, direction: str, requests: Requests) -> tuple[FloatArray, BoolArray]:
+        """(..., n) flexible power up to envelopes that cut nobody, and (...) where they are the outcome if feasible."""
+        nobody = np.zeros_like(requests.inflexible_kw)
+        return nobody, np.zeros(nobody.shape[:-1], dtype=bool)
+
+    def full_service(self, grid: Grid, requests: Requests) -> Allocation:
+        """What such envelopes leave: every request, to rounding."""
+        room = {}
+        for direction in DIRECTIONS:
+            if np.any(requested(requests.request_kw(direction))):
+                x, known = self._uncut(grid, direction, requests)
+                room[direction] = x if known.all() else np.full_like(x, np.inf)
+        return cut_to_limits(room, requests)
 
     def settle(self, grid: Grid, solution: Mapping[str, Solution], requests: Requests) -> Allocation:
         return cut_to_limits({d: s["envelope"] for d, s in solution.items()}, requests)

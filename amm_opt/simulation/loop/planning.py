@@ -93,7 +93,7 @@ class _Intervals:
             self._intervals = [requests.interval(k) for k in range(requests.n_steps)]
             return
         self._intervals = list(planner.grid.intervals(requests))
-        self._full = planner.mechanism.full_service_optimal & ~planner.grid.scarce(requests)
+        self._full = planner.mechanism.served_in_full(planner.grid, requests)
         if planner.guard.security is not None:
             self._full, self._inflexible = planner.guard.security.screened(requests, self._full)
         planner.matching.prepare(requests, np.flatnonzero(~self._full))

@@ -14,10 +14,11 @@ MAX_ROUNDS = 50
 
 
 def drawn_kw(grid: Grid, requests: Requests, order: IntArray, supply_kw: FloatArray | None = None) -> FloatArray:
-    """(2, n) service where requests are served in an order, each as much as all limits admit after those before it.
+    """(2, n) service where requests are served in an order, each as much as limits admit after those before it.
 
-    Rows that can bind are found as they are broken: those that the draw leaves broken join, and it is repeated, so that
-    the outcome is that of all rows.
+    Rows that can bind are found as they are broken: those that the draw leaves broken join, and it is repeated. Where
+    nobody relieves a limit that others load, the outcome is that of all rows. Elsewhere (export beside import, meshes)
+    a row that is exceeded in the middle of the draw and relieved by those drawn later does not count.
 
     Args:
         order: places among (2 n), imports first.

@@ -1,6 +1,9 @@
 """The lottery in two stages: its probabilities, its rays, its memory, its trigger, and what is refused."""
 
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -83,6 +86,77 @@ def test_memory_stays_within_0_and_1_and_contracts() -> None:
         one, two = (mechanism.advance(s, served, requests) for s in (one, two))
         assert two.shortage[0] - one.shortage[0] == pytest.approx(0.8**k)
         assert 0.0 <= one.shortage.min() <= two.shortage.max() <= 1.0
+
+
+def test_one_fixed_point_from_every_start_at_a_linear_rate() -> None:
+    """T2: x_i = min(r_i, room that those drawn before i leave at x), all at once, ends in the clearing from any start.
+
+    On a street of three branches that all bind somewhere. A pass settles one more place of the draw, so that it ends
+    after n passes, and errors fall by a factor q < 1 per pass (geometric mean over the passes).
+    """
+    lines = [("src", "a", 1e-4, 1e-4, 40.0), ("a", "b", 1e-4, 1e-4, 22.0), ("b", "c", 1e-4, 1e-4, 10.0)]
+    people = [("abc"[k % 3], "", 0.0, 4.0 + k % 4, 0.0) for k in range(12)]
+    case, n_starts = street(lines, people, service_tier=[1] * 12), 20
+    grid = ao.Grid(case, ao.LinDistFlow(case.feeder))
+    requests, mechanism = case.requests(0, 1).interval(0), FPAMM(seed=3)
+    order = np.array(drawn(case, mechanism, (requests.both_kw > 1e-6).astype(float)))
+    n, asked = case.n_participants, requests.both_kw.ravel()[order]
+    unit = [grid.quantities(requests, *side) for side in np.eye(2 * n).reshape(2 * n, 2, n)]
+    zero = grid.quantities(requests, np.zeros(n), np.zeros(n))
+    slope = (np.array(unit) - zero)[order]  # (places, rows)
+    lower, upper = grid.network.quantities.lower - zero, grid.network.quantities.upper - zero
+
+    def passed(x: np.ndarray) -> np.ndarray:
+        use = slope * x[:, None]
+        before = np.cumsum(use, axis=0) - use
+        with np.errstate(divide="ignore", invalid="ignore"):
+            room = np.where(slope > 1e-12, (upper - before) / slope, np.inf)
+            room = np.minimum(room, np.where(slope < -1e-12, (lower - before) / slope, np.inf))
+        return np.clip(np.minimum(asked, room.min(axis=1)), 0.0, None)
+
+    cleared = np.stack([*ao.simulate(case, mechanism, steps=1).allocation.both_kw]).reshape(2, n).ravel()[order]
+    assert 0.05 < cleared.sum() / asked.sum() < 0.95
+    rng, rates = np.random.default_rng(0), []
+    for _ in range(n_starts):
+        x, errors = rng.uniform(0, 1, len(order)) * asked, []
+        for _ in range(len(order) + 1):
+            errors.append(float(np.abs(x - cleared).max()))
+            x = passed(x)
+        assert x == pytest.approx(cleared, rel=1e-4, abs=1e-3)
+        far = np.array([e for e in errors if e > 1e-3])
+        rates.append((far[-1] / far[0]) ** (1 / max(len(far) - 1, 1)))
+    assert max(rates) < 0.9
+
+
+def test_tracking_error_stays_within_the_threshold() -> None:
+    """T4: service differs from that of the last clearing by at most the threshold times the larger request."""
+    case, rng = one_branch([8.0] * 4, 20.0), np.random.default_rng(2)
+    times = pd.date_range("2030-01-07", periods=200, freq="30min")
+    walk = 0.8 + 0.15 * np.sin(np.arange(200) / 8) + rng.uniform(-0.03, 0.03, 200)
+    case, saved = case.with_tables(profiles=pd.DataFrame({"time": times, "one": walk})), []
+    for threshold in (0.02, 0.1, 0.3):
+        run = ao.simulate(case, FPAMM(threshold=threshold))
+        asked, served = run.requests.import_request_kw, run.allocation.import_kw
+        share, last = served / asked, 0
+        for k in range(1, 200):
+            if np.abs(share[k] - share[last]).max() > 1e-6:
+                last = k
+            assert (np.abs(served[k] - served[last]) <= threshold * np.maximum(asked[k], asked[last]) + 1e-5).all()
+        saved.append(200 - float(run.state.clearings))
+    assert saved[0] < saved[1] < saved[2]
+
+
+def test_bad_parameters_on_the_command_line() -> None:
+    """All at once, with exit code 2, as a process."""
+    words = ["run", "ieee14", "--mechanism", "fp_amm:beta=0,target=1.5,threshold=-1", "--steps", "1"]
+    done = subprocess.run([str(Path(sys.executable).with_name("amm-opt")), *words], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    for said in (
+        "beta = 0.0 must be in (0, 1]",
+        "target = 1.5 must be in (0, 1]",
+        "threshold = -1.0 must be in [0, 1]",
+    ):
+        assert said in done.stderr
 
 
 def test_inverse_weights_even_out_what_equal_ones_leave() -> None:

@@ -89,7 +89,7 @@ def picture(lost: np.ndarray, price: dict[str, np.ndarray], flexible: np.ndarray
         left.plot(lost, values.mean(axis=(1, 2)), marker=".", color=color, linestyle="--", label=f"{name}, mean")
     left.axhspan(LOWEST, HIGHEST, color="C0", alpha=0.12)
     left.set(xlabel="supply lost, %", ylabel="price per kWh", yscale="log")
-    left.legend()
+    left.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=8)
     right.plot(lost, essential, marker="o", color="0.3", label="essential")
     right.plot(lost, flexible[0], marker="o", color="C0", label="flexible, AMM")
     right.plot(lost, flexible[1], marker=".", color="C3", linestyle="--", label="flexible, lmp")

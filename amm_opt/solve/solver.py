@@ -21,7 +21,7 @@ from amm_opt.solve.backends.known import (
     label,
     require,
 )
-from amm_opt.solve.compile import NotCompilableError
+from amm_opt.solve.compile import Known, NotCompilableError
 from amm_opt.solve.route import Route, Task
 from amm_opt.solve.routes.checks import check_program, value_check
 from amm_opt.solve.routes.conic import ConicRoute
@@ -46,6 +46,7 @@ class ProgramSolver:
 
     Args:
         solvers: what to try in order; None stands for the choice by capability.
+        known: compiled programs by form, which programs of other grids may share; see ``IntervalRoute``.
 
     Attributes:
         reason: why the program is not compiled, or an empty text.
@@ -54,13 +55,19 @@ class ProgramSolver:
         InputError: where the program is not DPP, or the first solver lacks what it needs.
     """
 
-    def __init__(self, program: Program | HorizonProgram, grid: Grid, solvers: SolverOrder | Sequence[Choice]) -> None:
+    def __init__(
+        self,
+        program: Program | HorizonProgram,
+        grid: Grid,
+        solvers: SolverOrder | Sequence[Choice],
+        known: Known | None = None,
+    ) -> None:
         order = SolverOrder.of(solvers)
         usual = HORIZON_TIME_LIMIT_S if isinstance(program, HorizonProgram) else TIME_LIMIT_S
         self._solvers, self._time_limit_s = order.choices, order.time_limit_s or usual
         self._watch = order.watch
         self._check = value_check(program, grid)
-        self._route = route_of(program, grid)
+        self._route = route_of(program, grid, known)
         self._hot = False
         self.reason = self._route.reason
         require(self._solvers[0], self._route.needs)
@@ -111,28 +118,32 @@ class ProgramSolver:
         yield from self._solvers
 
 
-def route_of(program: Program | HorizonProgram, grid: Grid) -> Route:
+def route_of(program: Program | HorizonProgram, grid: Grid, known: Known | None = None) -> Route:
     """The way in which a program is solved.
 
     Raises:
         InputError: where there is none.
     """
     if not isinstance(program.objective, Leximin):
-        return HorizonRoute(program, grid) if isinstance(program, HorizonProgram) else _of_interval(program, grid)
+        if isinstance(program, HorizonProgram):
+            return HorizonRoute(program, grid)
+        return _of_interval(program, grid, known)
     size = program.objective.level.size
     if isinstance(program, HorizonProgram):
         return LeximinRoute(HorizonRoute(stage_program(program), grid), None, size, coupled=False)
-    stages = LeximinRoute(_of_interval(stage_program(program), grid, weighted=False), STAGES_DEFAULT, size, grid.conic)
+    stages = LeximinRoute(
+        _of_interval(stage_program(program), grid, known, weighted=False), STAGES_DEFAULT, size, grid.conic
+    )
     if grid.conic or not only_levels(program):
         return stages
     filling = numeric_program(program)
     try:
-        return WaterFillingRoute(IntervalRoute(filling, grid, check_program(filling, grid)), stages)
+        return WaterFillingRoute(IntervalRoute(filling, grid, known), stages)
     except NotCompilableError:
         return stages
 
 
-def _of_interval(program: Program, grid: Grid, weighted: bool = True) -> Route:
+def _of_interval(program: Program, grid: Grid, known: Known | None, weighted: bool = True) -> Route:
     """Compiled, or else as declared.
 
     Args:
@@ -142,7 +153,7 @@ def _of_interval(program: Program, grid: Grid, weighted: bool = True) -> Route:
     own = check_program(program, grid)
     loss_weight = grid.conic_network.loss_weight if grid.conic and weighted else 0.0
     try:
-        return ConicRoute(program, grid, own, loss_weight) if grid.conic else IntervalRoute(program, grid, own)
+        return ConicRoute(program, grid, own, loss_weight) if grid.conic else IntervalRoute(program, grid, known)
     except NotCompilableError as error:
         needs = error.needs | ({"socp"} if grid.conic else frozenset())
         return DeclaredRoute(program, grid, own, loss_weight, str(error), needs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import cvxpy as cp
@@ -15,13 +16,13 @@ from small import first_interval, grid_of, one_transformer
 
 import amm_opt as ao
 from amm_opt.arrays import FloatArray
-from amm_opt.solve.compile import AffineMatrix, CompiledProgram, NotCompilableError, Numbers
+from amm_opt.solve.compile import AffineMatrix, CompiledProgram, Known, NotCompilableError, Numbers
 from amm_opt.solve.compile.affine import AffineMap, Terms
 from amm_opt.solve.route import Task
 from amm_opt.solve.routes.checks import check_program
 from amm_opt.solve.routes.declared import DeclaredProgram
 from amm_opt.solve.solver import ProgramSolver
-from formulations.parts.matching import matching
+from formulations.parts.matching import matching, matching_values
 
 EXACT = {"tol_gap_abs": 1e-10, "tol_gap_rel": 1e-10, "tol_feas": 1e-10}
 SEEDS = st.integers(0, 10**6)
@@ -166,7 +167,7 @@ def test_numbers_are_those_of_the_declared_program(seed: int) -> None:
     declared = cp.Problem(program.objective, program.constraints)
     declared.solve(solver=cp.CLARABEL, ignore_dpp=True, **EXACT)
     assume(declared.status != cp.INFEASIBLE)
-    theta = compiled.theta(grid, own, given_values, requests)
+    theta = compiled.theta(given_values, requests)
     numbers = compiled.numbers(theta)
     v = solved(numbers)
     assert compiled.objective(numbers, v) == pytest.approx(declared.value, rel=1e-6, abs=1e-6)
@@ -256,3 +257,24 @@ def test_memory_is_linear_in_participants() -> None:
     small, large = peak_mb(1_000), peak_mb(4_000)
     assert large < 5.0 * small
     assert large < 40.0
+
+
+def test_networks_of_one_form_share_a_compiled_program() -> None:
+    """Two feeders of four customers, of other ratings and requests, share one; one more row is another form."""
+    known: Known = {}
+    cases = [
+        one_transformer(20, [1.0] * 4, [9.0, 9.0, 9.0, 4.0], [0.0] * 4),
+        one_transformer(12, [0.5] * 4, [2.0, 8.0, 3.0, 5.0], [0.0] * 4),
+    ]
+    for case in cases:
+        grid, requests = grid_of(case), first_interval(case)
+        program = matching(grid)
+        values = matching_values(np.ones((2, 4)), np.full((2, 4), 0.01))
+        solvers = [ProgramSolver(program, grid, [None], kept) for kept in (known, None)]
+        served = [solver.solve(values, requests, *grid.limits(requests))["import"] for solver in solvers]
+        np.testing.assert_array_equal(*served)
+        assert served[0].sum() == pytest.approx(case.feeder.rating_kva[1] - requests.inflexible_kw.sum(), rel=1e-6)
+    assert len(known) == 1
+    other = replace(program, constraints=[*program.constraints, program.values["import"] <= 3.0])
+    ProgramSolver(other, grid, [None], known)
+    assert len(known) == 2

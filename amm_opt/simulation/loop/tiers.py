@@ -38,6 +38,7 @@ from amm_opt.simulation.loop.guard import Limits, Repair
 from amm_opt.simulation.loop.matching import programs_of
 from amm_opt.simulation.loop.result import Notes
 from amm_opt.solve.backends.known import SolverOrder
+from amm_opt.solve.compile import Known
 from amm_opt.solve.solver import ProgramSolver
 from amm_opt.tolerances import WHOLE_GRANT
 
@@ -57,12 +58,12 @@ class _Feeder:
         upstream = tier.case.feeder.lv_feeder[self.grid.network.quantities.element] < 0
         self._free = np.where(upstream, FREE, 0.0)
 
-    def solver(self, solvers: SolverOrder) -> ProgramSolver:
-        """The mechanism's program with grants, compiled."""
+    def solver(self, solvers: SolverOrder, known: Known) -> ProgramSolver:
+        """The mechanism's program with grants, compiled once for all feeders of a form."""
         (program,) = programs_of(self._mechanism, self.grid).values()
         assert isinstance(program, Program)
         grants = [cp.sum(program.values[d]) <= cp.Parameter(nonneg=True, name=GRANT[d]) for d in DIRECTIONS]
-        return ProgramSolver(replace(program, constraints=[*program.constraints, *grants]), self.grid, solvers)
+        return ProgramSolver(replace(program, constraints=[*program.constraints, *grants]), self.grid, solvers, known)
 
     def limits(self, limits: Limits, elsewhere: FloatArray, used: FloatArray) -> Limits:
         """The whole network's limits for the feeder's own quantities, which are ``elsewhere`` lower than the whole's.
@@ -94,7 +95,7 @@ class _Upper:
         self.grid = Grid(tier.case, type(whole.network)(tier.case.feeder))
         self._own: list[str] = []
 
-    def solver(self, solvers: SolverOrder) -> ProgramSolver:
+    def solver(self, solvers: SolverOrder, _: Known) -> ProgramSolver:
         """The mechanism's program with grants and shares, compiled for the whole network."""
         (program,) = programs_of(self._mechanism, self.grid).values()
         assert isinstance(program, Program)
@@ -174,6 +175,7 @@ class TwoTierMatching:
         self._upper = _Upper(grid, upper, mechanism)
         self._feeders = [_Feeder(grid, tier, mechanism) for tier in lower]
         self._programs: dict[str, ProgramSolver] = {}
+        self._forms: Known = {}
         self._asked: dict[int, list[Requests]] = {}
 
     def reset(self) -> None:
@@ -239,7 +241,7 @@ class TwoTierMatching:
 
     def _solver(self, tier: _Feeder | _Upper) -> ProgramSolver:
         if tier.name not in self._programs:
-            self._programs[tier.name] = tier.solver(self._solvers)
+            self._programs[tier.name] = tier.solver(self._solvers, self._forms)
         return self._programs[tier.name]
 
     def _within(self, now: _Now, feeder: _Feeder, requests: Requests, limits: Limits, grants: FloatArray) -> FloatArray:

@@ -19,7 +19,6 @@ from amm_opt.simulation.loop.matching import programs_of
 from amm_opt.simulation.sensitivity.knobs import Knob
 from amm_opt.solve.compile import NotCompilableError
 from amm_opt.solve.route import Task
-from amm_opt.solve.routes.checks import check_program
 from amm_opt.solve.routes.interval import IntervalRoute
 
 
@@ -78,7 +77,7 @@ class Side:
             if isinstance(program.objective, Leximin):
                 raise InputError(f"{what} is lexicographic: derivatives are of linear and quadratic programs")
             try:
-                found[name] = IntervalRoute(program, self.grid, check_program(program, self.grid))
+                found[name] = IntervalRoute(program, self.grid)
             except NotCompilableError as error:
                 raise InputError(f"{what} is not compiled, so that it has no derivative: {error}") from error
         return found

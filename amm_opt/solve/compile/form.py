@@ -17,9 +17,12 @@ from cvxpy.constraints.constraint import Constraint
 from cvxpy.expressions.leaf import Leaf
 from cvxpy.settings import PARAM_PREFIX, VAR_PREFIX
 
+from amm_opt.grid import Grid
 from amm_opt.program import HorizonProgram, Injection, Leximin, Program
+from amm_opt.solve.compile.program import CompiledProgram
 
 Form = tuple[Hashable, ...]
+Known = dict[Form, CompiledProgram]
 _OF_ARGS_ONLY = (Equality, Inequality, NonNeg, NonPos, Zero)
 """Constraints that are known by their arguments; what cvxpy says of them beside these is a number of their own."""
 
@@ -32,7 +35,7 @@ def form_of(program: Program | HorizonProgram, given: Iterable[cp.Parameter]) ->
     """What there is to compile, with all its constants; None where something in it cannot be compared.
 
     Args:
-        given: parameters that programs of one form share, such as the requests.
+        given: parameters that are known by their place, such as the requests of a grid.
     """
     try:
         return _Reader(given).of(program)
@@ -40,11 +43,25 @@ def form_of(program: Program | HorizonProgram, given: Iterable[cp.Parameter]) ->
         return None
 
 
+def compiled_once(program: Program, grid: Grid, known: Known) -> CompiledProgram:
+    """The program compiled, or one of its form that is known; its numbers are those of any grid's intervals.
+
+    Raises:
+        NotCompilableError: see ``CompiledProgram``.
+    """
+    form = form_of(program, grid.parameters)
+    if form is None:
+        return CompiledProgram(program, grid)
+    if form not in known:
+        known[form] = CompiledProgram(program, grid)
+    return known[form]
+
+
 class _Reader:
     """Variables, parameters and constraints are numbered in the order in which they are met."""
 
     def __init__(self, given: Iterable[cp.Parameter]) -> None:
-        self._forms: dict[int, Hashable] = {id(p): ("given", p.id) for p in given}
+        self._forms: dict[int, Hashable] = {id(p): ("given", k) for k, p in enumerate(given)}
         self._met: list[Any] = []
 
     def of(self, item: Any) -> Form:

@@ -20,7 +20,7 @@ from cvxpy.atoms.affine.unary_operators import NegExpression
 from amm_opt.arrays import FloatArray, IntArray
 from amm_opt.cases import Requests
 from amm_opt.grid import Grid
-from amm_opt.program import Program
+from amm_opt.program import Leximin, Program
 from amm_opt.solve.compile.affine import AffineMap, Terms
 from amm_opt.solve.compile.canonical import Canonical, NotCompilableError, canonicalise
 from amm_opt.solve.compile.eliminate import eliminate, put_back_products
@@ -64,6 +64,8 @@ class CompiledProgram:
         self.powers = [(maps[id(i.import_kw)], maps[id(i.export_kw)]) for i in program.injections]
         self._values = {name: maps[id(e)] for name, e in program.values.items()}
         self._places = form.parameters
+        self._given = [parameter.id for parameter in grid.parameters]
+        self._own = {p.name(): p.id for p in parameters_of(program) if p.id not in self._given}
         self._theta = np.zeros(form.rows.shape[2])
         self._theta[-1] = 1.0
 
@@ -77,14 +79,10 @@ class CompiledProgram:
         """Number of general rows."""
         return len(self._compact.equality)
 
-    def theta(self, grid: Grid, own: Mapping[str, Any], values: Mapping[str, Any], requests: Requests) -> FloatArray:
-        """The parameter vector: the mechanism's values and the interval's requests."""
-        given = {
-            grid.inflexible_kw.id: requests.inflexible_kw,
-            grid.import_request_kw.id: requests.import_request_kw,
-            grid.export_request_kw.id: requests.export_request_kw,
-            **{parameter.id: values[name] for name, parameter in own.items()},
-        }
+    def theta(self, values: Mapping[str, Any], requests: Requests) -> FloatArray:
+        """The parameter vector: the mechanism's values by name and the interval's requests."""
+        asked = (requests.inflexible_kw, requests.import_request_kw, requests.export_request_kw)
+        given = dict(zip(self._given, asked, strict=True)) | {i: values[name] for name, i in self._own.items()}
         for i, place in self._places.items():
             self._theta[place] = np.asarray(given[i], dtype=float).ravel(order="F")
         return self._theta
@@ -135,6 +133,15 @@ class CompiledProgram:
     def duals(self, row_dual: FloatArray) -> dict[str, FloatArray]:
         """The program's named multipliers, given those of its general rows."""
         return {name: row_dual[rows].reshape(shape, order="F") for name, (rows, shape) in self.dual_rows.items()}
+
+
+def parameters_of(program: Program) -> list[cp.Parameter]:
+    """Every parameter of a program, once."""
+    parts: list[Any] = [*program.constraints, *program.values.values()]
+    if not isinstance(program.objective, Leximin):
+        parts.append(program.objective)
+    parts += [e for i in program.injections for e in (i.import_kw, i.export_kw)]
+    return list({p.id: p for part in parts for p in part.parameters()}.values())
 
 
 def _canonical(program: Program, expressions: Sequence[cp.Expression]) -> Canonical:

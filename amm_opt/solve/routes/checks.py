@@ -11,6 +11,7 @@ import numpy as np
 from amm_opt.errors import InputError
 from amm_opt.grid import Grid
 from amm_opt.program import HorizonProgram, Leximin, Program
+from amm_opt.solve.compile import parameters_of
 
 Own = Mapping[str, cp.Parameter]
 """A program's own parameters by name."""
@@ -34,12 +35,8 @@ def check_program(program: Program, grid: Grid) -> dict[str, cp.Parameter]:
             if expression.shape != (grid.n,):
                 raise InputError(f"injection {expression} has shape {expression.shape}, not ({grid.n},)")
     given = {parameter.id for parameter in grid.parameters}
-    parts: list[Any] = [*program.constraints, *program.values.values()]
-    if not isinstance(program.objective, Leximin):
-        parts.append(program.objective)
-    parts += [e for i in program.injections for e in (i.import_kw, i.export_kw)]
     own: dict[str, cp.Parameter] = {}
-    for parameter in {p.id: p for part in parts for p in part.parameters()}.values():
+    for parameter in parameters_of(program):
         if parameter.id in given:
             continue
         if parameter.name() in own:

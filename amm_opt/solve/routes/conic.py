@@ -53,7 +53,7 @@ class ConicRoute:
 
     def __init__(self, program: Program, grid: Grid, own: Mapping[str, Any], loss_weight: float) -> None:
         self.reason = f"network model {grid.network.name} is conic"
-        self._grid, self._own, self._loss_weight = grid, own, loss_weight
+        self._grid, self._loss_weight = grid, loss_weight
         self._compiled = CompiledProgram(program, grid)
         self._powers = self._compiled.powers
         self._form = grid.conic_network.form
@@ -71,7 +71,7 @@ class ConicRoute:
         if solver is not None and solver != ClarabelBackend.name:
             return self._declared.solve(solver, task)
         requests, limits = task.requests, (task.lower, task.upper)
-        theta = self._compiled.theta(self._grid, self._own, task.values, requests)
+        theta = self._compiled.theta(task.values, requests)
         numbers = self._compiled.numbers(theta)
         injections = range(len(self._powers))
         own = OneSided.of(numbers.rows, numbers.row_lower, numbers.row_upper, numbers.lower, numbers.upper)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +15,7 @@ from amm_opt.solve.backends.dispatch import Backends
 from amm_opt.solve.backends.known import Choice
 from amm_opt.solve.backends.reduced import Point
 from amm_opt.solve.backends.water_filling import WaterFillingBackend
-from amm_opt.solve.compile import CompiledProgram, Numbers, Powers, Rows, stacked
+from amm_opt.solve.compile import CompiledProgram, Known, Numbers, Powers, Rows, compiled_once, stacked
 from amm_opt.solve.route import Task
 from amm_opt.solve.routes.lazy import audited, solve_with_lazy_rows
 from amm_opt.solve.routes.network_rows import gradients_of
@@ -71,15 +69,18 @@ class Optimum:
 class IntervalRoute:
     """One program on one linear network.
 
+    Args:
+        known: compiled programs by form; one of the same form is taken from there, or else put there.
+
     Raises:
         NotCompilableError: see ``CompiledProgram``.
     """
 
     reason = ""
 
-    def __init__(self, program: Program, grid: Grid, own: Mapping[str, Any]) -> None:
-        self.grid, self._own = grid, own
-        self.compiled = CompiledProgram(program, grid)
+    def __init__(self, program: Program, grid: Grid, known: Known | None = None) -> None:
+        self.grid = grid
+        self.compiled = CompiledProgram(program, grid) if known is None else compiled_once(program, grid, known)
         self.needs = frozenset({"qp" if self.compiled.quadratic else "lp"})
         self.gradients = gradients_of(self.compiled, grid)
         self.pools = [Pool() for _ in self.compiled.powers]
@@ -101,7 +102,7 @@ class IntervalRoute:
 
     def posed(self, task: Task, active: list[tuple[int, int]]) -> Posed:
         """The numbers of an interval with these network rows; nothing is solved."""
-        theta = self.compiled.theta(self.grid, self._own, task.values, task.requests).copy()
+        theta = self.compiled.theta(task.values, task.requests).copy()
         network = _IntervalRows(self, task, theta, active)
         return Posed(theta, self.compiled.numbers(theta), *network.in_use())
 
@@ -111,7 +112,7 @@ class IntervalRoute:
         Raises:
             NoAnswerError: where there is none.
         """
-        theta = self.compiled.theta(self.grid, self._own, task.values, task.requests).copy()
+        theta = self.compiled.theta(task.values, task.requests).copy()
         numbers = self.compiled.numbers(theta)
         network = _IntervalRows(self, task, theta)
         point = solve_with_lazy_rows(numbers, network, self._backends, solver, task.time_limit_s, watch=task.watch)

@@ -38,7 +38,7 @@ class HorizonRoute:
 
     def __init__(self, program: HorizonProgram, grid: Grid) -> None:
         self.grid, self._program = grid, program
-        self._own = horizon_parameters(program, grid)
+        self._own, _ = horizon_parameters(program, grid)
         try:
             self.interval = CompiledProgram(program.interval, grid)
             self._coupling = CompiledProgram(program.coupling, grid)
@@ -82,13 +82,13 @@ class HorizonRoute:
 
     def _thetas(self, task: Task) -> list[FloatArray]:
         """The parameter vectors of the intervals, and last of the coupling."""
-        (own, coupling), values, requests = self._own, task.values, task.requests
+        own, values, requests = self._own, task.values, task.requests
         found = []
         for k in range(requests.n_steps):
             given = {name: values[name][k] for name in own}
-            found.append(self.interval.theta(self.grid, own, given, requests.interval(k)).copy())
+            found.append(self.interval.theta(given, requests.interval(k)).copy())
         last = requests.interval(requests.n_steps - 1)
-        return [*found, self._coupling.theta(self.grid, coupling, {n: values[n] for n in coupling}, last).copy()]
+        return [*found, self._coupling.theta(values, last).copy()]
 
     def _values(self, v: FloatArray, thetas: Sequence[FloatArray], whole: Assembled) -> dict[str, FloatArray]:
         size = self.interval.size

@@ -252,12 +252,13 @@ def test_block_length_does_not_matter(mechanism: Mechanism[Any], monkeypatch: py
     short = ao.simulate(scarce(), mechanism, steps=span, progress=lambda done, total: seen.append((done, total)))
     if mechanism.horizon == 1:
         assert seen == [(min(k, 36), 36) for k in range(5, 41, 5)]
-    assert difference(usual, short) < (1e-6 if isinstance(mechanism, Dispatch) else 1e-8)  # stages leave a slack
+    slack = 1e-6 if isinstance(mechanism, Dispatch) else 1e-8  # its stages leave one to each other
+    assert difference(usual, short) < slack
     for name, array in usual.state.arrays().items():
         np.testing.assert_allclose(short.state.arrays()[name], array, rtol=1e-8, atol=1e-8)
     same = [c for c in usual.summary.index if c not in ("seconds", "ms_per_step")]
     np.testing.assert_allclose(
-        short.summary[same].to_numpy(dtype=float), usual.summary[same].to_numpy(dtype=float), rtol=1e-8, atol=1e-9
+        short.summary[same].to_numpy(dtype=float), usual.summary[same].to_numpy(dtype=float), rtol=slack, atol=1e-9
     )
 
 

@@ -151,9 +151,7 @@ def reached(case: ao.Case, run: ao.Run, reserve: float = 0.1) -> tuple[float, fl
     return (asked - served).sum() * dt, lacking, cost
 
 
-@pytest.mark.parametrize(
-    ("seed", "batteries", "load"), [(1, 2, 1.0), (2, 1, 1.2), (3, 2, 0.6), (4, 0, 1.0), (5, 3, 1.6)]
-)
+@pytest.mark.parametrize(("seed", "batteries", "load"), [(1, 2, 1.0), (4, 0, 1.0), (5, 3, 1.6)])
 def test_a_window_is_as_good_as_one_program_of_everything(seed: int, batteries: int, load: float) -> None:
     case = random_system(seed, batteries=batteries, load=load)
     run = ao.simulate(case, "dispatch:source_price=none,window=all,committed=all", **GRID)

@@ -5,9 +5,19 @@ from amm_opt.market.mechanism import Allocation, Mechanism, NoState
 from amm_opt.market.scarcity import PriceCurve, Scarcity, areas_of, deficits, scarcity, zones
 from amm_opt.market.settlement import Settlement
 from amm_opt.market.state import FairnessState, PostedState, ServedState, State
-from amm_opt.market.storage import battery_kw, stored_after, with_batteries, without_burning
+from amm_opt.market.storage import (
+    STORE,
+    at_home,
+    battery_kw,
+    stored_after,
+    stored_kw,
+    with_batteries,
+    within_connections,
+    without_burning,
+)
 
 __all__ = [
+    "STORE",
     "Allocation",
     "FairnessState",
     "MarginalPrices",
@@ -20,11 +30,14 @@ __all__ = [
     "Settlement",
     "State",
     "areas_of",
+    "at_home",
     "battery_kw",
     "deficits",
     "scarcity",
     "stored_after",
+    "stored_kw",
     "with_batteries",
+    "within_connections",
     "without_burning",
     "zones",
 ]

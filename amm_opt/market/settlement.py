@@ -69,7 +69,8 @@ class Settlement:
             source_price: of a kWh at the source.
 
         Raises:
-            InputError: for wrong arguments, and where energy is to be charged of which there is none.
+            InputError: for wrong arguments, where energy is to be charged of which there is none, and where batteries
+                took part.
         """
         problems = [
             f"{name} = {shortened(value)} must be a number"
@@ -82,6 +83,8 @@ class Settlement:
             raise InputError(problems, subject="settlement")
         kwh, money = np.zeros((2, case.n_participants)), np.zeros((2, case.n_participants))
         for part in intervals:
+            if part.battery_kw is not None and part.battery_kw.any():
+                raise InputError("what batteries charge and discharge is not settled yet", subject="settlement")
             for d, (power, price) in enumerate(
                 ((part.import_kw, part.import_price), (part.export_kw, part.export_price))
             ):

@@ -54,8 +54,7 @@ def with_batteries(programs: Mapping[str, HorizonProgram], grid: Grid) -> dict[s
         for name, p in power.items()
         for limit in (p >= 0, p <= cp.Parameter(len(b), nonneg=True, name=f"{name}_max"))
     ]
-    spread = sp.csr_array((np.ones(len(b)), (b.participant, np.arange(len(b)))), shape=(grid.n, len(b)))
-    stored = cp.multiply(b.efficiency, power["charge"]) - cp.multiply(1.0 / b.efficiency, power["discharge"])
+    spread, stored = at_home(b, grid.n), stored_kw(b, power["charge"], power["discharge"])
 
     used = [cp.sum(p) + cp.sum_squares(cp.multiply(b.power_kw**-0.5, p)) / 2 for p in power.values()]
     cost = COST * dt * sum(used)
@@ -70,12 +69,12 @@ def with_batteries(programs: Mapping[str, HorizonProgram], grid: Grid) -> dict[s
         if not isinstance(program.objective, Leximin) and not isinstance(objective, Leximin):
             sign = -1.0 if isinstance(objective, cp.Maximize) else 1.0
             objective = type(objective)(objective.expr + sign * cost)
-        at_home = [limit for i in injections for limit in _connections(i, spread, grid)]
+        connected = [limit for i in injections for limit in within_connections(i, grid)]
         values = {**own.values, **power, "stored_kw": stored}
         return replace(
             own,
             objective=objective,
-            constraints=[*own.constraints, *limits, *at_home],
+            constraints=[*own.constraints, *limits, *connected],
             injections=injections,
             values=values,
         )
@@ -85,8 +84,21 @@ def with_batteries(programs: Mapping[str, HorizonProgram], grid: Grid) -> dict[s
     }
 
 
-def _connections(injection: Injection, spread: sp.csr_array, grid: Grid) -> list[cp.Constraint]:
+def at_home(batteries: Batteries, n: int) -> sp.csr_array:
+    """(n, B) ones: whose battery it is."""
+    count = len(batteries)
+    return sp.csr_array((np.ones(count), (batteries.participant, np.arange(count))), shape=(n, count))
+
+
+def stored_kw(batteries: Batteries, charge: cp.Expression, discharge: cp.Expression) -> cp.Expression:
+    """(B,) how fast contents grow."""
+    return cp.multiply(batteries.efficiency, charge) - cp.multiply(1.0 / batteries.efficiency, discharge)
+
+
+def within_connections(injection: Injection, grid: Grid) -> list[cp.Constraint]:
+    """Net power of those who have a battery is within their connection limits."""
     at, limits = grid.case.batteries.participant, []
+    spread = at_home(grid.case.batteries, grid.n)
     for direction, sign in SIGN.items():
         max_kw = grid.case.connection_kw(direction)[at]
         some = np.flatnonzero(np.isfinite(max_kw))

@@ -31,20 +31,27 @@ from typing import ClassVar
 
 import cvxpy as cp
 import numpy as np
-import scipy.sparse as sp
 
 from amm_opt.arrays import DIRECTIONS, FloatArray
 from amm_opt.cases import Case, Requests
 from amm_opt.cases.times import is_length, length_h
 from amm_opt.errors import InputError
 from amm_opt.grid import Grid
-from amm_opt.market import Allocation, Mechanism, State, battery_kw, stored_after
+from amm_opt.market import (
+    STORE,
+    Allocation,
+    Mechanism,
+    State,
+    at_home,
+    battery_kw,
+    stored_after,
+    stored_kw,
+    within_connections,
+)
 from amm_opt.market.mechanism import Solve, Values
 from amm_opt.program import HorizonProgram, Injection, Program, Solution
 from formulations.parts.matching import per_request
 
-STORE = "stored"
-"""Name of the store that holds what is in batteries."""
 BAND = (0.05, 0.95)
 """Between these shares of its size the content of a battery stays."""
 HALF = 0.5
@@ -129,7 +136,7 @@ class Dispatch(Mechanism[ContentState]):
         lacking = cp.Variable(1, name="lacking_kw")
         interval, cost = self._interval(grid, charge, discharge, lacking)
         limits = [part for b in (charge, discharge) for part in (b >= 0, b <= battery.power_kw)]
-        stored = cp.multiply(battery.efficiency, charge) - cp.multiply(1.0 / battery.efficiency, discharge)
+        stored = stored_kw(battery, charge, discharge)
         values = {**interval.values, "charge": charge, "discharge": discharge, "stored_kw": stored, "lacking": lacking}
         interval = replace(interval, constraints=[*interval.constraints, *limits, lacking >= 0], values=values)
         at_cost = replace(interval, objective=cp.Minimize(dt * cost))
@@ -164,9 +171,9 @@ class Dispatch(Mechanism[ContentState]):
             limits += [exchange == float(case.feeder.shunt_kva.real.sum()) - cp.sum(grid.inflexible_kw)]
         cost = offers @ output + offers[battery.participant] @ discharge + (self.source_price or 0.0) * exchange
         cost += MISSED * self._largest(offers) * cp.sum(missed)
-        where = (battery.participant, np.arange(len(battery)))
-        at_home = sp.csr_array((np.ones(len(battery)), where), shape=(grid.n, len(battery)))
-        injection = Injection(served + at_home @ charge, output + at_home @ discharge)
+        owned = at_home(battery, grid.n)
+        injection = Injection(served + owned @ charge, output + owned @ discharge)
+        limits += within_connections(injection, grid)
         shed = cp.reshape(cp.sum(grid.import_request_kw) - cp.sum(served), (1,), order="C")
         values = {"import": served, "export": output, "missed": missed, "shed": shed}
         return Program(cp.Minimize(cp.Constant(0.0)), limits, [injection], values), cost
@@ -207,7 +214,8 @@ class Dispatch(Mechanism[ContentState]):
         """The plan, of which what is carried out is as even as its cost permits."""
         first = np.arange(requests.n_steps) < self._committed_steps(requests)
         fixed = {f"{name}_fixed": plan[name][first] for name in ("charge", "discharge", "lacking", "shed")}
-        cost = self._cost(grid.case, plan)[first]
+        penalty = MISSED * self._largest(self.offers(grid.case)) * plan["missed"].sum(axis=1)
+        cost = (self._cost(grid.case, plan) + penalty)[first]
         roots = {f"root_{d}": np.sqrt(per_request(1.0, requests.request_kw(d)[first])) for d in DIRECTIONS}
         slack = SAME * self._largest(self.offers(grid.case)) * requests.both_kw[:, first].sum(axis=(0, 2))
         numbers = {**fixed, **roots, "must_run_kw": must_run[first], "cost_fixed": cost + slack}
@@ -221,12 +229,11 @@ class Dispatch(Mechanism[ContentState]):
         return requests.n_steps if steps == "all" else int(steps)
 
     def _cost(self, case: Case, plan: Solution) -> FloatArray:
-        """(H,) currency per hour of what is planned."""
+        """(H,) currency per hour that is paid for what is planned."""
         offers, p0 = self.offers(case), self.source_price or 0.0
-        x, y, c, b, o = (plan[name] for name in ("import", "export", "charge", "discharge", "missed"))
-        exchange = sum((p.sum(axis=1) for p in (x, c)), -y.sum(axis=1) - b.sum(axis=1))
-        missed = MISSED * self._largest(offers) * o.sum(axis=1)
-        return np.asarray(y @ offers + b @ offers[case.batteries.participant] + p0 * exchange + missed)
+        x, y, c, b = (plan[name] for name in ("import", "export", "charge", "discharge"))
+        exchange = x.sum(axis=1) + c.sum(axis=1) - y.sum(axis=1) - b.sum(axis=1)
+        return np.asarray(y @ offers + b @ offers[case.batteries.participant] + p0 * exchange)
 
     def settle(self, grid: Grid, solution: Solution, requests: Requests) -> Allocation:
         """Powers, and prices: own offers for who generates, what that and reserve cost for load."""

@@ -227,6 +227,28 @@ def test_a_must_run_plant_runs_before_cheaper_ones_and_equal_offers_share() -> N
     np.testing.assert_allclose(kw[0, 1, 1:], [30e3, 30e3, 15e3, 25e3], atol=0.1)
 
 
+def test_nobody_pays_for_what_a_must_run_plant_misses() -> None:
+    """25 must run behind a line of 10: what is missed steers the plan, but is no payment."""
+    far = [{"name": "nuclear", "export_offer": 0.2, "kw": 40e3, "must_run_kw": 25e3}]
+    near = [{"name": "gas", "export_offer": 0.05, "kw": 120e3}]
+    kw, run = powers(two_buses(far, near, line_kva=10e3))
+    np.testing.assert_allclose(kw[0, 1, 1:], [10e3, 90e3], atol=0.1)
+    price = run.dataset["price_per_kwh"].to_numpy()[0, 0, 0]
+    assert price == pytest.approx((10e3 * 0.2 + 90e3 * 0.05) / 100e3, rel=1e-6)
+
+
+def test_a_battery_keeps_within_its_connection() -> None:
+    case = random_system(1, load=0.6)
+    people = case.tables()["participants"]
+    people.loc[people["battery_kwh"] > 0, ["connection_import_kw", "connection_export_kw"]] = 2e3
+    spec = "dispatch:source_price=none,window=all,committed=all"
+    free, held = (
+        powers(c, spec)[1].dataset["battery_kw"].to_numpy() for c in (case, case.with_tables(participants=people))
+    )
+    assert np.abs(free).max() > 3e3
+    assert np.abs(held).max() == pytest.approx(2e3, rel=1e-6)
+
+
 def test_a_battery_moves_cheap_energy_and_its_energy_closes() -> None:
     """Wind in the first half, gas in the second: discharge costs less than gas, charging wind loses 5 % each way."""
     people = [{"name": "load", "bus": "a"}, {"name": "wind", "bus": "a", "export_offer": 0.0}]

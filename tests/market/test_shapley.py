@@ -124,7 +124,7 @@ def test_intervals_hold_all_values_as_often_as_they_say(game: Callable[[frozense
     exact, total = ao.shapley(game, EIGHT), game(frozenset(EIGHT))
     held = 0
     for seed in range(200):
-        found = ao.shapley(game, EIGHT, rounds=16, seed=seed)
+        found = ao.shapley(game, EIGHT, rounds=32, seed=seed)
         held += bool(np.all((found.low - 1e-12 <= exact.value) & (exact.value <= found.high + 1e-12)))
         assert found.value.sum() == pytest.approx(total, abs=1e-9)
         assert np.mean(found.high - found.low) < 0.15 * total

@@ -24,7 +24,9 @@ from amm_opt.market.shapley.coalitions import Game, evaluate
 
 EXACT = 12
 """Up to so many players every coalition is looked at: 4,096 of them."""
-ROUNDS = 16
+ROUNDS = 32
+SAFETY = 2.0
+"""Intervals are those of an error that is so many times smaller: spread and skewness are estimates themselves."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +98,7 @@ def shapley(
         v: the game, which gives what a set of players reaches together; it is asked once for each set. A
             ``NetworkGame`` is one.
         players: names, n of them.
-        rounds: of random orders; None: exact up to 12 players, 16 rounds above.
+        rounds: of random orders; None: exact up to 12 players, 32 rounds above.
         seed: of the orders; the values do not depend on ``workers``.
         confidence: with which the intervals hold all values at once.
         workers: processes; the game must then be one that can be sent to them.
@@ -175,7 +177,7 @@ def _half_widths(of_round: FloatArray, confidence: float) -> FloatArray:
     Expansion", Springer 1992, section 2.4; that it widens both sides is ours, to be on the safe side).
     """
     rounds, n = of_round.shape
-    quantile = student.ppf(1.0 - (1.0 - confidence) / (2 * n), rounds - 1)
+    quantile = student.ppf(1.0 - (1.0 - confidence) / (2 * n * SAFETY), rounds - 1)
     spread = of_round.std(axis=0, ddof=1)
     third = np.mean((of_round - of_round.mean(axis=0)) ** 3, axis=0)
     skewness = np.divide(np.abs(third), spread**3, out=np.zeros(n), where=spread > 0)

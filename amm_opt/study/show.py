@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.io.output import emit, reserved
-from amm_opt.simulation import Run
+from amm_opt.simulation import PriceParts, Run
 from amm_opt.simulation.results.columns import COLUMNS, ENERGIES, OF_MEMORY, OF_TWO_TIERS
 from amm_opt.simulation.results.reasons import summarised
 from amm_opt.study.comparison import Comparison
@@ -23,6 +23,8 @@ from amm_opt.study.text import TableColumn, energy_unit, fold, number, table
 
 SHOWN_LIMITS, NAMED_LIMITS = 12, 5
 """Limits in the table of an explanation, and those of which it is said who is behind them."""
+SHOWN_PRICES = 20
+"""Rows of a table of marginal prices."""
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -228,6 +230,36 @@ def print_price_layers(prices: pd.DataFrame) -> None:
         TableColumn("highest", numbers(t["highest_price"], ".3f"), rank=1),
     ]
     _print_columns("Limits that set the most prices, currency per kWh", columns)
+
+
+def print_price_parts(title: str, found: PriceParts) -> None:
+    """What prices of one interval are the sum of, the highest first, and the limits that take part."""
+    parts = ["price", "energy", "losses", "congestion", "voltage_upper", "voltage_lower"]
+    alike = found.participants.round(dict.fromkeys(parts, 9)).groupby(parts, sort=False)
+    t = alike.agg(bus=("bus", "first"), direction=("direction", "first"), places=("bus", "size")).reset_index()
+    t = t.sort_values("price", ascending=False, kind="stable")
+    rest = f", the highest {SHOWN_PRICES} of {len(t)}" if len(t) > SHOWN_PRICES else ""
+    t = t.head(SHOWN_PRICES)
+    columns = [
+        TableColumn("bus", [printable(name) for name in t["bus"]]),
+        TableColumn("direc-\ntion", [str(d) for d in t["direction"]]),
+        TableColumn("as many\nalike", [str(count) for count in t["places"]], rank=1),
+        *(TableColumn(name.replace("_", "\n"), numbers(t[name], ".5f")) for name in parts),
+    ]
+    _print_columns(f"{printable(title)}, {found.time:%Y-%m-%d %H:%M}: prices per kWh of consumption{rest}", columns)
+    limits = found.limits.sort_values("rent", ascending=False, kind="stable").head(SHOWN_LIMITS)
+    if not len(limits):
+        say("No limit binds.")
+        return
+    columns = [
+        TableColumn("limit", [printable(name) for name in limits["limit"]], folds=True),
+        TableColumn("kind", [str(kind) for kind in limits["kind"]]),
+        TableColumn("direc-\ntion", [str(d) for d in limits["direction"]]),
+        TableColumn("one more\nis worth", numbers(limits["multiplier"], ".5g")),
+        TableColumn("per", [str(unit) for unit in limits["per"]]),
+        TableColumn("rent\nper hour", numbers(limits["rent"], ".2f")),
+    ]
+    _print_columns("Limits that bind, those that pay the most first", columns)
 
 
 def numbers(values: pd.Series[Any], form: str) -> list[str]:

@@ -4,7 +4,7 @@
 
 Set-up. Loads are requests, doubled (``--scale``), so that the plants' offers, constant at 1.3 times their least-cost
 dispatch at nominal load, cover some four fifths of them: generation is scarce, by day more than by night. Ratings are
-ten times those of the cases (``--ratings``): the source's cases have no ratings within reach either. Supply is in
+fifteen times those of the cases (``--ratings``): the source's cases have no ratings within reach either. Supply is in
 proportion to offers; where no rating is met, any dispatch hosts the same, so that the feasible set is that of DC
 optimal power flow. The error of a node is |F* - F|, its delivery ratio's distance from the target; weak buses are the
 tenth of the nodes with the lowest ratios under equal weights of the first seed.
@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--target", type=float, default=0.8)
     parser.add_argument("--scale", type=float, default=2.0, help="on every request")
-    parser.add_argument("--ratings", type=float, default=10.0, help="on every rating")
+    parser.add_argument("--ratings", type=float, default=15.0, help="on every rating")
     given = parser.parse_args()
     rows: list[dict[str, Any]] = []
     curves = {}

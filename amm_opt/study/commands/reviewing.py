@@ -1,4 +1,4 @@
-"""The commands ``amm-opt verify`` and ``amm-opt explain``: finished runs looked at again."""
+"""The commands ``amm-opt verify``, ``explain`` and ``price-parts``: runs, and one interval, looked at closely."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pathlib import Path
 import click
 import pandas as pd
 
-from amm_opt.errors import InputError, OutputError, as_path, reason
-from amm_opt.io.files import check_writable
-from amm_opt.simulation import Run, open_run, verify
+from amm_opt.cases import load_case
+from amm_opt.errors import InputError, OutputError, Problems, as_path, reason
+from amm_opt.io.files import check_writable, replace_file
+from amm_opt.registry import as_mechanism, network_of
+from amm_opt.simulation import Run, open_run, price_parts, verify
 from amm_opt.simulation.explanation.price_layers import has_layers
 from amm_opt.simulation.stored.folder import DOCUMENT
 from amm_opt.study.comparison import Comparison, open_comparison
@@ -25,8 +27,9 @@ from amm_opt.study.show import (
     print_explanation,
     print_json,
     print_price_layers,
+    print_price_parts,
 )
-from amm_opt.study.terminal import folder_given, progress
+from amm_opt.study.terminal import folder_given, progress, say
 
 
 @click.command(name="verify")
@@ -123,3 +126,43 @@ def _single(folder: Path) -> Path:
     if len(places) > 1:
         raise InputError(f"{folder} holds {len(places)} runs, give one: {', '.join(map(str, places))}")
     return places[0]
+
+
+@click.command(name="price-parts")
+@click.argument("case")
+@click.option("--mechanism", default="lmp", show_default=True, help="One that solves one program for an interval.")
+@click.option("--at", "at", required=True, metavar="TIME", help="Start of the interval, such as '2016-01-04 19:00'.")
+@click.option("--network", show_default="by the feeder's phases", help="Name of a network model, or script.py:Class.")
+@click.option("--csv", metavar="FILE", help="Write everybody's price and its parts.")
+@json_option
+def price_parts_command(
+    case: str, mechanism: str, at: str, network: str | None, csv: str | None, as_json: bool
+) -> None:
+    """Take the marginal prices of one interval of CASE apart: energy, losses, congestion, voltage.
+
+    \b
+    Example:  amm-opt price-parts pjm5 --mechanism lmp:source_price=none --at "2030-01-07 00:00"
+    """
+    said = Problems()
+    path = None if csv is None else said.of(lambda: as_path(csv, "file"))
+    loaded, chosen = said.of(lambda: load_case(case)), said.of(lambda: as_mechanism(mechanism))
+    step = None if loaded is None else said.of(lambda: loaded.span(slice(at, None))[0])
+    if loaded is not None:
+        said.of(lambda: network_of(loaded, network))
+    said.report()
+    assert loaded is not None
+    assert chosen is not None
+    assert step is not None
+    parts = price_parts(loaded, chosen, step, network=network)
+    if as_json:
+        people, limits = (t.to_dict("records") for t in (parts.participants, parts.limits))
+        print_json({"case": loaded.name, "time": str(parts.time), "participants": people, "limits": limits})
+    else:
+        print_price_parts(f"{chosen} on {loaded.name}", parts)
+    if path is not None:
+        try:
+            replace_file(path, parts.participants.to_csv(index=False, float_format="%.9g"))
+        except OSError as error:
+            raise OutputError(f"{path} could not be written: {reason(error)}") from error
+        if not as_json:
+            say(f"Written to {path}")

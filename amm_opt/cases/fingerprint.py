@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from amm_opt.cases.folder.participants import COST_COLUMNS
 from amm_opt.cases.profiles import Profiles
 from amm_opt.cases.scenario import SCALES, TIER_SCALES, Scenario
 from amm_opt.network import Feeder, LayerTable
@@ -23,7 +24,7 @@ def fingerprint(
     dt_h: float,
     layers: LayerTable,
 ) -> str:
-    """Digest in which numbers count to single precision, names to the letter."""
+    """Digest in which numbers count to single precision, names to the letter; what participants cost does not count."""
     p, digest = profiles, hashlib.sha256()
     for names in (*_feeder_names(feeder), participants[["name", "bus", "phases"]].astype(str).to_numpy().ravel()):
         digest.update("\0".join(names).encode())
@@ -36,7 +37,7 @@ def fingerprint(
         participants[["import_value_slope", "export_offer_slope"]],
     )
     unused += [] if own.notna().any(axis=None) or slope.ne(0.0).any(axis=None) else [*own, *slope]
-    people = participants.drop(columns=["name", "bus", "phases", *unused])
+    people = participants.drop(columns=["name", "bus", "phases", *COST_COLUMNS, *unused])
     whole = [] if p.sessions[["late", "early"]].any(axis=None) else ["late", "early"]
     scales = [getattr(scenario, name) for name in SCALES if name not in TIER_SCALES]  # which are in the limits
     tables = (people, p.series, p.sessions.drop(columns=whole))

@@ -147,6 +147,7 @@ def _read_table(folder: Path, name: str) -> pd.DataFrame:
         "participant": str,
         "phases": str,
         "profile": str,
+        "technology": str,
     }
     try:
         if path.suffix == ".parquet":

@@ -30,7 +30,12 @@ PARTICIPANT_OPTIONAL = {
     "service_tier": 1.0,
     "must_run_kw": 0.0,
     **PRICE_COLUMNS,
+    "capital_per_kw": 0.0,
+    "fixed_cost_per_kw_year": 0.0,
+    "payback_years": np.nan,
 }
+COST_COLUMNS = ("technology", "capital_per_kw", "fixed_cost_per_kw_year", "payback_years")
+"""What it is and what it costs to have it: read by settlements of runs, and by no run."""
 
 
 def checked_participants(table: pd.DataFrame, feeder: Feeder) -> tuple[pd.DataFrame, list[str]]:
@@ -38,7 +43,9 @@ def checked_participants(table: pd.DataFrame, feeder: Feeder) -> tuple[pd.DataFr
 
     No battery where none is given.
     """
-    problems = check_columns(table, PARTICIPANT_COLUMNS, ["phases", *PARTICIPANT_OPTIONAL], "participants")
+    problems = check_columns(
+        table, PARTICIPANT_COLUMNS, ["phases", "technology", *PARTICIPANT_OPTIONAL], "participants"
+    )
     if problems:
         return table, problems
     table = table.reset_index(drop=True)
@@ -53,6 +60,7 @@ def checked_participants(table: pd.DataFrame, feeder: Feeder) -> tuple[pd.DataFr
     problems += flag(table, unknown, "participant", lambda r: f"unknown bus {r['bus']!r}")
     table["phases"], said = _connected_phases(table, feeder)
     problems += said
+    table["technology"] = [text(v) or "" for v in table["technology"]] if "technology" in table else ""
     table = _finite_or_fill(table, PARTICIPANT_OPTIONAL, "participant", problems)
     problems += odd_participants(table, feeder)
     for column in PARTICIPANT_OPTIONAL:
@@ -78,6 +86,7 @@ def checked_participants(table: pd.DataFrame, feeder: Feeder) -> tuple[pd.DataFr
     )
     problems += _bad_batteries(table)
     problems += _bad_prices(table)
+    problems += _bad_costs(table)
     tier = table["service_tier"]
     whole = np.isfinite(tier) & (tier >= 1) & (tier <= 9) & (tier == tier.round())
     rule = "must be a whole number from 1, the first, to 9"
@@ -86,7 +95,7 @@ def checked_participants(table: pd.DataFrame, feeder: Feeder) -> tuple[pd.DataFr
     some = np.isfinite(must) & (must >= 0)
     rule = "must be a finite number, not negative"
     problems += flag(table, ~some, "participant", lambda r: f"must_run_kw = {r['must_run_kw']} {rule}")
-    return table[[*PARTICIPANT_COLUMNS, "phases", *PARTICIPANT_OPTIONAL]], problems
+    return table[[*PARTICIPANT_COLUMNS, "phases", "technology", *PARTICIPANT_OPTIONAL]], problems
 
 
 def _branch_rating(table: pd.DataFrame, feeder: Feeder) -> pd.Series[float]:
@@ -145,6 +154,22 @@ def _bad_prices(table: pd.DataFrame) -> list[str]:
         rule = "must be a number that is not negative" if slope else "must be a finite number"
         problems += flag(table, bad, "participant", lambda r, c=column, m=rule: f"{c} = {r[c]} {m}")  # type: ignore[misc]
     return problems
+
+
+def _bad_costs(table: pd.DataFrame) -> list[str]:
+    """Costs that are negative or endless, paybacks that are no time, and capital that has none."""
+    capital, fixed, years = (table[name] for name in COST_COLUMNS[1:])
+    rules = (
+        ("capital_per_kw", ~(np.isfinite(capital) & (capital >= 0)), "must be a finite number, not negative"),
+        ("fixed_cost_per_kw_year", ~(np.isfinite(fixed) & (fixed >= 0)), "must be a finite number, not negative"),
+        ("payback_years", years.notna() & ~(np.isfinite(years) & (years > 0)), "must be a finite number above 0"),
+        ("capital_per_kw", (capital > 0) & years.isna(), "needs its payback_years"),
+    )
+    return [
+        said
+        for column, bad, rule in rules
+        for said in flag(table, bad, "participant", lambda r, c=column, m=rule: f"{c} = {r[c]} {m}")  # type: ignore[misc]
+    ]
 
 
 def _finite_or_fill(table: pd.DataFrame, columns: Mapping[str, object], what: str, problems: list[str]) -> pd.DataFrame:

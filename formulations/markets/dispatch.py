@@ -134,12 +134,12 @@ class Dispatch(Mechanism[ContentState]):
         battery, dt = grid.case.batteries, grid.case.dt_h
         charge, discharge = (cp.Variable(len(battery), name=name) for name in ("charge", "discharge"))
         lacking = cp.Variable(1, name="lacking_kw")
-        interval, cost = self._interval(grid, charge, discharge, lacking)
+        interval = self._interval(grid, charge, discharge, lacking)
         limits = [part for b in (charge, discharge) for part in (b >= 0, b <= battery.power_kw)]
         stored = stored_kw(battery, charge, discharge)
         values = {**interval.values, "charge": charge, "discharge": discharge, "stored_kw": stored, "lacking": lacking}
         interval = replace(interval, constraints=[*interval.constraints, *limits, lacking >= 0], values=values)
-        at_cost = replace(interval, objective=cp.Minimize(dt * cost))
+        at_cost = replace(interval, objective=cp.Minimize(dt * interval.values["cost"]))
 
         shed, lack = cp.Variable(1, name="all_shed"), cp.Variable(1, name="all_lacking")
         totals = {"shed": shed, "lacking": lack}
@@ -158,8 +158,11 @@ class Dispatch(Mechanism[ContentState]):
 
     def _interval(
         self, grid: Grid, charge: cp.Expression, discharge: cp.Expression, lacking: cp.Expression
-    ) -> tuple[Program, cp.Expression]:
-        """An interval without objective, with what batteries do and the reserve that lacks; and what it costs."""
+    ) -> Program:
+        """An interval without objective, with what batteries do and the reserve that lacks.
+
+        Currency per hour of it: ``paid`` at everybody's offer, and ``cost`` with what a missed kWh counts.
+        """
         case, battery, offers = grid.case, grid.case.batteries, self.offers(grid.case)
         served, output, missed = (cp.Variable(grid.n, name=f"{name}_kw") for name in ("served", "output", "missed"))
         limits = [served >= 0, served <= grid.import_request_kw, output >= 0, output <= grid.export_request_kw]
@@ -167,25 +170,27 @@ class Dispatch(Mechanism[ContentState]):
         left = cp.sum(grid.export_request_kw) - cp.sum(output) + cp.sum(battery.power_kw + charge - discharge)
         limits += [left + lacking >= self.reserve * cp.sum(served)]
         exchange = cp.sum(served) + cp.sum(charge) - cp.sum(output) - cp.sum(discharge)
+        duals = {}
         if self.source_price is None:
-            limits += [exchange == float(case.feeder.shunt_kva.real.sum()) - cp.sum(grid.inflexible_kw)]
-        cost = offers @ output + offers[battery.participant] @ discharge + (self.source_price or 0.0) * exchange
-        cost += MISSED * self._largest(offers) * cp.sum(missed)
+            fixed_kw = float(case.feeder.shunt_kva.real.sum()) - cp.sum(grid.inflexible_kw)
+            duals = {"balance": exchange == fixed_kw}
+        paid = offers @ output + offers[battery.participant] @ discharge + (self.source_price or 0.0) * exchange
+        cost = paid + MISSED * self._largest(offers) * cp.sum(missed)
         owned = at_home(battery, grid.n)
         injection = Injection(served + owned @ charge, output + owned @ discharge)
-        limits += within_connections(injection, grid)
+        limits += [*duals.values(), *within_connections(injection, grid)]
         shed = cp.reshape(cp.sum(grid.import_request_kw) - cp.sum(served), (1,), order="C")
-        values = {"import": served, "export": output, "missed": missed, "shed": shed}
-        return Program(cp.Minimize(cp.Constant(0.0)), limits, [injection], values), cost
+        values = {"import": served, "export": output, "missed": missed, "shed": shed, "paid": paid, "cost": cost}
+        return Program(cp.Minimize(cp.Constant(0.0)), limits, [injection], values, duals)
 
     def _shares(self, grid: Grid) -> Program:
         """Of all answers of the same cost in an interval the one that serves everybody as alike as it can."""
         count = len(grid.case.batteries)
         charge, discharge = (cp.Parameter(count, name=f"{name}_fixed") for name in ("charge", "discharge"))
-        interval, cost = self._interval(grid, charge, discharge, cp.Parameter(1, name="lacking_fixed"))
+        interval = self._interval(grid, charge, discharge, cp.Parameter(1, name="lacking_fixed"))
         reached = [
             interval.values["shed"] <= cp.Parameter(1, name="shed_fixed"),
-            cost <= cp.Parameter(name="cost_fixed"),
+            interval.values["cost"] <= cp.Parameter(name="cost_fixed"),
         ]
         roots = {d: cp.Parameter(grid.n, nonneg=True, name=f"root_{d}") for d in DIRECTIONS}
         uneven = sum(cp.sum_squares(cp.multiply(root, interval.values[d])) for d, root in roots.items())
@@ -214,32 +219,23 @@ class Dispatch(Mechanism[ContentState]):
         """The plan, of which what is carried out is as even as its cost permits."""
         first = np.arange(requests.n_steps) < self._committed_steps(requests)
         fixed = {f"{name}_fixed": plan[name][first] for name in ("charge", "discharge", "lacking", "shed")}
-        penalty = MISSED * self._largest(self.offers(grid.case)) * plan["missed"].sum(axis=1)
-        cost = (self._cost(grid.case, plan) + penalty)[first]
         roots = {f"root_{d}": np.sqrt(per_request(1.0, requests.request_kw(d)[first])) for d in DIRECTIONS}
         slack = SAME * self._largest(self.offers(grid.case)) * requests.both_kw[:, first].sum(axis=(0, 2))
-        numbers = {**fixed, **roots, "must_run_kw": must_run[first], "cost_fixed": cost + slack}
+        numbers = {**fixed, **roots, "must_run_kw": must_run[first], "cost_fixed": plan["cost"][first] + slack}
         even = solve(numbers, "shares", grid.select(requests, first))
-        powers = {d: np.concatenate([even[d], plan[d][~first]]) for d in DIRECTIONS}
-        return replace(plan, values={**plan.values, **powers})
+        changed = {name: np.concatenate([even[name], plan[name][~first]]) for name in (*DIRECTIONS, "paid")}
+        return replace(plan, values={**plan.values, **changed})
 
     def _committed_steps(self, requests: Requests) -> int:
         hours = length_h(str(self.committed))
         steps = self.committed if hours is None else round(hours / requests.dt_h)
         return requests.n_steps if steps == "all" else int(steps)
 
-    def _cost(self, case: Case, plan: Solution) -> FloatArray:
-        """(H,) currency per hour that is paid for what is planned."""
-        offers, p0 = self.offers(case), self.source_price or 0.0
-        x, y, c, b = (plan[name] for name in ("import", "export", "charge", "discharge"))
-        exchange = x.sum(axis=1) + c.sum(axis=1) - y.sum(axis=1) - b.sum(axis=1)
-        return np.asarray(y @ offers + b @ offers[case.batteries.participant] + p0 * exchange)
-
     def settle(self, grid: Grid, solution: Solution, requests: Requests) -> Allocation:
         """Powers, and prices: own offers for who generates, what that and reserve cost for load."""
         served, battery = solution["import"].sum(axis=1), grid.case.batteries
         reserve_kw = self.reserve * served - solution["lacking"].ravel()
-        cost = self._cost(grid.case, solution) + self.reserve_price * reserve_kw
+        cost = solution["paid"] + self.reserve_price * reserve_kw
         price = np.divide(cost, served, out=np.zeros_like(cost), where=served > 0)
         prices = np.tile(price[:, None], grid.n), np.tile(self.offers(grid.case), (len(price), 1))
         stored = battery_kw(solution, battery, grid.n) if len(battery) else None

@@ -76,9 +76,16 @@ class HorizonRoute:
         point = solve_with_lazy_rows(whole.numbers, network, *how)
         checked = audited(whole.numbers, network, point)
         network.age()
-        duals = self._coupling.duals(point.row_dual[whole.coupling_rows])
+        duals = {**self._duals(point.row_dual, len(thetas) - 1), **self._coupling.duals(point.row_dual[whole.coupling_rows])}
         values = self._values(whole.whole(point.v), thetas, whole)
-        return Solution(values, duals, self._coupling.objective(whole.numbers, point.v), point.solver, checked)
+        objective, binding = self._coupling.objective(whole.numbers, point.v), network.binding()
+        return Solution(values, duals, objective, point.solver, checked, limit_duals_by_step=binding)
+
+    def _duals(self, row_dual: FloatArray, steps: int) -> dict[str, FloatArray]:
+        """(H, ...) multipliers of the intervals' named constraints."""
+        count = self.interval.n_rows
+        each = [self.interval.duals(row_dual[k * count : (k + 1) * count]) for k in range(steps)]
+        return {name: np.stack([one[name] for one in each]) for name in self._program.interval.duals}
 
     def _thetas(self, task: Task) -> list[FloatArray]:
         """The parameter vectors of the intervals, and last of the coupling."""

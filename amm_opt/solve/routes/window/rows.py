@@ -139,6 +139,14 @@ class WindowRows:
         self._pool.own_dual = point.row_dual
         self._pool.rows = dict(zip(self._active, point.network_dual.tolist(), strict=True))
 
+    def binding(self) -> list[dict[int, float]]:
+        """By interval, the multipliers of limits that have one, over all injections."""
+        found: list[dict[int, float]] = [{} for _ in self._thetas]
+        for (_, k, i), dual in self._pool.rows.items():
+            if dual:
+                found[k][i] = found[k].get(i, 0.0) + dual
+        return found
+
     def age(self) -> None:
         """Limits without a multiplier for long are no longer known."""
         idle = self._pool.idle

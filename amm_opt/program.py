@@ -145,8 +145,9 @@ class Solution:
     ``fallback`` says what failed where it was not found at the first try.
     ``gap``: on a conic network model, (n_buses,) how far each branch's relaxation is from being exact.
     ``limit_duals``: of one interval on a linear network model, how fast the minimised objective rises with each limited
-    quantity that binds: negative at an upper limit, positive at a lower one; others are left out. ``limit_duals_by_step``:
-    over a horizon, the same for each of its intervals. The multipliers of an interval's constraints are then (H, ...).
+    quantity that binds: negative at an upper limit, positive at a lower one; others are left out.
+    ``limit_duals_by_step``: over a horizon, the same for each of its intervals. The multipliers of constraints of an
+    interval are then (H, ...).
     """
 
     values: Mapping[str, FloatArray]
@@ -165,8 +166,12 @@ class Solution:
     def at_step(self, k: int) -> Solution:
         """Of a solution over a horizon, the values (H, ...) and multipliers of interval k alone."""
         steps = len(self.limit_duals_by_step)
-        values, duals = ({n: v[k] for n, v in all_.items() if v.shape[:1] == (steps,)} for all_ in (self.values, self.duals))
-        return replace(self, values=values, duals=duals, limit_duals=self.limit_duals_by_step[k], limit_duals_by_step=())
+        values, duals = (
+            {n: v[k] for n, v in all_.items() if v.shape[:1] == (steps,)} for all_ in (self.values, self.duals)
+        )
+        return replace(
+            self, values=values, duals=duals, limit_duals=self.limit_duals_by_step[k], limit_duals_by_step=()
+        )
 
     def as_fallback(self, reason: str) -> Solution:
         """The same solution, marked as not found at the first try, for this reason."""

@@ -10,6 +10,7 @@ from formulations.leximin import Leximin
 from formulations.markets.dispatch import Dispatch
 from formulations.markets.fp_amm import FPAMM
 from formulations.markets.lmp import LMP
+from formulations.markets.lmp_ahead import LMPAhead
 from formulations.no_control import NoControl
 from formulations.practice.curtailment_cap import CurtailmentCap
 from formulations.practice.dimming import Dimming14a
@@ -36,6 +37,7 @@ __all__ = [
     "FairUsingHistory",
     "Floored",
     "GreedyDOE",
+    "LMPAhead",
     "LastInFirstOff",
     "Leximin",
     "NoControl",

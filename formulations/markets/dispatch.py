@@ -139,7 +139,7 @@ class Dispatch(Mechanism[ContentState]):
         stored = stored_kw(battery, charge, discharge)
         values = {**interval.values, "charge": charge, "discharge": discharge, "stored_kw": stored, "lacking": lacking}
         interval = replace(interval, constraints=[*interval.constraints, *limits, lacking >= 0], values=values)
-        at_cost = replace(interval, objective=cp.Minimize(dt * interval.values["cost"]))
+        at_cost = replace(interval, objective=cp.Minimize(interval.values["cost"]))
 
         shed, lack = cp.Variable(1, name="all_shed"), cp.Variable(1, name="all_lacking")
         totals = {"shed": shed, "lacking": lack}
@@ -148,7 +148,7 @@ class Dispatch(Mechanism[ContentState]):
         before = cp.Parameter(len(battery), name="before")
         content = [short >= 0, short >= HALF * battery.size_kwh - before - gained]
         stores = {STORE: "stored_kw"} if len(battery) else {}
-        ending = cp.Minimize(self.content_price * cp.sum(short))
+        ending = cp.Minimize(self.content_price / dt * cp.sum(short))
         return {
             "shed": HorizonProgram(interval, cp.Minimize(cp.sum(shed)), totals, stores=stores),
             "reserve": HorizonProgram(interval, cp.Minimize(cp.sum(lack)), totals, held[:1], stores=stores),
@@ -156,9 +156,7 @@ class Dispatch(Mechanism[ContentState]):
             "shares": HorizonProgram(self._shares(grid), cp.Minimize(cp.Constant(0.0))),
         }
 
-    def _interval(
-        self, grid: Grid, charge: cp.Expression, discharge: cp.Expression, lacking: cp.Expression
-    ) -> Program:
+    def _interval(self, grid: Grid, charge: cp.Expression, discharge: cp.Expression, lacking: cp.Expression) -> Program:
         """An interval without objective, with what batteries do and the reserve that lacks.
 
         Currency per hour of it: ``paid`` at everybody's offer, and ``cost`` with what a missed kWh counts.
@@ -196,6 +194,10 @@ class Dispatch(Mechanism[ContentState]):
         uneven = sum(cp.sum_squares(cp.multiply(root, interval.values[d])) for d, root in roots.items())
         return replace(interval, objective=cp.Minimize(0.5 * uneven), constraints=[*interval.constraints, *reached])
 
+    def _dearest(self, case: Case) -> float:
+        """The largest number by which a kWh counts."""
+        return self._largest(self.offers(case))
+
     def _largest(self, offers: FloatArray) -> float:
         return float(np.max(np.abs(offers), initial=0.0)) or 1.0
 
@@ -208,19 +210,25 @@ class Dispatch(Mechanism[ContentState]):
         if len(battery):
             numbers |= {f"{STORE}_lower": np.minimum(low, stored), f"{STORE}_upper": np.maximum(high, stored)}
             numbers[f"{STORE}_initial"] = stored
-        slack = HELD * requests.dt_h * float(requests.import_request_kw.sum())
-        for stage, value, most in (("shed", "shed", "most_all_shed"), ("reserve", "lacking", "most_all_lacking")):
-            reached = requests.dt_h * float(np.sum(solve(numbers, stage)[value]))
-            numbers[most] = np.array([max(0.0, reached) + slack])
+        numbers |= self._held(solve, numbers, requests)
         plan = solve({**numbers, "before": stored}, "cost")
         return self._shared(grid, solve, plan, must_run, requests)
+
+    def _held(self, solve: Solve, numbers: Values, requests: Requests) -> Values:
+        """What the stages before cost came to, which are held there."""
+        slack = HELD * requests.dt_h * float(requests.import_request_kw.sum())
+        held: Values = {}
+        for stage, value, most in (("shed", "shed", "most_all_shed"), ("reserve", "lacking", "most_all_lacking")):
+            reached = requests.dt_h * float(np.sum(solve({**numbers, **held}, stage)[value]))
+            held = {**held, most: np.array([max(0.0, reached) + slack])}
+        return held
 
     def _shared(self, grid: Grid, solve: Solve, plan: Solution, must_run: FloatArray, requests: Requests) -> Solution:
         """The plan, of which what is carried out is as even as its cost permits."""
         first = np.arange(requests.n_steps) < self._committed_steps(requests)
         fixed = {f"{name}_fixed": plan[name][first] for name in ("charge", "discharge", "lacking", "shed")}
         roots = {f"root_{d}": np.sqrt(per_request(1.0, requests.request_kw(d)[first])) for d in DIRECTIONS}
-        slack = SAME * self._largest(self.offers(grid.case)) * requests.both_kw[:, first].sum(axis=(0, 2))
+        slack = SAME * self._dearest(grid.case) * requests.both_kw[:, first].sum(axis=(0, 2))
         numbers = {**fixed, **roots, "must_run_kw": must_run[first], "cost_fixed": plan["cost"][first] + slack}
         even = solve(numbers, "shares", grid.select(requests, first))
         changed = {name: np.concatenate([even[name], plan[name][~first]]) for name in (*DIRECTIONS, "paid")}
@@ -233,13 +241,25 @@ class Dispatch(Mechanism[ContentState]):
 
     def settle(self, grid: Grid, solution: Solution, requests: Requests) -> Allocation:
         """Powers, and prices: own offers for who generates, what that and reserve cost for load."""
-        served, battery = solution["import"].sum(axis=1), grid.case.batteries
-        reserve_kw = self.reserve * served - solution["lacking"].ravel()
-        cost = solution["paid"] + self.reserve_price * reserve_kw
-        price = np.divide(cost, served, out=np.zeros_like(cost), where=served > 0)
+        price = self._per_kwh_served(solution, solution["paid"]) + self._reserve_per_kwh(solution)
         prices = np.tile(price[:, None], grid.n), np.tile(self.offers(grid.case), (len(price), 1))
+        return self._allocation(grid, solution, *prices)
+
+    def _per_kwh_served(self, solution: Solution, paid: FloatArray) -> FloatArray:
+        served = solution["import"].sum(axis=1)
+        return np.asarray(np.divide(paid, served, out=np.zeros_like(paid), where=served > 0))
+
+    def _reserve_per_kwh(self, solution: Solution) -> FloatArray:
+        """(H,) what reserve is paid, per kWh served."""
+        reserve_kw = self.reserve * solution["import"].sum(axis=1) - solution["lacking"].ravel()
+        return self._per_kwh_served(solution, self.reserve_price * reserve_kw)
+
+    def _allocation(
+        self, grid: Grid, solution: Solution, import_price: FloatArray, export_price: FloatArray
+    ) -> Allocation:
+        battery = grid.case.batteries
         stored = battery_kw(solution, battery, grid.n) if len(battery) else None
-        return Allocation(solution["import"], solution["export"], *prices, stored)
+        return Allocation(solution["import"], solution["export"], import_price, export_price, stored)
 
     def advance(self, state: ContentState, allocation: Allocation, requests: Requests) -> ContentState:
         if allocation.battery_kw is None:

@@ -76,7 +76,10 @@ class HorizonRoute:
         point = solve_with_lazy_rows(whole.numbers, network, *how)
         checked = audited(whole.numbers, network, point)
         network.age()
-        duals = {**self._duals(point.row_dual, len(thetas) - 1), **self._coupling.duals(point.row_dual[whole.coupling_rows])}
+        duals = {
+            **self._duals(point.row_dual, len(thetas) - 1),
+            **self._coupling.duals(point.row_dual[whole.coupling_rows]),
+        }
         values = self._values(whole.whole(point.v), thetas, whole)
         objective, binding = self._coupling.objective(whole.numbers, point.v), network.binding()
         return Solution(values, duals, objective, point.solver, checked, limit_duals_by_step=binding)

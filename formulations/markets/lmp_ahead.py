@@ -1,0 +1,93 @@
+r"""Locational marginal prices with batteries and reserve: one window at least cost, paid at what a kWh more costs.
+
+    min  sum_k dt (offer_y y + offer_b b + p0 z + sum_i v_i (r_i - x_i) + w s + m o) + t (e_half - e_end)+
+
+under the limits of ``dispatch``, whose window, batteries, must-run plants and reserve these are: what is not served
+counts its worth v (value of lost load), and reserve that is missing the price w of shortfall, in place of stages that
+come before cost. The price of an interval at a place is the derivative of this least cost with respect to consumption
+there, ``MarginalPrices`` of that interval, so that what is in batteries is priced through time. Load, plants and
+batteries all pay and are paid it (F. C. Schweppe and others, "Spot pricing of electricity", Kluwer, 1988). Reserve is
+paid as under ``dispatch``, by load, on top of its price of energy.
+
+It is the benchmark of D. Sweeney, arXiv 2512.13871 (2025), in our reading: there plants are committed a day ahead in
+whole numbers before prices are set; commitment is linear here, as in ``dispatch``, so that the two differ in money and
+not in what plants can do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import cvxpy as cp
+import numpy as np
+
+from amm_opt.arrays import FloatArray
+from amm_opt.cases import Case, Requests
+from amm_opt.errors import InputError
+from amm_opt.grid import Grid
+from amm_opt.market import Allocation, MarginalPrices
+from amm_opt.market.marginal import ENERGY
+from amm_opt.market.mechanism import Solve, Values
+from amm_opt.program import HorizonProgram, Program, Solution
+from formulations.markets.dispatch import Dispatch
+
+
+@dataclass(frozen=True)
+class LMPAhead(Dispatch):
+    """Least cost over a window, everybody at the marginal price of its place and interval.
+
+    Args:
+        window, committed, reserve, offer, reserve_price, content_price, source_price: as for ``Dispatch``.
+        value: worth of a kWh of import to those without an ``import_value`` (value of lost load); currency per kWh.
+        shortfall_price: what a kWh of missing reserve counts; currency per kW and hour.
+    """
+
+    name: ClassVar[str] = "lmp_ahead"
+
+    value: float = 10.0
+    shortfall_price: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.shortfall_price >= 0:
+            raise InputError(f"shortfall_price = {self.shortfall_price:g} must not be negative", subject=self.name)
+
+    def worth(self, case: Case) -> FloatArray:
+        """(n,) of a kWh of import."""
+        own = case.own_prices[0][0]
+        return np.where(np.isnan(own), self.value, own)
+
+    def program(self, grid: Grid) -> Mapping[str, HorizonProgram]:
+        if grid.conic:
+            raise InputError(
+                f"{self.name} reads its prices from linear limits, and {grid.network.name} has none: use"
+                f" {grid.network.linear.name}"
+            )
+        return super().program(grid)
+
+    def _interval(self, grid: Grid, charge: cp.Expression, discharge: cp.Expression, lacking: cp.Expression) -> Program:
+        interval = super()._interval(grid, charge, discharge, lacking)
+        unserved = self.worth(grid.case) @ (grid.import_request_kw - interval.values["import"])
+        cost = interval.values["cost"] + unserved + self.shortfall_price * cp.sum(lacking)
+        return replace(interval, values={**interval.values, "cost": cost})
+
+    def _held(self, solve: Solve, numbers: Values, requests: Requests) -> Values:
+        """No stage comes before cost: as much may be shed and missing as can be."""
+        most = np.array([1.0 + 2.0 * requests.dt_h * float(requests.import_request_kw.sum())])
+        return {"most_all_shed": most, "most_all_lacking": (1.0 + self.reserve) * most}
+
+    def _dearest(self, case: Case) -> float:
+        return max(super()._dearest(case), self.shortfall_price, float(np.max(np.abs(self.worth(case)), initial=0.0)))
+
+    def settle(self, grid: Grid, solution: Solution, requests: Requests) -> Allocation:
+        """Powers, and marginal prices; load pays reserve on top."""
+        price = np.stack([self._marginal(grid, solution.at_step(k)) for k in range(requests.n_steps)], axis=1)
+        price[0] += self._reserve_per_kwh(solution)[:, None]
+        return self._allocation(grid, solution, *price)
+
+    def _marginal(self, grid: Grid, interval: Solution) -> FloatArray:
+        """(2, n) prices of one interval."""
+        energy = interval.duals["balance"] if self.source_price is None else self.source_price
+        return MarginalPrices.of(grid, replace(interval, values={ENERGY: np.asarray(energy, dtype=float)})).price

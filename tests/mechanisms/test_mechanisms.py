@@ -36,6 +36,7 @@ from formulations import (
     GreedyDOE,
     LastInFirstOff,
     Leximin,
+    LMPAhead,
     NoControl,
     ProRata,
     Rotation,
@@ -76,6 +77,7 @@ ALL: list[Mechanism[Any]] = [
     *(DNP(per=per, spread=0.0) for per in ("system", "feeder")),
     LMP(),
     Dispatch(window="12h", committed="6h"),
+    LMPAhead(window="12h", committed="6h"),
     FPAMM(seed=1),
 ]
 SCARCE = slice(70, 96)

@@ -40,6 +40,10 @@ class Grid:
     case: Case
     network: NetworkModel
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Without what it knows of requests, where it is sent to another process."""
+        return Grid, (self.case, self.network)
+
     # What a mechanism's author writes a program in.
 
     @property

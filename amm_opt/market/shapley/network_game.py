@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import highspy
@@ -12,12 +13,11 @@ import scipy.sparse as sp
 from amm_opt.arrays import DIRECTIONS, FloatArray, IntArray
 from amm_opt.cases import Case, Requests
 from amm_opt.errors import InputError, SolveError, shorten
-from amm_opt.grid import ROWS_AT_ONCE, Grid
+from amm_opt.grid import Grid
 from amm_opt.io.output import native, silent
+from amm_opt.market.shapley.bounds import Bounds
+from amm_opt.market.shapley.limit_rows import LimitRows, Rows, Transport, limit_rows
 from amm_opt.network import NetworkModel
-
-Rows = tuple[sp.csr_array, FloatArray, FloatArray]
-"""Coefficients of all powers and of further variables, lower and upper ends."""
 
 
 class NetworkGame:
@@ -29,9 +29,10 @@ class NetworkGame:
     is left to it where all share a limit by what each brings and takes away.
 
     The linear program is solved by HiGHS, which goes on from set to set: only bounds change. With a network model its
-    limits hold, inflexible load first. With ``network="transport"`` flows are chosen freely up to the rating of each
-    branch, one flow per branch, without angles (as in the source, with its double capacity of lines corrected; D.
-    Sweeney, arXiv 2512.13871, 2025).
+    limits hold, inflexible load first; a limit joins the program when an answer first breaks it, and stays. Nothing is
+    solved for a set whose value follows from those of others. With ``network="transport"`` flows are chosen freely up
+    to the rating of each branch, one flow per branch, without angles (as in the source, with its double capacity of
+    lines corrected; D. Sweeney, arXiv 2512.13871, 2025).
 
     Args:
         case: what the players take part in.
@@ -58,19 +59,38 @@ class NetworkGame:
         counts: str = "import",
         source: bool = False,
     ) -> None:
-        requests = _checked(case, interval, direction, counts, source, network)
-        n, whose = case.n_participants, DIRECTIONS.index(direction) * case.n_participants
-        self._columns = {name: whose + where for name, where in _positions(case, players).items()}
+        _check(case, interval, direction, counts, network)
+        self._case, self._source = case, source
+        self._place, self._sides = _positions(case, players), (direction, counts)
+        requests = _requested(case, interval, source)
+        rows = Transport(case) if isinstance(network, str) else limit_rows(Grid(case, network), requests)
+        self._begin(requests, rows)
+
+    def at(self, interval: int) -> NetworkGame:
+        """The same game in another interval, to which the limits that were met so far are known.
+
+        Raises:
+            InputError: for an interval that the case does not have, or inflexible load where no source meets it.
+        """
+        requests = _requested(self._case, interval, self._source)
+        other = copy(self)
+        other._begin(requests, self._rows.at(requests))
+        return other
+
+    def _begin(self, requests: Requests, rows: LimitRows) -> None:
+        first, n = DIRECTIONS.index(self._sides[0]) * self._case.n_participants, self._case.n_participants
+        self._columns = [(first + where).astype(np.int32) for where in self._place.values()]
+        self._all = np.concatenate(self._columns)
+        self._whose = np.repeat(np.arange(len(self._columns)), [len(columns) for columns in self._columns])
         self._most_kw = requests.both_kw.ravel()
-        gain = np.repeat([float(d == counts) for d in DIRECTIONS], n)
-        network_rows = _transported(case) if isinstance(network, str) else _limited(Grid(case, network), requests)
-        self._numbers = (gain, *_with_balance(case, *network_rows, source))
+        self._gain = np.repeat([float(d == self._sides[1]) for d in DIRECTIONS], n)
+        self._rows = rows
         self._model: Any = None
 
     @property
     def players(self) -> tuple[str, ...]:
         """Their names."""
-        return tuple(self._columns)
+        return tuple(self._place)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_model": None}
@@ -79,38 +99,77 @@ class NetworkGame:
     def __call__(self, here: frozenset[str]) -> float:
         """The most that is served with the players ``here``, kW."""
         if self._model is None:
-            self._model = _model(self._most_kw, *self._numbers)
-        for name, columns in self._columns.items():
-            most = self._most_kw[columns] if name in here else np.zeros(len(columns))
-            self._model.changeColsBounds(len(columns), columns.astype(np.int32), np.zeros(len(columns)), most)
+            self._model = _model(
+                self._most_kw, self._gain, *_with_balance(self._rows.first(), self._case, self._source)
+            )
+            self._inside, self._bounds = np.ones(len(self._columns)), Bounds(len(self._columns))
+            self._solved()  # with everybody, which bounds all others
+        wanted = np.array([float(name in here) for name in self._place])
+        known = self._bounds.value(wanted)
+        if known is not None:
+            return known
+        for player in np.flatnonzero(wanted != self._inside):
+            columns = self._columns[player]
+            self._model.changeColsBounds(len(columns), columns, 0.0 * columns, wanted[player] * self._most_kw[columns])
+        self._inside = wanted
+        return self._solved()
+
+    def _solved(self) -> float:
+        """What the players inside reach."""
+        values, duals = self._answer()
+        while (more := self._rows.broken(values)) is not None:
+            rows, lower, upper = more
+            self._model.addRows(
+                *(rows.shape[0], lower, upper, rows.nnz),
+                *(rows.indptr.astype(np.int32), rows.indices.astype(np.int32), rows.data),
+            )
+            values, duals = self._answer()
+        value = float(self._gain @ values[: len(self._gain)])
+        adds = np.zeros(len(self._columns))
+        np.add.at(adds, self._whose, np.maximum(duals[self._all], 0.0) * self._most_kw[self._all])
+        self._bounds.learn(self._inside, value, adds)
+        return value
+
+    def _answer(self) -> tuple[FloatArray, FloatArray]:
+        """Values and reduced costs of all variables."""
         self._model.run()
         status = self._model.getModelStatus()
         if status != highspy.HighsModelStatus.kOptimal:
+            here = [name for name, inside in zip(self._place, self._inside, strict=True) if inside]
             said = self._model.modelStatusToString(status)
             raise SolveError(f"most served with {shorten(sorted(here), 5) or 'nobody'}: HiGHS says {said}")
-        return float(self._model.getInfo().objective_function_value)
+        solution = self._model.getSolution()
+        return np.array(solution.col_value), np.array(solution.col_dual)
 
 
-def _checked(
-    case: Case, interval: int, direction: str, counts: str, source: bool, network: NetworkModel | str
-) -> Requests:
-    """What the interval asks for, where the arguments are right."""
+def _check(case: Case, interval: int, direction: str, counts: str, network: NetworkModel | str) -> None:
     asked = (("direction", direction), ("counts", counts))
     said = [f"{what} = {d!r} is not one of {', '.join(DIRECTIONS)}" for what, d in asked if d not in DIRECTIONS]
     if isinstance(network, str) and network != "transport":
         said.append(f"network = {network!r} is neither a network model nor 'transport'")
-    if not 0 <= interval < case.n_steps:
-        said.append(f"interval = {interval}: {case.name} has intervals 0 to {case.n_steps - 1}")
+    said += _unknown_interval(case, interval)
+    if said:
         raise InputError(said, subject="network game")
+
+
+def _unknown_interval(case: Case, interval: int) -> list[str]:
+    if 0 <= interval < case.n_steps:
+        return []
+    return [f"interval = {interval}: {case.name} has intervals 0 to {case.n_steps - 1}"]
+
+
+def _requested(case: Case, interval: int, source: bool) -> Requests:
+    """What the interval asks for, where somebody can meet it."""
+    if unknown := _unknown_interval(case, interval):
+        raise InputError(unknown, subject="network game")
     requests = case.requests(interval, interval + 1).interval(0)
     fixed = [case.participant_names[i] for i in np.flatnonzero(requests.inflexible_kw)]
     fixed += [case.feeder.bus_names[b] for b in np.flatnonzero(case.feeder.injected_kva.real.any(axis=1))]
     if fixed and not source:
-        said.append(
+        said = (
             f"without a source there may be no inflexible load or shunt, which nobody might meet: {shorten(fixed, 5)};"
             " give load as requests, or let the source trade (source=True)"
         )
-    if said:
         raise InputError(said, subject="network game")
     return requests
 
@@ -119,7 +178,7 @@ def _positions(case: Case, players: Mapping[str, Sequence[str]]) -> dict[str, In
     """Positions of each player's participants."""
     place = {name: i for i, name in enumerate(case.participant_names)}
     whose: dict[str, str] = {}
-    said = []
+    said = [] if players else ["players: nobody is given"]
     for player, names in players.items():
         for name in names:
             if name not in place:
@@ -132,46 +191,13 @@ def _positions(case: Case, players: Mapping[str, Sequence[str]]) -> dict[str, In
     return {player: np.array([place[name] for name in names], dtype=np.intp) for player, names in players.items()}
 
 
-def _limited(grid: Grid, requests: Requests) -> Rows:
-    """The limits of a network model that some powers within what is asked for could break."""
-    inflexible, _ = grid.usage(requests)
-    lower, upper = (limit - inflexible for limit in grid.limits(requests))
-    kept, rows = [], []
-    for start in range(0, len(lower), ROWS_AT_ONCE):
-        which = np.arange(start, min(start + ROWS_AT_ONCE, len(lower)))
-        change = np.concatenate(list(grid.sensitivity(which)), axis=1)
-        use = change * requests.both_kw.ravel()
-        breaks = (np.maximum(use, 0).sum(axis=1) > upper[which]) | (np.minimum(use, 0).sum(axis=1) < lower[which])
-        kept.append(which[breaks])
-        rows.append(sp.csr_array(change[breaks]))
-    within = np.concatenate(kept)
-    return sp.csr_array(sp.vstack(rows)), lower[within], upper[within]
-
-
-def _transported(case: Case) -> Rows:
-    """Power is kept at every bus, the source's aside, with one flow per branch within its limits: [x, y, flows]."""
-    feeder, n = case.feeder, case.n_participants
-    start, stop = feeder.ends[:, 1:]
-    branch, count = np.arange(len(start)), len(start)
-    leaving = sp.csr_array((np.ones(count), (start, branch)), shape=(feeder.n_buses, count))
-    leaving -= sp.csr_array((np.ones(count), (stop, branch)), shape=(feeder.n_buses, count))
-    at_bus = case.incidence
-    kept = sp.csr_array(sp.hstack([-at_bus, at_bus, -leaving]))[1:]
-    free = sp.csr_array((count, 2 * n))
-    flows = sp.csr_array(sp.hstack([free, sp.eye_array(count)]))
-    least = -np.minimum(feeder.rating_kva, feeder.export_limit_kw)[1:]
-    most = np.minimum(feeder.rating_kva, feeder.import_limit_kw)[1:]
-    zero = np.zeros(kept.shape[0])
-    return sp.csr_array(sp.vstack([kept, flows])), np.append(zero, least), np.append(zero, most)
-
-
-def _with_balance(case: Case, rows: sp.csr_array, lower: FloatArray, upper: FloatArray, source: bool) -> Rows:
+def _with_balance(rows: Rows, case: Case, source: bool) -> Rows:
     """And, where the source does not trade, what is imported is what is exported."""
     if source:
-        return rows, lower, upper
-    n = case.n_participants
-    balance = np.concatenate([np.ones(n), -np.ones(n), np.zeros(rows.shape[1] - 2 * n)])
-    return sp.csr_array(sp.vstack([rows, balance[None]])), np.append(lower, 0.0), np.append(upper, 0.0)
+        return rows
+    (coefficients, lower, upper), n = rows, case.n_participants
+    balance = np.concatenate([np.ones(n), -np.ones(n), np.zeros(coefficients.shape[1] - 2 * n)])
+    return sp.csr_array(sp.vstack([balance[None], coefficients])), np.append(0.0, lower), np.append(0.0, upper)
 
 
 def _model(most_kw: FloatArray, gain: FloatArray, rows: sp.csr_array, lower: FloatArray, upper: FloatArray) -> Any:

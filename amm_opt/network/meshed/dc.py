@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import cvxpy as cp
 import numpy as np
@@ -103,6 +104,28 @@ class DCFlow(NetworkModel):
         np.add.at(a_p[:, 1:], of, normal.real[:, None] * ptdf)
         return a_p, np.zeros_like(a_p), a_p @ self._shunt_kw
 
+    @cached_property
+    def by_angles(self) -> tuple[sp.csc_array, sp.csr_array]:
+        """The same model in few numbers per row, on angles phi of all buses but the source.
+
+        Angles are in kW of a middling branch, so that numbers are of one size.
+
+        Returns:
+            ``(balance, rows)`` with shapes (n - 1, n - 1), (m, n - 1): ``balance @ phi`` is what is injected at the
+            buses, kW; ``rows @ phi`` all limited quantities.
+        """
+        of, _, flow, normal = self.limits.located(np.arange(len(self.quantities.kind)))
+        part = sp.csr_array((normal.real, (of, flow)), shape=(len(self.quantities.kind), len(self.branch)))
+        return sp.csc_array(self._laplacian / self._middling), sp.csr_array(part @ self._flows / self._middling)
+
+    @cached_property
+    def _middling(self) -> float:
+        return float(np.median(self._flows.data))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Made again from its feeder where it is sent to another process; factors cannot be sent."""
+        return type(self), (self.feeder,)
+
     def constraints(
         self, p_kw: cp.Expression, q_kvar: cp.Expression, lower: cp.Expression, upper: cp.Expression
     ) -> list[cp.Constraint]:
@@ -112,7 +135,7 @@ class DCFlow(NetworkModel):
             p_kw, q_kvar: affine expressions of shape (n_buses,); the second is not used.
             lower, upper: expressions of shape (m,), the limits of the interval.
         """
-        kw = float(np.median(self._flows.data))  # angles in kW of a middling branch, so that numbers are of one size
+        kw = self._middling
         theta = cp.Variable(self.n_nodes - 1)
         flow = (self._flows / kw) @ theta
         scaled = self.limits.expression(cp.Constant(np.ones(self.n_nodes)), flow, cp.Constant(np.zeros(flow.shape)))

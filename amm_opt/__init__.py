@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         State,
         deficits,
     )
-    from amm_opt.market.shapley import NetworkGame, ShapleyValues, shapley
+    from amm_opt.market.shapley import Clusters, NetworkGame, ShapleyValues, clusters, shapley
     from amm_opt.network import (
         ACNetwork,
         BranchFlowSOCP,
@@ -122,7 +122,7 @@ _HOME = {
         "State",
         "deficits",
     ),
-    "amm_opt.market.shapley": ("NetworkGame", "ShapleyValues", "shapley"),
+    "amm_opt.market.shapley": ("Clusters", "NetworkGame", "ShapleyValues", "clusters", "shapley"),
     "amm_opt.network": (
         "ACNetwork",
         "BranchFlowSOCP",
@@ -177,6 +177,7 @@ __all__ = [
     "BookingPlan",
     "BranchFlowSOCP",
     "Case",
+    "Clusters",
     "Column",
     "Comparison",
     "ConicNetworkModel",
@@ -227,6 +228,7 @@ __all__ = [
     "StudyResult",
     "UnavoidableWarning",
     "YearScenario",
+    "clusters",
     "compare",
     "compare_solvers",
     "deficits",

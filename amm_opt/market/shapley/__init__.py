@@ -1,6 +1,7 @@
 """Shapley values: what each player adds, averaged over the orders in which they can come."""
 
+from amm_opt.market.shapley.clustering import Clusters, clusters
 from amm_opt.market.shapley.network_game import NetworkGame
 from amm_opt.market.shapley.values import ShapleyValues, shapley
 
-__all__ = ["NetworkGame", "ShapleyValues", "shapley"]
+__all__ = ["Clusters", "NetworkGame", "ShapleyValues", "clusters", "shapley"]

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         read_ausgrid,
         year_case,
     )
+    from amm_opt.margins import Margin
     from amm_opt.market import (
         Allocation,
         FairnessState,
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
         request_problem,
         split_household,
     )
+    from amm_opt.robustness import smallest_margin, violation_rates
     from amm_opt.simulation import (
         Column,
         FourWireNetwork,
@@ -112,6 +114,7 @@ _HOME = {
         "read_ausgrid",
         "year_case",
     ),
+    "amm_opt.margins": ("Margin",),
     "amm_opt.market": (
         "Allocation",
         "FairnessState",
@@ -148,6 +151,7 @@ _HOME = {
         "request_problem",
         "split_household",
     ),
+    "amm_opt.robustness": ("smallest_margin", "violation_rates"),
     "amm_opt.simulation": (
         "Column",
         "FourWireNetwork",
@@ -201,6 +205,7 @@ __all__ = [
     "Leximin",
     "LinDist3Flow",
     "LinDistFlow",
+    "Margin",
     "MarginalPrices",
     "Mechanism",
     "NetworkGame",
@@ -255,9 +260,11 @@ __all__ = [
     "save_case",
     "shapley",
     "simulate",
+    "smallest_margin",
     "sobol_indices",
     "split_household",
     "verify",
+    "violation_rates",
     "year_case",
 ]
 

@@ -14,6 +14,7 @@ import scipy.sparse as sp
 
 from amm_opt.arrays import BoolArray, FloatArray, IntArray
 from amm_opt.cases import Case, Requests
+from amm_opt.margins import Margin, Shift
 from amm_opt.network import ConicNetworkModel, NetworkModel
 from amm_opt.program import Injection, IntervalParameters
 from amm_opt.tolerances import ROUNDING, SERVED_SLACK
@@ -33,16 +34,19 @@ ROWS_AT_ONCE = 256
 class Grid:
     """What a program is built from: the case, the network model and the parameters of one interval.
 
+    With a ``margin`` limits are those that still hold when load turns out otherwise (docs/margins.md).
+
     What is known of requests is kept as long as they are. A changed copy of them is another object, of which nothing is
     known, so that nobody has to clear anything.
     """
 
     case: Case
     network: NetworkModel
+    margin: Margin | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Without what it knows of requests, where it is sent to another process."""
-        return Grid, (self.case, self.network)
+        return Grid, (self.case, self.network, self.margin)
 
     # What a mechanism's author writes a program in.
 
@@ -197,6 +201,25 @@ class Grid:
             memory[what] = make()
         return memory[what]  # type: ignore[no-any-return]
 
+    @cached_property
+    def _shifts(self) -> WeakKeyDictionary[Requests, Limits]:
+        return WeakKeyDictionary()
+
+    @cached_property
+    def shift(self) -> Shift | None:
+        """What the margin makes of limits; None without a margin."""
+        return None if self.margin is None else Shift(self.margin, self.case, self.network)
+
+    def bounds(self, requests: Requests) -> Limits:
+        """Lower and upper limit of every limited quantity, its margin taken off, (..., m) or (m,)."""
+        q = self.network.quantities
+        if self.shift is None:
+            return q.lower, q.upper
+        known = self._shifts.get(requests)
+        if known is None:
+            known = self._shifts[requests] = self.shift.of(requests)
+        return q.lower + known[0], q.upper - known[1]
+
     def limits(self, requests: Requests) -> Limits:
         """Lower and upper limit of every limited quantity, (..., m).
 
@@ -208,8 +231,8 @@ class Grid:
 
     def _limits(self, requests: Requests) -> Limits:
         inflexible, _ = self.usage(requests)
-        q = self.network.quantities
-        return np.minimum(q.lower, inflexible), np.maximum(q.upper, inflexible)
+        lower, upper = self.bounds(requests)
+        return np.minimum(lower, inflexible), np.maximum(upper, inflexible)
 
     def within(self, quantities: FloatArray, limits: Limits, slack: float = 0.0) -> BoolArray:
         """(...) where all limited quantities (..., m) are within limits.
@@ -280,8 +303,7 @@ class Grid:
     def select(self, requests: Requests, which: Any) -> Requests:
         """``requests.select(which)``; what is known of all is known of these."""
         chosen = requests.select(which)
-        if (usage := self._usage.get(requests)) is not None:
-            self._usage[chosen] = (usage[0][which], usage[1][which])
+        self._hand_on(requests, chosen, which)
         if (scarce := self._scarce.get(requests)) is not None:
             self._scarce[chosen] = scarce[which]
         return chosen
@@ -298,11 +320,17 @@ class Grid:
             yield from self._each(requests, self.select(requests, positions), positions)
 
     def _each(self, requests: Requests, swept: Requests, positions: Sequence[int]) -> Iterator[Requests]:
-        inflexible, asked = self.usage(swept)
+        self.usage(swept), self.bounds(swept)
         for row, k in enumerate(positions):
             interval = requests.interval(k)
-            self._usage[interval] = (inflexible[row], asked[row])
+            self._hand_on(swept, interval, row)
             yield interval
+
+    def _hand_on(self, requests: Requests, some: Requests, which: Any) -> None:
+        """What is known of requests is known of some of them."""
+        for known in (self._usage, self._shifts):
+            if (both := known.get(requests)) is not None:
+                known[some] = (both[0][which], both[1][which])
 
     # Sensitivities: how much each participant uses each limit.
 
@@ -369,13 +397,3 @@ class Grid:
 def _same(some: Sequence[Any], others: Sequence[Any]) -> bool:
     """Whether powers are the same to the bit."""
     return all(isinstance(b, np.ndarray) and np.array_equal(a, b) for a, b in zip(some, others, strict=True))
-
-
-def largest_of_each(excess: FloatArray, group: IntArray, count: int = 1) -> list[int]:
-    """Positions of the largest in each group, at most so many of each."""
-    if len(excess) == 0:
-        return []
-    order = np.lexsort((-excess, group))
-    first = np.concatenate([[True], np.diff(group[order]) != 0])
-    rank = np.arange(len(order)) - np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))
-    return [int(i) for i in order[rank < count]]

@@ -125,12 +125,12 @@ def _deficits(grid: Grid, requests: Requests, pricing: str) -> FloatArray:
 
 def _tight(grid: Grid, requests: Requests, pricing: str) -> Iterator[tuple[int, float, IntArray | slice, FloatArray]]:
     """Every limit that requests exceed and that counts: quantity, side, places among (2 n), deficit at each of them."""
-    q = grid.network.quantities
+    q, (lower, upper) = grid.network.quantities, grid.bounds(requests)
     inflexible, asked = grid.usage(requests)
-    if grid.within(asked, (q.lower, q.upper)):
+    if grid.within(asked, (lower, upper)):
         return
     use = asked - inflexible
-    for side, headroom in ((1.0, q.upper - inflexible), (-1.0, inflexible - q.lower)):
+    for side, headroom in ((1.0, upper - inflexible), (-1.0, inflexible - lower)):
         loading = side * use
         tight = np.flatnonzero((loading > 0) & (loading > headroom + ROW_SLACK * q.tolerance))
         if pricing != NODAL and len(tight):

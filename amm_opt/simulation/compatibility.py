@@ -143,6 +143,12 @@ def _undeclared(asked: Asked) -> str:
     return _of(asked, missing, f"horizon = {length} needs a HorizonProgram, which it does not declare")
 
 
+def _fits(asked: Asked) -> str:
+    if asked.grid is not None and not asked.grid.conic:
+        asked.grid.shift  # noqa: B018 - it says what does not fit
+    return ""
+
+
 CONFLICTS = (
     Conflict(
         ("defer", "forecast"),
@@ -172,6 +178,23 @@ CONFLICTS = (
     Conflict(("two tiers", "states of another shape"), _unsplittable(_state)),
     Conflict(("two tiers", "network models but lindistflow"), _model),
     Conflict(("two tiers", "cases that cannot be split"), _split),
+    Conflict(
+        ("margin", "conic network models"),
+        lambda asked: (
+            f"a margin shifts linear limits, and the network model {asked.grid.network.name!r} has none"
+            if asked.grid is not None and asked.grid.margin is not None and asked.grid.conic
+            else ""
+        ),
+    ),
+    Conflict(
+        ("margin", "two tiers"),
+        lambda asked: (
+            "a margin is of the limits of the whole network: give one tier"
+            if asked.two and asked.grid is not None and asked.grid.margin is not None
+            else ""
+        ),
+    ),
+    Conflict(("margin", "cases that it does not fit"), _fits),
     Conflict(("horizon", "conic network models"), _conic),
     Conflict(("horizon", "programs of one interval"), _undeclared),
     Conflict(("ac", "feeders without an AC power flow"), _power_flow),

@@ -18,6 +18,7 @@ import pandas as pd
 from amm_opt.arrays import DIRECTIONS
 from amm_opt.cases import Case
 from amm_opt.errors import InexactWarning, OutputError, Problems, UnavoidableWarning, as_path, reason
+from amm_opt.margins import Margin
 from amm_opt.market import Mechanism, State
 from amm_opt.network.excess import broken_without_injection
 from amm_opt.registry import is_script, network_name
@@ -58,6 +59,7 @@ def simulate(
     forecast: Forecast | str | None = None,
     defer: bool = False,
     tiers: str = JOINT,
+    margin: Margin | str | None = None,
     time_limit_s: float | None = None,
     columns: Sequence[Column] = (),
     state: State | Run | None = None,
@@ -91,6 +93,8 @@ def simulate(
         tiers: ``"joint"`` matches everybody at once; ``"two"`` matches LV feeders against each other on the upper tier
             and customers inside each LV feeder's grant (docs/tiers.md); what breaks a limit of the whole network is
             cut back (``repaired_steps``).
+        margin: how far limits shift for inflexible load that turns out otherwise: ``"gaussian:eps=0.05,sigma=0.2"``,
+            ``cantelli``, ``symmetric``, ``unimodal``, ``scenario``, ``box``, or a ``Margin`` (docs/margins.md).
         time_limit_s: for every call of a solver; by default 120 s, and 3 h for programs over a horizon. A solver that
             takes longer has failed. docs/writing-a-solver.md says which solvers can be stopped.
         columns: summary columns of your own (docs/results.md).
@@ -122,6 +126,7 @@ def simulate(
         forecast=forecast,
         defer=defer,
         tiers=tiers,
+        margin=margin,
         time_limit_s=time_limit_s,
         columns=columns,
         state=state,
@@ -259,6 +264,7 @@ def _run(
         model=_model(settings),
         manifest=manifest,
         tiers=settings.tiers,
+        margin=settings.margin,
         solver=total.solver_used(),
         times=settings.case.times[settings.first : settings.stop],
         first=settings.first,

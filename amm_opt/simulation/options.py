@@ -13,6 +13,7 @@ import numpy as np
 from amm_opt.cases import Case, as_case
 from amm_opt.errors import Problems, one_line, unknown
 from amm_opt.fields import not_callable
+from amm_opt.margins import Margin, as_margin
 from amm_opt.market import Mechanism
 from amm_opt.program import HorizonProgram
 from amm_opt.registry import as_mechanism, default_network, network_model
@@ -48,6 +49,7 @@ class Options:
     forecast: Forecast | str | None = None
     defer: bool = False
     tiers: str = JOINT
+    margin: Margin | str | None = None
     time_limit_s: float | None = None
     columns: Sequence[Column] = ()
     state: Any = None
@@ -83,6 +85,7 @@ class Settings:
     columns: tuple[Column, ...]
     progress: Any
     shared: Shared
+    margin: Margin | None = None
 
     def loop(self) -> Loop:
         """What runs it.
@@ -90,7 +93,7 @@ class Settings:
         Raises:
             InputError: where a program cannot be compiled, or solved by the named solver.
         """
-        shared, mechanism = self.shared.on(self.case, self.network), self.mechanism
+        shared, mechanism = self.shared.on(self.case, self.network, self.margin), self.mechanism
         grid, programs = shared.grid, shared.programs(mechanism)
         shared.expect(self.first, self.stop)
         repair = Repair(grid, self.order)
@@ -140,11 +143,12 @@ def settled(
     item = said.of(lambda: as_mechanism(mechanism))
     order = said.of(lambda: solver_order(options.solver, options.time_limit_s))
     forecast = said.of(lambda: as_forecast(options.forecast))
+    margin = said.of(lambda: as_margin(options.margin))
     columns = said.of(lambda: checked_columns(options.columns, tuple(COLUMNS)))
     said.say(*_wrong(options))
     span = None if the_case is None else said.of(lambda: the_case.span(options.steps))
     shared = shared or Shared()
-    asked = _asked(said, options, the_case, item, forecast is not None, span, shared)
+    asked = _asked(said, options, the_case, item, forecast is not None, margin, span, shared)
     said.of(conflicts(asked).report)
     sessions = Sessions(the_case) if the_case is not None and asked.defer else None
     start = None
@@ -175,6 +179,7 @@ def settled(
         columns=columns or (),
         progress=options.progress,
         shared=shared,
+        margin=margin,
     )
 
 
@@ -188,13 +193,14 @@ def _asked(
     case: Case | None,
     mechanism: Mechanism[Any] | None,
     forecast: bool,
+    margin: Margin | None,
     span: tuple[int, int] | None,
     shared: Shared,
 ) -> Asked:
     """What the compatibility table is asked; what does not make sense by itself goes to ``said``."""
     on = windows = programs = None
     if case is not None:
-        on = said.of(lambda: shared.on(case, _network(case, options)))
+        on = said.of(lambda: shared.on(case, _network(case, options), margin))
     elif isinstance(options.network, str):
         said.of(lambda: network_model(options.network))
     if mechanism is not None and case is not None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from amm_opt.cases import Case, Requests
 from amm_opt.grid import Grid
+from amm_opt.margins import Margin
 from amm_opt.market import Mechanism
 from amm_opt.program import HorizonProgram, Program
 from amm_opt.registry import network_of
@@ -88,7 +89,7 @@ class OnGrid:
 
 
 class Shared:
-    """What runs have in common, by case and network model; a copy in another process starts with nothing.
+    """What runs have in common, by case, network model and margin; a copy in another process starts with nothing.
 
     Args:
         room: see ``OnGrid``; a single run needs none, as it sees every interval once.
@@ -96,22 +97,22 @@ class Shared:
 
     def __init__(self, room: int = 0) -> None:
         self._room = room
-        self._known: dict[tuple[int, Hashable], tuple[Case, Any, OnGrid]] = {}
+        self._known: dict[tuple[int, Hashable, str | None], tuple[Case, Any, OnGrid]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Shared, (self._room,)
 
-    def on(self, case: Case, network: Any) -> OnGrid:
-        """What runs on this case have in common, with this network model, see ``network_of``.
+    def on(self, case: Case, network: Any, margin: Margin | None = None) -> OnGrid:
+        """What runs on this case have in common, with this network model (see ``network_of``) and margin.
 
         Raises:
             InputError: an unknown network model, or one that does not suit the case.
         """
-        key = (id(case), network if isinstance(network, str) else id(network))
+        key = (id(case), network if isinstance(network, str) else id(network), None if margin is None else str(margin))
         if key in self._known:
             self._known[key] = self._known.pop(key)
         else:
-            self._known[key] = (case, network, OnGrid(Grid(case, network_of(case, network)), self._room))
+            self._known[key] = (case, network, OnGrid(Grid(case, network_of(case, network), margin), self._room))
         if len(self._known) > MOST_GRIDS:
             self._known.pop(next(iter(self._known)))
         return self._known[key][2]

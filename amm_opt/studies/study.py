@@ -51,7 +51,7 @@ class Study:
         variants: a list of variants instead of, or beside, combinations: a table with one row each, or a list of
             mappings; what a row leaves out (or is NaN) stays as in the baseline.
         sample: a ``Sample``: points drawn from ranges of parameters.
-        network, solver, forecast, tiers, ac, defer: as for ``simulate``, or a list of several.
+        network, solver, forecast, tiers, ac, defer, margin: as for ``simulate``, or a list of several.
         steps, time_limit_s, columns: as for ``simulate``, for all variants.
         start: the first interval, such as ``"2016-05-02"``; ``steps`` is then how many follow.
         title: of tables and pictures.
@@ -78,6 +78,7 @@ class Study:
         tiers: Any = JOINT,
         ac: Any = None,
         defer: Any = False,
+        margin: Any = None,
         start: Any = None,
         steps: int | str | slice | None = None,
         time_limit_s: float | None = None,
@@ -85,7 +86,7 @@ class Study:
         title: str = "",
     ) -> None:
         said = Problems()
-        given = dict(zip(OPTIONS, (network, solver, forecast, tiers, ac, defer), strict=True))
+        given = dict(zip(OPTIONS, (network, solver, forecast, tiers, ac, defer, margin), strict=True))
         several = {name: value for name, value in given.items() if isinstance(value, list | tuple)}
         choices = {name: listed(name, value, said) for name, value in several.items()}
         rest = {name: value for name, value in given.items() if name not in choices}

@@ -11,6 +11,7 @@ from typing import Any
 from amm_opt.cases import Case, as_case
 from amm_opt.errors import InputError, Problems, as_path
 from amm_opt.fields import not_callable
+from amm_opt.margins import Margin
 from amm_opt.market import Mechanism
 from amm_opt.registry import as_mechanism, default_network
 from amm_opt.simulation import Run
@@ -44,6 +45,7 @@ def compare(
     forecast: Forecast | str | None = None,
     defer: bool = False,
     tiers: str = JOINT,
+    margin: Margin | str | None = None,
     time_limit_s: float | None = None,
     columns: Sequence[Column] = (),
     out: str | Path | None = None,
@@ -86,6 +88,7 @@ def compare(
         forecast=forecast,
         defer=defer,
         tiers=tiers,
+        margin=margin,
         time_limit_s=time_limit_s,
         columns=columns,
         progress=progress,

@@ -11,9 +11,9 @@ from functools import cached_property
 
 import numpy as np
 
-from amm_opt.arrays import DIRECTIONS, BoolArray, FloatArray, IntArray
+from amm_opt.arrays import DIRECTIONS, BoolArray, FloatArray, IntArray, largest_of_each
 from amm_opt.cases import Requests
-from amm_opt.grid import Grid, largest_of_each
+from amm_opt.grid import Grid
 from amm_opt.tolerances import SEARCH_SLACK
 
 NEAR, V_SLACK = 0.98, 1e-9

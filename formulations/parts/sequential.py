@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from amm_opt.arrays import BoolArray, FloatArray, IntArray
-from amm_opt.grid import largest_of_each
+from amm_opt.arrays import BoolArray, FloatArray, IntArray, largest_of_each
 from amm_opt.tolerances import ROUNDING
 from formulations.parts.limits import Known, Limits
 

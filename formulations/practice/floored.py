@@ -14,7 +14,7 @@ limit by limit; what all then get is cut back where it loads a broken limit (``a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, cast
 
@@ -24,7 +24,7 @@ import numpy as np
 from amm_opt.arrays import DIRECTIONS, FloatArray
 from amm_opt.cases import Case, Requests
 from amm_opt.errors import InputError
-from amm_opt.grid import Grid
+from amm_opt.grid import Grid, Limits
 from amm_opt.market import Allocation, Mechanism, State
 from amm_opt.market.mechanism import Programs, Solve
 from amm_opt.program import Injection, IntervalParameters, Program, Solution
@@ -81,12 +81,12 @@ def _with(r: Requests, floor_kw: FloatArray) -> Rest:
 class FlooredGrid(Grid):
     """A grid in which the promises are served, for those who ask for the rest; ``whole`` is the one without."""
 
-    whole: Grid
+    whole: Grid = field(kw_only=True)
 
     @classmethod
     def over(cls, grid: Grid) -> FlooredGrid:
         """The same case and network."""
-        return cls(grid.case, grid.network, grid)
+        return cls(grid.case, grid.network, grid.margin, whole=grid)
 
     @property
     def parameters(self) -> IntervalParameters:
@@ -102,6 +102,12 @@ class FlooredGrid(Grid):
     def linear(self) -> Grid:
         """The same on linear rows."""
         return FlooredGrid.over(self.whole.linear) if self.conic else self
+
+    def bounds(self, requests: Requests) -> Limits:
+        """Those of inflexible load without promises, of which nothing is uncertain."""
+        if self.margin is None or not isinstance(requests, Rest):
+            return super().bounds(requests)
+        return self.once(requests, "bounds", lambda: self.whole.bounds(requests.for_solver))
 
     def injection(self, *, import_kw: cp.Expression | None = None, export_kw: cp.Expression | None = None) -> Injection:
         """An injection with the promises on top."""

@@ -15,13 +15,14 @@ FLOORS = (
     ("errors", "arrays", "tolerances", "io", "fields", "specs", "plugins"),
     ("network",),
     ("cases",),
+    ("margins",),
     ("program", "grid"),
     ("importers",),
     ("market",),
     ("solve",),
     ("registry", "verification"),
     ("simulation",),
-    ("studies", "request_market"),
+    ("studies", "request_market", "robustness"),
     ("study", "testing"),
 )
 """Rooms of ``amm_opt``, a file or a folder each, from the ground up; the package itself stands on top of them."""

@@ -7,9 +7,9 @@ from typing import Protocol
 import numpy as np
 import scipy.sparse as sp
 
-from amm_opt.arrays import BoolArray, FloatArray, IntArray
+from amm_opt.arrays import BoolArray, FloatArray, IntArray, largest_of_each
 from amm_opt.cases import Case, Requests
-from amm_opt.grid import Grid, largest_of_each
+from amm_opt.grid import Grid
 from amm_opt.network.meshed.dc import DCFlow
 from amm_opt.tolerances import ROUNDING
 

@@ -13,6 +13,7 @@ from amm_opt.arrays import DIRECTIONS, FloatArray, IntArray
 from amm_opt.cases import Case, Requests
 from amm_opt.errors import InputError
 from amm_opt.grid import Grid
+from amm_opt.margins import Margin
 from amm_opt.market import Allocation
 from amm_opt.network import NetworkModel
 from amm_opt.simulation.explanation.places import LOWER, PER, UPPER, Places, Side, at_limit
@@ -39,11 +40,12 @@ class Explainer:
     case: Case
     network: NetworkModel
     worth: bool
+    margin: Margin | None = None
     rest: dict[str, Tally] = field(default_factory=dict)
     tallies: dict[int, Tally] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.grid = Grid(self.case, self.network)
+        self.grid = Grid(self.case, self.network, self.margin)
         if self.grid.conic:
             raise InputError(
                 f"limits of the network model {self.network.name!r} are not rows: only linear ones explain"
@@ -179,13 +181,14 @@ def binding_of(table: pd.DataFrame, dt_h: float) -> pd.DataFrame:
 def explained(
     case: Case,
     network: NetworkModel,
+    margin: Margin | None,
     span: range,
     allocation: Allocation,
     failed: Mapping[int, str],
     report: Report | None,
 ) -> pd.DataFrame:
     """See ``Run.explain``; ``span`` are the numbers of the run's intervals within the case."""
-    explainer = Explainer(case, network, worth=allocation.battery_kw is None)
+    explainer = Explainer(case, network, allocation.battery_kw is None, margin)
     length = min(BLOCK_STEPS, explainer.grid.block_steps)
     for at in range(0, len(span), length):
         stop = min(at + length, len(span))

@@ -13,6 +13,7 @@ import pandas as pd
 from amm_opt.arrays import DIRECTIONS, BoolArray, FloatArray, IntArray
 from amm_opt.cases import Case, Requests
 from amm_opt.grid import Grid
+from amm_opt.margins import Margin
 from amm_opt.market import Allocation, Mechanism, areas_of
 from amm_opt.network import NetworkModel
 from amm_opt.simulation.explanation.places import LOWER, UPPER, Places
@@ -38,12 +39,13 @@ class PriceSources:
     case: Case
     network: NetworkModel
     mechanism: Mechanism[Any]
+    margin: Margin | None = None
     limits: list[tuple[int, str, str]] = field(default_factory=list)
     _numbers: dict[tuple[int, int], int] = field(default_factory=dict)
     _inside: dict[int, BoolArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.grid = Grid(self.case, self.network)
+        self.grid = Grid(self.case, self.network, self.margin)
         self._places = Places(self.grid.linear)
 
     @cached_property

@@ -46,12 +46,11 @@ class Worth:
             SolveError: where an interval has no solution.
         """
         found: dict[int, float] = {}
-        q = self._grid.network.quantities
         for interval in self._grid.intervals(requests, np.flatnonzero(self._grid.scarce(requests))):
-            lower, upper = self._grid.limits(interval)
+            (lower, upper), bounds = self._grid.limits(interval), self._grid.bounds(interval)
             duals = self._solver.solve({}, interval, lower, upper).limit_duals
             rows, dual = np.array(list(duals), dtype=np.intp), np.array(list(duals.values()))
-            for side, kept in ((UPPER, upper[rows] == q.upper[rows]), (LOWER, lower[rows] == q.lower[rows])):
+            for side, kept in ((UPPER, upper[rows] == bounds[1][rows]), (LOWER, lower[rows] == bounds[0][rows])):
                 mine = (side * dual < 0) & kept
                 worth = np.abs(dual[mine]) * self._places.per_unit(rows[mine], side) * requests.dt_h
                 for place, kwh in zip(self._places.of(rows[mine], side).tolist(), worth.tolist(), strict=True):

@@ -121,7 +121,7 @@ class ACSecurity:
         """
         if not inflexible.solved:
             raise SolveError("inflexible load alone has no power-flow solution")
-        limits = self._limits(inflexible)
+        limits = self._limits(interval, inflexible)
         allocation: Allocation | None = None
         accepted: Allocation | None = None
         for _ in range(ROUNDS):
@@ -157,10 +157,10 @@ class ACSecurity:
         sent, received = (limited(state.v_pu, *flow, at) for flow in state.rated_flows)
         return np.minimum(sent, received), np.maximum(sent, received)
 
-    def _limits(self, inflexible: ACState) -> Limits:
-        q = self._grid.network.quantities
+    def _limits(self, interval: Requests, inflexible: ACState) -> Limits:
+        lower, upper = self._grid.bounds(interval)
         low, high = self._ends(inflexible)
-        return np.minimum(q.lower, low), np.maximum(q.upper, high)
+        return np.minimum(lower, low), np.maximum(upper, high)
 
     def _tightened(self, interval: Requests, limits: Limits, margins: _Margins) -> Limits:
         """Limits of the model's quantities; inflexible load only stays inside."""

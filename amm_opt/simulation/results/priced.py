@@ -10,6 +10,7 @@ import pandas as pd
 
 from amm_opt.cases import Case
 from amm_opt.errors import InputError
+from amm_opt.margins import Margin
 from amm_opt.market import Allocation, Mechanism, Settlement
 from amm_opt.market.settlement import BY
 from amm_opt.registry import mechanism, model_of
@@ -31,6 +32,7 @@ class Priced:
     store: RunStore
     waits: bool
     model: Any
+    margin: Margin | str | None
 
     @property
     def allocation(self) -> Allocation:
@@ -96,11 +98,22 @@ class Priced:
         sources = self._price_sources(network)
         return counted(self.case, self.first, self.times, self.allocation, sources, progress)
 
+    @property
+    def known_margin(self) -> Margin | None:
+        """The margin of limits.
+
+        Raises:
+            InputError: where it was made of arrays, which a run on disk does not keep.
+        """
+        if isinstance(self.margin, str):
+            raise InputError(f"the arrays of the margin {self.margin} are not kept with the run")
+        return self.margin
+
     def _price_sources(self, network: Any) -> PriceSources:
         if not self.keeps_requests:
             raise InputError("what prices were made from is not kept where energy could wait, or plans were made")
         model = model_of(self.case, self.network, self.model if network is None else network)
-        return PriceSources(self.case, model, self.known_mechanism)
+        return PriceSources(self.case, model, self.known_mechanism, self.known_margin)
 
     def settlement(
         self,

@@ -16,6 +16,7 @@ from amm_opt.cases import Case, Requests
 from amm_opt.errors import InputError, as_path
 from amm_opt.grid import Grid
 from amm_opt.io.html import as_html
+from amm_opt.margins import Margin
 from amm_opt.market import Mechanism, State
 from amm_opt.program import Audit
 from amm_opt.registry import mechanism, model_of
@@ -66,6 +67,7 @@ class Run(Priced):
         columns: the user's own summary columns.
         claim: what may be said of the limits it keeps; None for a run that a version without claims stored.
         tiers: ``joint`` or ``two``: how intervals were matched.
+        margin: of limits; its text where it was made of arrays and the run was read from disk.
         workers: the processes that were used; not stored.
         model: the class or model that was given as ``network`` where that was no name; it is not stored.
     """
@@ -94,6 +96,7 @@ class Run(Priced):
     columns: tuple[Column, ...] = ()
     claim: Claim | None = None
     tiers: str = "joint"
+    margin: Margin | str | None = None
     workers: int = 1
     model: Any = None
     manifest: dict[str, Any] = field(default_factory=dict)
@@ -202,7 +205,7 @@ class Run(Priced):
             raise InputError("a run in which energy could wait does not keep what was asked for in each interval")
         model = model_of(self.case, self.network, self.model if network is None else network)
         span = range(self.first, self.first + len(self.times))
-        return explained(self.case, model, span, self.allocation, self.failed_steps, progress)
+        return explained(self.case, model, self.known_margin, span, self.allocation, self.failed_steps, progress)
 
     def binding(self, *, network: Any = None, progress: Callable[[int, int], None] | None = None) -> pd.DataFrame:
         """Which limits bound while somebody behind them was short: the rows of :meth:`explain` that say so, in brief.

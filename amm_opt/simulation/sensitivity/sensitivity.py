@@ -130,6 +130,7 @@ class Past:
             "a run on a forecast serves what is left of a plan": given.get("forecast", "perfect") != "perfect",
             "a run in which energy could wait does not keep what was asked for in each interval": given.get("waiting"),
             "a run in two tiers has no derivative": given.get("tiers", "joint") != "joint",
+            "limits with a margin move with load: of such a run there is no derivative": given.get("margin"),
             "the state of which this run went on is not kept": given.get("state at the start"),
         }
         return [sentence for sentence, holds in asked.items() if holds]

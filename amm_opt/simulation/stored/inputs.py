@@ -57,6 +57,7 @@ def inputs_of(settings: Settings, loop: Loop) -> Document:
         f"code of the forecast{DIGEST}": code_of(settings.forecast),
         "waiting": settings.sessions is not None,
         "tiers": settings.tiers,
+        "margin": None if settings.margin is None else str(settings.margin),
         "intervals of a block": loop.block_steps,
         f"state at the start{DIGEST}": start and of_bytes(repr(start).encode()),
         "releases": dict(releases()),

@@ -11,6 +11,7 @@ import pandas as pd
 from amm_opt.cases import Case, load_case
 from amm_opt.errors import InputError, as_path
 from amm_opt.fields import is_whole
+from amm_opt.margins import Margin, as_margin
 from amm_opt.program import Audit
 from amm_opt.simulation.loop.result import BlockResult
 from amm_opt.simulation.loop.waiting import Backlog
@@ -86,9 +87,18 @@ def _run(path: Path, case: Case, document: dict[str, Any]) -> Run:
         waits=waits,
         columns=tuple(Column(**about) for about in document["columns"]),
         tiers=document["tiers"],
+        margin=_stored_margin(manifest["inputs"].get("margin")),
         claim=Claim.stored(claim) if (claim := document.get("claim")) else None,
         manifest={k: v for k, v in manifest.items() if k not in ("format", "digest")},
     )
+
+
+def _stored_margin(text: str | None) -> Margin | str | None:
+    """The margin of a run; its text where it was made of arrays."""
+    try:
+        return as_margin(text)
+    except InputError:
+        return text
 
 
 def _stored_summary(document: dict[str, Any]) -> pd.Series[float]:

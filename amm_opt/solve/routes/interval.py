@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from amm_opt.arrays import FloatArray
+from amm_opt.arrays import FloatArray, largest_of_each
 from amm_opt.cases import Requests
-from amm_opt.grid import Grid, largest_of_each
+from amm_opt.grid import Grid
 from amm_opt.program import Program, Solution
 from amm_opt.solve.answer import NoAnswerError
 from amm_opt.solve.backends.dispatch import Backends

@@ -69,6 +69,11 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
             show_default=True,
             help="two: LV feeders against each other, then inside each; both: joint too, and what two tiers cost.",
         ),
+        click.option(
+            "--margin",
+            metavar="SPEC",
+            help="For load that turns out otherwise: gaussian:eps=0.05,sigma=0.2, cantelli, scenario, box, ...",
+        ),
         click.option("--time-limit", "time_limit_s", type=float, metavar="SECONDS", help="For every call of a solver."),
         click.option("--out", type=click.Path(), help="New folder for summary.csv and results."),
         click.option("--resume", is_flag=True, help="Go on with what --out holds, where it was ended."),

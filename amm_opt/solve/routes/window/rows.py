@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from amm_opt.arrays import BoolArray, FloatArray, IntArray
+from amm_opt.arrays import BoolArray, FloatArray, IntArray, largest_of_each
 from amm_opt.cases import Requests
-from amm_opt.grid import Grid, largest_of_each
+from amm_opt.grid import Grid
 from amm_opt.solve.answer import NoAnswerError
 from amm_opt.solve.backends.reduced import Point
 from amm_opt.solve.compile import CompiledProgram, Powers, Rows

@@ -2,6 +2,7 @@
 
 from amm_opt.market.marginal import MarginalPrices
 from amm_opt.market.mechanism import Allocation, Mechanism, NoState
+from amm_opt.market.payments import Payments
 from amm_opt.market.scarcity import PriceCurve, Scarcity, areas_of, deficits, scarcity, zones
 from amm_opt.market.settlement import Settlement
 from amm_opt.market.state import FairnessState, PostedState, ServedState, State
@@ -23,6 +24,7 @@ __all__ = [
     "MarginalPrices",
     "Mechanism",
     "NoState",
+    "Payments",
     "PostedState",
     "PriceCurve",
     "Scarcity",

@@ -13,6 +13,7 @@ from amm_opt.cases import Case, Requests
 from amm_opt.errors import InputError
 from amm_opt.fields import Checked
 from amm_opt.grid import Grid
+from amm_opt.market.payments import AS_TRADED, Payments
 from amm_opt.market.scarcity import Scarcity
 from amm_opt.market.state import State
 from amm_opt.program import HorizonProgram, Program, Solution
@@ -215,6 +216,11 @@ class Mechanism(Checked, Generic[StateT]):
     def price_bounds(self) -> tuple[tuple[float, float], tuple[float, float]] | None:
         """Lowest and highest price of import, and of export, in currency per kWh; None where nothing bounds them."""
         return None
+
+    @property
+    def payments(self) -> Payments:
+        """How batteries and reserve are paid; by default charging is import, and nothing is paid for reserve."""
+        return AS_TRADED
 
     def advance(self, state: StateT, allocation: Allocation, requests: Requests) -> StateT:
         """The state after the interval; pure, never in place."""

@@ -19,8 +19,9 @@ model, flows cost nothing, and plants at one bus with the same offer are served 
 
 With a ``source_price`` the source trades too, at that price; what it sells is no reserve.
 
-Everybody who generates is paid its own offer (a battery for what it discharges), and reserve what is left of it is
-needed, in proportion, at ``reserve_price``. Load pays what both cost in the interval, per kWh served.
+Everybody who generates is paid its own offer, a battery for what it discharges (what charges it is free: its offer is
+for the service, and load has paid the plants). What is left of plants and batteries is paid ``reserve_price`` as far as
+it is needed, in proportion. Load pays what both cost in the interval, per kWh served.
 """
 
 from __future__ import annotations
@@ -35,12 +36,13 @@ import numpy as np
 from amm_opt.arrays import DIRECTIONS, FloatArray
 from amm_opt.cases import Case, Requests
 from amm_opt.cases.times import is_length, length_h
-from amm_opt.errors import InputError
+from amm_opt.errors import InputError, SolveError
 from amm_opt.grid import Grid
 from amm_opt.market import (
     STORE,
     Allocation,
     Mechanism,
+    Payments,
     State,
     at_home,
     battery_kw,
@@ -62,6 +64,10 @@ SAME = 1e-8
 """Shares may cost more than the plan by this share of what all power at the largest offer would cost."""
 HELD = 1e-8
 """What a stage reached may be missed by, as a share of the energy that load asks for in the window."""
+
+SPARE = 1e-6
+"""The plan keeps limits within a solver's tolerance only. Where shares therefore have no answer, they are asked for
+again, and may shed and lack in reserve more than the plan by this share of what an interval asks for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +130,10 @@ class Dispatch(Mechanism[ContentState]):
         stored = np.zeros(case.n_participants)
         stored[case.batteries.participant] = case.batteries.initial_kwh
         return ContentState(stored, case.participants["battery_efficiency"].to_numpy(float))
+
+    @property
+    def payments(self) -> Payments:
+        return Payments(charging="free", reserve=self.reserve, reserve_price=self.reserve_price)
 
     def offers(self, case: Case) -> FloatArray:
         """(n,) what everybody asks for a kWh."""
@@ -230,7 +240,13 @@ class Dispatch(Mechanism[ContentState]):
         roots = {f"root_{d}": np.sqrt(per_request(1.0, requests.request_kw(d)[first])) for d in DIRECTIONS}
         slack = SAME * self._dearest(grid.case) * requests.both_kw[:, first].sum(axis=(0, 2))
         numbers = {**fixed, **roots, "must_run_kw": must_run[first], "cost_fixed": plan["cost"][first] + slack}
-        even = solve(numbers, "shares", grid.select(requests, first))
+        now = grid.select(requests, first)
+        try:
+            even = solve(numbers, "shares", now)
+        except SolveError:
+            spare = SPARE * now.import_request_kw.sum(axis=1, keepdims=True)
+            wider = {name: fixed[name] + spare for name in ("shed_fixed", "lacking_fixed")}
+            even = solve(numbers | wider, "shares", now)
         changed = {name: np.concatenate([even[name], plan[name][~first]]) for name in (*DIRECTIONS, "paid")}
         return replace(plan, values={**plan.values, **changed})
 
@@ -241,25 +257,29 @@ class Dispatch(Mechanism[ContentState]):
 
     def settle(self, grid: Grid, solution: Solution, requests: Requests) -> Allocation:
         """Powers, and prices: own offers for who generates, what that and reserve cost for load."""
-        price = self._per_kwh_served(solution, solution["paid"]) + self._reserve_per_kwh(solution)
-        prices = np.tile(price[:, None], grid.n), np.tile(self.offers(grid.case), (len(price), 1))
-        return self._allocation(grid, solution, *prices)
+        served, offers = self._served(grid, solution), self.offers(grid.case)
+        burnt = np.minimum(solution["charge"], solution["discharge"])  # nobody is paid for both at once
+        paid = solution["paid"] - burnt @ offers[grid.case.batteries.participant]
+        price = self._per_kwh(paid, served) + self._reserve_per_kwh(grid.case, served, requests)
+        of_load, own = np.tile(price[:, None], grid.n), np.tile(offers, (len(price), 1))
+        return replace(served, import_price=of_load, export_price=own)
 
-    def _per_kwh_served(self, solution: Solution, paid: FloatArray) -> FloatArray:
-        served = solution["import"].sum(axis=1)
-        return np.asarray(np.divide(paid, served, out=np.zeros_like(paid), where=served > 0))
-
-    def _reserve_per_kwh(self, solution: Solution) -> FloatArray:
-        """(H,) what reserve is paid, per kWh served."""
-        reserve_kw = self.reserve * solution["import"].sum(axis=1) - solution["lacking"].ravel()
-        return self._per_kwh_served(solution, self.reserve_price * reserve_kw)
-
-    def _allocation(
-        self, grid: Grid, solution: Solution, import_price: FloatArray, export_price: FloatArray
-    ) -> Allocation:
+    def _served(self, grid: Grid, solution: Solution) -> Allocation:
+        """Powers without prices."""
         battery = grid.case.batteries
         stored = battery_kw(solution, battery, grid.n) if len(battery) else None
-        return Allocation(solution["import"], solution["export"], import_price, export_price, stored)
+        return Allocation(solution["import"], solution["export"], battery_kw=stored)
+
+    def _per_kwh(self, paid: FloatArray, served: Allocation) -> FloatArray:
+        """(H,) currency per hour over what load is served."""
+        load = served.import_kw.sum(axis=1)
+        return np.asarray(np.divide(paid, load, out=np.zeros_like(paid), where=load > 0))
+
+    def _reserve_per_kwh(self, case: Case, served: Allocation, requests: Requests) -> FloatArray:
+        """(H,) what reserve is paid, per kWh served."""
+        powers = served.import_kw, served.export_kw, served.battery_kw
+        held = self.payments.reserve_kw(case, requests.export_request_kw, *powers)
+        return self._per_kwh(self.reserve_price * held.sum(axis=1), served)
 
     def advance(self, state: ContentState, allocation: Allocation, requests: Requests) -> ContentState:
         if allocation.battery_kw is None:

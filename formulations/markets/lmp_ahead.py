@@ -27,7 +27,7 @@ from amm_opt.arrays import FloatArray
 from amm_opt.cases import Case, Requests
 from amm_opt.errors import InputError
 from amm_opt.grid import Grid
-from amm_opt.market import Allocation, MarginalPrices
+from amm_opt.market import Allocation, MarginalPrices, Payments
 from amm_opt.market.marginal import ENERGY
 from amm_opt.market.mechanism import Solve, Values
 from amm_opt.program import HorizonProgram, Program, Solution
@@ -81,11 +81,17 @@ class LMPAhead(Dispatch):
     def _dearest(self, case: Case) -> float:
         return max(super()._dearest(case), self.shortfall_price, float(np.max(np.abs(self.worth(case)), initial=0.0)))
 
+    @property
+    def payments(self) -> Payments:
+        """A battery buys and sells at the price of its place, to which load adds what reserve costs."""
+        return replace(super().payments, charging="export")
+
     def settle(self, grid: Grid, solution: Solution, requests: Requests) -> Allocation:
         """Powers, and marginal prices; load pays reserve on top."""
+        served = self._served(grid, solution)
         price = np.stack([self._marginal(grid, solution.at_step(k)) for k in range(requests.n_steps)], axis=1)
-        price[0] += self._reserve_per_kwh(solution)[:, None]
-        return self._allocation(grid, solution, *price)
+        on_top = self._reserve_per_kwh(grid.case, served, requests)
+        return replace(served, import_price=price[0] + on_top[:, None], export_price=price[1])
 
     def _marginal(self, grid: Grid, interval: Solution) -> FloatArray:
         """(2, n) prices of one interval."""

@@ -133,16 +133,20 @@ class Priced:
             source_price: of a kWh at the source, for what the operator pays there.
 
         Raises:
-            InputError: without prices, and for wrong arguments.
+            InputError: without prices, for wrong arguments, and where batteries took part in a run from disk whose
+                mechanism is not installed.
         """
         start, stop = self.chosen(steps)
         if not self.priced:
             raise InputError(f"{self.mechanism} sets no prices: there is nothing to settle")
+        known = self.known_mechanism
+        if isinstance(known, Recorded) and "battery_kw" in self.store.fields:
+            raise InputError(f"{known} is not installed: how it pays for batteries is not known")
         allocation = self.allocation
         places = range(start - self.first, stop - self.first, BLOCK_STEPS)
         parts = (allocation.select(slice(k, min(k + BLOCK_STEPS, stop - self.first))) for k in places)
-        bounds = self.known_mechanism.price_bounds
-        return Settlement.of(self.case, parts, bounds, recover=recover, by=by, source_price=source_price)
+        rules: dict[str, Any] = {"payments": known.payments, "recover": recover, "by": by, "source_price": source_price}
+        return Settlement.of(self.case, parts, known.price_bounds, first=start, **rules)
 
     @property
     def priced(self) -> bool:

@@ -20,6 +20,9 @@ from amm_opt.study.show import json_option, numbers, print_json
 from amm_opt.study.terminal import complain, folder_given, printable, say, width
 from amm_opt.study.text import TableColumn, table
 
+SOME = ("charging", "discharging", "reserve")
+"""Printed only where one of the mechanisms pays for batteries or reserve."""
+
 
 @click.command()
 @click.argument("run", callback=folder_given)
@@ -92,6 +95,9 @@ def _print(stored: Comparison, found: dict[str, Settlement]) -> None:
     names = {
         "paid": "paid for\nimport",
         "earned": "paid for\nexport",
+        "charging": "paid by\nbatteries",
+        "discharging": "paid to\nbatteries",
+        "reserve": "paid for\nreserve",
         "charges": "charges",
         "residual": "operator\nkeeps",
         "residual_min": "at\nleast",
@@ -99,6 +105,7 @@ def _print(stored: Comparison, found: dict[str, Settlement]) -> None:
         "source_cost": "cost at\nsource",
         "surplus": "surplus",
     }
+    names = {name: header for name, header in names.items() if name not in SOME or t[name].any()}
     columns = [
         TableColumn("mechanism", [printable(label) for label in t.index], folds=True),
         *(TableColumn(header, numbers(t[name], ".2f")) for name, header in names.items() if name in t),

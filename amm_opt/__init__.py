@@ -40,7 +40,15 @@ if TYPE_CHECKING:
         State,
         deficits,
     )
-    from amm_opt.market.shapley import Clusters, NetworkGame, ShapleyValues, clusters, shapley
+    from amm_opt.market.shapley import (
+        Clusters,
+        NetworkGame,
+        ShapleySpan,
+        ShapleyValues,
+        clusters,
+        shapley,
+        shapley_span,
+    )
     from amm_opt.network import (
         ACNetwork,
         BranchFlowSOCP,
@@ -125,7 +133,15 @@ _HOME = {
         "State",
         "deficits",
     ),
-    "amm_opt.market.shapley": ("Clusters", "NetworkGame", "ShapleyValues", "clusters", "shapley"),
+    "amm_opt.market.shapley": (
+        "Clusters",
+        "NetworkGame",
+        "ShapleySpan",
+        "ShapleyValues",
+        "clusters",
+        "shapley",
+        "shapley_span",
+    ),
     "amm_opt.network": (
         "ACNetwork",
         "BranchFlowSOCP",
@@ -224,6 +240,7 @@ __all__ = [
     "Scenario",
     "Sensitivity",
     "Settlement",
+    "ShapleySpan",
     "ShapleyValues",
     "Solution",
     "SolveError",
@@ -259,6 +276,7 @@ __all__ = [
     "request_problem",
     "save_case",
     "shapley",
+    "shapley_span",
     "simulate",
     "smallest_margin",
     "sobol_indices",

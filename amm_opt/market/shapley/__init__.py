@@ -2,6 +2,7 @@
 
 from amm_opt.market.shapley.clustering import Clusters, clusters
 from amm_opt.market.shapley.network_game import NetworkGame
+from amm_opt.market.shapley.span import ShapleySpan, shapley_span
 from amm_opt.market.shapley.values import ShapleyValues, shapley
 
-__all__ = ["Clusters", "NetworkGame", "ShapleyValues", "clusters", "shapley"]
+__all__ = ["Clusters", "NetworkGame", "ShapleySpan", "ShapleyValues", "clusters", "shapley", "shapley_span"]

@@ -9,6 +9,7 @@ from typing import Any
 import highspy
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import ArrayLike
 
 from amm_opt.arrays import DIRECTIONS, FloatArray, IntArray
 from amm_opt.cases import Case, Requests
@@ -41,11 +42,13 @@ class NetworkGame:
         direction: in which players take part, ``"export"`` or ``"import"``.
         counts: what is summed, ``"import"`` or ``"export"``.
         source: whether the source trades any amount; without it import must be met by export.
+        available_kw: (n,) what participants could give in ``direction``, in place of what they ask for or offer: such
+            as the power of batteries, which offer nothing by themselves.
         network: a network model on the case's feeder, or ``"transport"``.
 
     Raises:
-        InputError: an unknown participant, one of two players, an interval that the case does not have, or inflexible
-            load where no source meets it.
+        InputError: an unknown participant, one of two players, an interval that the case does not have, inflexible
+            load where no source meets it, or an availability that is none.
     """
 
     def __init__(
@@ -58,31 +61,37 @@ class NetworkGame:
         direction: str = "export",
         counts: str = "import",
         source: bool = False,
+        available_kw: ArrayLike | None = None,
     ) -> None:
         _check(case, interval, direction, counts, network)
         self._case, self._source = case, source
         self._place, self._sides = _positions(case, players), (direction, counts)
         requests = _requested(case, interval, source)
         rows = Transport(case) if isinstance(network, str) else limit_rows(Grid(case, network), requests)
-        self._begin(requests, rows)
+        self._begin(requests, available_kw, rows)
 
-    def at(self, interval: int) -> NetworkGame:
+    def at(self, interval: int, available_kw: ArrayLike | None = None) -> NetworkGame:
         """The same game in another interval, to which the limits that were met so far are known.
+
+        Args:
+            available_kw: of that interval.
 
         Raises:
             InputError: for an interval that the case does not have, or inflexible load where no source meets it.
         """
         requests = _requested(self._case, interval, self._source)
         other = copy(self)
-        other._begin(requests, self._rows.at(requests))
+        other._begin(requests, available_kw, self._rows.at(requests))
         return other
 
-    def _begin(self, requests: Requests, rows: LimitRows) -> None:
+    def _begin(self, requests: Requests, available_kw: ArrayLike | None, rows: LimitRows) -> None:
         first, n = DIRECTIONS.index(self._sides[0]) * self._case.n_participants, self._case.n_participants
         self._columns = [(first + where).astype(np.int32) for where in self._place.values()]
         self._all = np.concatenate(self._columns)
         self._whose = np.repeat(np.arange(len(self._columns)), [len(columns) for columns in self._columns])
         self._most_kw = requests.both_kw.ravel()
+        if available_kw is not None:
+            self._most_kw[first : first + n] = _available(available_kw, n)
         self._gain = np.repeat([float(d == self._sides[1]) for d in DIRECTIONS], n)
         self._rows = rows
         self._model: Any = None
@@ -150,6 +159,16 @@ def _check(case: Case, interval: int, direction: str, counts: str, network: Netw
     said += _unknown_interval(case, interval)
     if said:
         raise InputError(said, subject="network game")
+
+
+def _available(available_kw: ArrayLike, n: int) -> FloatArray:
+    available = np.asarray(available_kw, dtype=float)
+    if available.shape != (n,):
+        said = f"available_kw has the shape {available.shape}; one number for each of {n} participants is needed"
+        raise InputError(said, subject="network game")
+    if not np.all(np.isfinite(available) & (available >= 0)):
+        raise InputError("available_kw must be finite and not negative", subject="network game")
+    return available
 
 
 def _unknown_interval(case: Case, interval: int) -> list[str]:

@@ -74,7 +74,7 @@ if TYPE_CHECKING:
         request_problem,
         split_household,
     )
-    from amm_opt.robustness import smallest_margin, violation_rates
+    from amm_opt.robustness import Strategy, gaming, revealed, smallest_margin, violation_rates
     from amm_opt.simulation import (
         Column,
         FourWireNetwork,
@@ -167,7 +167,7 @@ _HOME = {
         "request_problem",
         "split_household",
     ),
-    "amm_opt.robustness": ("smallest_margin", "violation_rates"),
+    "amm_opt.robustness": ("Strategy", "gaming", "revealed", "smallest_margin", "violation_rates"),
     "amm_opt.simulation": (
         "Column",
         "FourWireNetwork",
@@ -246,6 +246,7 @@ __all__ = [
     "SolveError",
     "SolverComparison",
     "State",
+    "Strategy",
     "Study",
     "StudyResult",
     "UnavoidableWarning",
@@ -260,6 +261,7 @@ __all__ = [
     "from_pandapower",
     "from_simbench",
     "from_tables",
+    "gaming",
     "generated_problem",
     "import_network",
     "load_case",
@@ -274,6 +276,7 @@ __all__ = [
     "read_household_loads",
     "read_study",
     "request_problem",
+    "revealed",
     "save_case",
     "shapley",
     "shapley_span",

@@ -1,5 +1,16 @@
 """How runs fare when the world is not as it was told."""
 
+from amm_opt.robustness.gaming import Gaming, Strategy, gaming
+from amm_opt.robustness.privacy import revealed
 from amm_opt.robustness.rates import SmallestMargin, ViolationRates, smallest_margin, violation_rates
 
-__all__ = ["SmallestMargin", "ViolationRates", "smallest_margin", "violation_rates"]
+__all__ = [
+    "Gaming",
+    "SmallestMargin",
+    "Strategy",
+    "ViolationRates",
+    "gaming",
+    "revealed",
+    "smallest_margin",
+    "violation_rates",
+]

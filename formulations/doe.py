@@ -23,8 +23,8 @@ from amm_opt.market.mechanism import Solve
 from amm_opt.market.state import requested
 from amm_opt.program import Leximin, Program, Solution
 from formulations.parts.envelope import Envelope, at_limits
-from formulations.parts.level_search import levels_by_sweeps
-from formulations.parts.limits import Limits
+from formulations.parts.sweeps.level_search import levels_by_sweeps
+from formulations.parts.sweeps.limits import Limits
 
 MAX_NEWTON_STEPS = 100
 EDGE_KW = 1e-6
@@ -41,6 +41,7 @@ class EqualDOE(Envelope):
     Args:
         enrolled: who is assumed to be at its limit: ``active``, those who own a flexible device in the direction;
             ``all``, full enrolment; or ``requesting``, those who ask in the interval, known beforehand.
+        robust: whether limits are kept wherever everybody is inside its envelope (``parts/box.py``).
         per: ``feeder`` or ``system``: whose level is equal.
     """
 

@@ -20,9 +20,9 @@ from amm_opt.grid import Grid
 from amm_opt.market.mechanism import Solve
 from amm_opt.program import Program, Solution
 from formulations.parts.envelope import Envelope, at_limits
-from formulations.parts.limits import Limits
 from formulations.parts.matching import TIE
-from formulations.parts.sequential import largest_request_first, worst_bus_first
+from formulations.parts.sweeps.limits import Limits
+from formulations.parts.sweeps.sequential import largest_request_first, worst_bus_first
 
 RULES = ("throughput", "largest_request_first", "worst_bus_first")
 
@@ -44,6 +44,7 @@ class GreedyDOE(Envelope):
 
     Args:
         enrolled: ``active``, ``all`` or ``requesting``: who is assumed to be at its limit, as in ``EqualDOE``.
+        robust: whether limits are kept wherever everybody is inside its envelope, as in ``EqualDOE``.
         rule: ``throughput``, ``largest_request_first`` or ``worst_bus_first``.
     """
 

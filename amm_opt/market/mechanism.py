@@ -119,6 +119,11 @@ class Mechanism(Checked, Generic[StateT]):
     draws_lots: ClassVar[bool] = False
 
     @property
+    def promise(self) -> str:
+        """Where its allocations keep limits, in words."""
+        return "with everyone at the limit" if self.feasible_at_limits_only else "at the requested point"
+
+    @property
     def horizon(self) -> int | str:
         """Intervals that are looked at together: a number, a length of time such as ``1D``, or ``all`` of the run."""
         return 1

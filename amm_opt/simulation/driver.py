@@ -312,10 +312,9 @@ def _totals(settings: Settings, loop: Loop, total: BlockResult, seconds: float) 
 
 def _claim(loop: Loop, network: str, total: BlockResult) -> Claim:
     """What a run says of limits before any replay."""
-    where = "with everyone at the limit" if loop.mechanism.feasible_at_limits_only else "at the requested point"
     violations = total.totals.violations
     return Claim(
-        f"{where} in {network}",
+        f"{loop.mechanism.promise} in {network}",
         loop.stop - loop.first,
         violations.sentences(loop.grid.network, loop.grid.case.times),
         unavoidable=violations.unavoidable,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
@@ -28,6 +28,7 @@ from amm_opt.market import Allocation, Mechanism, NoState
 from amm_opt.market.mechanism import Solve
 from amm_opt.market.state import requested
 from amm_opt.program import Injection, Program, Solution
+from formulations.parts.box import box_of
 
 ENROLLED = ("active", "all", "requesting")
 """Those who own a flexible device in the direction (``Case.owns``); everybody; those who ask in the interval."""
@@ -41,6 +42,11 @@ class Envelope(Mechanism[NoState], ABC):
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     enrolled: str = "active"
+    robust: bool = False
+
+    @property
+    def promise(self) -> str:
+        return "anywhere inside the limits" if self.robust else super().promise
 
     def __post_init__(self) -> None:
         if problems := wrong_choices(self, enrolled=ENROLLED, **self.choices):
@@ -59,15 +65,23 @@ class Envelope(Mechanism[NoState], ABC):
 
     def clear(self, grid: Grid, solve: Solve, state: NoState, requests: Requests) -> Mapping[str, Solution]:
         """Both envelopes; a direction in which nobody asks for anything needs none."""
-        return {
+        found = {
             direction: self._envelope(grid, partial(solve, name=direction), direction, requests)
             for direction in DIRECTIONS
             if np.any(requested(requests.request_kw(direction)))
         }
+        if not self.robust:
+            return found
+        if grid.conic:
+            raise InputError(
+                f"robust envelopes need linear limits, and {grid.network.name} has none", subject=self.name
+            )
+        share = box_of(grid).shares({d: s["envelope"] for d, s in found.items()}, requests)
+        return {d: replace(s, values={**s.values, "envelope": share * s["envelope"]}) for d, s in found.items()}
 
     def served_in_full(self, grid: Grid, requests: Requests) -> BoolArray:
         """Where everybody may be at a limit that cuts nobody, and all requests are feasible together."""
-        proved = np.atleast_1d(~grid.scarce(requests)) & (not grid.conic)
+        proved = np.atleast_1d(~grid.scarce(requests)) & (not grid.conic and not self.robust)
         for direction in DIRECTIONS:
             asked = proved & np.any(requested(requests.request_kw(direction)), axis=-1)
             if not asked.any():

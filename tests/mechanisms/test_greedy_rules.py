@@ -9,7 +9,7 @@ from small import TRACE, cleared, first_interval, grid_of, mixed_case, network_r
 from amm_opt.arrays import DIRECTIONS, FloatArray
 from amm_opt.cases import Case
 from formulations import GreedyDOE
-from formulations.parts.sequential import CUT
+from formulations.parts.sweeps.sequential import CUT
 
 LARGEST = GreedyDOE(enrolled="requesting", rule="largest_request_first")
 WORST = GreedyDOE(enrolled="requesting", rule="worst_bus_first")

@@ -60,6 +60,8 @@ class Limits:
 
     def near(self, x: FloatArray) -> BoolArray:
         """(S,) which of these states (S, n) come so near to a limit that every quantity has to be looked at."""
+        if self.grid.margin is not None:  # limits are elsewhere than ratings and bands
+            return np.ones(x.shape[:-1], dtype=bool)
         network, (lower, upper) = self.grid.network, self.band
         state = network.state(*self.injections(x))
         beyond = ((state.v_pu > upper + V_SLACK) | (state.v_pu < lower - V_SLACK)).any(axis=-1)

@@ -8,7 +8,7 @@ import numpy as np
 
 from amm_opt.arrays import BoolArray, FloatArray, IntArray, largest_of_each
 from amm_opt.tolerances import ROUNDING
-from formulations.parts.limits import Known, Limits
+from formulations.parts.sweeps.limits import Known, Limits
 
 CUT = 0.02
 """Step of ``worst_bus_first``, as a fraction of the connection limit."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from amm_opt.arrays import BoolArray, FloatArray
 from amm_opt.cases.groups import Groups
-from formulations.parts.limits import Known, Limits
+from formulations.parts.sweeps.limits import Known, Limits
 
 MARGIN_KW = 1e-4
 """A level that cannot rise by this much while the others stay is held."""

@@ -1,0 +1,1 @@
+"""Rules that search by sweeps of the network instead of a program."""

@@ -87,6 +87,7 @@ if TYPE_CHECKING:
         simulate,
         verify,
     )
+    from amm_opt.simulation.coupling import Coupled, coupled
     from amm_opt.studies import Sample, Study, StudyResult, open_study, read_study
     from amm_opt.studies.indices import Design, Indices, delta_indices, morris_indices, sobol_indices
     from amm_opt.study.compare import compare
@@ -180,6 +181,7 @@ _HOME = {
         "simulate",
         "verify",
     ),
+    "amm_opt.simulation.coupling": ("Coupled", "coupled"),
     "amm_opt.studies.indices": ("Design", "Indices", "delta_indices", "morris_indices", "sobol_indices"),
     "amm_opt.studies": ("Sample", "Study", "StudyResult", "open_study", "read_study"),
     "amm_opt.study.compare": ("compare",),
@@ -201,6 +203,7 @@ __all__ = [
     "Column",
     "Comparison",
     "ConicNetworkModel",
+    "Coupled",
     "DCFlow",
     "Design",
     "FairPlay",
@@ -254,6 +257,7 @@ __all__ = [
     "clusters",
     "compare",
     "compare_solvers",
+    "coupled",
     "deficits",
     "delta_indices",
     "from_matpower",

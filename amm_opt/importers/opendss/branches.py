@@ -14,8 +14,8 @@ from amm_opt.importers.opendss.elements.lines import Line, charging_kvar, reduce
 from amm_opt.importers.opendss.elements.neutral import idle_neutrals, star_resistances
 from amm_opt.importers.opendss.elements.parallel import Conductor, side_by_side, triangles
 from amm_opt.importers.opendss.elements.transformers import Transformer
-from amm_opt.importers.opendss.ratings import assumed_rating
-from amm_opt.importers.opendss.settings import Settings
+from amm_opt.importers.opendss.ratings import Rating, assumed_rating, guessed_rating
+from amm_opt.importers.opendss.settings import GUESS, OTHERS, Settings
 from amm_opt.importers.opendss.topology import Topology
 from amm_opt.importers.report import ImportReport
 
@@ -41,6 +41,7 @@ class Branches:
         self._elements, self._topology, self._settings = elements, topology, settings
         self._problems, self._report = problems, report
         self.used_ratings: dict[str, list[tuple[str, float, float]]] = {}
+        self._unrated: dict[str, list[Line]] = {}
         self.reductions: Counter[str] = Counter()
         self.returning: set[str] = set()
         e = elements
@@ -55,6 +56,7 @@ class Branches:
     def lines(self) -> list[tuple[Line, dict[str, Any]]]:
         """Rows of all lines; closed ones between the same buses become one."""
         single = [(x, c) for x in self._elements.lines if (c := self._conductor(x))]
+        self._say_unrated()
         between: dict[frozenset[str], list[tuple[Line, Conductor]]] = {}
         for x, conductor in single:
             if x.closed:
@@ -119,27 +121,49 @@ class Branches:
         return node == 0 or self._elements.grounding.get(bus.lower(), math.inf) <= SOLID_OHM
 
     def _amps(self, x: Line) -> float | None:
-        """Ampacity: the caller's, the file's, none for switches and links, the catalogue's; or a problem."""
+        """Ampacity: the caller's, the file's, none for switches and links, the caller's for others, the catalogue's."""
         label = x.code or x.element.name
-        own = self._settings.ratings.get(label.lower())
-        if own is not None or x.amps is not None:
-            amps, source = (own, "given by the caller") if own is not None else (x.amps, "normamps of the file")
-            if amps is None or not amps > 0:
-                self._problems.append(f"{x.element}: normamps = {amps} must be positive")
+        own, others = (self._settings.ratings.get(name) for name in (label.lower(), OTHERS))
+        rating: Rating | None
+        if own is None and x.amps is not None:
+            if not x.amps > 0:
+                self._problems.append(f"{x.element}: normamps = {x.amps} must be positive")
                 return None
-        elif x.switch or x.metres <= LINK_METRES:
-            amps, source = math.inf, f"assumed: switch, or link of at most {LINK_METRES:g} m, without limit"
+            rating = Rating(x.amps, label, "normamps of the file")
+        elif own is None and (x.switch or x.metres <= LINK_METRES):
+            rating = Rating(math.inf, label, f"assumed: switch, or link of at most {LINK_METRES:g} m, without limit")
         else:
-            found = assumed_rating(label, self._settings.ratings)
-            if found is None:
-                self._problems.append(
-                    f"{x.element}: missing rating: no normamps, and {label!r} is not in the catalogue;"
-                    f" pass ratings={{{label!r}: amps}}"
-                )
-                return None
-            amps, source = found.amps, found.source
-        self.used_ratings.setdefault(source, []).append((label, float(amps or 0.0), x.metres))
-        return amps
+            given = others if own is None else own
+            rating = assumed_rating(label) if given is None else self._given(x, label, given)
+        if rating is None:
+            self._unrated.setdefault(label, []).append(x)
+            return None
+        self.used_ratings.setdefault(rating.source, []).append((label, rating.amps, x.metres))
+        return rating.amps
+
+    def _given(self, x: Line, label: str, amps: float | str) -> Rating | None:
+        if isinstance(amps, str):
+            return guessed_rating(label, x.ohm_per_km)
+        return Rating(float(amps), label, "given by the caller")
+
+    def _say_unrated(self) -> None:
+        """One problem for each conductor without a rating, and last what to pass for all of them."""
+        guesses = {}
+        for label, lines in self._unrated.items():
+            more = f" and {len(lines) - 1} more lines" if len(lines) > 1 else ""
+            metres = math.fsum(x.metres for x in lines)
+            self._problems.append(
+                f"{lines[0].element}{more}: missing rating: no normamps, and {label!r} ({metres:,.0f} m) is not in the"
+                " catalogue"
+            )
+            guess = guessed_rating(label, lines[0].ohm_per_km)
+            guesses[label] = "A" if guess is None else f"{guess.amps:g}"
+        if guesses:
+            listed = ", ".join(f"{label!r}: {amps}" for label, amps in guesses.items())
+            self._problems.append(
+                f"pass ratings={{{listed}}} with your own figures (these are guesses from resistance), ratings=A for"
+                f" all of them, or ratings={GUESS!r} to take the guesses"
+            )
 
     def transformers(self) -> list[tuple[Transformer, dict[str, Any]]]:
         """Rows of all transformers."""

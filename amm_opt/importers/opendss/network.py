@@ -29,7 +29,7 @@ def from_opendss(
     *,
     xhl: str = "percent",
     neutral: str = "auto",
-    ratings: Mapping[str, float] | None = None,
+    ratings: Mapping[str, float | str] | float | str | None = None,
     nominal_kv: Sequence[float] | None = None,
     lv_band_pu: tuple[float, float] = LV_BAND_PU,
     mv_band_pu: tuple[float, float] = MV_BAND_PU,
@@ -43,8 +43,10 @@ def from_opendss(
             or ``"auto"``: Kron where both ends are grounded through at most 1 ohm, neutral return elsewhere. Unless
             it is ``"kron"``, star points that are ground get the resistance of the neutral's groundings in series, see
             ``star_resistances``.
-        ratings: ampacity in A by line code (or by line, where it has no code); ``inf`` is no limit. They come before
-            ``normamps`` of the file and the catalogue of assumed ampacities.
+        ratings: ampacity in A by line code (or by line, where it has no code); ``inf`` is no limit, ``"guess"`` one by
+            the conductor's resistance. They come before ``normamps`` of the file and the catalogue of assumed
+            ampacities. ``"*"`` is for all line codes that have neither these nor ``normamps``; so is a number, or
+            ``"guess"``, in place of a dictionary.
         nominal_kv: line-to-line nominal voltages; every bus gets the nearest. By default ``set voltagebases`` of the
             file, else the windings' rated voltages.
         lv_band_pu, mv_band_pu: voltage bands of buses below 1 kV and of the others, as files have none; by default

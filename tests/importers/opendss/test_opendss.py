@@ -12,6 +12,7 @@ from amm_opt.importers import ImportedNetwork, from_opendss
 from amm_opt.importers.opendss.dialect.reader import read_script
 from amm_opt.importers.opendss.dialect.text import tokens
 from amm_opt.importers.opendss.elements.lines import reduced_neutral
+from amm_opt.importers.opendss.ratings import guessed_rating
 from amm_opt.network import LinDist3Flow
 
 HEAD = "new circuit.small basekv=0.4 pu=1.05 bus1=src model=ideal\n"
@@ -280,15 +281,55 @@ def test_missing_ratings_bases_and_loads_are_listed_together(tmp_path: Path) -> 
     text += "new load.z bus1=e.1.1 phases=1 kv=0.4\nnew transformer.u buses=[d k] kvs=[.4 .4] conns=[wye delta]\n"
     found = problems(tmp_path, text)
     for line, words in (
-        (3, "missing rating: no normamps, and 'c' is not in the catalogue; pass ratings={'c': amps}"),
+        (3, " and 1 more lines: missing rating: no normamps, and 'c' (2,000 m) is not in the catalogue"),
         (4, "inconsistent base voltage: kv at bus 'b' is 22 kV, the bus is at 11 kV"),
-        (5, "missing rating"),
         (6, "inconsistent base voltage: kv = 0.4 at bus 'e' is 0.6928 kV, the bus is at 0.4 kV"),
         (7, "unknown bus 'nowhere'"),
         (8, "unsupported element: nodes (1, 1"),
         (9, "unsupported element: connection wye-delta"),
     ):
         assert any(p.startswith(f"Master.dss:{line}: ") and words in p for p in found), (line, words, found)
+
+
+def test_a_rating_is_missing_once_per_conductor_and_what_to_pass_is_said(tmp_path: Path) -> None:
+    text = (
+        HEAD
+        + CODE.replace(" normamps=200", "")
+        + CODE.replace("linecode.c", "linecode.thin").replace("r1=0.3", "r1=1.2")
+    )
+    text = text.replace(" normamps=200", "").replace("basekv=0.4", "basekv=0.4")
+    text += "new line.l1 src b c length=0.1\nnew line.l2 b d c length=0.2\nnew line.l3 d e thin length=0.05\n"
+    found = problems(tmp_path, text)
+    assert len(found) == 3
+    assert found[0].startswith("Master.dss:4: line 'l1' and 1 more lines: missing rating")
+    assert "'c' (300 m)" in found[0]
+    assert "line 'l3': missing rating: no normamps, and 'thin' (50 m)" in found[1]
+    assert found[2].startswith("pass ratings={'c': 200, 'thin': 90} with your own figures")
+    master = written(tmp_path, text)
+
+    def kva(ratings: object) -> dict[str, float]:
+        network = from_opendss(master, ratings=ratings)  # type: ignore[arg-type]
+        return dict(zip(network.branches["name"], network.branches["rating_kva"], strict=True))
+
+    per_amp = 0.4 / np.sqrt(3)
+    assert kva(250.0) == pytest.approx({"l1": 250 * per_amp, "l2": 250 * per_amp, "l3": 250 * per_amp})
+    assert kva({"thin": 60, "*": 300}) == pytest.approx({"l1": 300 * per_amp, "l2": 300 * per_amp, "l3": 60 * per_amp})
+    assert kva("guess") == pytest.approx({"l1": 200 * per_amp, "l2": 200 * per_amp, "l3": 90 * per_amp})
+    assert kva(np.inf)["l3"] == np.inf
+    assert "guessed from resistance: an assumption" in str(from_opendss(master, ratings="guess").report)
+    for wrong in (0, "lots", {"c": -1}, {"*": "some"}):
+        with pytest.raises(InputError, match="must be a positive number of A, inf or 'guess'"):
+            from_opendss(master, ratings=wrong)  # type: ignore[arg-type]
+
+
+def test_guesses_meet_the_catalogue() -> None:
+    """Resistances at 20 C of tables of conductors: copper 4, 16, 120, 185 mm2, aluminium 95 and 240 mm2."""
+    known = {4.61: 40, 1.15: 95, 0.153: 300, 0.0991: 385, 0.32: 205, 0.125: 360}
+    for ohm_per_km, amps in known.items():
+        guess = guessed_rating("c", ohm_per_km)
+        assert guess is not None
+        assert guess.amps == pytest.approx(amps, rel=0.125)
+    assert guessed_rating("c", float("nan")) is None
 
 
 def test_a_mesh_offers_the_open_points(tmp_path: Path) -> None:

@@ -192,6 +192,13 @@ class Line(Conductors):
     c_nf: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
     metres: float = math.nan
 
+    @property
+    def ohm_per_km(self) -> float:
+        """Resistance of a conductor by itself, without what all have in common; NaN without units or length."""
+        r, n = self.z_ohm.real, len(self.z_ohm)
+        mutual = (r.sum() - np.trace(r)) / (n * (n - 1)) if n > 1 else 0.0
+        return float((np.trace(r) / n - mutual) / (self.metres / 1000.0)) if self.metres > 0 else math.nan
+
     def set(self, name: str, value: str) -> bool:
         """Take a property; whether it was read."""
         if name in self.ends:

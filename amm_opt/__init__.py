@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         ShapleySpan,
         ShapleyValues,
         clusters,
+        hosting,
         shapley,
         shapley_span,
     )
@@ -140,6 +141,7 @@ _HOME = {
         "ShapleySpan",
         "ShapleyValues",
         "clusters",
+        "hosting",
         "shapley",
         "shapley_span",
     ),
@@ -267,6 +269,7 @@ __all__ = [
     "from_tables",
     "gaming",
     "generated_problem",
+    "hosting",
     "import_network",
     "load_case",
     "load_comparison",

@@ -99,7 +99,8 @@ def picture(runs: dict[str, ao.Coupled], about: str) -> None:
     price.set(xlabel="hour", ylabel="import price, per kWh", title="what a household pays for a kWh")
     extra = (bills(shock) - bills(before)).sort_values()
     extra = extra[extra.abs() > 1e-6]
-    bill.bar(np.arange(len(extra)), extra, width=1.0, color=np.where(extra > 0, "C3", "C0"))
+    for color, part in (("C3", extra.clip(lower=0.0)), ("C0", extra.clip(upper=0.0))):
+        bill.fill_between(np.arange(len(extra)), part, color=color, lw=0.8)
     bill.set(xlabel="customers whose bill changes", ylabel="change of the bill, three days", title="and in all")
     for axes in (power, price):
         axes.legend(fontsize=8, frameon=False)

@@ -4,6 +4,7 @@ import pickle
 
 import cvxpy as cp
 import numpy as np
+import pandas as pd
 import pytest
 from tiny import tiny_case
 
@@ -63,3 +64,60 @@ def test_feeders_are_hosted_as_a_program_with_every_limit_hosts_them(phases: boo
                 out = [name for p, both in players.items() if p not in here for name in both]
                 expected = by_cvxpy(grid, interval, out, *sides.values())
                 assert game(here) == pytest.approx(expected, rel=1e-7, abs=1e-6)
+
+
+# hosting
+
+
+def two_feeders(limit_kw: float) -> ao.Case:
+    """A asks for 50 kW of import and offers 20 of export, B 30 and 40; C, on the upper tier, asks for 5."""
+    buses = pd.DataFrame({"name": ["src", "mv", "hA", "hB"], "vn_kv": [10.0, 10.0, 0.4, 0.4]})
+    buses = buses.assign(v_min_pu=0.9, v_max_pu=1.1, feeder=[None, None, "A", "B"], v_source_pu=[1.0] + [np.nan] * 3)
+    ends = {"name": ["head", "tA", "tB"], "from_bus": ["src", "mv", "mv"], "to_bus": ["mv", "hA", "hB"]}
+    branches = pd.DataFrame(ends).assign(kind=["line", "transformer", "transformer"], r_ohm=1e-6, x_ohm=1e-6)
+    asks = [("a1", "import", 20.0), ("a2", "import", 30.0), ("b", "import", 30.0), ("a1", "export", 20.0)]
+    asks += [("b", "export", 40.0), ("c", "import", 5.0)]
+    people = pd.DataFrame({"name": ["a1", "a2", "b", "c"], "bus": ["hA", "hA", "hB", "mv"]})
+    return ao.from_tables(
+        name="two feeders",
+        buses=buses,
+        branches=branches.assign(rating_kva=[limit_kw, 1e4, 1e4]),
+        participants=people.assign(connection_import_kw=1e3, connection_export_kw=1e3),
+        profiles=pd.DataFrame({"one": 1.0}, index=pd.date_range("2030-01-07", periods=2, freq="30min")),
+        series=pd.DataFrame(
+            [(who, what, "one", kw) for who, what, kw in asks],
+            columns=["participant", "quantity", "profile", "scale_kw"],
+        ),
+    )
+
+
+def test_hosting_by_hand() -> None:
+    """With exports all is hosted. Without, a head of 60 kW leaves 55 beside C, who is always there.
+
+    A comes first and adds 50, or after B and adds 60 - 5 - 30 = 25; B adds 30, or 60 - 5 - 50 = 5.
+    """
+    full = ao.hosting(two_feeders(60.0), 0)
+    assert full["shortage_kw"].abs().max() < 1e-9
+    case = two_feeders(60.0).with_scenario(export_scale=0.0)
+    table = ao.hosting(case, 1)
+    expected = {"A": (50 + 25) / 2, "B": (30 + 5) / 2}
+    assert table["value_kw"].to_dict() == pytest.approx(expected, rel=1e-6)
+    assert table["asked_kw"].to_dict() == {"A": 50.0, "B": 30.0}
+    assert table["shortage_kw"].sum() == pytest.approx(80 + 5 - 60)
+    assert table["shortage_kw"].is_monotonic_decreasing
+    single = ao.hosting(case, 1, by="participant")
+    assert set(single.index) == {"a1", "a2", "b", "c"}
+    assert single["value_kw"].sum() == pytest.approx(60.0)
+    assert single.loc["a2", "value_kw"] == pytest.approx(single.loc["b", "value_kw"])
+
+
+def test_hosting_of_export_and_bad_input() -> None:
+    """20 and 40 kW out through a head of 30, nothing drawn: A (20 + 0) / 2, B (30 + 10) / 2."""
+    case = two_feeders(30.0).with_scenario(import_scale=0.0)
+    assert ao.hosting(case, 0, direction="export")["value_kw"].to_dict() == pytest.approx(
+        {"A": 10.0, "B": 20.0}, rel=1e-6
+    )
+    with pytest.raises(ao.InputError, match="nobody asks for import"):
+        ao.hosting(case, 0)
+    with pytest.raises(ao.InputError, match="feeder, participant"):
+        ao.hosting(case, 0, by="street")

@@ -103,10 +103,10 @@ def test_without_a_shock_it_is_the_feeder_alone() -> None:
     pd.testing.assert_frame_equal(found.settlement().participants, alone.settlement().participants)
 
 
-@pytest.mark.parametrize("seed", [2, 5])
-def test_what_the_feeder_draws_is_what_the_system_serves_and_nobody_is_invented(seed: int) -> None:
+@pytest.mark.parametrize(("seed", "phases"), [(2, False), (5, False), (2, True)])
+def test_what_the_feeder_draws_is_what_the_system_serves(seed: int, phases: bool) -> None:
     """Exports, limits of its own and memory: turns go on until both agree."""
-    feeder = tiny_case(seed)
+    feeder = tiny_case(seed, phases)
     hungry = random_system(4, steps=feeder.n_steps, load=1.6, batteries=0)
     found = ao.coupled(hungry, "b3", feeder, count=1500.0)
     assert found.table["short"].any()
@@ -132,3 +132,11 @@ def test_cases_that_do_not_fit_are_refused_with_all_reasons() -> None:
         ao.coupled(two_nodes([1.0, 1.0]), "b", ao.load_case("ieee14"), steps=1, count=-1.0, mechanism="fot", rounds=0)
     for part in ("radial", "1 intervals of ieee14, 2 of system", "count = -1", "rounds = 0", "several intervals"):
         assert part in str(error.value)
+
+
+def test_the_order_of_participants_does_not_matter() -> None:
+    feeder, hungry = tiny_case(2), random_system(4, steps=6, load=1.6, batteries=0)
+    turned = feeder.with_tables(participants=feeder.tables()["participants"].iloc[::-1].reset_index(drop=True))
+    some, other = (ao.coupled(hungry, "b3", case, count=1500.0) for case in (feeder, turned))
+    np.testing.assert_allclose(some.allocation.import_kw, other.allocation.import_kw[:, ::-1], atol=1e-5)
+    np.testing.assert_allclose(some.allocation.import_price, other.allocation.import_price[:, ::-1], atol=1e-7)

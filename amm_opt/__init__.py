@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from amm_opt.simulation import (
         Column,
         FourWireNetwork,
+        Measurement,
         PriceParts,
         Run,
         Sensitivity,
@@ -174,6 +175,7 @@ _HOME = {
     "amm_opt.simulation": (
         "Column",
         "FourWireNetwork",
+        "Measurement",
         "PriceParts",
         "Run",
         "Sensitivity",
@@ -228,6 +230,7 @@ __all__ = [
     "LinDistFlow",
     "Margin",
     "MarginalPrices",
+    "Measurement",
     "Mechanism",
     "NetworkGame",
     "NetworkModel",

@@ -2,6 +2,7 @@
 
 from amm_opt.simulation.driver import simulate
 from amm_opt.simulation.explanation.prices import PriceParts, price_parts
+from amm_opt.simulation.measurement import Measurement
 from amm_opt.simulation.replay import verify
 from amm_opt.simulation.results.column import Column
 from amm_opt.simulation.results.run import Run
@@ -12,6 +13,7 @@ from amm_opt.verification.four_wire import FourWireNetwork
 __all__ = [
     "Column",
     "FourWireNetwork",
+    "Measurement",
     "PriceParts",
     "Run",
     "Sensitivity",

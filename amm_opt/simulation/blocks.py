@@ -50,7 +50,7 @@ def run_blocks(
 def _here(loop: Loop, spans: Sequence[Span], total: BlockResult) -> Generator[Made, None, None]:
     with threadpool_limits(limits=1, user_api="blas"):
         for start, stop in spans:
-            yield loop.run_block(start, stop, total.state, total.backlog)
+            yield loop.run_block(start, stop, total.state, total.backlog, total.held)
 
 
 class _Worker:

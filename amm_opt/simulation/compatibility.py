@@ -29,6 +29,7 @@ class Asked:
     """
 
     forecast: bool
+    measured: bool
     defer: bool
     two: bool
     ac: bool
@@ -162,6 +163,28 @@ CONFLICTS = (
         ("forecast", "batteries"),
         lambda asked: _of(
             asked, asked.forecast and STORE in asked.stores, "batteries are scheduled on perfect forecasts only"
+        ),
+    ),
+    Conflict(
+        ("measurement", "forecast"),
+        lambda asked: (
+            "a measurement says what is planned on, and so does a forecast: give one of them"
+            if asked.measured and asked.forecast
+            else ""
+        ),
+    ),
+    Conflict(
+        ("measurement", "defer"),
+        lambda asked: (
+            "energy that can wait depends on what was served before, which a measurement does not tell: give no defer"
+            if asked.measured and asked.defer
+            else ""
+        ),
+    ),
+    Conflict(
+        ("measurement", "batteries"),
+        lambda asked: _of(
+            asked, asked.measured and STORE in asked.stores, "batteries are scheduled on true readings only"
         ),
     ),
     Conflict(

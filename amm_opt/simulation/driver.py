@@ -27,6 +27,7 @@ from amm_opt.simulation.forecast import Forecast
 from amm_opt.simulation.loop.loop import Loop
 from amm_opt.simulation.loop.result import BlockResult
 from amm_opt.simulation.loop.waiting import Backlog
+from amm_opt.simulation.measurement import Fault, Measurement
 from amm_opt.simulation.options import JOINT, TWO, Options, Settings, is_flag, settled
 from amm_opt.simulation.replay import verify
 from amm_opt.simulation.results.claim import Claim
@@ -57,6 +58,7 @@ def simulate(
     workers: int = 1,
     ac: str | None = None,
     forecast: Forecast | str | None = None,
+    measurement: Measurement | Fault | Sequence[Fault] | str | None = None,
     defer: bool = False,
     tiers: str = JOINT,
     margin: Margin | str | None = None,
@@ -88,6 +90,11 @@ def simulate(
         forecast: what mechanisms plan on: None or ``"perfect"``, ``"persistence"``, ``"noisy:sigma=0.1,seed=0"``, or a
             function (case, now, stop) that returns a ``Requests``. What happens is what the plan and the real requests
             leave, cut back where it breaks a limit (``run.planned``, ``repaired_steps``).
+        measurement: what is wrong with what the mechanism sees of requests, load and network, such as
+            ``"noise:sigma=0.05,seed=1+drop:rate=0.02+impedance:sigma=0.1"``, or a ``Measurement`` (docs/robustness.md).
+            What it sends are limits (``run.planned``): everybody gets the smaller of the limit and the real request,
+            and the true network and its AC power flow judge what comes of it. The model is ``network``'s, by name or
+            class, on the network as it is believed to be.
         defer: whether charging sessions can wait: what they are not served is asked for again until they depart
             (``run.backlog``, ``run.departed``, ``waiting_mwh``). Needs a perfect forecast.
         tiers: ``"joint"`` matches everybody at once; ``"two"`` matches LV feeders against each other on the upper tier
@@ -124,6 +131,7 @@ def simulate(
         workers=workers,
         ac=ac,
         forecast=forecast,
+        measurement=measurement,
         defer=defer,
         tiers=tiers,
         margin=margin,
@@ -312,11 +320,12 @@ def _totals(settings: Settings, loop: Loop, total: BlockResult, seconds: float) 
 
 def _claim(loop: Loop, network: str, total: BlockResult) -> Claim:
     """What a run says of limits before any replay."""
+    where = loop.mechanism.promise if loop.world is None else "as carried out"
     violations = total.totals.violations
     return Claim(
-        f"{loop.mechanism.promise} in {network}",
+        f"{where} in {network}",
         loop.stop - loop.first,
-        violations.sentences(loop.grid.network, loop.grid.case.times),
+        violations.sentences(loop.true_grid.network, loop.true_grid.case.times),
         unavoidable=violations.unavoidable,
     )
 
@@ -343,7 +352,7 @@ def _tell(settings: Settings, total: BlockResult) -> None:
 
 def _unavoidable(loop: Loop, total: BlockResult) -> tuple[str, ...]:
     """Limits that are broken whatever is served; a warning where one is with nobody connected and nobody is served."""
-    network, elements, steps = loop.grid.network, total.totals.violations.elements, loop.stop - loop.first
+    network, elements, steps = loop.true_grid.network, total.totals.violations.elements, loop.stop - loop.first
     always = broken_without_injection(network)
     said = (*always, *([] if elements is None else elements.sentences(network, steps)))
     text = f"case {loop.grid.case.name!r} has limits that are broken whatever is served: {'; '.join(said)}"

@@ -26,6 +26,7 @@ from amm_opt.simulation.loop.planning import IntervalPlanner, Planner, WindowPla
 from amm_opt.simulation.loop.secure import ACSecurity
 from amm_opt.simulation.loop.tiers import TwoTierMatching
 from amm_opt.simulation.loop.waiting import Sessions
+from amm_opt.simulation.measurement import Fault, Measurement, World, as_measurement
 from amm_opt.simulation.results.column import Column, checked_columns
 from amm_opt.simulation.results.columns import COLUMNS
 from amm_opt.simulation.shared import Shared
@@ -47,6 +48,7 @@ class Options:
     workers: int = 1
     ac: str | None = None
     forecast: Forecast | str | None = None
+    measurement: Measurement | Fault | Sequence[Fault] | str | None = None
     defer: bool = False
     tiers: str = JOINT
     margin: Margin | str | None = None
@@ -65,9 +67,11 @@ class Settings:
         start: state and backlog before the first interval; None where nothing has been before.
         workers: processes that are asked for; ``one_process`` says why there can be one only, where that is so.
         shared: what it has in common with other runs.
+        believed: the case as the mechanism believes it to be; the case itself unless a measurement makes it another.
     """
 
     case: Case
+    believed: Case
     mechanism: Mechanism[Any]
     network: Any
     order: SolverOrder
@@ -79,6 +83,7 @@ class Settings:
     secure: bool
     verified: bool
     forecast: Forecast | None
+    measurement: Measurement | None
     sessions: Sessions | None
     tiers: str
     start: Start | None
@@ -93,9 +98,13 @@ class Settings:
         Raises:
             InputError: where a program cannot be compiled, or solved by the named solver.
         """
-        shared, mechanism = self.shared.on(self.case, self.network, self.margin), self.mechanism
+        shared, mechanism = self.shared.on(self.believed, self.network, self.margin), self.mechanism
         grid, programs = shared.grid, shared.programs(mechanism)
         shared.expect(self.first, self.stop)
+        world = None
+        if self.measurement is not None:
+            world = World(self.measurement, self.shared.on(self.case, self.network))
+            self.shared.on(self.case, self.network).expect(self.first, self.stop)
         repair = Repair(grid, self.order)
         guard = Guard(
             grid,
@@ -124,6 +133,7 @@ class Settings:
             self.forecast,
             self.sessions,
             self.start,
+            world,
         )
 
 
@@ -144,11 +154,13 @@ def settled(
     order = said.of(lambda: solver_order(options.solver, options.time_limit_s))
     forecast = said.of(lambda: as_forecast(options.forecast))
     margin = said.of(lambda: as_margin(options.margin))
+    measurement = said.of(lambda: as_measurement(options.measurement))
     columns = said.of(lambda: checked_columns(options.columns, tuple(COLUMNS)))
     said.say(*_wrong(options))
     span = None if the_case is None else said.of(lambda: the_case.span(options.steps))
     shared = shared or Shared()
-    asked = _asked(said, options, the_case, item, forecast is not None, margin, span, shared)
+    believed = None if the_case is None else said.of(lambda: shared.believed(the_case, measurement))
+    asked = _asked(said, options, believed or the_case, item, forecast is not None, margin, span, shared)
     said.of(conflicts(asked).report)
     sessions = Sessions(the_case) if the_case is not None and asked.defer else None
     start = None
@@ -162,6 +174,7 @@ def settled(
     assert asked.windows is not None
     return Settings(
         case=the_case,
+        believed=believed or the_case,
         mechanism=item,
         network=_network(the_case, options),
         order=order,
@@ -173,6 +186,7 @@ def settled(
         secure=asked.secure,
         verified=options.ac is not None,
         forecast=forecast,
+        measurement=measurement,
         sessions=sessions,
         tiers=options.tiers,
         start=start,
@@ -210,6 +224,7 @@ def _asked(
     secure = _is(options.ac, SECURE)
     return Asked(
         forecast=forecast,
+        measured=options.measurement is not None,
         defer=is_flag(options.defer) and bool(options.defer),
         two=_is(options.tiers, TWO),
         ac=secure or _is(options.ac, VERIFY),
@@ -260,7 +275,7 @@ def one_process(mechanism: Mechanism[Any], options: Options) -> str:
     if options.defer:
         return "what waits is carried from interval to interval"
     try:
-        pickle.dumps((mechanism, options.solver, options.forecast, options.network))
+        pickle.dumps((mechanism, options.solver, options.forecast, options.measurement, options.network))
     except Exception as error:
         return f"the mechanism cannot be sent to other processes ({one_line(error)})"
     return unreachable(type(mechanism))

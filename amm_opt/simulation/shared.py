@@ -16,6 +16,7 @@ from amm_opt.market import Mechanism
 from amm_opt.program import HorizonProgram, Program
 from amm_opt.registry import network_of
 from amm_opt.simulation.loop.matching import programs_of
+from amm_opt.simulation.measurement import Measurement
 from amm_opt.solve.backends.known import SolverOrder
 from amm_opt.solve.compile.form import form_of
 from amm_opt.solve.solver import ProgramSolver
@@ -98,9 +99,23 @@ class Shared:
     def __init__(self, room: int = 0) -> None:
         self._room = room
         self._known: dict[tuple[int, Hashable, str | None], tuple[Case, Any, OnGrid]] = {}
+        self._believed: tuple[Case, Measurement, Case] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Shared, (self._room,)
+
+    def believed(self, case: Case, measurement: Measurement | None) -> Case:
+        """The case as a measurement makes mechanisms believe it to be; the last one is not made twice.
+
+        Raises:
+            InputError: see ``Measurement.believed``.
+        """
+        if measurement is None:
+            return case
+        known = self._believed
+        if known is None or known[0] is not case or known[1] != measurement:
+            known = self._believed = (case, measurement, measurement.believed(case))
+        return known[2]
 
     def on(self, case: Case, network: Any, margin: Margin | None = None) -> OnGrid:
         """What runs on this case have in common, with this network model (see ``network_of``) and margin.

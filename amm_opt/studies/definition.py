@@ -273,7 +273,7 @@ def described(
 ) -> dict[str, Any]:
     """All that a study's numbers depend on, by the words in which a difference is told."""
     options = plan.options
-    rest = ("network", "solver", "forecast", "tiers", "ac", "defer", "margin", "time_limit_s")
+    rest = ("network", "solver", "forecast", "measurement", "tiers", "ac", "defer", "margin", "time_limit_s")
     tried = {name: sorted({repr(v.parameters.get(name)) for v in variants}) for name in parameters}
     return {
         "cases": {label: case.fingerprint for label, case in bases.items()},

@@ -17,7 +17,7 @@ from amm_opt.studies.sample import Sample
 from amm_opt.studies.study import Study
 
 TEXTS = ("title", "start")
-LISTS = ("case", "mechanism", "network", "solver", "forecast", "tiers", "ac", "defer", "margin")
+LISTS = ("case", "mechanism", "network", "solver", "forecast", "measurement", "tiers", "ac", "defer", "margin")
 """What may be one or a list of several."""
 SCRIPTS = ("mechanism", "network")
 """What may be a class in a script, such as ``script.py:Class``."""

@@ -51,7 +51,7 @@ class Study:
         variants: a list of variants instead of, or beside, combinations: a table with one row each, or a list of
             mappings; what a row leaves out (or is NaN) stays as in the baseline.
         sample: a ``Sample``: points drawn from ranges of parameters.
-        network, solver, forecast, tiers, ac, defer, margin: as for ``simulate``, or a list of several.
+        network, solver, forecast, measurement, tiers, ac, defer, margin: as for ``simulate``, or a list of several.
         steps, time_limit_s, columns: as for ``simulate``, for all variants.
         start: the first interval, such as ``"2016-05-02"``; ``steps`` is then how many follow.
         title: of tables and pictures.
@@ -75,6 +75,7 @@ class Study:
         network: Any = None,
         solver: Any = None,
         forecast: Any = None,
+        measurement: Any = None,
         tiers: Any = JOINT,
         ac: Any = None,
         defer: Any = False,
@@ -86,7 +87,8 @@ class Study:
         title: str = "",
     ) -> None:
         said = Problems()
-        given = dict(zip(OPTIONS, (network, solver, forecast, tiers, ac, defer, margin), strict=True))
+        asked = (network, solver, forecast, measurement, tiers, ac, defer, margin)
+        given = dict(zip(OPTIONS, asked, strict=True))
         several = {name: value for name, value in given.items() if isinstance(value, list | tuple)}
         choices = {name: listed(name, value, said) for name, value in several.items()}
         rest = {name: value for name, value in given.items() if name not in choices}
@@ -100,8 +102,8 @@ class Study:
             said.say(f"start = {shortened(start)} must be a date such as '2016-05-02'")
             start = None
         self._sample: Sample | None = sample
-        asked = Given(parameters, variants, sample)
-        axes = said.of(lambda: axes_of(asked, list(self._mechanisms.values())))
+        drawn = Given(parameters, variants, sample)
+        axes = said.of(lambda: axes_of(drawn, list(self._mechanisms.values())))
         options = Options(steps=steps, time_limit_s=time_limit_s, columns=columns, **rest)
         self._plan = Plan(self._cases, self._mechanisms, choices, options, start)
         heads = {"case": list(self._cases), "mechanism": list(self._mechanisms)}

@@ -19,7 +19,7 @@ from amm_opt.simulation.options import Options, settled
 from amm_opt.simulation.shared import MOST_GRIDS, ROOM, Shared
 from amm_opt.studies.parameters import OF_CASE, Value, Values, changed, edited, spec_of
 
-OPTIONS = ("network", "solver", "forecast", "tiers", "ac", "defer", "margin")
+OPTIONS = ("network", "solver", "forecast", "measurement", "tiers", "ac", "defer", "margin")
 """Arguments of ``simulate`` that a study may give several of."""
 RUNS = "runs"
 

@@ -18,6 +18,7 @@ from amm_opt.simulation import Run
 from amm_opt.simulation.driver import execute, mode_of
 from amm_opt.simulation.forecast import Forecast
 from amm_opt.simulation.loop.matching import matches
+from amm_opt.simulation.measurement import Fault, Measurement
 from amm_opt.simulation.options import JOINT, TIERS, TWO, Options, Settings, refuse, settled
 from amm_opt.simulation.results.column import Column
 from amm_opt.simulation.results.columns import OF_TWO_TIERS
@@ -43,6 +44,7 @@ def compare(
     workers: int = 1,
     ac: str | None = None,
     forecast: Forecast | str | None = None,
+    measurement: Measurement | Fault | Sequence[Fault] | str | None = None,
     defer: bool = False,
     tiers: str = JOINT,
     margin: Margin | str | None = None,
@@ -86,6 +88,7 @@ def compare(
         workers=workers,
         ac=ac,
         forecast=forecast,
+        measurement=measurement,
         defer=defer,
         tiers=tiers,
         margin=margin,

@@ -147,6 +147,7 @@ def test_many_at_once(sentences: set[str]) -> None:
 FEATURES: dict[str, tuple[str, dict[str, Any]]] = {
     "waiting": ("", {"defer": True}),
     "forecasts": ("", {"forecast": NOISY}),
+    "measurement": ("", {"measurement": "noise:sigma=0.1"}),
     "two tiers": ("", {"tiers": "two"}),
     "AC-secure": ("", {"ac": "secure"}),
     "horizon": ("fot:window=2", {}),

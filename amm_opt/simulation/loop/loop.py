@@ -26,6 +26,7 @@ from amm_opt.simulation.loop.matching import Matching
 from amm_opt.simulation.loop.planning import Outlook, Planner, Windows, nothing
 from amm_opt.simulation.loop.result import BlockResult, Notes
 from amm_opt.simulation.loop.waiting import Backlog, Sessions
+from amm_opt.simulation.measurement.world import World
 from amm_opt.simulation.results.totals import Totals
 from amm_opt.simulation.stored.block import Block
 
@@ -52,10 +53,11 @@ class Loop:
     """Runs one mechanism on one grid from interval ``first`` to ``stop - 1``.
 
     Attributes:
-        on: what it runs on.
+        on: what it runs on, as the mechanism believes it to be.
         forecast: what windows are planned on; None where everything is known beforehand.
         sessions: the case's sessions where their energy can wait; None where every request is instantaneous.
         start: state and backlog before the first interval; None where nothing has been before.
+        world: what there is beside what the mechanism sees; None where it sees everything as it is.
     """
 
     on: Inputs
@@ -69,11 +71,17 @@ class Loop:
     forecast: Forecast | None = None
     sessions: Sessions | None = None
     start: tuple[State, Backlog | None] | None = None
+    world: World | None = None
 
     @property
     def grid(self) -> Grid:
         """What it runs on."""
         return self.on.grid
+
+    @property
+    def true_grid(self) -> Grid:
+        """What judges it: the same, unless the mechanism sees something else."""
+        return self.grid if self.world is None else self.world.on.grid
 
     @property
     def block_steps(self) -> int:
@@ -97,25 +105,29 @@ class Loop:
         backlog = None if self.sessions is None else self.sessions.at_start(self.first)
         return self.mechanism.initial_state(self.grid.case), backlog
 
-    def run_block(self, start: int, stop: int, state: State, backlog: Backlog | None) -> tuple[BlockResult, Block]:
+    def run_block(
+        self, start: int, stop: int, state: State, backlog: Backlog | None, held: State | None = None
+    ) -> tuple[BlockResult, Block]:
         """Intervals ``start .. stop - 1``, with solvers that remember nothing from before.
 
         Args:
-            state, backlog: before ``start``.
+            state, backlog, held: before ``start``; ``held`` is a copy of the memory that is restored later.
 
         Raises:
             SolveError: where none of the first intervals of the run has an answer.
         """
         self.matching.reset()
         self.guard.reset()
-        result = BlockResult(str(self.mechanism), state, Totals.empty(self.grid.n), backlog)
+        result = BlockResult(str(self.mechanism), state, Totals.empty(self.grid.n), backlog, held=held)
         if start == self.first:
             result.patience = self.patience
         commit, horizon = self.windows.commit, self.windows.length
         ahead_of_all = min(stop + horizon - commit, self.stop)
-        recorded = self.on.requests(start, ahead_of_all, waits=self.sessions is not None)
+        source = self.on if self.world is None else self.world.on
+        recorded = source.requests(start, ahead_of_all, waits=self.sessions is not None)
         demand = demand_of(recorded, self.sessions)
-        known = self.planner.outlook(demand.recorded) if demand.known and self.forecast is None else None
+        seen = demand.recorded if self.world is None else self.world.seen(start, ahead_of_all)
+        known = self.planner.outlook(seen) if demand.known and self.forecast is None else None
         planned: list[Allocation] = []
         happened: list[Allocation] = []
         while (now := start + len(happened)) < stop:
@@ -125,12 +137,12 @@ class Loop:
                 planned.append(plan)
                 happened.append(served)
         whole = Allocation.stacked(happened)
-        hoped = None if self.forecast is None else Allocation.stacked(planned)
+        hoped = None if self.forecast is None and self.world is None else Allocation.stacked(planned)
         requests = _part(demand.recorded, 0, stop - start)
         for k in range(0, stop - start, self._swept):
             end = min(k + self._swept, stop - start)
-            result.totals.add(self.grid, _part(requests, k, end), whole.select(slice(k, end)))
-        return result, Block.of(self.grid.case, requests, whole, hoped)
+            result.totals.add(self.true_grid, _part(requests, k, end), whole.select(slice(k, end)))
+        return result, Block.of(self.true_grid.case, requests, whole, hoped)
 
     @property
     def patience(self) -> int:
@@ -145,9 +157,13 @@ class Loop:
         It ends after an interval that leaves some energy waiting: the rest is to be planned again.
         """
         outlook, window, at = known, ahead, ahead.start
+        first = demand.recorded.start + at
+        self._recall(result, first)
         if outlook is None:
             outlook, window = self._expected(demand, ahead, result.backlog), slice(0, ahead.stop - at)
         for k, plan in enumerate(outlook.plan(result, window, count)):
+            if k:
+                self._recall(result, first + k)
             asked = outlook.interval(window.start + k) if self.forecast is None else demand.recorded.interval(at + k)
             notes = Notes()
             happened = self._carried_out(result, plan, asked, notes)
@@ -155,11 +171,25 @@ class Loop:
             result.record(notes, asked.start)
             served = self.mechanism.posted(result.state, served)
             result.state = self.mechanism.advance(result.state, served, lived)
-            yield plan, served
+            if self.world is None:
+                yield plan, served
+            else:
+                really = demand.recorded.interval(at + k)
+                happened = self.mechanism.carry_out(self.grid, served, really)
+                yield served, self.world.received(happened, really) if self.matching.clears else happened
             if demand.leaves_some(at + k, asked, happened):
                 for later in range(k + 1, count):
                     result.failed.pop(asked.start - k + later, None)
                 return
+
+    def _recall(self, result: BlockResult, interval: int) -> None:
+        """What is remembered before an interval, where some of it may be lost."""
+        if self.world is not None:
+
+            def fresh() -> State:
+                return self.mechanism.initial_state(self.grid.case)  # type: ignore[no-any-return]
+
+            result.state, result.held = self.world.remembered(result.state, result.held, interval, fresh)
 
     def _expected(self, demand: Demand, ahead: slice, backlog: Backlog | None) -> Outlook:
         """A window as it is expected just before it."""

@@ -32,6 +32,7 @@ class BlockResult:
     Attributes:
         label: of the mechanism, for messages.
         state: of the mechanism, after the last interval.
+        held: a copy of what the mechanism remembered, which is restored later (``measurement``).
         backlog: what still waits at the end, where energy can wait; ``departed`` left without all of its energy.
         failed: the reason by interval; ``fallback`` of those solved at a second try what failed before.
         repaired: the intervals whose allocation was cut back.
@@ -56,6 +57,7 @@ class BlockResult:
     audit: Audit | None = None
     attempted: int = 0
     patience: int = 0
+    held: State | None = None
 
     def solver_used(self) -> str:
         """The solvers that really solved, most used first, or a dash where nothing had to be solved."""
@@ -109,7 +111,7 @@ class BlockResult:
 
     def merge(self, later: BlockResult) -> None:
         """Add the totals of later intervals."""
-        self.state, self.backlog = later.state, later.backlog
+        self.state, self.backlog, self.held = later.state, later.backlog, later.held
         self.departed.extend(later.departed)
         self.totals.merge(later.totals)
         self.failed.update(later.failed)

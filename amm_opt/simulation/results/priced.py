@@ -44,7 +44,7 @@ class Priced:
 
     @property
     def planned(self) -> Allocation | None:
-        """What was planned on forecasts, (T, n) powers; None where everything was known beforehand."""
+        """What was planned on forecasts or measurements, (T, n) powers; None where everything was known beforehand."""
         return self.store.planned()
 
     def chosen(self, steps: int | str | slice | None) -> tuple[int, int]:

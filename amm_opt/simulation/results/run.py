@@ -22,6 +22,7 @@ from amm_opt.program import Audit
 from amm_opt.registry import mechanism, model_of
 from amm_opt.simulation.explanation.explain import binding_of, explained
 from amm_opt.simulation.loop.waiting import Backlog
+from amm_opt.simulation.measurement import MEASUREMENT, Measurement, as_measurement
 from amm_opt.simulation.results.claim import Claim
 from amm_opt.simulation.results.column import Column
 from amm_opt.simulation.results.labelled import dataset_of, on_network
@@ -109,6 +110,11 @@ class Run(Priced):
     def fallback_steps(self) -> tuple[int, ...]:
         """Intervals solved at a second try."""
         return tuple(self.fallback_reasons)
+
+    @property
+    def measurement(self) -> Measurement | None:
+        """What was wrong with what the mechanism saw; None where it saw everything as it is."""
+        return as_measurement(self.manifest.get("inputs", {}).get(MEASUREMENT))
 
     @property
     def requests(self) -> Requests:

@@ -128,6 +128,7 @@ class Past:
         asked = {
             "a run secured on AC serves less than its mechanism gives": given.get("ac") == "secure",
             "a run on a forecast serves what is left of a plan": given.get("forecast", "perfect") != "perfect",
+            "a run on a measurement serves what is left of its limits": bool(given.get("measurement")),
             "a run in which energy could wait does not keep what was asked for in each interval": given.get("waiting"),
             "a run in two tiers has no derivative": given.get("tiers", "joint") != "joint",
             "limits with a margin move with load: of such a run there is no derivative": given.get("margin"),

@@ -19,6 +19,7 @@ import numpy as np
 from amm_opt.grid import Grid
 from amm_opt.registry import network_name
 from amm_opt.simulation.loop.loop import Loop
+from amm_opt.simulation.measurement import MEASUREMENT
 from amm_opt.simulation.options import Settings
 from amm_opt.simulation.stored.difference import DIGEST
 from amm_opt.simulation.stored.digest import of_bytes
@@ -55,6 +56,7 @@ def inputs_of(settings: Settings, loop: Loop) -> Document:
         "ac": "secure" if settings.secure else "verify" if settings.verified else None,
         "forecast": "perfect" if settings.forecast is None else _called(settings.forecast),
         f"code of the forecast{DIGEST}": code_of(settings.forecast),
+        **({} if settings.measurement is None else {MEASUREMENT: str(settings.measurement)}),
         "waiting": settings.sessions is not None,
         "tiers": settings.tiers,
         "margin": None if settings.margin is None else str(settings.margin),

@@ -107,6 +107,7 @@ def encoded(result: BlockResult) -> Document:
         "solved_by": result.used,
         "audit": None if result.audit is None else asdict(result.audit),
         "attempted": result.attempted,
+        **({} if result.held is None else {"held": state_document(result.held)}),
     }
 
 
@@ -151,4 +152,5 @@ def decoded(document: Document, label: str, state_of: Callable[[dict[str, FloatA
         used=document["solved_by"],
         audit=None if document["audit"] is None else Audit(**document["audit"]),
         attempted=document["attempted"],
+        held=state_of(arrays("held")) if "held" in document else None,
     )

@@ -61,6 +61,11 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
             show_default=True,
             help="What is planned on: perfect, persistence or noisy:sigma=0.1,seed=0.",
         ),
+        click.option(
+            "--measurement",
+            metavar="KIND:...",
+            help="What is wrong with what mechanisms see, such as noise:sigma=0.05+drop:rate=0.02.",
+        ),
         click.option("--defer", is_flag=True, help="Charging sessions ask again until they depart."),
         click.option(
             "--tiers",

@@ -37,6 +37,10 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "two tiers": ("amm", {"tiers": "two"}),
     "secure": ("equal_doe", {"ac": "secure"}),
     "forecast": ("amm", {"forecast": "noisy:sigma=0.3"}),
+    "measured": (
+        "amm",
+        {"measurement": "noise:sigma=0.1+drop:rate=0.2+memory:at=10,steps=20,older=3+message:rate=0.1,import_kw=1"},
+    ),
     "declared": ("alpha_fair:alpha=3", {"steps": 30}),
 }
 

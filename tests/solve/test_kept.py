@@ -143,3 +143,16 @@ def test_rounding_of_large_multipliers_is_no_dual_residual() -> None:
         found = audit(whole, np.zeros(2), np.zeros(0), Rows.from_dense(rows.dense() * [1.0, 0.0]), *limits, dual)
         assert found.passed is passed, off
     assert audit(whole, np.zeros(2), np.zeros(0), rows, *limits, np.array([-large, -large])).dual > 1e3
+
+
+def test_limits_of_large_ratings_count_though_their_entries_are_tiny() -> None:
+    """max 2 x + y within 5e-10 x + 2e-10 y <= 1e-3 and y <= 1e6, by hand: y = 1e6 and x = 1.6e6, 2 / 5e-10 per unit."""
+    bounds = np.zeros(2), np.array([1e7, 1e6])
+    whole = Numbers(np.array([-2.0, -1.0]), 0.0, np.zeros(2), None, *bounds, EMPTY[0], NOTHING, NOTHING)
+    limit = Rows.from_dense(np.array([[5e-10, 2e-10]])), np.array([-np.inf]), np.array([1e-3])
+    solver = HighsBackend()
+    alone = solver.solve(reduced(whole, *limit), NOTHING)
+    solver.solve(reduced(whole, *EMPTY), NOTHING)
+    for point in (alone, solver.solve(reduced(whole, *limit), NOTHING)):  # at once, and added
+        np.testing.assert_allclose(point.v, [1.6e6, 1e6], rtol=1e-9)
+        np.testing.assert_allclose(point.network_dual, [-4e9], rtol=1e-9)

@@ -16,12 +16,16 @@ from amm_opt.io.output import native, silent
 from amm_opt.solve.answer import FAILED
 from amm_opt.solve.backends.known import SETTINGS, status_of
 from amm_opt.solve.backends.reduced import Alike, Point, Reduced, failed
+from amm_opt.solve.compile import Rows
 
 Int32Array = NDArray[np.int32]
 OPTIMAL = highspy.HighsModelStatus.kOptimal
 
 HIGHS_QP_STEPS = 5000
 """HiGHS' active-set method for quadratic programs can cycle without end on degenerate ones."""
+
+SMALL_ROW = 1e-4
+"""Rows whose entries are all smaller are multiplied up for HiGHS."""
 
 REGULARISATIONS = (1e-8, 1e-10)
 """Clarabel's own, and a smaller one for what it almost solves: multipliers of 1e9 need it."""
@@ -69,7 +73,8 @@ class HighsBackend:
         info = self._highs.getInfo()
         counts = (info.simplex_iteration_count, info.ipm_iteration_count, info.qp_iteration_count)
         steps = sum(max(0, count) for count in counts)
-        return problem.point(np.array(solution.col_value), np.array(solution.row_dual), steps)
+        dual = np.array(solution.row_dual) / _row_units(problem.all_rows)
+        return problem.point(np.array(solution.col_value), dual, steps)
 
     def _run(self, time_limit_s: float) -> Any:
         """HiGHS' status."""
@@ -91,13 +96,15 @@ class HighsBackend:
         rows, first = problem.all_rows, len(self._last.row_lower)
         begin, count = rows.start[first], len(rows) - first
         start, col = (rows.start[first:-1] - begin).astype(np.int32), rows.col[begin:].astype(np.int32)
-        limits = problem.row_lower[first:], problem.row_upper[first:]
+        unit = _row_units(rows)
+        limits = problem.row_lower[first:] / unit[first:], problem.row_upper[first:] / unit[first:]
         if count:
-            self._highs.addRows(count, *limits, len(col), start, col, rows.data[begin:])
+            self._highs.addRows(count, *limits, len(col), start, col, (rows.data / unit[rows.row])[begin:])
 
     def _pass(self, problem: Reduced) -> None:
         n, rows = len(problem.q), problem.all_rows
         start, row, curved = _lower_triangle(problem)
+        unit = _row_units(rows)
         if self._highs is None:
             with silent():
                 self._highs = highspy.Highs()
@@ -110,10 +117,21 @@ class HighsBackend:
             *(n, len(rows), len(rows.data), len(curved)),
             *(int(highspy.MatrixFormat.kRowwise), int(highspy.HessianFormat.kTriangular)),
             int(highspy.ObjSense.kMinimize),
-            *(0.0, problem.q, problem.lower, problem.upper, problem.row_lower, problem.row_upper),
-            *(rows.start.astype(np.int32), rows.col.astype(np.int32), rows.data),
+            *(0.0, problem.q, problem.lower, problem.upper, problem.row_lower / unit, problem.row_upper / unit),
+            *(rows.start.astype(np.int32), rows.col.astype(np.int32), rows.data / unit[rows.row]),
             *(start, row, curved, np.zeros(n, dtype=np.int32)),
         )
+
+
+def _row_units(rows: Rows) -> FloatArray:
+    """(m,) what rows are counted in for HiGHS, powers of two: 1 but for rows of small entries.
+
+    A limit of a large system is a share of its rating per kW, 1e-7, and HiGHS ignores entries below 1e-9.
+    """
+    largest = np.zeros(len(rows))
+    np.maximum.at(largest, rows.row, np.abs(rows.data))
+    small = (largest > 0) & (largest < SMALL_ROW)
+    return np.where(small, 2.0 ** np.round(np.log2(np.where(small, largest, 1.0))), 1.0)
 
 
 def _lower_triangle(problem: Reduced) -> tuple[Int32Array, Int32Array, FloatArray]:

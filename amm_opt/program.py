@@ -148,6 +148,8 @@ class Solution:
     quantity that binds: negative at an upper limit, positive at a lower one; others are left out.
     ``limit_duals_by_step``: over a horizon, the same for each of its intervals. The multipliers of constraints of an
     interval are then (H, ...).
+    ``bound_duals``: over a horizon, of each value that is a variable, (H, ...), how fast the minimised objective rises
+    with it at these multipliers: positive holds it at its lower bound, negative at its upper, in every optimum.
     """
 
     values: Mapping[str, FloatArray]
@@ -159,6 +161,7 @@ class Solution:
     gap: FloatArray | None = None
     limit_duals: Mapping[int, float] = field(default_factory=dict)
     limit_duals_by_step: Sequence[Mapping[int, float]] = ()
+    bound_duals: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> FloatArray:
         return self.values[name]
@@ -166,12 +169,12 @@ class Solution:
     def at_step(self, k: int) -> Solution:
         """Of a solution over a horizon, the values (H, ...) and multipliers of interval k alone."""
         steps = len(self.limit_duals_by_step)
-        values, duals = (
-            {n: v[k] for n, v in all_.items() if v.shape[:1] == (steps,)} for all_ in (self.values, self.duals)
+        values, duals, bounds = (
+            {n: v[k] for n, v in all_.items() if v.shape[:1] == (steps,)}
+            for all_ in (self.values, self.duals, self.bound_duals)
         )
-        return replace(
-            self, values=values, duals=duals, limit_duals=self.limit_duals_by_step[k], limit_duals_by_step=()
-        )
+        alone = replace(self, limit_duals=self.limit_duals_by_step[k], limit_duals_by_step=())
+        return replace(alone, values=values, duals=duals, bound_duals=bounds)
 
     def as_fallback(self, reason: str) -> Solution:
         """The same solution, marked as not found at the first try, for this reason."""

@@ -33,7 +33,7 @@ from typing import ClassVar
 import cvxpy as cp
 import numpy as np
 
-from amm_opt.arrays import DIRECTIONS, FloatArray
+from amm_opt.arrays import DIRECTIONS, FloatArray, IntArray
 from amm_opt.cases import Case, Requests
 from amm_opt.cases.times import is_length, length_h
 from amm_opt.errors import InputError, SolveError
@@ -62,6 +62,10 @@ MISSED = 10.0
 """A kWh that a must-run plant stays below its output costs so many times the largest offer."""
 SAME = 1e-8
 """Shares may cost more than the plan by this share of what all power at the largest offer would cost."""
+DEAR = 100.0
+"""Where a kWh shed or missing costs so many times the largest offer, and none is, stages A and B come to 0."""
+STRICT = 1e-6
+"""What a kWh changes costs by that is more than this share of the largest offer is a change."""
 HELD = 1e-8
 """What a stage reached may be missed by, as a share of the energy that load asks for in the window."""
 
@@ -140,6 +144,10 @@ class Dispatch(Mechanism[ContentState]):
         own = case.own_prices[0][1]
         return np.where(np.isnan(own), self.offer, own)
 
+    def _must_run(self, case: Case) -> IntArray:
+        """Who must run, where available."""
+        return np.flatnonzero(case.participants["must_run_kw"].to_numpy(float) > 0)
+
     def program(self, grid: Grid) -> Mapping[str, HorizonProgram]:
         battery, dt = grid.case.batteries, grid.case.dt_h
         charge, discharge = (cp.Variable(len(battery), name=name) for name in ("charge", "discharge"))
@@ -150,6 +158,8 @@ class Dispatch(Mechanism[ContentState]):
         values = {**interval.values, "charge": charge, "discharge": discharge, "stored_kw": stored, "lacking": lacking}
         interval = replace(interval, constraints=[*interval.constraints, *limits, lacking >= 0], values=values)
         at_cost = replace(interval, objective=cp.Minimize(interval.values["cost"]))
+        lost = DEAR * self._dearest(grid.case) * cp.sum(interval.values["shed"] + lacking)
+        plenty = replace(interval, objective=cp.Minimize(interval.values["cost"] + lost))
 
         shed, lack = cp.Variable(1, name="all_shed"), cp.Variable(1, name="all_lacking")
         totals = {"shed": shed, "lacking": lack}
@@ -160,6 +170,7 @@ class Dispatch(Mechanism[ContentState]):
         stores = {STORE: "stored_kw"} if len(battery) else {}
         ending = cp.Minimize(self.content_price / dt * cp.sum(short))
         return {
+            "plenty": HorizonProgram(plenty, ending, {"stored_kw": gained}, content, stores=stores),
             "shed": HorizonProgram(interval, cp.Minimize(cp.sum(shed)), totals, stores=stores),
             "reserve": HorizonProgram(interval, cp.Minimize(cp.sum(lack)), totals, held[:1], stores=stores),
             "cost": HorizonProgram(at_cost, ending, {**totals, "stored_kw": gained}, [*held, *content], stores=stores),
@@ -172,9 +183,11 @@ class Dispatch(Mechanism[ContentState]):
         Currency per hour of it: ``paid`` at everybody's offer, and ``cost`` with what a missed kWh counts.
         """
         case, battery, offers = grid.case, grid.case.batteries, self.offers(grid.case)
-        served, output, missed = (cp.Variable(grid.n, name=f"{name}_kw") for name in ("served", "output", "missed"))
+        must = self._must_run(case)
+        served, output = (cp.Variable(grid.n, name=f"{name}_kw") for name in ("served", "output"))
+        missed = cp.Variable(len(must), name="missed_kw")
         limits = [served >= 0, served <= grid.import_request_kw, output >= 0, output <= grid.export_request_kw]
-        limits += [missed >= 0, output + missed >= cp.Parameter(grid.n, nonneg=True, name="must_run_kw")]
+        limits += [missed >= 0, output[must] + missed >= cp.Parameter(len(must), nonneg=True, name="must_run_kw")]
         left = cp.sum(grid.export_request_kw) - cp.sum(output) + cp.sum(battery.power_kw + charge - discharge)
         limits += [left + lacking >= self.reserve * cp.sum(served)]
         exchange = cp.sum(served) + cp.sum(charge) - cp.sum(output) - cp.sum(discharge)
@@ -200,9 +213,14 @@ class Dispatch(Mechanism[ContentState]):
             interval.values["shed"] <= cp.Parameter(1, name="shed_fixed"),
             interval.values["cost"] <= cp.Parameter(name="cost_fixed"),
         ]
-        roots = {d: cp.Parameter(grid.n, nonneg=True, name=f"root_{d}") for d in DIRECTIONS}
+        roots, bounds = {d: cp.Parameter(grid.n, nonneg=True, name=f"root_{d}") for d in DIRECTIONS}, []
+        for d in DIRECTIONS:
+            least, most = (cp.Parameter(grid.n, nonneg=True, name=f"{end}_{d}") for end in ("least", "most"))
+            bounds += [interval.values[d] >= least, interval.values[d] <= most]
         uneven = sum(cp.sum_squares(cp.multiply(root, interval.values[d])) for d, root in roots.items())
-        return replace(interval, objective=cp.Minimize(0.5 * uneven), constraints=[*interval.constraints, *reached])
+        return replace(
+            interval, objective=cp.Minimize(0.5 * uneven), constraints=[*interval.constraints, *reached, *bounds]
+        )
 
     def _dearest(self, case: Case) -> float:
         """The largest number by which a kWh counts."""
@@ -216,22 +234,25 @@ class Dispatch(Mechanism[ContentState]):
         stored = state.stored_kwh[battery.participant]
         low, high = (share * battery.size_kwh for share in BAND)
         must_run = np.minimum(case.participants["must_run_kw"].to_numpy(float), requests.export_request_kw)
+        must_run = must_run[:, self._must_run(case)]
         numbers: Values = {"must_run_kw": must_run}
         if len(battery):
             numbers |= {f"{STORE}_lower": np.minimum(low, stored), f"{STORE}_upper": np.maximum(high, stored)}
             numbers[f"{STORE}_initial"] = stored
-        numbers |= self._held(solve, numbers, requests)
-        plan = solve({**numbers, "before": stored}, "cost")
+        plan = self._plan(solve, numbers, {"before": stored}, requests)
         return self._shared(grid, solve, plan, must_run, requests)
 
-    def _held(self, solve: Solve, numbers: Values, requests: Requests) -> Values:
-        """What the stages before cost came to, which are held there."""
+    def _plan(self, solve: Solve, numbers: Values, ending: Values, requests: Requests) -> Solution:
+        """The window at least cost, stage by stage unless one program shows that nothing has to be shed or missing."""
         slack = HELD * requests.dt_h * float(requests.import_request_kw.sum())
+        plan = solve({**numbers, **ending}, "plenty")
+        if all(requests.dt_h * float(np.sum(plan[value])) <= slack for value in ("shed", "lacking")):
+            return plan
         held: Values = {}
         for stage, value, most in (("shed", "shed", "most_all_shed"), ("reserve", "lacking", "most_all_lacking")):
             reached = requests.dt_h * float(np.sum(solve({**numbers, **held}, stage)[value]))
             held = {**held, most: np.array([max(0.0, reached) + slack])}
-        return held
+        return solve({**numbers, **held, **ending}, "cost")
 
     def _shared(self, grid: Grid, solve: Solve, plan: Solution, must_run: FloatArray, requests: Requests) -> Solution:
         """The plan, of which what is carried out is as even as its cost permits."""
@@ -239,6 +260,11 @@ class Dispatch(Mechanism[ContentState]):
         fixed = {f"{name}_fixed": plan[name][first] for name in ("charge", "discharge", "lacking", "shed")}
         roots = {f"root_{d}": np.sqrt(per_request(1.0, requests.request_kw(d)[first])) for d in DIRECTIONS}
         slack = SAME * self._dearest(grid.case) * requests.both_kw[:, first].sum(axis=(0, 2))
+        for d in DIRECTIONS:
+            kw, asked = plan[d][first], requests.request_kw(d)[first]
+            held = np.abs(plan.bound_duals[d][first]) > STRICT * self._dearest(grid.case)
+            numbers_ends = (kw * held, np.where(held, kw, asked))
+            fixed |= dict(zip((f"least_{d}", f"most_{d}"), numbers_ends, strict=True))
         numbers = {**fixed, **roots, "must_run_kw": must_run[first], "cost_fixed": plan["cost"][first] + slack}
         now = grid.select(requests, first)
         try:

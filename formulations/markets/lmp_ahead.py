@@ -65,7 +65,8 @@ class LMPAhead(Dispatch):
                 f"{self.name} reads its prices from linear limits, and {grid.network.name} has none: use"
                 f" {grid.network.linear.name}"
             )
-        return super().program(grid)
+        programs = super().program(grid)
+        return {stage: programs[stage] for stage in ("cost", "shares")}
 
     def _interval(self, grid: Grid, charge: cp.Expression, discharge: cp.Expression, lacking: cp.Expression) -> Program:
         interval = super()._interval(grid, charge, discharge, lacking)
@@ -73,10 +74,11 @@ class LMPAhead(Dispatch):
         cost = interval.values["cost"] + unserved + self.shortfall_price * cp.sum(lacking)
         return replace(interval, values={**interval.values, "cost": cost})
 
-    def _held(self, solve: Solve, numbers: Values, requests: Requests) -> Values:
+    def _plan(self, solve: Solve, numbers: Values, ending: Values, requests: Requests) -> Solution:
         """No stage comes before cost: as much may be shed and missing as can be."""
         most = np.array([1.0 + 2.0 * requests.dt_h * float(requests.import_request_kw.sum())])
-        return {"most_all_shed": most, "most_all_lacking": (1.0 + self.reserve) * most}
+        held = {"most_all_shed": most, "most_all_lacking": (1.0 + self.reserve) * most}
+        return solve({**numbers, **held, **ending}, "cost")
 
     def _dearest(self, case: Case) -> float:
         return max(super()._dearest(case), self.shortfall_price, float(np.max(np.abs(self.worth(case)), initial=0.0)))

@@ -134,7 +134,7 @@ class AffineMatrix:
         self._indptr = np.searchsorted(self.row, np.arange(m + 1))
         self._fixed = self.without_parameters() if self.constant else None
         self.one_each = np.array_equal(self.row, np.arange(m))
-        self._unit = self._fixed is not None and self.one_each and bool(np.all(self._fixed == 1.0))
+        self.unit = self._fixed is not None and self.one_each and bool(np.all(self._fixed == 1.0))
 
     @property
     def empty(self) -> bool:
@@ -165,7 +165,7 @@ class AffineMatrix:
         """The matrix at ``theta`` times ``v``."""
         if self.empty:
             return np.zeros(self.shape[0])
-        if self._unit:
+        if self.unit:
             return np.asarray(v[self.col])
         weights: FloatArray = self.data(theta) * v[self.col]
         if self.one_each:

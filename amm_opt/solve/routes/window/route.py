@@ -16,7 +16,8 @@ from amm_opt.grid import Grid
 from amm_opt.program import HorizonProgram, Solution
 from amm_opt.solve.backends.dispatch import Backends
 from amm_opt.solve.backends.known import Choice
-from amm_opt.solve.compile import CompiledProgram, NotCompilableError
+from amm_opt.solve.backends.reduced import Point
+from amm_opt.solve.compile import CompiledProgram, NotCompilableError, Numbers, Rows
 from amm_opt.solve.route import Task
 from amm_opt.solve.routes.checks import horizon_parameters
 from amm_opt.solve.routes.lazy import audited, solve_with_lazy_rows
@@ -82,7 +83,24 @@ class HorizonRoute:
         }
         values = self._values(whole.whole(point.v), thetas, whole)
         objective, binding = self._coupling.objective(whole.numbers, point.v), network.binding()
-        return Solution(values, duals, objective, point.solver, checked, limit_duals_by_step=binding)
+        slopes = self._slopes(whole.numbers, network.in_use()[0], point, len(thetas) - 1)
+        return Solution(
+            *(values, duals, objective, point.solver, checked), limit_duals_by_step=binding, bound_duals=slopes
+        )
+
+    def _slopes(self, numbers: Numbers, rows: Rows, point: Point, steps: int) -> dict[str, FloatArray]:
+        """(H, ...) multipliers of the bounds of those values of an interval that are variables."""
+        slope = numbers.q - numbers.rows.sparse().T @ point.row_dual - rows.sparse().T @ point.network_dual
+        if numbers.matrix is not None:
+            slope += numbers.matrix @ point.v
+        elif numbers.hessian is not None:
+            slope += numbers.hessian * point.v
+        first, found = np.arange(steps) * self.interval.size, {}
+        for name, value in self._program.interval.values.items():
+            gain = self.interval.value_map(name).gain
+            if value.ndim == 1 and gain.unit and not gain.empty:
+                found[name] = slope[first[:, None] + gain.col]
+        return found
 
     def _duals(self, row_dual: FloatArray, steps: int) -> dict[str, FloatArray]:
         """(H, ...) multipliers of the intervals' named constraints."""

@@ -17,6 +17,9 @@ u free is 0 <= y <= g; only of must-run plants is u held, at a cost for each hou
 the sum of reserve counts, which is what is left of plants and of batteries' power. Ours: the network is any linear
 model, flows cost nothing, and plants at one bus with the same offer are served in proportion.
 
+A program with a high price on load shed and reserve missing comes first: where its answer has none of either, A and B
+come to nothing, and it is the answer of C.
+
 With a ``source_price`` the source trades too, at that price; what it sells is no reserve.
 
 Everybody who generates is paid its own offer, a battery for what it discharges (what charges it is free: its offer is
@@ -260,11 +263,9 @@ class Dispatch(Mechanism[ContentState]):
         fixed = {f"{name}_fixed": plan[name][first] for name in ("charge", "discharge", "lacking", "shed")}
         roots = {f"root_{d}": np.sqrt(per_request(1.0, requests.request_kw(d)[first])) for d in DIRECTIONS}
         slack = SAME * self._dearest(grid.case) * requests.both_kw[:, first].sum(axis=(0, 2))
-        for d in DIRECTIONS:
-            kw, asked = plan[d][first], requests.request_kw(d)[first]
-            held = np.abs(plan.bound_duals[d][first]) > STRICT * self._dearest(grid.case)
-            numbers_ends = (kw * held, np.where(held, kw, asked))
-            fixed |= dict(zip((f"least_{d}", f"most_{d}"), numbers_ends, strict=True))
+        for d in DIRECTIONS:  # what would cost more at any other power keeps it
+            kw, held = plan[d][first], np.abs(plan.bound_duals[d][first]) > STRICT * self._dearest(grid.case)
+            fixed |= {f"least_{d}": kw * held, f"most_{d}": np.where(held, kw, requests.request_kw(d)[first])}
         numbers = {**fixed, **roots, "must_run_kw": must_run[first], "cost_fixed": plan["cost"][first] + slack}
         now = grid.select(requests, first)
         try:
@@ -272,6 +273,8 @@ class Dispatch(Mechanism[ContentState]):
         except SolveError:
             spare = SPARE * now.import_request_kw.sum(axis=1, keepdims=True)
             wider = {name: fixed[name] + spare for name in ("shed_fixed", "lacking_fixed")}
+            wider |= {f"least_{d}": 0.0 * fixed[f"least_{d}"] for d in DIRECTIONS}
+            wider |= {f"most_{d}": now.request_kw(d) for d in DIRECTIONS}
             even = solve(numbers | wider, "shares", now)
         changed = {name: np.concatenate([even[name], plan[name][~first]]) for name in (*DIRECTIONS, "paid")}
         return replace(plan, values={**plan.values, **changed})

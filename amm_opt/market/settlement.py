@@ -100,7 +100,7 @@ class Settlement:
         kwh, money = np.zeros((len(ENERGIES), case.n_participants)), np.zeros((len(MONEY), case.n_participants))
         tables, start = [], first
         for part in intervals:
-            power, rate = _flows(case, start, part, payments)
+            power, rate = rates(case, start, part, payments)
             kwh += power.sum(axis=1) * case.dt_h
             money += rate.sum(axis=1) * case.dt_h
             stop = start + power.shape[1]
@@ -114,8 +114,13 @@ class Settlement:
         return cls(_bills(case, kwh, money, charge), told, table)
 
 
-def _flows(case: Case, start: int, part: Allocation, payments: Payments) -> tuple[FloatArray, FloatArray]:
-    """Powers (4, T, n) of ``ENERGIES`` in kW, and (5, T, n) currency per hour of ``MONEY``, all positive."""
+def rates(case: Case, start: int, part: Allocation, payments: Payments) -> tuple[FloatArray, FloatArray]:
+    """Powers (4, T, n) of ``ENERGIES`` in kW, and (5, T, n) currency per hour of ``MONEY``, before any sign.
+
+    Args:
+        start: number of the first interval within the case.
+        part: (T, n) powers and prices.
+    """
     none = np.zeros(part.import_kw.shape)
     battery = none if part.battery_kw is None else np.asarray(part.battery_kw)
     power = np.stack([part.import_kw, part.export_kw, np.maximum(-battery, 0.0), np.maximum(battery, 0.0)])

@@ -1,5 +1,7 @@
 """Runs: how they are made, what they leave behind, and their check by AC power flow."""
 
+from amm_opt.simulation.costs.recovery import cost_recovery
+from amm_opt.simulation.costs.worth import generator_worth
 from amm_opt.simulation.driver import simulate
 from amm_opt.simulation.explanation.prices import PriceParts, price_parts
 from amm_opt.simulation.measurement import Measurement
@@ -17,6 +19,8 @@ __all__ = [
     "PriceParts",
     "Run",
     "Sensitivity",
+    "cost_recovery",
+    "generator_worth",
     "load_run",
     "open_run",
     "price_parts",

@@ -11,7 +11,7 @@ import pandas as pd
 from amm_opt.cases import Case
 from amm_opt.errors import InputError
 from amm_opt.margins import Margin
-from amm_opt.market import Allocation, Mechanism, Settlement
+from amm_opt.market import Allocation, Mechanism, Payments, Settlement
 from amm_opt.market.settlement import BY
 from amm_opt.registry import mechanism, model_of
 from amm_opt.simulation.explanation.price_layers import BLOCK_STEPS, PriceSources, counted, has_layers, prices_of
@@ -137,16 +137,27 @@ class Priced:
                 mechanism is not installed.
         """
         start, stop = self.chosen(steps)
+        payments, bounds = self.payments, self.known_mechanism.price_bounds
+        allocation = self.allocation
+        places = range(start - self.first, stop - self.first, BLOCK_STEPS)
+        parts = (allocation.select(slice(k, min(k + BLOCK_STEPS, stop - self.first))) for k in places)
+        rules: dict[str, Any] = {"payments": payments, "recover": recover, "by": by, "source_price": source_price}
+        return Settlement.of(self.case, parts, bounds, first=start, **rules)
+
+    @property
+    def payments(self) -> Payments:
+        """How the mechanism pays for batteries and reserve.
+
+        Raises:
+            InputError: without prices, and where batteries took part in a run from disk whose mechanism is not
+                installed.
+        """
         if not self.priced:
             raise InputError(f"{self.mechanism} sets no prices: there is nothing to settle")
         known = self.known_mechanism
         if isinstance(known, Recorded) and "battery_kw" in self.store.fields:
             raise InputError(f"{known} is not installed: how it pays for batteries is not known")
-        allocation = self.allocation
-        places = range(start - self.first, stop - self.first, BLOCK_STEPS)
-        parts = (allocation.select(slice(k, min(k + BLOCK_STEPS, stop - self.first))) for k in places)
-        rules: dict[str, Any] = {"payments": known.payments, "recover": recover, "by": by, "source_price": source_price}
-        return Settlement.of(self.case, parts, known.price_bounds, first=start, **rules)
+        return known.payments
 
     @property
     def priced(self) -> bool:

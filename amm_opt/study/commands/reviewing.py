@@ -88,7 +88,7 @@ def explain(run: Path, picture: str | None, as_json: bool) -> None:
     \b
     Example:  amm-opt explain out/amm
     """
-    item = open_run(_single(run))
+    item = open_run(single_folder(run))
     label = str(item.mechanism)
     with progress(as_json, [label]) as report:
         limits = item.explain(progress=report and partial(report, label))
@@ -114,7 +114,7 @@ def _save_prices(run: Run, prices: pd.DataFrame | None, path: Path) -> None:
         raise InputError("pictures need matplotlib: pip install 'amm-opt[plot]'")
 
 
-def _single(folder: Path) -> Path:
+def single_folder(folder: Path) -> Path:
     """The folder of a run, which may be the only one of a comparison.
 
     Raises:

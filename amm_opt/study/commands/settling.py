@@ -1,7 +1,8 @@
-"""The command ``amm-opt settle``: who pays what in finished runs, and what is left to the operator."""
+"""The commands ``amm-opt settle`` and ``recover``: who pays what in finished runs, and who gets what of costs."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ from amm_opt.errors import InputError, OutputError, as_path, reason
 from amm_opt.io.files import replace_file
 from amm_opt.io.output import emit
 from amm_opt.market import Settlement
+from amm_opt.market.cost_recovery import OWN, WEIGHTS, CostRecovery
 from amm_opt.market.settlement import BY
-from amm_opt.simulation import open_run
+from amm_opt.simulation import cost_recovery, open_run
+from amm_opt.simulation.results.run import Run
 from amm_opt.simulation.stored.folder import DOCUMENT
+from amm_opt.study.commands.reviewing import single_folder
 from amm_opt.study.comparison import Comparison, open_comparison
 from amm_opt.study.show import json_option, numbers, print_json
-from amm_opt.study.terminal import complain, folder_given, printable, say, width
+from amm_opt.study.terminal import complain, folder_given, printable, progress, say, width
 from amm_opt.study.text import TableColumn, table
 
 SOME = ("charging", "discharging", "reserve")
@@ -64,13 +68,16 @@ def settle(
         _print(stored, found)
     if path is not None:
         bills = pd.concat([s.participants.assign(mechanism=label) for label, s in found.items()])
-        columns = ["mechanism", *bills.columns.drop("mechanism")]
-        try:
-            replace_file(path, bills[columns].to_csv(index=False, float_format="%.6f"))
-        except OSError as error:
-            raise OutputError(f"{path} could not be written: {reason(error)}") from error
-        if not as_json:
-            say(f"Written to {path}")
+        _write(bills[["mechanism", *bills.columns.drop("mechanism")]], path, as_json)
+
+
+def _write(rows: pd.DataFrame, path: Path, quiet: bool) -> None:
+    try:
+        replace_file(path, rows.to_csv(index=False, float_format="%.6f"))
+    except OSError as error:
+        raise OutputError(f"{path} could not be written: {reason(error)}") from error
+    if not quiet:
+        say(f"Written to {path}")
 
 
 def _stored(folder: Path) -> Comparison:
@@ -115,3 +122,102 @@ def _print(stored: Comparison, found: dict[str, Settlement]) -> None:
     ]
     title = f"{printable(stored.case.name)}: {times[0]:%Y-%m-%d %H:%M} to {times[-1]:%Y-%m-%d %H:%M}, in currency"
     emit("\n".join(table(title, columns, width())))
+
+
+@click.command()
+@click.argument("run", callback=folder_given)
+@click.option(
+    "--own",
+    default=",".join(OWN),
+    show_default=True,
+    metavar="NAMES",
+    help="Technologies that get exactly their own operating and capital cost.",
+)
+@click.option(
+    "--weights",
+    type=click.Choice(WEIGHTS),
+    default=WEIGHTS[0],
+    show_default=True,
+    help="What an interval weighs: all alike, or by what plants add in it.",
+)
+@click.option("--benchmark", metavar="RUN", help="A run at other prices, such as lmp_ahead: share what it pays more.")
+@click.option(
+    "--every",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Work out what plants are worth every N intervals.",
+)
+@click.option("--csv", metavar="FILE", help="Write what every plant gets.")
+@json_option
+def recover(
+    run: Path, own: str, weights: str, benchmark: str | None, every: int, csv: str | None, as_json: bool
+) -> None:
+    """Say who gets what of the costs of RUN, and whether that covers them.
+
+    RUN is the folder of one run with prices, of a case whose participants have technologies and costs. What a plant is
+    worth in an interval is its Shapley value: how much more load is served with it.
+
+    \b
+    Example:  amm-opt recover out/dispatch --every 48 --csv plants.csv
+    """
+    path = None if csv is None else as_path(csv, "file")
+    item = open_run(single_folder(run))
+    against = None if benchmark is None else open_run(single_folder(as_path(benchmark, "benchmark")))
+    label, names = str(item.mechanism), tuple(name.strip() for name in own.split(",") if name.strip())
+    if not item.case.participants[["capital_per_kw", "fixed_cost_per_kw_year"]].any(axis=None):
+        raise InputError(f"{item.case.name}: no participant has a capital_per_kw or fixed_cost_per_kw_year to recover")
+    with progress(as_json, [label]) as report:
+        found = cost_recovery(
+            item,
+            own=names,
+            weights=weights,
+            benchmark=against,
+            every=every,
+            progress=report and partial(report, label),
+        )
+    if as_json:
+        rows = {
+            "technologies": found.technologies.reset_index().to_dict("records"),
+            "participants": found.participants.to_dict("records"),
+        }
+        sums = {"pots": found.pots.to_dict(), "metrics": found.metrics.to_dict()}
+        print_json({"case": item.case.name, "mechanism": label, **sums, **rows})
+    else:
+        _print_recovery(item, found)
+    if path is not None:
+        _write(found.participants, path, as_json)
+
+
+def _print_recovery(item: Run, found: CostRecovery) -> None:
+    """A row per technology, and one of all; then what says how even that is."""
+    t = found.technologies
+    money = ["kw", *found.cents, "revenue", "cost"]
+    whole = t[money].sum().to_frame("all").T.assign(recover=t["recover"].sum(), plants=t["plants"].sum())
+    whole["adequacy"] = found.metrics["adequacy"]
+    rows = pd.concat([t, whole])
+    columns = [
+        TableColumn("technology", [printable(name) or "-" for name in rows.index], folds=True),
+        TableColumn("kW", numbers(rows["kw"], ".0f"), rank=2),
+        *(
+            TableColumn(f"paid for\n{pot}" if pot != "delta" else "delta\npot", numbers(rows[pot], ".2f"))
+            for pot in found.cents
+        ),
+        TableColumn("costs", numbers(rows["cost"], ".2f")),
+        TableColumn("paid /\ncosts", numbers(rows["adequacy"], ".3f")),
+        TableColumn("re-\ncover", numbers(rows["recover"], ".0f"), rank=1),
+        TableColumn("of", numbers(rows["plants"], ".0f"), rank=1),
+    ]
+    times = item.times
+    title = (
+        f"{printable(item.case.name)}, {printable(str(item.mechanism))}: {times[0]:%Y-%m-%d %H:%M} to"
+        f" {times[-1]:%Y-%m-%d %H:%M}, in currency"
+    )
+    emit("\n".join(table(title, columns, width())))
+    m = found.metrics
+    say(
+        f"Net revenue per kW: Gini {m['gini']:.3f}, Atkinson {m['atkinson_0.5']:.3f} (0.5) and {m['atkinson_1']:.3f}"
+        f" (1), Theil {m['theil']:.3f}; negative of {m['negative']:.0f} plants. Revenue: HHI {m['hhi']:.0f}, the"
+        f" largest 4 have {100 * m['cr4']:.1f} %."
+    )

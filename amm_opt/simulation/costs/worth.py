@@ -1,0 +1,99 @@
+"""What every generator is worth in each interval: its part of the Shapley value of its cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from amm_opt.arrays import FloatArray
+from amm_opt.cases import Case
+from amm_opt.errors import InputError
+from amm_opt.fields import is_whole, shortened
+from amm_opt.market.shapley import NetworkGame, clusters, shapley
+from amm_opt.network import NetworkModel
+
+ALWAYS = "battery power"
+"""Name of the profile by which batteries offer their power."""
+
+
+@dataclass(frozen=True, eq=False)
+class Worth:
+    """Generators, and what each adds to the load that is served, (T, G) kW, interval by interval."""
+
+    generators: tuple[str, ...]
+    value: FloatArray
+
+
+def generator_worth(
+    case: Case,
+    start: int,
+    stop: int,
+    *,
+    network: NetworkModel | str = "transport",
+    every: int = 1,
+    rounds: int | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Worth:
+    """Shapley values of the generators of a case in intervals ``start`` to ``stop - 1``.
+
+    The game is how much load is served with the clusters of a set (``clusters``, ``NetworkGame``); inside a cluster
+    value is shared by availability. A battery takes part with its whole power in every interval, whatever it holds
+    (ours: what it can add, not what it happens to do).
+
+    Args:
+        network: ``transport`` as in the source, or a network model.
+        every: an interval is looked at every so many, and stands for those up to the next.
+        rounds: as for ``shapley``.
+        seed: likewise.
+        progress: called with (intervals looked at, all).
+
+    Raises:
+        InputError: where there are no generators, or inflexible load, which no source meets here.
+    """
+    if not (is_whole(every) and every > 0):
+        raise InputError(f"every = {shortened(every)} must be a whole number above 0")
+    offering = _with_batteries_offered(case)
+    group = clusters(offering)
+    place = {name: i for i, name in enumerate(case.participant_names)}
+    who = np.array([place[name] for name in group.generators])
+    looked, values = range(start, stop, every), []
+    game = NetworkGame(offering, start, group.players, network=network)
+    for k in looked:
+        game = game.at(k)
+        found = shapley(game, game.players, rounds=rounds, seed=seed)
+        available = offering.requests(k, k + 1).export_request_kw[0, who]
+        values.append(group.split(found.value, available))
+        if progress:
+            progress(len(values), len(looked))
+    return Worth(group.generators, np.repeat(values, every, axis=0)[: stop - start])
+
+
+def _with_batteries_offered(case: Case) -> Case:
+    """The same case in which batteries are plants of their power."""
+    at, scale = case.batteries.participant, case.scenario.export_scale
+    if not len(at) or scale == 0:
+        return case
+    tables = case.tables()
+    people, name = tables["participants"], ALWAYS
+    while name in tables["profiles"]:
+        name += " "
+    own = pd.DataFrame(
+        {
+            "participant": people["name"].iloc[at].to_numpy(),
+            "quantity": "export",
+            "profile": name,
+            "scale_kw": case.batteries.power_kw / scale,
+            "shift_steps": 0,
+        }
+    )
+    people.loc[people.index[at], "connection_export_kw"] = np.inf
+    people.loc[people.index[at], ["battery_kwh", "battery_kw"]] = 0.0
+    return case.with_tables(
+        participants=people,
+        profiles=tables["profiles"].assign(**{name: 1.0}),
+        series=pd.concat([tables["series"], own], ignore_index=True),
+    )

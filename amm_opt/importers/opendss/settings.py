@@ -52,7 +52,7 @@ def checked_settings(
     else:
         own = {} if ratings is None else {OTHERS: ratings}
     for name, amps in own.items():
-        if not (amps == GUESS or _positive(amps)):
+        if not ((isinstance(amps, str) and amps == GUESS) or _positive(amps)):
             where = "" if not isinstance(ratings, Mapping) else f"[{name!r}]"
             problems.append(
                 f"ratings{where} = {shortened(amps)} must be a positive number of A, inf or {GUESS!r}, or a dictionary"

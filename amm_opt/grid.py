@@ -16,11 +16,10 @@ from amm_opt.arrays import BoolArray, FloatArray, IntArray
 from amm_opt.cases import Case, Requests
 from amm_opt.margins import Margin, Shift
 from amm_opt.network import ConicNetworkModel, NetworkModel
-from amm_opt.program import Injection, IntervalParameters
+from amm_opt.program import Corners, Injection, IntervalParameters, Points
 from amm_opt.tolerances import ROUNDING, SERVED_SLACK
 
 T = TypeVar("T")
-Relative = tuple[IntArray | slice, FloatArray]
 Limits = tuple[FloatArray, FloatArray]
 
 BLOCK_NUMBERS = 4_000_000
@@ -92,6 +91,11 @@ class Grid:
         return isinstance(self.network, ConicNetworkModel)
 
     @property
+    def boxes(self) -> bool:
+        """Whether an injection is a box on the network model, whose every point must be feasible."""
+        return self.network.boxes
+
+    @property
     def conic_network(self) -> ConicNetworkModel:
         """The network model of a conic grid."""
         assert isinstance(self.network, ConicNetworkModel)
@@ -115,19 +119,33 @@ class Grid:
         return entries.indices.astype(np.intp) if one_each else None
 
     def bus_power(self, injection: Injection) -> tuple[cp.Expression, cp.Expression]:
-        """Net active (kW) and reactive (kvar) injection of every node under ``injection``."""
-        return self.parameters.node_power(injection, self.incidence)
+        """Net active (kW) and reactive (kvar) injection of every node under ``injection``; see :meth:`placed`."""
+        return self._places.power(injection, self.inflexible_kw)
+
+    @cached_property
+    def _places(self) -> Points | Corners:
+        return (Corners if self.network.boxes else Points)(self.case, self.incidence)
+
+    def placed_gains(self, imports: sp.csr_array, exports: sp.csr_array) -> tuple[sp.csr_array, sp.csr_array]:
+        """What flexible powers add to the injections of nodes, kW and kvar, by their gains (n, variables)."""
+        return self._places.gains(imports, exports)
+
+    def placed(
+        self, inflexible_kw: FloatArray, import_kw: FloatArray | float, export_kw: FloatArray | float
+    ) -> tuple[FloatArray, FloatArray]:
+        """What the network model takes of (..., n) powers: :meth:`node_injections`, or both corners (``Corners``)."""
+        if isinstance(self._places, Corners):
+            return self._places.injections(inflexible_kw, import_kw, export_kw)
+        return self.node_injections(inflexible_kw, import_kw, export_kw)
 
     def node_injections(
         self, inflexible_kw: FloatArray, import_kw: FloatArray | float, export_kw: FloatArray | float
     ) -> tuple[FloatArray, FloatArray]:
         """Net injections (kW, kvar) of the network model's nodes for (..., n) participant powers."""
-        shapes = (np.shape(power) for power in (inflexible_kw, import_kw, export_kw))
-        if self._node is None or max(map(len, shapes)) > 1:
+        if self._node is None or max(np.ndim(power) for power in (inflexible_kw, import_kw, export_kw)) > 1:
             return self.case.bus_injections(inflexible_kw, import_kw, export_kw, self.incidence)
         p, q = self.case.injections(inflexible_kw, import_kw, export_kw)
-        count = self.incidence.shape[0]
-        of_p, of_q = (np.asarray(np.bincount(self._node, power, count), dtype=float) for power in (p, q))
+        of_p, of_q = (np.asarray(np.bincount(self._node, w, self.network.n_nodes), dtype=float) for w in (p, q))
         return of_p, of_q
 
     def quantities(
@@ -151,8 +169,8 @@ class Grid:
     def injected(
         self, requests: Requests, import_kw: FloatArray | float, export_kw: FloatArray | float
     ) -> tuple[FloatArray, FloatArray]:
-        """Net injections (kW, kvar) of nodes with the given flexible powers on top of inflexible load."""
-        return self.node_injections(requests.inflexible_kw, import_kw, export_kw)
+        """Net injections of nodes with the given flexible powers on top of inflexible load; see :meth:`placed`."""
+        return self.placed(requests.inflexible_kw, import_kw, export_kw)
 
     @cached_property
     def limit_groups(self) -> IntArray:
@@ -262,14 +280,14 @@ class Grid:
             limits: those of the requests where None.
             slack: see :meth:`within`.
         """
-        u = self.quantities(requests, import_kw, export_kw)
-        return self.within(u, self.limits(requests) if limits is None else limits, slack)
+        chosen = self.limits(requests) if limits is None else limits
+        return self.within(self.quantities(requests, import_kw, export_kw), chosen, slack)
 
     def feasible_share(self, requests: Requests, import_kw: FloatArray, export_kw: FloatArray) -> float:
         """The largest t at which t times the given flexible powers is feasible; infinite where nothing limits it.
 
         Exact, because limited quantities are affine: the ray meets the first limit at t. The limits are those of
-        :meth:`limits`, so t >= 0.
+        :meth:`limits`, so t >= 0. It is 0 where the network has no power flow under these powers.
 
         Args:
             requests: one interval, arrays of shape (n,).
@@ -278,9 +296,9 @@ class Grid:
         lower, upper = self.limits(requests)
         inflexible, _ = self.usage(requests)
         use = self.quantities(requests, import_kw, export_kw) - inflexible
-        moving = np.abs(use) > ROUNDING
+        moving = ~(np.abs(use) <= ROUNDING)
         room = np.where(use > 0, upper - inflexible, inflexible - lower)[moving]
-        return float(np.min(np.maximum(room, 0.0) / np.abs(use[moving]), initial=np.inf))
+        return float(np.nan_to_num(np.min(np.maximum(room, 0.0) / np.abs(use[moving]), initial=np.inf), posinf=np.inf))
 
     def scarce(self, requests: Requests) -> BoolArray:
         """(T,) where full service is not proved feasible: it would break a limit by however little."""
@@ -354,40 +372,6 @@ class Grid:
     @cached_property
     def _sensitivity(self) -> dict[int, FloatArray]:
         return {}
-
-    @cached_property
-    def _relative(self) -> dict[tuple[int, float], Relative]:
-        return {}
-
-    def relative_sensitivities(self, rows: IntArray, side: float) -> Iterator[Relative]:
-        """Everyone's sensitivity towards each limit, relative to that of the most sensitive, limit by limit.
-
-        They are kept as long as there is room: the same limits are tight in many intervals.
-
-        Args:
-            side: 1 for upper limits, -1 for lower ones.
-
-        Returns:
-            Places among (2 n), imports first, that load the limit at all, and their shares in (0, 1].
-        """
-        known = self._relative
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            keys = [(k, side) for k in rows[start : start + ROWS_AT_ONCE].tolist()]
-            new = [key for key in keys if key not in known]
-            if new:
-                if sum(len(share) for _, share in known.values()) + 2 * len(new) * self.n > KEPT_NUMBERS:
-                    known.clear()
-                    new = keys
-                known.update(zip(new, self._relative_of(np.array([k for k, _ in new]), side), strict=True))
-            yield from (known[key] for key in keys)
-
-    def _relative_of(self, rows: IntArray, side: float) -> Iterator[Relative]:
-        loading = np.maximum(side * self.sensitivity(rows), 0.0)
-        largest = loading.max(axis=2, keepdims=True, initial=0.0)
-        shares = loading / np.where(largest > 0, largest, 1.0)
-        for share in np.concatenate(list(shares), axis=1):
-            who = np.flatnonzero(share)
-            yield (slice(None), share.copy()) if 2 * len(who) > len(share) else (who, share[who])
 
     def at_participants(self, sensitivity: FloatArray) -> FloatArray:
         """Sensitivities (..., nodes) to injections of nodes as such (..., n) to injections of participants."""

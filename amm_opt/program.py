@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import cvxpy as cp
+import numpy as np
 import scipy.sparse as sp
 
 from amm_opt.arrays import FloatArray
@@ -35,7 +37,7 @@ class IntervalParameters:
     """
 
     def __init__(self, case: Case) -> None:
-        self._case, n = case, case.n_participants
+        n = case.n_participants
         self.inflexible_kw = cp.Parameter(n, name="inflexible_kw")
         self.import_request_kw = cp.Parameter(n, nonneg=True, name="import_request_kw")
         self.export_request_kw = cp.Parameter(n, nonneg=True, name="export_request_kw")
@@ -43,13 +45,82 @@ class IntervalParameters:
     def __iter__(self) -> Iterator[cp.Parameter]:
         return iter((self.inflexible_kw, self.import_request_kw, self.export_request_kw))
 
-    def node_power(self, injection: Injection, incidence: sp.csr_array) -> tuple[cp.Expression, cp.Expression]:
-        """Net active (kW) and reactive (kvar) injection of every node, by everybody's share of it (nodes, n)."""
-        load, imports, exports = self._case.kvar_per_kw
-        x, y, d = injection.import_kw, injection.export_kw, self.inflexible_kw
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """An injection as one point: all use what it says, by their shares ``incidence`` (nodes, n)."""
+
+    case: Case
+    incidence: sp.csr_array
+
+    def gains(self, imports: sp.csr_array, exports: sp.csr_array) -> tuple[sp.csr_array, sp.csr_array]:
+        """(nodes, variables) of net injections by the gains of flexible powers, (n, variables), kW and kvar."""
+        _, k_import, k_export = map(sp.diags_array, self.case.kvar_per_kw)
+        return self.incidence @ (exports - imports), self.incidence @ (k_export @ exports - k_import @ imports)
+
+    def power(self, injection: Injection, inflexible_kw: cp.Expression) -> tuple[cp.Expression, cp.Expression]:
+        """Expressions (nodes,) of net active (kW) and reactive (kvar) injection."""
+        load, imports, exports = self.case.kvar_per_kw
+        x, y, d = injection.import_kw, injection.export_kw, inflexible_kw
         reactive = cp.multiply(exports, y) - cp.multiply(imports, x) - cp.multiply(load, d)
-        reactive -= self._case.inflexible_kvar
-        return incidence @ (y - x - d), incidence @ reactive
+        reactive -= self.case.inflexible_kvar
+        return self.incidence @ (y - x - d), self.incidence @ reactive
+
+
+@dataclass(frozen=True, eq=False)
+class Corners:
+    """An injection as a box: flexible import anywhere between nothing and ``import_kw``, flexible export likewise.
+
+    Net injections of nodes then lie between those of its lowest and of its highest corner. Import lowers active power
+    and export raises it; which of them lowers reactive power is a matter of power factors' signs.
+
+    Args:
+        incidence: (nodes, n) everybody's share of every node.
+    """
+
+    case: Case
+    incidence: sp.csr_array
+
+    @cached_property
+    def _shares(self) -> tuple[tuple[sp.csr_array, sp.csr_array], ...]:
+        """What a kW of import and one of export add: active power of both corners, then reactive power."""
+        at, (_, k_import, k_export) = self.incidence, self.case.kvar_per_kw
+        nothing = sp.csr_array(at.shape)
+
+        def both(low: sp.csr_array, high: sp.csr_array) -> sp.csr_array:
+            return sp.csr_array(sp.vstack([low, high]))
+
+        def kvar(factor: FloatArray) -> sp.csr_array:
+            return both(at @ sp.diags_array(np.minimum(factor, 0.0)), at @ sp.diags_array(np.maximum(factor, 0.0)))
+
+        return (both(-at, nothing), both(nothing, at)), (kvar(-k_import), kvar(k_export))
+
+    def gains(self, imports: sp.csr_array, exports: sp.csr_array) -> tuple[sp.csr_array, sp.csr_array]:
+        """(2 nodes, variables) by the gains of flexible powers, (n, variables), kW and kvar."""
+        p, q = (of_import @ imports + of_export @ exports for of_import, of_export in self._shares)
+        return p, q
+
+    def power(self, injection: Injection, inflexible_kw: cp.Expression) -> tuple[cp.Expression, cp.Expression]:
+        """Expressions of (2 nodes,): net active (kW) and reactive (kvar) injection of the lowest, then the highest."""
+        load = -cp.multiply(self.case.kvar_per_kw[0], inflexible_kw) - self.case.inflexible_kvar
+        base = (self.incidence @ -inflexible_kw, self.incidence @ load)
+        p, q = (
+            of_import @ injection.import_kw + of_export @ injection.export_kw + cp.hstack([alone, alone])
+            for (of_import, of_export), alone in zip(self._shares, base, strict=True)
+        )
+        return p, q
+
+    def injections(
+        self, inflexible_kw: FloatArray, import_kw: FloatArray | float, export_kw: FloatArray | float
+    ) -> tuple[FloatArray, FloatArray]:
+        """(..., 2 nodes) numbers of the same, for (..., n) powers."""
+        base = self.case.bus_injections(inflexible_kw, 0.0, 0.0, self.incidence)
+        x, y = (np.broadcast_to(power, np.shape(inflexible_kw)) for power in (import_kw, export_kw))
+        p, q = (
+            np.concatenate([alone, alone], axis=-1) + (of_import @ x.T + of_export @ y.T).T
+            for (of_import, of_export), alone in zip(self._shares, base, strict=True)
+        )
+        return p, q
 
 
 @dataclass(frozen=True, eq=False)

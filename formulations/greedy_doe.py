@@ -17,9 +17,10 @@ import numpy as np
 from amm_opt.arrays import BoolArray, FloatArray
 from amm_opt.cases import Requests
 from amm_opt.grid import Grid
+from amm_opt.market.cut import cut_program
 from amm_opt.market.mechanism import Solve
 from amm_opt.program import Program, Solution
-from formulations.parts.envelope import Envelope, at_limits
+from formulations.parts.envelope import CUT, Envelope, at_limits
 from formulations.parts.matching import TIE
 from formulations.parts.sweeps.limits import Limits
 from formulations.parts.sweeps.sequential import largest_request_first, worst_bus_first
@@ -54,7 +55,9 @@ class GreedyDOE(Envelope):
     rule: str = "throughput"
 
     def program(self, grid: Grid) -> Mapping[str, Program] | None:
-        return super().program(grid) if self.rule == "throughput" else None
+        if self.rule == "throughput":
+            return super().program(grid)
+        return {CUT: cut_program(grid)} if grid.boxes else None
 
     def _program(self, grid: Grid, direction: str) -> Program:
         x = cp.Variable(grid.n, name="envelope_kw")

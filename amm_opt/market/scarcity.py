@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from amm_opt.arrays import BoolArray, FloatArray, IntArray
 from amm_opt.cases import Case, Requests
 from amm_opt.errors import InputError, unknown
 from amm_opt.fields import Checked, is_number
-from amm_opt.grid import Grid
+from amm_opt.grid import KEPT_NUMBERS, ROWS_AT_ONCE, Grid
 from amm_opt.network import Layers
 from amm_opt.network.feeder.layers import SYSTEM
 from amm_opt.tolerances import ROW_SLACK
@@ -138,9 +139,45 @@ def _tight(grid: Grid, requests: Requests, pricing: str) -> Iterator[tuple[int, 
             tight = tight[layers.layer[areas_of(grid)[tight]] >= _number(layers, pricing)]
         if len(tight):
             deficit = 1.0 - np.maximum(headroom[tight], 0.0) / loading[tight]
-            relative = grid.relative_sensitivities(tight, side)
+            relative = relative_sensitivities(grid, tight, side)
             for row, (who, share), missing in zip(tight.tolist(), relative, deficit.tolist(), strict=True):
                 yield row, side, who, missing * share
+
+
+Relative = tuple[IntArray | slice, FloatArray]
+_KNOWN: WeakKeyDictionary[Grid, dict[tuple[int, float], Relative]] = WeakKeyDictionary()
+
+
+def relative_sensitivities(grid: Grid, rows: IntArray, side: float) -> Iterator[Relative]:
+    """Everyone's sensitivity towards each limit, relative to that of the most sensitive, limit by limit.
+
+    They are kept as long as there is room: the same limits are tight in many intervals.
+
+    Args:
+        side: 1 for upper limits, -1 for lower ones.
+
+    Returns:
+        Places among (2 n), imports first, that load the limit at all, and their shares in (0, 1].
+    """
+    known = _KNOWN.setdefault(grid, {})
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        keys = [(k, side) for k in rows[start : start + ROWS_AT_ONCE].tolist()]
+        new = [key for key in keys if key not in known]
+        if new:
+            if sum(len(share) for _, share in known.values()) + 2 * len(new) * grid.n > KEPT_NUMBERS:
+                known.clear()
+                new = keys
+            known.update(zip(new, _relative_of(grid, np.array([k for k, _ in new]), side), strict=True))
+        yield from (known[key] for key in keys)
+
+
+def _relative_of(grid: Grid, rows: IntArray, side: float) -> Iterator[Relative]:
+    loading = np.maximum(side * grid.sensitivity(rows), 0.0)
+    largest = loading.max(axis=2, keepdims=True, initial=0.0)
+    shares = loading / np.where(largest > 0, largest, 1.0)
+    for share in np.concatenate(list(shares), axis=1):
+        who = np.flatnonzero(share)
+        yield (slice(None), share.copy()) if 2 * len(who) > len(share) else (who, share[who])
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from amm_opt.network.feeder.phases import POSITIVE_SEQUENCE
 from amm_opt.network.meshed.dc import DCFlow
 from amm_opt.network.models.base import NetworkModel
 from amm_opt.network.models.branch_flow import BranchFlowSOCP
+from amm_opt.network.models.certified.model import Certified
 from amm_opt.network.models.conic import ConicNetworkModel
 from amm_opt.network.models.limits import NetworkState, Quantities
 from amm_opt.network.models.lindist3flow import LinDist3Flow
@@ -18,6 +19,7 @@ __all__ = [
     "ACNetwork",
     "ACState",
     "BranchFlowSOCP",
+    "Certified",
     "ConicNetworkModel",
     "DCFlow",
     "Feeder",

@@ -1,5 +1,7 @@
 """Runs: how they are made, what they leave behind, and their check by AC power flow."""
 
+from amm_opt.simulation.certified.boxes import certificates
+from amm_opt.simulation.certified.orders import Disaggregation, disaggregate
 from amm_opt.simulation.costs.recovery import cost_recovery
 from amm_opt.simulation.costs.worth import generator_worth
 from amm_opt.simulation.driver import simulate
@@ -14,12 +16,15 @@ from amm_opt.verification.four_wire import FourWireNetwork
 
 __all__ = [
     "Column",
+    "Disaggregation",
     "FourWireNetwork",
     "Measurement",
     "PriceParts",
     "Run",
     "Sensitivity",
+    "certificates",
     "cost_recovery",
+    "disaggregate",
     "generator_worth",
     "load_run",
     "open_run",

@@ -138,6 +138,13 @@ def _power_flow(asked: Asked) -> str:
     return ""
 
 
+def _boxes(asked: Asked) -> str:
+    if not asked.secure or asked.grid is None or not asked.grid.boxes:
+        return ""
+    model = asked.grid.network.name
+    return f"on the network model {model} every allocation keeps the limits of AC already: leave ac='secure' out"
+
+
 def _undeclared(asked: Asked) -> str:
     length = asked.windows.length if asked.windows is not None else 1
     missing = length > 1 and asked.programs is not None and not asked.ahead
@@ -219,6 +226,7 @@ CONFLICTS = (
     ),
     Conflict(("margin", "cases that it does not fit"), _fits),
     Conflict(("horizon", "conic network models"), _conic),
+    Conflict(("secure", "models of boxes"), _boxes),
     Conflict(("horizon", "programs of one interval"), _undeclared),
     Conflict(("ac", "feeders without an AC power flow"), _power_flow),
 )

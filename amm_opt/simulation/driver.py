@@ -327,6 +327,7 @@ def _claim(loop: Loop, network: str, total: BlockResult) -> Claim:
         loop.stop - loop.first,
         violations.sentences(loop.true_grid.network, loop.true_grid.case.times),
         unavoidable=violations.unavoidable,
+        certified=total.totals.certified,
     )
 
 

@@ -49,7 +49,8 @@ def network_model_checks(kind: Any) -> Iterator[Check]:
         raise InputError([f"{_name(kind)} takes no feeder", *refusals])
     for subject in subjects:
         where = "balanced" if subject.balanced else "phases"
-        for name, check in {**_COMMON, **(_CONIC if subject.conic else _LINEAR)}.items():
+        own = _BOXES if subject.model.boxes else _CONIC if subject.conic else _LINEAR
+        for name, check in {**_COMMON, **own}.items():
             yield Check(f"{name} ({where})", partial(check, subject))
 
 
@@ -143,24 +144,30 @@ def _batches(s: _Subject) -> None:
 
 
 def _limits_are_those_of_the_state(s: _Subject) -> None:
-    """A quantity is beyond its limit where the state is: voltages exactly, flows up to the 2 % of a polygon."""
-    of = s.model.quantities
+    """A quantity is beyond its limit where the state is: voltages exactly, flows up to the 2 % of a polygon.
+
+    Quantities of models of boxes are bounds, which may be beyond a limit before the state is.
+    """
+    of, bounds = s.model.quantities, s.model.boxes
     for share in (0.5, 0.8, 1.0, 1.5, 3.0):
         p, q = s.injections(share)
         u, state = s.model.evaluate(p, q), s.model.state(p, q)
         beyond = (u > of.upper) | (u < of.lower)
-        for k in np.flatnonzero(~np.isnan(state.v_pu).any(axis=1)):
+        for k in np.flatnonzero(~(np.isnan(state.v_pu).any(axis=1) | np.isnan(u).any(axis=1))):
             v = ((state.v_pu > s.model.v_max_pu) | (state.v_pu < s.model.v_min_pu))[k].any()
             seen = beyond[k, of.kind == "voltage"].any()
-            claim(v == seen, f"the state is {'' if v else 'not '}beyond a voltage band, the quantities say otherwise")
+            claim(seen or not v, "the state is beyond a voltage band, the quantities say otherwise")
+            claim(v or bounds or not seen, "the state is not beyond a voltage band, the quantities say otherwise")
             loading = float(np.max(state.loading_kva[k] / s.model.rating_kva))
             seen = beyond[k, of.kind == "thermal"].any()
             claim(seen or loading <= 1.0 + 1e-9, f"a branch carries {loading:.4f} of its rating, no quantity says so")
+            seen = seen and not bounds
             claim(not seen or loading >= 0.98, f"a quantity is beyond its limit at {loading:.4f} of the rating")
             if len(s.model.metered):
                 active = float(s.model.metered.loading(state.p_flow_kw[k]).max())
                 seen = beyond[k, of.kind == "active"].any()
-                claim(seen == (active > 1.0), f"a branch carries {active:.4f} of its limit of active power")
+                fits = seen >= (active > 1.0) if bounds else seen == (active > 1.0)
+                claim(fits, f"a branch carries {active:.4f} of its limit of active power")
 
 
 def _rows(s: _Subject) -> None:
@@ -211,6 +218,54 @@ def _relaxation(s: _Subject) -> None:
         claim(gap <= 1e-4, f"at least losses the relaxation's voltages are off the power flow by {gap:.2g} pu")
 
 
+def _box(s: _Subject) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Lowest and highest injections of the intervals' requests: p, then q."""
+    w = s.case.requests(INTERVALS.start, INTERVALS.stop)
+    powers = (0.6 * w.import_request_kw, 0.6 * w.export_request_kw)
+    ends = [
+        s.case.bus_injections(w.inflexible_kw, x, y, s.incidence)
+        for x, y in ((powers[0], 0.0), (0.0, powers[1]), powers, (0.0, 0.0))
+    ]
+    p, q = (np.stack([end[k] for end in ends]) for k in (0, 1))
+    return p.min(axis=0), p.max(axis=0), q.min(axis=0), q.max(axis=0)
+
+
+def _points_of_a_box(s: _Subject) -> None:
+    """Whatever is within a box, corners too, is within its limits; a box within another uses no more of a limit."""
+    p_low, p_high, q_low, q_high = _box(s)
+    of, rng = s.model.quantities, np.random.default_rng(5)
+    u = s.model.evaluate(np.concatenate([p_low, p_high], axis=-1), np.concatenate([q_low, q_high], axis=-1))
+    upper = np.isfinite(of.upper)
+    for inside in (*rng.random((8, *p_low.shape)), *(rng.random((8, *p_low.shape)) < 0.5).astype(float)):
+        p, q = p_low + inside * (p_high - p_low), q_low + inside * (q_high - q_low)
+        point, state = s.model.evaluate(p, q), s.model.state(p, q)
+        beyond = np.where(upper, point - u, np.where(np.isfinite(of.lower), u - point, 0.0))
+        claim(np.nanmax(beyond) <= 1e-9, f"a point uses a limit by {np.nanmax(beyond):.2g} more than the box around it")
+        fits = np.all((u <= of.upper) & (u >= of.lower), axis=-1)
+        v = np.all((state.v_pu <= s.model.v_max_pu + 1e-9) & (state.v_pu >= s.model.v_min_pu - 1e-9), axis=-1)
+        loading = np.max(state.loading_kva / s.model.rating_kva, axis=-1)
+        claim(np.all(v[fits]), "a point of a box that keeps its limits is outside a voltage band")
+        claim(np.all(loading[fits] <= 1.0 + 1e-9), "a point of a box that keeps its limits is above a rating")
+
+
+def _constraints_of_a_box(s: _Subject) -> None:
+    """The smallest widening of its own limits that the constraints allow for a box is 0, or what is cut off."""
+    p_low, p_high, q_low, q_high = _box(s)
+    of = s.model.quantities
+    thermal = int(np.flatnonzero(of.kind == "thermal")[0])
+    for k, cut in ((0, None), (3, int(np.flatnonzero(np.isfinite(of.upper))[0])), (6, thermal)):
+        p, q = np.concatenate([p_low[k], p_high[k]]), np.concatenate([q_low[k], q_high[k]])
+        u, less, widening = s.model.evaluate(p, q), np.zeros(len(of.kind)), cp.Variable(nonneg=True)
+        if cut is not None:
+            less[cut] = 0.125 * abs(u[cut])
+        given = (cp.Constant(p), cp.Constant(q), u - widening, u + widening - less)
+        problem = cp.Problem(cp.Minimize(widening), s.model.constraints(*given))
+        problem.solve(solver=cp.CLARABEL)
+        claim(problem.status in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE), f"constraints around a box are {problem.status}")
+        off = abs(float(widening.value) - less.max())
+        claim(off <= 1e-4, f"constraints are off evaluate by {off:.2g}")
+
+
 def _agrees_with_ac(s: _Subject) -> None:
     p, q = s.injections(LIGHT)
     ac, state = ACNetwork(s.case.feeder).flow(p, q), s.model.state(p, q)
@@ -242,4 +297,8 @@ _COMMON: dict[str, Callable[[_Subject], None]] = {
     "sensitivities are near those of AC power flow": _slopes_agree_with_ac,
 }
 _LINEAR: dict[str, Callable[[_Subject], None]] = {"rows are evaluate": _rows, "constraints are evaluate": _constraints}
+_BOXES: dict[str, Callable[[_Subject], None]] = {
+    "points of a box keep its limits": _points_of_a_box,
+    "constraints of a box are evaluate": _constraints_of_a_box,
+}
 _CONIC: dict[str, Callable[[_Subject], None]] = {"the relaxation is the power flow": _relaxation}

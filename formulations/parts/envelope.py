@@ -5,6 +5,11 @@ export envelopes are two separate programs, each feasible with every enrolled pa
 et al. 2021, doi 10.1109/TSG.2021.3069225; Liu and Ochoa 2022). Both are written in the flexible power x on top of
 inflexible load d that takes a participant to its limit: x = I - d for import and x = E + d for export.
 
+On a network model of boxes (docs/certified.md) an envelope is a promise: each may use anything up to its limit.
+Both envelopes then hold together: those of export are found first, and those of import on top of them, because what
+export loses loads import and not the other way round (our reading). What a rule has found on linear rows, or what is
+left of rounding, is cut where it loads a limit that it breaks (``amm_opt.market.cut``).
+
 Outcome: everyone asks for all it wants, x = r and y = g; net power beyond the limit is cut.
 """
 
@@ -25,13 +30,20 @@ from amm_opt.errors import InputError
 from amm_opt.fields import wrong_choices
 from amm_opt.grid import Grid
 from amm_opt.market import Allocation, Mechanism, NoState
-from amm_opt.market.mechanism import Solve
+from amm_opt.market.cut import cut_program, cut_values
+from amm_opt.market.mechanism import Solve, Values
 from amm_opt.market.state import requested
 from amm_opt.program import Injection, Program, Solution
+from amm_opt.tolerances import SOLVED_SLACK
 from formulations.parts.box import box_of
 
 ENROLLED = ("active", "all", "requesting")
 """Those who own a flexible device in the direction (``Case.owns``); everybody; those who ask in the interval."""
+
+GIVE = 1e-4
+"""On boxes, export envelopes stay this fraction below the largest, so that import on top of them has an interior."""
+HELD, CUT = "held_kw", "cut"
+"""On boxes: the export envelopes that import comes on top of, and the program that cuts both."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +65,8 @@ class Envelope(Mechanism[NoState], ABC):
             raise InputError(problems, subject=self.name)
 
     def program(self, grid: Grid) -> Mapping[str, Program] | None:
-        return {direction: self._program(grid, direction) for direction in DIRECTIONS}
+        programs = {direction: self._program(grid, direction) for direction in DIRECTIONS}
+        return {**programs, CUT: cut_program(grid)} if grid.boxes else programs
 
     @abstractmethod
     def _program(self, grid: Grid, direction: str) -> Program:
@@ -65,19 +78,41 @@ class Envelope(Mechanism[NoState], ABC):
 
     def clear(self, grid: Grid, solve: Solve, state: NoState, requests: Requests) -> Mapping[str, Solution]:
         """Both envelopes; a direction in which nobody asks for anything needs none."""
-        found = {
-            direction: self._envelope(grid, partial(solve, name=direction), direction, requests)
-            for direction in DIRECTIONS
-            if np.any(requested(requests.request_kw(direction)))
-        }
+        asked = [d for d in DIRECTIONS if np.any(requested(requests.request_kw(d)))]
+        if not grid.boxes:
+            return self._at_corners(grid, solve, asked, requests)
+        found: dict[str, Solution] = {}
+        for direction in reversed(asked):
+            held = np.maximum(found["export"]["envelope"], 0.0) if found else np.zeros(grid.n)
+
+            def on_top(values: Values, name: str = direction, held: FloatArray = held) -> Solution:
+                return solve({**values, HELD: held} if name == "import" else values, name)
+
+            alone = self._envelope(grid, on_top, direction, requests)
+            share = 1.0 - GIVE if direction != asked[0] else 1.0
+            found[direction] = replace(alone, values={**alone.values, "envelope": share * alone["envelope"]})
+        return self._together(grid, solve, found, requests)
+
+    def _at_corners(self, grid: Grid, solve: Solve, asked: list[str], requests: Requests) -> Mapping[str, Solution]:
+        """Envelopes that are feasible with everybody at its limit, or where they are robust anywhere inside."""
+        found = {d: self._envelope(grid, partial(solve, name=d), d, requests) for d in asked}
         if not self.robust:
             return found
         if grid.conic:
-            raise InputError(
-                f"robust envelopes need linear limits, and {grid.network.name} has none", subject=self.name
-            )
+            raise InputError(f"{self.name}: robust envelopes need linear limits, and {grid.network.name} has none")
         share = box_of(grid).shares({d: s["envelope"] for d, s in found.items()}, requests)
         return {d: replace(s, values={**s.values, "envelope": share * s["envelope"]}) for d, s in found.items()}
+
+    def _together(
+        self, grid: Grid, solve: Solve, found: Mapping[str, Solution], requests: Requests
+    ) -> Mapping[str, Solution]:
+        """Envelopes of which every combination is feasible, cut where one is not."""
+        nothing = np.zeros(grid.n)
+        x, y = (np.maximum(found[d]["envelope"], 0.0) if d in found else nothing for d in DIRECTIONS)
+        if grid.feasible(requests, x, y, slack=SOLVED_SLACK):
+            return found
+        cut = solve(cut_values(x, y), CUT)
+        return {d: replace(s, values={**s.values, "envelope": cut[d]}) for d, s in found.items()}
 
     def served_in_full(self, grid: Grid, requests: Requests) -> BoolArray:
         """Where everybody may be at a limit that cuts nobody, and all requests are feasible together."""
@@ -126,7 +161,9 @@ class Envelope(Mechanism[NoState], ABC):
 
 
 def at_limits(grid: Grid, direction: str, x: cp.Expression) -> Injection:
-    """Everyone at its limit in one direction."""
+    """Everyone at its limit in one direction; on boxes, import on top of the export envelopes that are held."""
+    if grid.boxes and direction == "import":
+        return grid.injection(import_kw=x, export_kw=cp.Parameter(grid.n, nonneg=True, name=HELD))
     return grid.injection(import_kw=x) if direction == "import" else grid.injection(export_kw=x)
 
 

@@ -120,7 +120,7 @@ class FlooredGrid(Grid):
         """Net injections of nodes with the promises on top, each with its own power factor."""
         assert isinstance(requests, Rest)
         f = requests.floor_kw
-        return self.whole.node_injections(requests.for_solver.inflexible_kw, import_kw + f[0], export_kw + f[1])
+        return self.whole.placed(requests.for_solver.inflexible_kw, import_kw + f[0], export_kw + f[1])
 
     def kept_sensitivity(self, rows: Any) -> FloatArray:
         """As the whole grid knows them."""

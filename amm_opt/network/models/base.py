@@ -40,6 +40,8 @@ class NetworkModel(ABC):
     Attributes:
         name: what a run calls the model.
         takes_meshes: whether it models networks whose branches close cycles; others are refused.
+        boxes: whether an injection is a box of which every point must be feasible; ``evaluate`` and ``constraints``
+            then also take (..., 2 n_nodes), its lowest and its highest corner, see ``Certified``.
         phase: (n_nodes,) 0, 1, 2 for the phases a, b, c of the nodes; None where each bus is one node.
 
     Raises:
@@ -48,6 +50,7 @@ class NetworkModel(ABC):
 
     name: str = ""
     takes_meshes: bool = False
+    boxes: bool = False
     phase: IntArray | None = None
 
     def __init__(self, feeder: Feeder) -> None:

@@ -14,7 +14,7 @@ from amm_opt.arrays import FloatArray
 from amm_opt.network.ac.power_flow import ACState
 from amm_opt.network.ac.ratings import RatedEnds
 from amm_opt.network.feeder.feeder import Feeder
-from amm_opt.network.models.conic import ConicForm, ConicNetworkModel, Relaxation
+from amm_opt.network.models.conic import ConicForm, ConicNetworkModel, Relaxation, interleaved, stacked
 from amm_opt.network.models.limits import KINDS, Quantities
 from amm_opt.network.models.lindistflow import LinDistFlow
 from amm_opt.network.models.sweeps import Forest
@@ -165,7 +165,7 @@ class BranchFlowSOCP(ConicNetworkModel):
         diagonal = sp.diags_array
         drop = [2.0 * diagonal(r), 2.0 * diagonal(x), eye - upstream, -diagonal(r**2 + x**2) @ at]
         shunts = [diagonal(shunt[1:] / base) for shunt in (self._p_shunt, self._q_shunt)]
-        equality = _stacked(
+        equality = stacked(
             [
                 [eye - children, None, shunts[0], -diagonal(r) @ at],
                 [None, eye - children, shunts[1], -diagonal(x) @ at],
@@ -183,7 +183,7 @@ class BranchFlowSOCP(ConicNetworkModel):
             rhs=np.concatenate([np.zeros(2 * n), source]),
             voltage=slice(2 * n, 3 * n),
             current=slice(3 * n, 3 * n + len(lossy)),
-            currents=_interleaved([current + v, 2.0 * p[lossy], 2.0 * q[lossy], current - v]),
+            currents=interleaved([current + v, 2.0 * p[lossy], 2.0 * q[lossy], current - v]),
             currents_base=np.outer(source[lossy], [1.0, 0.0, 0.0, -1.0]).ravel(),
             **self._rated_ends(base, p, q, w, at @ current, ratio, upstream, source),
             metered=self.metered.matrix(n + 1)[:, 1:] @ diagonal(base) @ p,
@@ -213,19 +213,41 @@ class BranchFlowSOCP(ConicNetworkModel):
         r, x = self._r[1:] * base, self._x[1:] * base
         p_below, q_below = p - diagonal(r) @ squared, q - diagonal(x) @ squared
         w_above, above_base = diagonal(1.0 / ratio) @ upstream @ w, source / ratio
-        of_powers, of_amperes = np.flatnonzero(~self._by_current), np.flatnonzero(self._by_current)
-        own, line = rated[of_powers], rated[of_amperes]
+        of_powers = np.flatnonzero(~self._by_current)
+        own = rated[of_powers]
         ends = ((p, q - diagonal(half) @ w_above), (p_below, q_below + diagonal(half) @ w))
         nothing, none = sp.csr_array((len(own), p.shape[1])), np.zeros(len(own))
-        sent = diagonal(ratio) @ squared - diagonal(2.0 * half) @ q + diagonal(half**2) @ w_above
-        received = squared + diagonal(2.0 * half) @ q_below + diagonal(half**2) @ w
+        of_lines = self._amperes(base, (q, q_below), (w_above, w), squared, above_base)
+        return {
+            "powers": sp.csr_array(sp.vstack([interleaved([nothing, a[own], b[own]]) for a, b in ends])),
+            "powers_base": np.append(np.column_stack([none, none, -(half * above_base)[own]]), np.zeros(3 * len(own))),
+            "of_powers": np.tile(of_powers, 2),
+            **of_lines,
+        }
+
+    def _amperes(
+        self,
+        base: FloatArray,
+        q: tuple[sp.csr_array, sp.csr_array],
+        w: tuple[sp.csr_array, sp.csr_array],
+        squared: sp.csr_array,
+        above_base: FloatArray,
+    ) -> dict[str, Any]:
+        """Squared currents at the ends of lines and switches, as fields of ``ConicForm``.
+
+        Args:
+            q: reactive flow of the impedance at its upper and lower end; w: squared voltages there, ``above_base``
+                added to the upper ones.
+        """
+        diagonal, half, ratio = sp.diags_array, self._half[1:] / base, self.feeder.tap[1:] ** -2.0
+        of_amperes = np.flatnonzero(self._by_current)
+        line = self._rated[of_amperes] - 1
+        sent = diagonal(ratio) @ squared - diagonal(2.0 * half) @ q[0] + diagonal(half**2) @ w[0]
+        received = squared + diagonal(2.0 * half) @ q[1] + diagonal(half**2) @ w[1]
         two = (half[line] != 0) | (ratio[line] != 1)
         return {
-            "powers": sp.csr_array(sp.vstack([_interleaved([nothing, a[own], b[own]]) for a, b in ends])),
-            "powers_base": np.append(np.column_stack([none, none, -(half * above_base)[own]]), np.zeros(3 * len(own))),
             "amperes": sp.csr_array(sp.vstack([sent[line], received[line[two]]])),
             "amperes_base": np.append((half**2 * above_base)[line], np.zeros(two.sum())),
-            "of_powers": np.tile(of_powers, 2),
             "of_amperes": np.append(of_amperes, of_amperes[two]),
         }
 
@@ -263,17 +285,3 @@ class BranchFlowSOCP(ConicNetworkModel):
             active, first = form.metered @ u, n + len(self._rated)
             constraints += [active <= upper[first:], active >= lower[first:]]
         return Relaxation(u, constraints, form.loss_kw @ u)
-
-
-def _stacked(blocks: list[list[sp.csr_array | None]]) -> sp.csr_array:
-    """A block matrix that stores no zeros."""
-    matrix = sp.csr_array(sp.block_array(blocks))
-    matrix.eliminate_zeros()
-    return matrix
-
-
-def _interleaved(parts: list[sp.csr_array]) -> sp.csr_array:
-    """Row 0 of every part, then row 1 of every part, and so on."""
-    count, rows = len(parts), parts[0].shape[0]
-    order = np.arange(count * rows).reshape(count, rows).T.ravel()
-    return sp.csr_array(sp.csr_array(sp.vstack(parts))[order])

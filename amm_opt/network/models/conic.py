@@ -65,6 +65,23 @@ class ConicForm:
         """Number of unknowns k."""
         return len(self.loss_kw)
 
+    @property
+    def rated_from(self) -> int:
+        """Place of the first rating among the limited quantities, behind the voltages."""
+        return int(self.voltage.stop - self.voltage.start)
+
+    def inequalities(self, lower: FloatArray, upper: FloatArray) -> tuple[sp.csr_array, FloatArray]:
+        """Limits (m,) as rows ``matrix @ u <= rhs``, all but those of cones."""
+        eye = sp.eye_array(self.size, format="csr")
+        w, n = eye[self.voltage], self.rated_from
+        amperes = upper[n + self.of_amperes] - self.amperes_base
+        active = slice(len(upper) - self.metered.shape[0], len(upper))
+        above, below = np.isfinite(upper[active]), np.isfinite(lower[active])
+        metered = upper[active][above], -lower[active][below]
+        rows = [w, -w, -eye[self.current], self.amperes, self.metered[above], -self.metered[below]]
+        rhs = [upper[:n], -lower[:n], np.zeros(len(self.branches)), amperes, *metered]
+        return sp.csr_array(sp.vstack(rows)), np.concatenate(rhs)
+
     def gap(self, u: FloatArray, n_buses: int) -> FloatArray:
         """(n_buses,) ``l v - (P^2 + Q^2)`` at each branch, as a fraction of its rating squared; 0 where exact."""
         longest, p2, q2, difference = (self.currents @ u + self.currents_base).reshape(-1, 4).T
@@ -124,3 +141,17 @@ class ConicNetworkModel(NetworkModel):
             InputError: always.
         """
         raise InputError(f"limited quantities of {self.name} are not affine: take rows of its linear model")
+
+
+def stacked(blocks: list[list[sp.csr_array | None]]) -> sp.csr_array:
+    """A block matrix that stores no zeros."""
+    matrix = sp.csr_array(sp.block_array(blocks))
+    matrix.eliminate_zeros()
+    return matrix
+
+
+def interleaved(parts: list[sp.csr_array]) -> sp.csr_array:
+    """Row 0 of every part, then row 1 of every part, and so on."""
+    count, rows = len(parts), parts[0].shape[0]
+    order = np.arange(count * rows).reshape(count, rows).T.ravel()
+    return sp.csr_array(sp.csr_array(sp.vstack(parts))[order])

@@ -15,6 +15,7 @@ from amm_opt.errors import InputError
 from amm_opt.grid import Grid
 from amm_opt.margins import Margin
 from amm_opt.market import Allocation
+from amm_opt.market.scarcity import relative_sensitivities
 from amm_opt.network import NetworkModel
 from amm_opt.simulation.explanation.places import LOWER, PER, UPPER, Places, Side, at_limit
 from amm_opt.simulation.explanation.tally import Tally, span_of_hours
@@ -85,7 +86,7 @@ class Explainer:
     def _collect(self, shares: dict[int, FloatArray], rows: IntArray, side: Side) -> None:
         """Of everybody the share in each place that binds: the largest in any of these quantities of it."""
         places = self.places.of(rows, side).tolist()
-        for place, (who, share) in zip(places, self.grid.relative_sensitivities(rows, float(side)), strict=True):
+        for place, (who, share) in zip(places, relative_sensitivities(self.grid, rows, float(side)), strict=True):
             mine = shares.setdefault(place, np.zeros((2, self.grid.n))).reshape(-1)
             mine[who] = np.maximum(mine[who], np.where(share >= BEHIND, share, 0.0))
 

@@ -14,7 +14,7 @@ class Claim:
     """The evidence for what a run says of limits.
 
     Rungs and words follow a ladder in PowerOptLab.jl (doe_quantification_review, September 2026); the words are ours.
-    ``probabilistic`` and ``certified`` are further rungs of it that nothing here reaches.
+    ``probabilistic`` is a further rung of it that nothing here reaches.
 
     Attributes:
         holds: of the network model, such as "at the requested point in lindistflow".
@@ -22,6 +22,8 @@ class Claim:
         broken: in the network model, what is furthest beyond its limit and when: a sentence for each kind of limit.
         points: what was tested, "AC points"; ``tested`` of them, the intervals with a power-flow solution.
         broken_ac: as ``broken``, at the tested points.
+        certified: intervals of which it is proved that every use within what is served keeps every limit, see
+            ``Certified``; of the balanced equivalent.
         unavoidable: pairs beyond a limit through inflexible load alone, of which nothing is claimed.
     """
 
@@ -32,6 +34,7 @@ class Claim:
     tested: int = 0
     broken_ac: tuple[str, ...] = ()
     unavoidable: int = 0
+    certified: int = 0
 
     @classmethod
     def stored(cls, about: dict[str, Any]) -> Claim:
@@ -46,8 +49,12 @@ class Claim:
 
     @property
     def rung(self) -> str:
-        """``falsified``, ``tested`` or ``point``."""
-        return "falsified" if self.found else "tested" if self.tested else "point"
+        """``falsified``, ``certified``, ``tested`` or ``point``."""
+        if self.found:
+            return "falsified"
+        if self.intervals and self.certified == self.intervals:
+            return "certified"
+        return "tested" if self.tested else "point"
 
     @property
     def words(self) -> str:
@@ -55,6 +62,11 @@ class Claim:
         if self.found:
             return f"{'; '.join(self.found)}{f' ({self.points})' if self.broken_ac else ''}"
         most = f" of {self.intervals}" if self.tested < self.intervals else ""
-        said = f"no violation at {self.tested}{most} tested {self.points}" if self.tested else f"holds {self.holds}"
+        tested = f"no violation at {self.tested}{most} tested {self.points}"
+        said = tested if self.tested else f"holds {self.holds}"
+        if self.certified:
+            some = "" if self.rung == "certified" else f" in {self.certified} of {self.intervals} intervals"
+            proved = f"every use within what is served is proved to keep every limit of the balanced equivalent{some}"
+            said = f"{proved}; {tested}" if self.tested else proved
         apart = f", apart from {self.unavoidable} pairs that inflexible load alone has beyond a limit"
         return said + (apart if self.unavoidable else "")

@@ -11,6 +11,7 @@ from amm_opt.arrays import DIRECTIONS, SIGN, BoolArray, FloatArray
 from amm_opt.cases import Requests
 from amm_opt.grid import Grid
 from amm_opt.market import Allocation
+from amm_opt.tolerances import SERVED_SLACK
 from amm_opt.verification.violations import Violations
 
 
@@ -23,6 +24,8 @@ class Totals:
         revenue: import times its price minus export times its price; ``priced`` says whether there are prices.
         battery_kwh: (2,) what charged and what discharged batteries; None where they are idle.
         waiting_kwh: what sessions still wait for at the end; None where energy cannot wait.
+        certified: intervals in which every use within what is served is proved to keep every limit; 0 on network
+            models that hold no boxes.
         conic: whether the network model is a relaxation, which may be inexact.
         cuts: whether allocations may have been cut back.
         seconds: wall time.
@@ -36,6 +39,7 @@ class Totals:
     battery_kwh: FloatArray | None = None
     steps: int = 0
     waiting_kwh: float | None = None
+    certified: int = 0
     conic: bool = False
     cuts: bool = False
     seconds: float = 0.0
@@ -70,6 +74,7 @@ class Totals:
         self.priced |= other.priced
         self._add_battery(other.battery_kwh)
         self.steps += other.steps
+        self.certified += other.certified
 
     def _add_battery(self, kwh: FloatArray | None) -> None:
         if kwh is not None:
@@ -89,6 +94,10 @@ class Totals:
             through = (np.maximum(sign * allocation.battery_kw, 0.0) for sign in (-1.0, 1.0))
             self._add_battery(np.array([float(kw.sum()) * requests.dt_h for kw in through]))
         self._count_violations(grid, requests, allocation)
+        if grid.boxes:
+            u = grid.quantities(requests, allocation.drawn_kw, allocation.injected_kw)
+            of = grid.network.quantities
+            self.certified += int(grid.within(u, (of.lower, of.upper), SERVED_SLACK).sum())
 
     def _count_violations(self, grid: Grid, requests: Requests, allocation: Allocation) -> None:
         """Intervals in which everything was served come to the same in every run, and are counted once."""

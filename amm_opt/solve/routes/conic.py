@@ -121,7 +121,7 @@ class ConicRoute:
         return z, dual, checked
 
     def _injection(self, requests: Requests, imports: FloatArray, exports: FloatArray) -> tuple[FloatArray, FloatArray]:
-        return self._grid.node_injections(requests.inflexible_kw, imports, exports)
+        return self._grid.placed(requests.inflexible_kw, imports, exports)
 
     def _objective(self, numbers: Numbers) -> tuple[sp.csr_array, FloatArray]:
         """The program's, and the losses so that among equals the least are taken."""
@@ -140,10 +140,8 @@ class ConicRoute:
         return sp.csr_array(sp.hstack(parts))
 
     def _balance(self, j: int, theta: FloatArray, requests: Requests) -> _Block:
-        form, at, case, (imports, exports) = self._form, self._grid.incidence, self._grid.case, self._powers[j]
-        k_import, k_export = (sp.diags_array(k) for k in case.kvar_per_kw[1:])
-        x, y = imports.gain.at(theta), exports.gain.at(theta)
-        active, reactive = at @ (y - x), at @ (k_export @ y - k_import @ x)
+        form, (imports, exports) = self._form, self._powers[j]
+        active, reactive = self._grid.placed_gains(imports.gain.at(theta), exports.gain.at(theta))
         base = self._injection(requests, imports.base.vector(theta), exports.base.vector(theta))
         own = form.active @ active + form.reactive @ reactive
         rhs = form.rhs - form.active @ base[0] - form.reactive @ base[1]
@@ -155,22 +153,13 @@ class ConicRoute:
         return _Block(self._wide(own.matrix), own.rhs, cones)
 
     def _limits(self, j: int, lower: FloatArray, upper: FloatArray) -> _Block:
-        form, n = self._form, self._grid.case.feeder.n_buses - 1
-        eye = sp.eye_array(form.size, format="csr")
-        w = eye[form.voltage]
-        amperes = upper[n + form.of_amperes] - form.amperes_base
-        active = slice(len(upper) - form.metered.shape[0], len(upper))
-        above, below = np.isfinite(upper[active]), np.isfinite(lower[active])
-        metered = upper[active][above], -lower[active][below]
-        rhs = np.concatenate([upper[:n], -lower[:n], np.zeros(len(form.branches)), amperes, *metered])
-        of_metered = form.metered[above], -form.metered[below]
-        rows = sp.vstack([w, -w, -eye[form.current], form.amperes, *of_metered])
+        rows, rhs = self._form.inequalities(lower, upper)
         return _Block(self._wide(None, rows, j), rhs, [(clarabel.NonnegativeConeT, len(rhs))])
 
     def _cones(self, j: int, upper: FloatArray) -> _Block:
-        form, n = self._form, self._grid.case.feeder.n_buses - 1
+        form = self._form
         rating = form.powers_base.copy()
-        rating[::3] += upper[n + form.of_powers]
+        rating[::3] += upper[form.rated_from + form.of_powers]
         rows = self._wide(None, -sp.vstack([form.currents, form.powers]), j)
         cones = [(clarabel.SecondOrderConeT, 4)] * len(form.branches)
         cones += [(clarabel.SecondOrderConeT, 3)] * len(form.of_powers)

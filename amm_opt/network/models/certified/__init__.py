@@ -1,0 +1,1 @@
+"""The network model ``certified``: boxes of injections, every point of which keeps every limit."""

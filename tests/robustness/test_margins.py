@@ -200,6 +200,29 @@ def test_the_smallest_margin_is_the_one_that_is_enough() -> None:
         ao.smallest_margin(pocket(), "leximin", train=1, held_out=1, rate_pct=0)
 
 
+def test_ac_secure_leaves_the_margin_beside_losses() -> None:
+    """On AC, at the load that was told, a full branch keeps free what errors can use, and not just its rating."""
+    case = ao.load_case("synthetic:buses=70,days=1,seed=3").with_scenario(import_scale=2.0)
+    run = ao.simulate(case, "amm", margin="gaussian:eps=0.05,sigma=0.3", ac="secure")
+    assert not run.failed_steps
+    network, requests = ao.LinDistFlow(case.feeder), case.requests(0, case.n_steps)
+    shift = Shift(ao.Margin("gaussian", sigma=0.3), case, network).of(requests)[0]
+    powers = run.allocation.drawn_kw, run.allocation.injected_kw
+    incidence = network.incidence(case.bus, case.phases)
+    state = ao.ACNetwork(case.feeder).flow(*case.bus_injections(requests.inflexible_kw, *powers, incidence))
+    alone = ao.ACNetwork(case.feeder).flow(*case.bus_injections(requests.inflexible_kw, 0.0, 0.0, incidence))
+    q = network.quantities
+    nearest = np.inf
+    for k, (flows, load) in enumerate(zip(state.rated_flows, alone.rated_flows, strict=True)):
+        u = network.limited(state.v_pu, *flows, state.p_sent_kw)
+        without = network.limited(alone.v_pu, *load, alone.p_sent_kw)
+        assert np.all(u <= np.maximum(q.upper - shift, without) + 10 * q.tolerance), k
+        room = (q.upper - shift - u)[:, q.kind == "thermal"]
+        nearest = min(nearest, float(room[np.isfinite(room)].min()))
+    assert run.summary["unserved_mwh"] > 0
+    assert nearest < 0.03
+
+
 def test_bad_margins_are_named() -> None:
     for spec, said in (
         ("gauss", "unknown margin 'gauss'"),

@@ -20,7 +20,7 @@ from amm_opt.grid import Grid
 from amm_opt.market import Allocation
 from amm_opt.network import ACNetwork, ACState
 from amm_opt.network.excess import excesses
-from amm_opt.tolerances import THERMAL_VIOLATION, VOLTAGE_VIOLATION_PU
+from amm_opt.tolerances import SERVED_SLACK, THERMAL_VIOLATION, VOLTAGE_VIOLATION_PU
 
 Limits = tuple[FloatArray, FloatArray]
 
@@ -73,7 +73,8 @@ class ACSecurity:
         k = np.flatnonzero(full)
         if len(k):
             asked = (requests.import_request_kw[k], requests.export_request_kw[k])
-            full[k] = self._secure(self._flow(requests.inflexible_kw[k], *asked), None)
+            state = self._flow(requests.inflexible_kw[k], *asked)
+            full[k] = self._secure(state, None) & self._leaves_margin(state, self._grid.bounds(requests.select(k)))
         rest = np.flatnonzero(~full)
         if len(rest) == 0:
             return full, {}
@@ -122,6 +123,10 @@ class ACSecurity:
         if not inflexible.solved:
             raise SolveError("inflexible load alone has no power-flow solution")
         limits = self._limits(interval, inflexible)
+
+        def fits(state: ACState) -> bool:
+            return bool(self._secure(state, inflexible) & self._leaves_margin(state, limits))
+
         allocation: Allocation | None = None
         accepted: Allocation | None = None
         for _ in range(ROUNDS):
@@ -137,7 +142,7 @@ class ACSecurity:
                     raise
                 continue
             state = self._at(allocation, interval)
-            if self._secure(state, inflexible):
+            if fits(state):
                 accepted = allocation
             if not state.solved:
                 break
@@ -149,7 +154,14 @@ class ACSecurity:
             return accepted, False
         if allocation is None:
             raise SolveError("no answer within tightened limits")
-        return scaled_back(allocation, lambda part: bool(self._secure(self._at(part, interval), inflexible))), True
+        return scaled_back(allocation, lambda part: fits(self._at(part, interval))), True
+
+    def _leaves_margin(self, state: ACState, limits: Limits) -> BoolArray:
+        """(...) whether an AC power flow is within shifted limits, where there is a margin."""
+        if self._grid.margin is None:
+            return np.ones(state.solved.shape, dtype=bool)
+        (low, high), room = self._ends(state), SERVED_SLACK * self._tolerance
+        return np.asarray(np.all((low >= limits[0] - room) & (high <= limits[1] + room), axis=-1))
 
     def _ends(self, state: ACState) -> Limits:
         """Limited quantities on AC: the lower and the higher of both ends of every branch."""

@@ -104,10 +104,10 @@ def test_a_run_can_be_resumed_from_what_it_carries(spec: str, phases: bool, monk
         text = json.dumps({name: a.tolist() for name, a in item.arrays().items()})
         return type(item).from_arrays({name: np.array(a) for name, a in json.loads(text).items()})
 
-    def run_block(of: Loop, start: int, stop: int, state: State, backlog: Any) -> Any:
+    def run_block(of: Loop, start: int, stop: int, state: State, backlog: Any, held: State | None) -> Any:
         again = backlog if backlog is None else restored(backlog)
         assert again is None or isinstance(again, Backlog)
-        return original(of, start, stop, restored(state), again)
+        return original(of, start, stop, restored(state), again, held)
 
     monkeypatch.setattr(Loop, "run_block", run_block)
     monkeypatch.setattr(loop, "BLOCK_STEPS", 1)

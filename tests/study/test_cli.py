@@ -80,7 +80,7 @@ def document(*arguments: str) -> Any:
 def test_lists() -> None:
     listed = document("cases")
     cases = {c["case"]: c for c in listed}
-    assert set(cases) == {"mv33lv", "pjm5", "three_bus", "ieee14", "ieee57", "ieee118"}
+    assert set(cases) == {"mv33lv", "national", "pjm5", "three_bus", "ieee14", "ieee57", "ieee118"}
     default = cases["mv33lv"]
     assert (default["buses"], default["lv_feeders"], default["intervals"]) == (2102, 33, 17568)
     assert "ODbL" in default["licence"]

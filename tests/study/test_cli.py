@@ -87,7 +87,7 @@ def test_lists() -> None:
     known = {m["mechanism"]: m for m in document("mechanisms")}
     assert set(known) == set(mechanisms()) >= {"no_control", "equal_doe", "greedy_doe", "amm"}
     assert known["amm"]["parameters"]["kappa"] == 2.0
-    assert known["equal_doe"]["parameters"] == {"enrolled": "active", "per": "feeder"}
+    assert known["equal_doe"]["parameters"] == {"enrolled": "active", "robust": False, "per": "feeder"}
     solvers = {s["solver"]: s for s in document("solvers")}
     assert solvers["clarabel"]["installed"]
     assert solvers["highs"]["lp"]

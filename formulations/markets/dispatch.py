@@ -273,6 +273,7 @@ class Dispatch(Mechanism[ContentState]):
         except SolveError:
             spare = SPARE * now.import_request_kw.sum(axis=1, keepdims=True)
             wider = {name: fixed[name] + spare for name in ("shed_fixed", "lacking_fixed")}
+            wider["cost_fixed"] = numbers["cost_fixed"] + self._dearest(grid.case) * spare[:, 0]
             wider |= {f"least_{d}": 0.0 * fixed[f"least_{d}"] for d in DIRECTIONS}
             wider |= {f"most_{d}": now.request_kw(d) for d in DIRECTIONS}
             even = solve(numbers | wider, "shares", now)

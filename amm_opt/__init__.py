@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         shapley,
         shapley_span,
     )
+    from amm_opt.meters import FittedNetwork, MeterData, fit_network, read_meters, synthetic_meters
     from amm_opt.network import (
         ACNetwork,
         BranchFlowSOCP,
@@ -77,7 +78,16 @@ if TYPE_CHECKING:
         request_problem,
         split_household,
     )
-    from amm_opt.robustness import Strategy, gaming, revealed, smallest_margin, violation_rates
+    from amm_opt.robustness import (
+        FitReport,
+        Strategy,
+        fit_report,
+        gaming,
+        replay_on,
+        revealed,
+        smallest_margin,
+        violation_rates,
+    )
     from amm_opt.simulation import (
         Column,
         Disaggregation,
@@ -154,6 +164,7 @@ _HOME = {
         "shapley_span",
     ),
     "amm_opt.market.cost_recovery": ("CostRecovery", "Product", "recover_costs", "subscriptions"),
+    "amm_opt.meters": ("FittedNetwork", "MeterData", "fit_network", "read_meters", "synthetic_meters"),
     "amm_opt.network": (
         "ACNetwork",
         "BranchFlowSOCP",
@@ -180,7 +191,16 @@ _HOME = {
         "request_problem",
         "split_household",
     ),
-    "amm_opt.robustness": ("Strategy", "gaming", "revealed", "smallest_margin", "violation_rates"),
+    "amm_opt.robustness": (
+        "FitReport",
+        "Strategy",
+        "fit_report",
+        "gaming",
+        "replay_on",
+        "revealed",
+        "smallest_margin",
+        "violation_rates",
+    ),
     "amm_opt.simulation": (
         "Column",
         "Disaggregation",
@@ -230,6 +250,8 @@ __all__ = [
     "FairPlay",
     "FairnessState",
     "Feeder",
+    "FitReport",
+    "FittedNetwork",
     "FlexibleRequest",
     "FourWireNetwork",
     "Grid",
@@ -249,6 +271,7 @@ __all__ = [
     "MarginalPrices",
     "Measurement",
     "Mechanism",
+    "MeterData",
     "NetworkGame",
     "NetworkModel",
     "NetworkState",
@@ -286,6 +309,8 @@ __all__ = [
     "deficits",
     "delta_indices",
     "disaggregate",
+    "fit_network",
+    "fit_report",
     "from_matpower",
     "from_opendss",
     "from_pandapower",
@@ -306,8 +331,10 @@ __all__ = [
     "price_parts",
     "read_ausgrid",
     "read_household_loads",
+    "read_meters",
     "read_study",
     "recover_costs",
+    "replay_on",
     "request_problem",
     "revealed",
     "save_case",
@@ -318,6 +345,7 @@ __all__ = [
     "sobol_indices",
     "split_household",
     "subscriptions",
+    "synthetic_meters",
     "verify",
     "violation_rates",
     "year_case",

@@ -17,7 +17,7 @@ FLOORS = (
     ("cases",),
     ("margins",),
     ("program", "grid"),
-    ("importers",),
+    ("importers", "meters"),
     ("market",),
     ("solve",),
     ("registry", "verification"),

@@ -124,6 +124,8 @@ class ACNetwork:
         checked_kind(feeder, Feeder, "feeder")
         if feeder.meshed:
             raise InputError(f"the AC power flow takes radial networks, and {feeder.cycles}")
+        if feeder.unknown:
+            raise InputError(f"AC power flow: {feeder.unknown}, and nothing can be verified but on the true network")
         if not is_whole(threads) or not -1 <= threads <= 1024:
             raise InputError(f"threads = {shortened(threads)} must be a whole number; 0 is one per processor")
         self._pgm, self._error = pgm, PowerGridError

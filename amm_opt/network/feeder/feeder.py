@@ -24,6 +24,7 @@ from amm_opt.network.feeder.limits import BRANCH_LIMITS, LimitChanges, NamedLimi
 from amm_opt.network.feeder.phases import POSITIVE_SEQUENCE
 from amm_opt.network.feeder.shunts import at_buses, per_phase, unfed
 from amm_opt.network.feeder.tables import (
+    UNKNOWN,
     VECTOR_GROUPS,
     FeederTables,
     checked_tables,
@@ -60,7 +61,8 @@ class Feeder:
         v_source_pu: voltage magnitude held at the source.
         shunt_kva: (n, 3) complex power that each bus's shunt injects at nominal voltage, on phases a, b, c (-kW
             drawn + j kvar injected); that of a ``pos`` bus, its three-phase total, stands first.
-        branch_names, branch_kind: n names and kinds (``line``, ``transformer``, ``switch``; entry 0 is ``""``).
+        branch_names, branch_kind: n names and kinds (``line``, ``transformer``, ``switch``, ``unknown``; entry 0 is
+            ``""``).
         rating_kva: (n,) apparent-power rating, three-phase total on ``pos`` branches, per phase otherwise.
         import_limit_kw, export_limit_kw: (n,) limits of the active power that a branch carries away from the source,
             and towards it, all phases together, at its upper end.
@@ -154,6 +156,15 @@ class Feeder:
     def meshed(self) -> bool:
         """Whether branches close cycles."""
         return len(self.branch_names) > self.n_buses
+
+    @property
+    def unknown(self) -> str:
+        """What keeps models of impedances from it, as a sentence: branches of kind ``unknown``; empty elsewhere."""
+        names = [name for name, kind in zip(self.branch_names, self.branch_kind, strict=True) if kind == UNKNOWN]
+        if not names:
+            return ""
+        known = f"the impedances of {len(names)} branches are not known, such as that of {names[0]!r}"
+        return f"{known}: only a network fitted to meters takes them, network=ao.fit_network(...)"
 
     @cached_property
     def _graph(self) -> nx.DiGraph[str]:

@@ -23,7 +23,9 @@ from amm_opt.network.feeder.phases import POSITIVE_SEQUENCE
 from amm_opt.network.feeder.shunts import BRANCH_SHUNTS, BUS_SHUNTS, per_phase
 
 TIERS = ("MV", "LV")
-BRANCH_KINDS = ("line", "transformer", "switch")
+UNKNOWN = "unknown"
+"""Kind of a branch of which nobody knows the impedance: meters are behind it, and a network fitted to them."""
+BRANCH_KINDS = ("line", "transformer", "switch", UNKNOWN)
 VECTOR_GROUPS = ("YNyn0", "Dyn1", "Dyn11")
 SEVERAL = 4
 """So many elements with the same problem are named where all may have it."""
@@ -313,6 +315,9 @@ def _impedance_problems(branch: Any, z: np.ndarray | None, phases: int) -> Itera
     if not _is_finite(z):
         triangle = f" (a lower triangle for {phases} phases)" if phases > 1 else ""
         yield f"branch {branch.name!r}: r_ohm = {branch.r_ohm}, x_ohm = {branch.x_ohm} must be finite numbers{triangle}"
+    elif branch.kind == UNKNOWN:
+        if any(z.flat):
+            yield f"branch {branch.name!r}: one of kind unknown has no impedance: r_ohm and x_ohm are 0"
     elif branch.kind == "switch":
         if any(own.real < 0 for own in z.diagonal()):
             yield f"branch {branch.name!r}: r_ohm = {branch.r_ohm} must not be negative"

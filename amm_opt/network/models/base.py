@@ -40,6 +40,7 @@ class NetworkModel(ABC):
     Attributes:
         name: what a run calls the model.
         takes_meshes: whether it models networks whose branches close cycles; others are refused.
+        takes_unknown: whether it models branches of unknown impedance; likewise.
         boxes: whether an injection is a box of which every point must be feasible; ``evaluate`` and ``constraints``
             then also take (..., 2 n_nodes), its lowest and its highest corner, see ``Certified``.
         phase: (n_nodes,) 0, 1, 2 for the phases a, b, c of the nodes; None where each bus is one node.
@@ -50,6 +51,7 @@ class NetworkModel(ABC):
 
     name: str = ""
     takes_meshes: bool = False
+    takes_unknown: bool = False
     boxes: bool = False
     phase: IntArray | None = None
 
@@ -57,6 +59,8 @@ class NetworkModel(ABC):
         checked_kind(feeder, Feeder, "feeder")
         if feeder.meshed and not self.takes_meshes:
             raise InputError(f"{self.name} takes radial networks, and {feeder.cycles}: open these, or use dc")
+        if feeder.unknown and not self.takes_unknown:
+            raise InputError(f"{self.name}: {feeder.unknown}")
         self.feeder = feeder
 
     @abstractmethod

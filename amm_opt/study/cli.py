@@ -18,6 +18,7 @@ COMMANDS = {
         "requesting:fair_play",
         "Hold a market for requests of households, and two plans beside it.",
     ),
+    "fit": ("importing:fit", "Fit a network to TABLE, readings of meters, and run a mechanism on it."),
     "import": ("importing:import_group", "Make a case folder from a network file."),
     "mechanisms": ("listing:mechanisms", "List the mechanisms and their parameters."),
     "price-parts": ("reviewing:price_parts_command", "Take the marginal prices of one interval of CASE apart."),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 import amm_opt as ao
+from amm_opt.study.cli import main
 from tests.meters.test_fit import exact
 
 
@@ -127,3 +131,24 @@ def test_synthetic_meters_refuse() -> None:
         ao.synthetic_meters(case, transformer="nowhere")
     with pytest.raises(ao.InputError, match="participants are on 2 feeders"):
         ao.synthetic_meters(ao.load_case("synthetic:buses=130,days=1,seed=1"))
+
+
+def test_the_command_fits_and_runs(tmp_path) -> None:
+    exact().table().to_csv(tmp_path / "meters.csv", index=False)
+    given = ["fit", str(tmp_path / "meters.csv"), "--ridge", "0", "--v-max-pu", "1.05", "--export-kw", "20"]
+    done = CliRunner().invoke(main, [*given, "--mechanism", "equal_doe", "--steps", "4"])
+    assert done.exit_code == 0, done.output
+    assert "4 meters" in done.stdout
+    assert "equal_doe" in done.stdout
+    found = json.loads(CliRunner().invoke(main, [*given, "--mechanism", "equal_doe", "--steps", "4", "--json"]).stdout)
+    assert found["errors"][2]["span"] == "held out"
+    assert found["runs"][0]["curtailed_mwh"] > 0.0
+
+
+def test_the_command_names_gaps_and_ends_with_2(tmp_path) -> None:
+    rows = exact().table()
+    rows.drop(index=5).to_csv(tmp_path / "meters.csv", index=False)
+    ended = CliRunner().invoke(main, ["fit", str(tmp_path / "meters.csv")])
+    assert ended.exit_code == 2
+    assert "meter 'p1' has no p_kw in 1 of 64 intervals, first at 2030-01-07 00:30" in ended.stderr
+    assert CliRunner().invoke(main, ["fit", str(tmp_path / "meters.csv"), "--gaps", "drop"]).exit_code == 0

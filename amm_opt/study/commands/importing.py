@@ -1,4 +1,4 @@
-"""The command ``amm-opt import``: network files of every installed format as case folders."""
+"""The commands ``amm-opt import``, network files of every installed format as case folders, and ``amm-opt fit``."""
 
 from __future__ import annotations
 
@@ -17,9 +17,15 @@ from amm_opt.importers import ImportedNetwork, YearScenario, import_network, imp
 from amm_opt.importers.formats import Importer, importer, options_of
 from amm_opt.io.files import whole_folder
 from amm_opt.io.output import emit
+from amm_opt.meters import FittedNetwork, fit_network, read_meters
+from amm_opt.meters.data import GAPS
+from amm_opt.meters.fit import SOURCES
+from amm_opt.meters.regression import LOSSES
 from amm_opt.specs import read_value
+from amm_opt.study.compare import compare
+from amm_opt.study.show import json_option, print_json, print_table, show
 from amm_opt.study.terminal import folder_given, say
-from amm_opt.study.text import plain
+from amm_opt.study.text import number, plain
 
 EXAMPLES = {
     "matpower": "case33bw.m --option 'open_branches=[\"branch 33\"]'",
@@ -155,3 +161,62 @@ def _import(name: str, path: str | Path, options: Mapping[str, Any], scenario: s
 def _own(network: ImportedNetwork, chosen: YearScenario | None) -> bool:
     """Whether the case is that of the file's own participants and profiles."""
     return network.demand is not None and chosen is None
+
+
+@click.command()
+@click.argument("table", callback=folder_given)
+@click.option("--nominal-v", type=float, default=230.0, show_default=True, help="Volts that are 1 pu.")
+@click.option("--gaps", type=click.Choice(GAPS), default=GAPS[0], show_default=True, help="Intervals with gaps.")
+@click.option("--v-min-pu", type=float, default=0.9, show_default=True, help="Lower end of every meter's band.")
+@click.option("--v-max-pu", type=float, default=1.1, show_default=True, help="Upper end.")
+@click.option("--rating-kva", type=float, help="Of the transformer (default: no limit).")
+@click.option("--eps", type=float, default=0.01, show_default=True, help="Share of readings beyond the margin.")
+@click.option("--ridge", type=float, default=1.0, show_default=True, help="Weight against large coefficients.")
+@click.option("--loss", type=click.Choice(LOSSES), default=LOSSES[0], show_default=True, help="Of residuals.")
+@click.option("--transformer", type=click.Choice(SOURCES), help="Where its voltage comes from.")
+@click.option("--mechanism", help="Runs on what was fitted: name, name:parameter=value,...")
+@click.option("--connection-kw", type=float, default=25.0, show_default=True, help="Everybody's connection.")
+@click.option("--import-kw", type=float, default=0.0, show_default=True, help="What everybody asks to draw.")
+@click.option("--export-kw", type=float, default=0.0, show_default=True, help="What everybody asks to feed in.")
+@click.option("--steps", type=click.IntRange(min=1), help="Intervals to run (default: all).")
+@json_option
+def fit(
+    table: Path,
+    nominal_v: float,
+    gaps: str,
+    mechanism: str | None,
+    connection_kw: float,
+    import_kw: float,
+    export_kw: float,
+    steps: int | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Fit a network to TABLE, readings of meters, and run a mechanism on it.
+
+    TABLE has the columns time, meter, p_kw, v_pu or v, and where it is metered q_kvar (docs/fitted-network.md).
+
+    \b
+    Example:  amm-opt fit meters.csv --rating-kva 250 --mechanism equal_doe --export-kw 8 --steps 48
+    """
+    fitted = fit_network(read_meters(table, nominal_v=nominal_v, gaps=gaps), **options)
+    result = None
+    if mechanism is not None:
+        case = fitted.case(connection_kw=connection_kw, import_kw=import_kw, export_kw=export_kw)
+        result = compare(case, mechanism, network=fitted, steps=steps)
+    rows = _errors(fitted)
+    if as_json:
+        runs = [] if result is None else result.table.reset_index().to_dict("records")
+        print_json({"missing": list(fitted.fit.missing), "errors": rows, "runs": runs})
+        return
+    show(
+        [{k: v if isinstance(v, str) else number(v, ".2f") for k, v in row.items()} for row in rows], False, str(fitted)
+    )
+    if result is not None:
+        run = next(iter(result.runs.values()))
+        print_table(result, (run.first, run.first + len(run.times)), fitted.name)
+
+
+def _errors(fitted: FittedNetwork) -> list[dict[str, Any]]:
+    """Errors of voltages, a row for each part of the readings."""
+    return [{str(k): v for k, v in row.items()} for row in fitted.fit.errors.reset_index().to_dict("records")]

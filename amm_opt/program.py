@@ -238,14 +238,8 @@ class Solution:
         return self.values[name]
 
     def at_step(self, k: int) -> Solution:
-        """Of a solution over a horizon, the values (H, ...) and multipliers of interval k alone."""
-        steps = len(self.limit_duals_by_step)
-        values, duals, bounds = (
-            {n: v[k] for n, v in all_.items() if v.shape[:1] == (steps,)}
-            for all_ in (self.values, self.duals, self.bound_duals)
-        )
-        alone = replace(self, limit_duals=self.limit_duals_by_step[k], limit_duals_by_step=())
-        return replace(alone, values=values, duals=duals, bound_duals=bounds)
+        """Of a solution over a horizon, the multipliers of the limits of interval k alone; all else as it is."""
+        return replace(self, limit_duals=self.limit_duals_by_step[k], limit_duals_by_step=())
 
     def as_fallback(self, reason: str) -> Solution:
         """The same solution, marked as not found at the first try, for this reason."""

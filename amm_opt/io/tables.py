@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from amm_opt.errors import InputError, shorten
+from amm_opt.errors import InputError, as_path, reason, shorten
 from amm_opt.fields import is_text, shortened
 
 FLAGS = ("closed",)
@@ -19,6 +19,26 @@ FLAGS = ("closed",)
 _PLAIN = {str, float, int, type(None)}
 _SHOWN = 5
 LARGEST = 1e300
+
+
+def read_table(path: object, what: str, *, texts: Collection[str] = ()) -> pd.DataFrame:
+    """A table from a file: .parquet, or else CSV, packed or not; only empty cells have no value.
+
+    Args:
+        what: it is, for messages.
+        texts: columns that are read as text.
+
+    Raises:
+        InputError: where it cannot be read.
+    """
+    file = as_path(path, what)
+    try:
+        if file.suffix == ".parquet":
+            return pd.read_parquet(file)
+        how: dict[str, Any] = {"keep_default_na": False, "na_values": [""], "low_memory": False}
+        return pd.read_csv(file, encoding="utf-8-sig", dtype=dict.fromkeys(texts, str), **how)
+    except Exception as error:  # pandas and pyarrow raise errors of many kinds
+        raise InputError(f"{file} cannot be read as a {what}: {reason(error)}") from error
 
 
 def as_table(table: object, what: str, *, times: Collection[str] = ()) -> pd.DataFrame:

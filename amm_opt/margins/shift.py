@@ -21,6 +21,7 @@ DENSE = 0.2
 SEEN = 1000
 """So many intervals say how load differs from the day before; of a scenario margin as many as it needs."""
 DRAWN_AT_ONCE = 64
+REACH = 6.0
 
 
 class Shift:
@@ -33,10 +34,11 @@ class Shift:
     def __init__(self, margin: Margin, case: Case, network: NetworkModel) -> None:
         self._margin, self._network = margin, network
         limits = len(network.quantities.lower)
-        self._draws = needed = draws_needed(margin.eps, 1.0 - margin.confidence, limits if margin.joint else 1)
-        if margin.kind == "scenario" and margin.draws is not None:
-            self._draws = margin.draws
-        self.errors = LoadErrors(margin, case, network, self._draws if margin.kind == "scenario" else SEEN)
+        self._draws = SEEN
+        if margin.kind == "scenario":
+            needed = draws_needed(margin.eps, 1.0 - margin.confidence, limits if margin.joint else 1)
+            self._draws = needed if margin.draws is None else margin.draws
+        self.errors = LoadErrors(margin, case, network, self._draws)
         have = self._draws if self.errors.samples is None else len(self.errors.samples)
         if margin.kind == "scenario" and have < needed:
             raise InputError(f"{have} draws are too few for {margin}, which needs {needed}", subject="margin")
@@ -117,6 +119,18 @@ class LoadErrors:
             return self._sizes.times(self._margin.sigma * np.abs(requests.inflexible_kw))
         most = self._sizes.times(np.abs(self.samples).max(axis=0))
         return np.broadcast_to(most, (*requests.inflexible_kw.shape[:-1], len(most)))
+
+    def reach(self, requests: Requests) -> FloatArray:
+        """(..., m) how far draws can move a quantity: the most that was seen, or ``REACH`` standard deviations."""
+        if self.samples is None:
+            return REACH * self.deviation(requests)
+        return np.broadcast_to(self._most_seen, (*requests.inflexible_kw.shape[:-1], len(self._most_seen)))
+
+    @cached_property
+    def _most_seen(self) -> FloatArray:
+        assert self.samples is not None
+        parts = (self.samples[k : k + DRAWN_AT_ONCE] for k in range(0, len(self.samples), DRAWN_AT_ONCE))
+        return np.asarray(np.max([np.abs(self.use(part)).max(axis=0) for part in parts], axis=0))
 
     def drawn(self, load_kw: FloatArray, count: int, seed: int) -> Iterator[FloatArray]:
         """What draws of one interval, with (n,) load, make of every quantity: (some, m) at a time."""

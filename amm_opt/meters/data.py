@@ -11,10 +11,10 @@ import pandas as pd
 
 from amm_opt.arrays import FloatArray
 from amm_opt.cases.times import read_times
-from amm_opt.errors import InputError, as_path, reason, shorten
+from amm_opt.errors import InputError, shorten
 from amm_opt.fields import is_number, is_text, shortened
 from amm_opt.io.columns import numbers, text
-from amm_opt.io.tables import as_table
+from amm_opt.io.tables import as_table, read_table
 
 TRANSFORMER = "transformer"
 LOWEST_PU, HIGHEST_PU = 0.5, 1.5
@@ -111,7 +111,11 @@ def read_meters(
         problems.append(f"meters = {shortened(meters)} must be a list of names")
     if problems:
         raise InputError(problems, subject="meters")
-    rows = as_table(table if isinstance(table, pd.DataFrame) else _read(table), "meters", times=("time",))
+    rows = as_table(
+        table if isinstance(table, pd.DataFrame) else read_table(table, "table of meters", texts=("meter",)),
+        "meters",
+        times=("time",),
+    )
     rows, problems = _checked(rows, float(nominal_v))
     if problems:
         raise InputError(problems, subject="meters")
@@ -123,16 +127,6 @@ def read_meters(
     if problems:
         raise InputError(problems, subject="meters")
     return _arranged(own, head, meters, nominal_v, gaps)
-
-
-def _read(path: object) -> pd.DataFrame:
-    file = as_path(path, "table of meters")
-    try:
-        if file.suffix == ".parquet":
-            return pd.read_parquet(file)
-        return pd.read_csv(file, dtype={"meter": str}, keep_default_na=False, na_values=[""], low_memory=False)
-    except Exception as error:  # whatever the readers of pandas and pyarrow raise on a file that is none
-        raise InputError(f"{file} is no readable table: {reason(error)}") from error
 
 
 def _checked(rows: pd.DataFrame, nominal_v: float) -> tuple[pd.DataFrame, list[str]]:

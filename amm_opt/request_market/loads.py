@@ -11,8 +11,8 @@ import pandas as pd
 
 from amm_opt.arrays import FloatArray
 from amm_opt.cases.times import read_times
-from amm_opt.errors import InputError, as_path, one_line, shorten
-from amm_opt.io.tables import as_table
+from amm_opt.errors import InputError, shorten
+from amm_opt.io.tables import as_table, read_table
 from amm_opt.request_market.split import LEAST_MINUTES
 
 SLOT = pd.Timedelta(minutes=30)
@@ -78,20 +78,7 @@ def read_household_loads(path: str | Path) -> HouseholdLoads:
     Raises:
         InputError: where it cannot be read, and everything that is wrong with the table.
     """
-    return HouseholdLoads.from_table(read_any_table(path, "household table"))
-
-
-def read_any_table(path: str | Path, what: str) -> pd.DataFrame:
-    """A table from a CSV or Parquet file.
-
-    Raises:
-        InputError: where it cannot be read.
-    """
-    file = as_path(path, what)
-    try:
-        return pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file, encoding="utf-8-sig")
-    except Exception as error:  # pandas and pyarrow raise errors of many kinds
-        raise InputError(f"{file} cannot be read as a {what}: {one_line(error)}") from error
+    return HouseholdLoads.from_table(read_table(path, "household table"))
 
 
 def _problems_of_times(times: pd.DatetimeIndex, what: str) -> list[str]:

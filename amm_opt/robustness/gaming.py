@@ -31,9 +31,8 @@ class Strategy(Checked):
 
     Args:
         kind: ``inflate``: so many times the power, for as long; ``longer``: the power for so many times the energy;
-            ``early``: sessions so many hours before they arrive,
-            on top; ``split``: several participants in place of one, each
-            with its part; ``understate``: so many times its export.
+            ``early``: sessions so many hours before they arrive, on top; ``split``: several participants in place of
+            one, each with its part and a connection like the first; ``understate``: so many times its export.
         amount: the factor, hours or parts.
         availability: ``declared``: the operator believes it; ``physical``: it believes the smaller of what is declared
             and what the device can do, the power of a session or the largest of a profile.
@@ -157,6 +156,8 @@ def gaming(
 
 def _cheats(case: Case, strategy: Strategy, who: Sequence[str] | float, seed: int) -> IntArray:
     asks = case.owns("export" if strategy.kind == "understate" else "import")
+    if strategy.kind in ("longer", "early"):
+        asks = np.isin(np.arange(case.n_participants), case.profiles.sessions["participant"])
     if is_number(who):
         if not 0 < who <= 1:  # type: ignore[operator]
             raise InputError(
@@ -168,7 +169,13 @@ def _cheats(case: Case, strategy: Strategy, who: Sequence[str] | float, seed: in
             raise InputError(f"nobody in {case.name} asks for what {strategy} changes", subject="gaming")
         return np.sort(np.random.default_rng(seed).choice(able, count, replace=False))
     place = {name: i for i, name in enumerate(case.participant_names)}
-    said = [f"{case.name} has no participant {name!r}" for name in who if name not in place]  # type: ignore[union-attr]
+    said = [
+        f"{name!r} asks for nothing that {strategy} changes"
+        if name in place
+        else f"{case.name} has no participant {name!r}"
+        for name in who  # type: ignore[union-attr]
+        if name not in place or not asks[place[name]]
+    ]
     if said:
         raise InputError(said, subject="gaming")
     return np.array(sorted(place[name] for name in who), dtype=np.intp)  # type: ignore[union-attr]
@@ -177,40 +184,33 @@ def _cheats(case: Case, strategy: Strategy, who: Sequence[str] | float, seed: in
 def declared(case: Case, strategy: Strategy, cheats: IntArray) -> tuple[Case, IntArray]:
     """The case as it is told, and (n',) whose participant of the true case each of its participants is."""
     tables, names = case.tables(), [case.participant_names[i] for i in cheats]
-    people, series = tables["participants"].copy(), tables["series"].copy()
-    sessions = tables["sessions"].copy() if tables.get("sessions") is not None else None
+    people, series, sessions = (tables[name].copy() for name in ("participants", "series", "sessions"))
+    its = sessions["participant"].isin(names)
     back = np.arange(case.n_participants)
     amount, believed = strategy.amount, strategy.availability == DECLARED
     mine = series["participant"].isin(names)
-    changed: dict[str, Any] = {}
     if strategy.kind == "understate":
         at = mine & series["quantity"].eq("export")
         series.loc[at, "scale_kw"] = series.loc[at, "scale_kw"] * amount
     elif strategy.kind == "split":
         people, series, sessions, more = _split(people, series, sessions, cheats, names, int(amount))
         back = np.concatenate([back, more])
-    elif strategy.kind in ("inflate", "longer"):
+    elif strategy.kind == "early":
+        arrival = pd.to_datetime(sessions.loc[its, "arrival"])
+        told = (arrival - pd.Timedelta(hours=amount)).clip(lower=case.times[0])
+        more = sessions.loc[its, "power_kw"] * ((arrival - told) / pd.Timedelta(hours=1))
+        sessions.loc[its, "arrival"] = told
+        sessions.loc[its, "energy_kwh"] = sessions.loc[its, "energy_kwh"] + more
+    else:
         power = amount if strategy.kind == "inflate" and believed else 1.0
         at = mine & series["quantity"].eq("import")
         series.loc[at, "scale_kw"] = series.loc[at, "scale_kw"] * power
-        if sessions is not None:
-            its = sessions["participant"].isin(names)
-            sessions.loc[its, "power_kw"] = sessions.loc[its, "power_kw"] * power
-            sessions.loc[its, "energy_kwh"] = _fitting(sessions[its], amount)
+        sessions.loc[its, "power_kw"] = sessions.loc[its, "power_kw"] * power
+        sessions.loc[its, "energy_kwh"] = _fitting(sessions[its], amount)
         people["connection_import_kw"] = people["connection_import_kw"].where(
             ~people["name"].isin(names), people["connection_import_kw"] * power
         )
-    elif sessions is not None:
-        its = sessions["participant"].isin(names)
-        moved = pd.to_datetime(sessions.loc[its, "arrival"]) - pd.Timedelta(hours=amount)
-        hours = pd.to_datetime(sessions.loc[its, "arrival"]) - moved.clip(lower=case.times[0])
-        more = sessions.loc[its, "power_kw"] * (hours / pd.Timedelta(hours=1))
-        sessions.loc[its, "arrival"] = moved.clip(lower=case.times[0])
-        sessions.loc[its, "energy_kwh"] = sessions.loc[its, "energy_kwh"] + more
-    changed = {"participants": people, "series": series}
-    if sessions is not None:
-        changed["sessions"] = sessions
-    return case.with_tables(**changed), back
+    return case.with_tables(participants=people, series=series, sessions=sessions), back
 
 
 def _fitting(sessions: pd.DataFrame, factor: float) -> FloatArray:
@@ -221,34 +221,22 @@ def _fitting(sessions: pd.DataFrame, factor: float) -> FloatArray:
 
 
 def _split(
-    people: pd.DataFrame,
-    series: pd.DataFrame,
-    sessions: pd.DataFrame | None,
-    cheats: IntArray,
-    names: list[str],
-    parts: int,
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame | None, IntArray]:
+    people: pd.DataFrame, series: pd.DataFrame, sessions: pd.DataFrame, cheats: IntArray, names: list[str], parts: int
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, IntArray]:
     """Further participants at the same bus, each with an equal part; what is inflexible stays with the first."""
+    flexible = series["quantity"].ne("inflexible") & series["participant"].isin(names)
+    its = sessions["participant"].isin(names)
+    series.loc[flexible, "scale_kw"] = series.loc[flexible, "scale_kw"] / parts
+    for column in ("power_kw", "energy_kwh"):
+        sessions.loc[its, column] = sessions.loc[its, column] / parts
     tables = [people], [series], [sessions]
-    share = dict.fromkeys(names, 1.0 / parts)
-    flexible = series["quantity"].isin(["import", "export"]) & series["participant"].isin(names)
-    mine = None if sessions is None else sessions["participant"].isin(names)
+    rows = people.iloc[cheats].assign(battery_kwh=0.0, battery_kw=0.0, must_run_kw=0.0)
     for k in range(1, parts):
         alias = {name: f"{name} part {k + 1}" for name in names}
-        rows = people.iloc[cheats]
-        tables[0].append(rows.assign(name=rows["name"].map(alias), battery_kwh=0.0, battery_kw=0.0, must_run_kw=0.0))
-        tables[1].append(series[flexible].assign(participant=series.loc[flexible, "participant"].map(alias)))
-        if sessions is not None:
-            tables[2].append(sessions[mine].assign(participant=sessions.loc[mine, "participant"].map(alias)))
-    people, series = pd.concat(tables[0], ignore_index=True), pd.concat(tables[1], ignore_index=True)
-    theirs = {alias: 1.0 / parts for k in range(1, parts) for alias in (f"{name} part {k + 1}" for name in names)}
-    share |= theirs
-    part = series["participant"].map(share).fillna(1.0).where(series["quantity"] != "inflexible", 1.0)
-    series = series.assign(scale_kw=series["scale_kw"] * part)
-    if sessions is not None:
-        sessions = pd.concat(tables[2], ignore_index=True)
-        part = sessions["participant"].map(share).fillna(1.0)
-        sessions = sessions.assign(power_kw=sessions["power_kw"] * part, energy_kwh=sessions["energy_kwh"] * part)
+        tables[0].append(rows.assign(name=rows["name"].map(alias)))
+        for table, some in zip(tables[1:], (series[flexible], sessions[its]), strict=True):
+            table.append(some.assign(participant=some["participant"].map(alias)))
+    people, series, sessions = (pd.concat(table, ignore_index=True) for table in tables)
     return people, series, sessions, np.tile(cheats, parts - 1)
 
 

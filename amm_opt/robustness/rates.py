@@ -21,8 +21,6 @@ from amm_opt.registry import model_of
 from amm_opt.simulation import Run, simulate
 from amm_opt.tolerances import BINDING
 
-REACH = 6.0
-"""Limits further away than so many standard deviations are not looked at."""
 CLOSE = 0.02
 """Scales of a margin are found to within this."""
 LARGEST_SCALE = 8.0
@@ -88,10 +86,10 @@ def violation_rates(
         block = requests.select(slice(start, start + grid.block_steps))
         served = run.allocation.select(slice(start, start + grid.block_steps))
         drawn, injected = served.drawn_kw, served.injected_kw
-        deviation = errors.deviation(block)
+        reach = errors.reach(block)
         for k, interval in enumerate(grid.intervals(block)):
             rng = np.random.default_rng([seed, run.first + start + k])
-            moved = _Moved(grid, errors, deviation[k], draws, rng, interval.inflexible_kw)
+            moved = _Moved(grid, errors, reach[k], draws, rng, interval.inflexible_kw)
             tally.add(
                 grid, interval.times[0], moved, grid.bounds(interval), grid.quantities(interval, drawn[k], injected[k])
             )
@@ -106,12 +104,12 @@ class _Moved:
         self,
         grid: Grid,
         errors: LoadErrors,
-        deviation: FloatArray,
+        reach: FloatArray,
         draws: int,
         rng: np.random.Generator,
         load: FloatArray,
     ) -> None:
-        self._grid, self._errors, self._reach = grid, errors, REACH * deviation
+        self._grid, self._errors, self._reach = grid, errors, reach
         self._errors_kw = errors.sampled(rng, draws, load)
 
     def broken(self, u: FloatArray) -> tuple[IntArray, FloatArray]:

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 import amm_opt as ao
+from amm_opt.market.metrics import price_volatility
 
 HERE = Path(__file__).parents[1]
 CASE, LOST = "national", ("Humber gas", "Trent gas")
@@ -42,6 +43,7 @@ def told(case: ao.Case, run: ao.Run, seconds: float) -> dict[str, float]:
     served = run.allocation.import_kw
     price = np.asarray(run.allocation.import_price)
     mean = np.divide((served * price).sum(axis=1), served.sum(axis=1))
+    moves = price_volatility(mean)
     plants = case.participants["technology"].to_numpy() != ""
     offer = np.nan_to_num(case.participants["export_offer"].to_numpy(float))
     income = (people["earned"] + people["discharging"] - people["charging"]).to_numpy()
@@ -56,9 +58,9 @@ def told(case: ao.Case, run: ao.Run, seconds: float) -> dict[str, float]:
         "left to the operator, GBP bn": money["residual"] / 1e9,
         "uplift, GBP bn": np.maximum(spent - income, 0.0)[plants].sum() / 1e9,
         "price, mean, GBP/MWh": 1e3 * float((served * price).sum() / served.sum()),
-        "its standard deviation": 1e3 * float(mean.std()),
-        "mean step": 1e3 * float(np.abs(np.diff(mean)).mean()),
-        "highest": 1e3 * float(mean.max()),
+        "its standard deviation": 1e3 * float(moves["deviation"]),
+        "mean step": 1e3 * float(moves["step"]),
+        "highest": 1e3 * float(moves["highest"]),
         "CPU s": seconds,
     }
 

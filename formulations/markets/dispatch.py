@@ -74,7 +74,7 @@ HELD = 1e-8
 
 SPARE = 1e-6
 """The plan keeps limits within a solver's tolerance only. Where shares therefore have no answer, they are asked for
-again, and may shed and lack in reserve more than the plan by this share of what an interval asks for."""
+again, and may shed, lack in reserve and cost more than the plan by this share of what an interval asks for."""
 
 
 @dataclass(frozen=True, eq=False)

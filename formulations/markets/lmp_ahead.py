@@ -60,11 +60,6 @@ class LMPAhead(Dispatch):
         return np.where(np.isnan(own), self.value, own)
 
     def program(self, grid: Grid) -> Mapping[str, HorizonProgram]:
-        if grid.conic:
-            raise InputError(
-                f"{self.name} reads its prices from linear limits, and {grid.network.name} has none: use"
-                f" {grid.network.linear.name}"
-            )
         programs = super().program(grid)
         return {stage: programs[stage] for stage in ("cost", "shares")}
 
@@ -91,11 +86,12 @@ class LMPAhead(Dispatch):
     def settle(self, grid: Grid, solution: Solution, requests: Requests) -> Allocation:
         """Powers, and marginal prices; load pays reserve on top."""
         served = self._served(grid, solution)
-        price = np.stack([self._marginal(grid, solution.at_step(k)) for k in range(requests.n_steps)], axis=1)
+        price = np.stack([self._marginal(grid, solution, k) for k in range(requests.n_steps)], axis=1)
         on_top = self._reserve_per_kwh(grid.case, served, requests)
         return replace(served, import_price=price[0] + on_top[:, None], export_price=price[1])
 
-    def _marginal(self, grid: Grid, interval: Solution) -> FloatArray:
-        """(2, n) prices of one interval."""
-        energy = interval.duals["balance"] if self.source_price is None else self.source_price
-        return MarginalPrices.of(grid, replace(interval, values={ENERGY: np.asarray(energy, dtype=float)})).price
+    def _marginal(self, grid: Grid, solution: Solution, k: int) -> FloatArray:
+        """(2, n) prices of interval k."""
+        energy = solution.duals["balance"][k] if self.source_price is None else self.source_price
+        interval = replace(solution.at_step(k), values={ENERGY: np.asarray(energy, dtype=float)})
+        return MarginalPrices.of(grid, interval).price

@@ -44,13 +44,13 @@ class Box:
                 up.append(sp.csr_array(np.maximum(rows, 0.0)))
                 down.append(sp.csr_array(np.maximum(-rows, 0.0)))
         self._sides: list[Sides] = [(sp.csr_array(sp.vstack(up)), sp.csr_array(sp.vstack(down))) for up, down in both]
-        self._grid, self._groups = grid, grid.case.groups("own_feeder")
+        self._groups = grid.case.groups("own_feeder")
 
-    def shares(self, envelope: Mapping[str, FloatArray], requests: Requests) -> FloatArray:
+    def shares(self, grid: Grid, envelope: Mapping[str, FloatArray], requests: Requests) -> FloatArray:
         """(n,) the share of its envelopes that everybody keeps; (n,) powers by direction, none where left out."""
-        lower, upper = self._grid.limits(requests)
-        inflexible, _ = self._grid.usage(requests)
-        slack = SEARCH_SLACK * self._grid.network.quantities.tolerance
+        lower, upper = grid.limits(requests)
+        inflexible, _ = grid.usage(requests)
+        slack = SEARCH_SLACK * grid.network.quantities.tolerance
         use: list[FloatArray] = []
         for side in range(2):
             of_group = np.zeros((len(lower), self._groups.count))
@@ -81,6 +81,7 @@ def filled(use: FloatArray, room: FloatArray) -> FloatArray:
 
 
 _KNOWN: WeakKeyDictionary[Grid, Box] = WeakKeyDictionary()
+"""A box must not refer to its grid, which would then live for ever."""
 
 
 def box_of(grid: Grid) -> Box:

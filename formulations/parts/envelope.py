@@ -100,7 +100,7 @@ class Envelope(Mechanism[NoState], ABC):
             return found
         if grid.conic:
             raise InputError(f"{self.name}: robust envelopes need linear limits, and {grid.network.name} has none")
-        share = box_of(grid).shares({d: s["envelope"] for d, s in found.items()}, requests)
+        share = box_of(grid).shares(grid, {d: s["envelope"] for d, s in found.items()}, requests)
         return {d: replace(s, values={**s.values, "envelope": share * s["envelope"]}) for d, s in found.items()}
 
     def _together(

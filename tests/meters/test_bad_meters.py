@@ -82,7 +82,7 @@ def test_columns_meters_and_options() -> None:
     assert "gaps = 'fill'; valid choices: refuse, drop" in said
     assert "nominal_v = -3" in said
     assert "not the path" in refused(3)
-    assert "no readable table" in refused("nowhere.csv")
+    assert "cannot be read as a table of meters" in refused("nowhere.csv")
 
 
 def test_a_fit_names_all_that_is_wrong() -> None:

@@ -143,6 +143,8 @@ def test_bad_strategies_are_named() -> None:
         ("inflate:factor=2", ["nobody"], "no participant 'nobody'"),
         ("inflate:factor=2", 1.5, "who = 1.5 must be names, or a share"),
         ("understate:factor=0.5", 0.5, "nobody in"),
+        ("early:hours=1", 0.5, "nobody in"),
+        ("longer:factor=2", ["p0"], "asks for nothing that longer:factor=2 changes"),
     ):
         with pytest.raises(ao.InputError, match=said):
             ao.gaming(case, PROPORTIONAL, strategy, who=who)  # type: ignore[arg-type]

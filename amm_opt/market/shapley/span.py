@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from amm_opt.arrays import FloatArray, IntArray
 from amm_opt.cases import Case
 from amm_opt.errors import InputError
+from amm_opt.fields import is_whole, shortened
 from amm_opt.market.shapley.clustering import Clusters
 from amm_opt.market.shapley.network_game import NetworkGame
 from amm_opt.market.shapley.processes import spread
@@ -77,6 +78,7 @@ def shapley_span(
     *,
     network: NetworkModel | str,
     steps: int | str | slice | None = None,
+    every: int = 1,
     direction: str = "export",
     counts: str = "import",
     source: bool = False,
@@ -95,17 +97,21 @@ def shapley_span(
     Args:
         case, players, network, direction, counts, source: as for ``NetworkGame``. Values of ``Clusters`` are divided
             among their generators by what each has available in the interval.
-        steps: the span, as for :meth:`Case.span`.
-        available_kw: (T, n) what participants could give in ``direction``, in place of what they ask for or offer: such
-            as the power of batteries, which offer nothing by themselves.
+        steps: the span, as for :meth:`Case.span`; of it one interval in ``every`` is looked at, the first and so on.
+        available_kw: (T, n), for the whole span, what participants could give in ``direction``, in place of what they
+            ask for or offer: such as the power of batteries, which offer nothing by themselves.
         rounds, seed, confidence: as for ``shapley``.
         workers: processes over which blocks of intervals are spread.
         progress: called with (intervals done, all).
 
     Raises:
-        InputError: as for ``NetworkGame`` and ``shapley``; an availability of another shape, negative or not finite.
+        InputError: as for ``NetworkGame`` and ``shapley``; ``every`` below 1; an availability of another shape,
+            negative or not finite.
     """
+    if not (is_whole(every) and every > 0):
+        raise InputError(f"every = {shortened(every)} must be a whole number above 0", subject="shapley span")
     start, stop = case.span(steps)
+    looked = range(start, stop, every)
     available = None if available_kw is None else _checked(available_kw, stop - start, case.n_participants)
     members = players.players if isinstance(players, Clusters) else players
     first = None if available is None else available[0]
@@ -113,20 +119,20 @@ def shapley_span(
         *(case, start, members), network=network, direction=direction, counts=counts, source=source, available_kw=first
     )
     values = partial(shapley, players=game.players, rounds=rounds, seed=seed, confidence=confidence)
-    blocks = [slice(k, min(k + CHUNK, stop)) for k in range(start, stop, CHUNK)]
+    blocks = [looked[k : k + CHUNK] for k in range(0, len(looked), CHUNK)]
     work, found = partial(_of_block, game, values, available, start), []
     for block in spread(work, blocks, workers):
         found += block
         if progress:
-            progress(len(found), stop - start)
+            progress(len(found), len(looked))
     names, parts = game.players, [np.stack([getattr(f, what) for f in found]) for what in ("value", "low", "high")]
     if isinstance(players, Clusters):
         at = [case.participant_names.index(name) for name in players.generators]
         offered = case.requests(start, stop).request_kw(direction) if available is None else available
-        names, parts = players.generators, [players.split(part, offered[:, at]) for part in parts]
+        names, parts = players.generators, [players.split(part, offered[::every][:, at]) for part in parts]
     total = np.array([f.total for f in found])
     value, low, high = parts
-    return ShapleySpan(names, np.arange(start, stop), case.times[start:stop], value, low, high, total)
+    return ShapleySpan(names, np.array(looked), case.times[start:stop:every], value, low, high, total)
 
 
 def _checked(available_kw: ArrayLike, steps: int, n: int) -> FloatArray:
@@ -142,10 +148,10 @@ def _of_block(
     values: Callable[[NetworkGame], ShapleyValues],
     available_kw: FloatArray | None,
     start: int,
-    block: slice,
+    block: range,
 ) -> list[ShapleyValues]:
     found = []
-    for interval in range(block.start, block.stop):
+    for interval in block:
         game = game.at(interval, None if available_kw is None else available_kw[interval - start])
         found.append(values(game))
     return found

@@ -10,9 +10,7 @@ import pandas as pd
 
 from amm_opt.arrays import FloatArray
 from amm_opt.cases import Case
-from amm_opt.errors import InputError
-from amm_opt.fields import is_whole, shortened
-from amm_opt.market.shapley import NetworkGame, clusters, shapley
+from amm_opt.market.shapley import clusters, shapley_span
 from amm_opt.network import NetworkModel
 
 ALWAYS = "battery power"
@@ -54,22 +52,10 @@ def generator_worth(
     Raises:
         InputError: where there are no generators, or inflexible load, which no source meets here.
     """
-    if not (is_whole(every) and every > 0):
-        raise InputError(f"every = {shortened(every)} must be a whole number above 0")
     offering = _with_batteries_offered(case)
-    group = clusters(offering)
-    place = {name: i for i, name in enumerate(case.participant_names)}
-    who = np.array([place[name] for name in group.generators])
-    looked, values = range(start, stop, every), []
-    game = NetworkGame(offering, start, group.players, network=network)
-    for k in looked:
-        game = game.at(k)
-        found = shapley(game, game.players, rounds=rounds, seed=seed)
-        available = offering.requests(k, k + 1).export_request_kw[0, who]
-        values.append(group.split(found.value, available))
-        if progress:
-            progress(len(values), len(looked))
-    return Worth(group.generators, np.repeat(values, every, axis=0)[: stop - start])
+    how = {"every": every, "rounds": rounds, "seed": seed, "progress": progress}
+    found = shapley_span(offering, clusters(offering), network=network, steps=slice(start, stop), **how)  # type: ignore[arg-type]
+    return Worth(found.names, np.repeat(found.value, every, axis=0)[: stop - start])
 
 
 def _with_batteries_offered(case: Case) -> Case:

@@ -74,7 +74,9 @@ class ACSecurity:
         if len(k):
             asked = (requests.import_request_kw[k], requests.export_request_kw[k])
             state = self._flow(requests.inflexible_kw[k], *asked)
-            full[k] = self._secure(state, None) & self._leaves_margin(state, self._grid.bounds(requests.select(k)))
+            full[k] = self._secure(state, None) & self._leaves_margin(
+                state, self._grid.bounds(self._grid.select(requests, k))
+            )
         rest = np.flatnonzero(~full)
         if len(rest) == 0:
             return full, {}
@@ -86,12 +88,15 @@ class ACSecurity:
         return self._flow(interval.inflexible_kw, 0.0, 0.0)
 
     def keeps(self, allocation: Allocation, interval: Requests) -> bool:
-        """Whether an allocation breaks no limit on AC further than inflexible load only does."""
+        """Whether an allocation breaks no limit on AC, nor uses its margin, further than inflexible load only does."""
         state = self._at(allocation, interval)
-        if self._secure(state, None):
+        if self._fits(state, self._grid.bounds(interval), None):
             return True
         inflexible = self.inflexible(interval)
-        return bool(inflexible.solved and self._secure(state, inflexible))
+        return bool(inflexible.solved) and self._fits(state, self._limits(interval, inflexible), inflexible)
+
+    def _fits(self, state: ACState, limits: Limits, inflexible: ACState | None) -> bool:
+        return bool(self._secure(state, inflexible) & self._leaves_margin(state, limits))
 
     def _at(self, a: Allocation, interval: Requests) -> ACState:
         return self._flow(interval.inflexible_kw, a.drawn_kw, a.injected_kw)
@@ -123,10 +128,6 @@ class ACSecurity:
         if not inflexible.solved:
             raise SolveError("inflexible load alone has no power-flow solution")
         limits = self._limits(interval, inflexible)
-
-        def fits(state: ACState) -> bool:
-            return bool(self._secure(state, inflexible) & self._leaves_margin(state, limits))
-
         allocation: Allocation | None = None
         accepted: Allocation | None = None
         for _ in range(ROUNDS):
@@ -142,7 +143,7 @@ class ACSecurity:
                     raise
                 continue
             state = self._at(allocation, interval)
-            if fits(state):
+            if self._fits(state, limits, inflexible):
                 accepted = allocation
             if not state.solved:
                 break
@@ -154,7 +155,7 @@ class ACSecurity:
             return accepted, False
         if allocation is None:
             raise SolveError("no answer within tightened limits")
-        return scaled_back(allocation, lambda part: fits(self._at(part, interval))), True
+        return scaled_back(allocation, lambda part: self._fits(self._at(part, interval), limits, inflexible)), True
 
     def _leaves_margin(self, state: ACState, limits: Limits) -> BoolArray:
         """(...) whether an AC power flow is within shifted limits, where there is a margin."""

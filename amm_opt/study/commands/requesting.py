@@ -13,6 +13,7 @@ from amm_opt.arrays import FloatArray
 from amm_opt.errors import InputError, Problems
 from amm_opt.fields import is_number
 from amm_opt.io.files import claimed, released, replace_file, whole_folder
+from amm_opt.io.tables import read_table
 from amm_opt.request_market import (
     BookingPlan,
     FairPlay,
@@ -23,7 +24,7 @@ from amm_opt.request_market import (
     read_household_loads,
     request_problem,
 )
-from amm_opt.request_market.loads import SLOT, read_any_table
+from amm_opt.request_market.loads import SLOT
 from amm_opt.study.show import json_option, print_json, show
 from amm_opt.study.terminal import folder_given, say
 
@@ -104,7 +105,7 @@ def _generated(said: Problems, count: int | None, days: int | None, seed: int) -
 def _given(said: Problems, table: Path, supply: str | None, households: Path | None) -> RequestProblem | None:
     """The problem of a user's tables; what is wrong with each of them is kept."""
     loads = said.of(lambda: read_household_loads(table))
-    terms = None if households is None else said.of(lambda: read_any_table(households, "table of households"))
+    terms = None if households is None else said.of(lambda: read_table(households, "table of households"))
     if supply is None:
         said.say("--supply is missing: supply in kW, or a table of time and supply_kw")
         return None
@@ -126,7 +127,7 @@ def _supply_kw(given: str, loads: HouseholdLoads) -> FloatArray:
 
 
 def _supply_table(path: str, loads: HouseholdLoads) -> FloatArray:
-    table = read_any_table(path, "table of supply")
+    table = read_table(path, "table of supply")
     if missing := [c for c in ("time", "supply_kw") if c not in table]:
         raise InputError([f"table of supply: missing column {c!r}" for c in missing])
     found = HouseholdLoads.from_table(table[["time", "supply_kw"]], "table of supply")

@@ -22,10 +22,12 @@ from amm_opt.study.commands.reviewing import single_folder
 from amm_opt.study.comparison import Comparison, open_comparison
 from amm_opt.study.show import json_option, numbers, print_json
 from amm_opt.study.terminal import complain, folder_given, printable, progress, say, width
-from amm_opt.study.text import TableColumn, table
+from amm_opt.study.text import TableColumn, number, table
 
 SOME = ("charging", "discharging", "reserve")
 """Printed only where one of the mechanisms pays for batteries or reserve."""
+LESS = {"residual_min": 8, "residual_max": 7, "charging": 6, "discharging": 6, "charges": 5, "reserve": 4}
+"""What of the operator's sums goes first where a terminal has no room; others stay."""
 
 
 @click.command()
@@ -115,7 +117,11 @@ def _print(stored: Comparison, found: dict[str, Settlement]) -> None:
     names = {name: header for name, header in names.items() if name not in SOME or t[name].any()}
     columns = [
         TableColumn("mechanism", [printable(label) for label in t.index], folds=True),
-        *(TableColumn(header, numbers(t[name], ".2f")) for name, header in names.items() if name in t),
+        *(
+            TableColumn(header, numbers(t[name], ".2f"), rank=LESS.get(name, 0))
+            for name, header in names.items()
+            if name in t
+        ),
         TableColumn("lowest\nbill", numbers(bills.min(), ".2f"), rank=3),
         TableColumn("median\nbill", numbers(bills.median(), ".2f"), rank=1),
         TableColumn("highest\nbill", numbers(bills.max(), ".2f"), rank=2),
@@ -199,10 +205,10 @@ def _print_recovery(item: Run, found: CostRecovery) -> None:
     rows = pd.concat([t, whole])
     columns = [
         TableColumn("technology", [printable(name) or "-" for name in rows.index], folds=True),
-        TableColumn("kW", numbers(rows["kw"], ".0f"), rank=2),
+        TableColumn("kW", numbers(rows["kw"], ".0f"), rank=9),
         *(
-            TableColumn(f"paid for\n{pot}" if pot != "delta" else "delta\npot", numbers(rows[pot], ".2f"))
-            for pot in found.cents
+            TableColumn(f"paid for\n{pot}" if pot != "delta" else "delta\npot", numbers(rows[pot], ".2f"), rank=3 + k)
+            for k, pot in enumerate(found.cents)
         ),
         TableColumn("costs", numbers(rows["cost"], ".2f")),
         TableColumn("paid /\ncosts", numbers(rows["adequacy"], ".3f")),
@@ -215,9 +221,9 @@ def _print_recovery(item: Run, found: CostRecovery) -> None:
         f" {times[-1]:%Y-%m-%d %H:%M}, in currency"
     )
     emit("\n".join(table(title, columns, width())))
-    m = found.metrics
+    m = {name: number(value, ".3f") for name, value in found.metrics.items()}
     say(
-        f"Net revenue per kW: Gini {m['gini']:.3f}, Atkinson {m['atkinson_0.5']:.3f} (0.5) and {m['atkinson_1']:.3f}"
-        f" (1), Theil {m['theil']:.3f}; negative of {m['negative']:.0f} plants. Revenue: HHI {m['hhi']:.0f}, the"
-        f" largest 4 have {100 * m['cr4']:.1f} %."
+        f"Net revenue per kW: Gini {m['gini']}, Atkinson {m['atkinson_0.5']} (0.5) and {m['atkinson_1']} (1), Theil"
+        f" {m['theil']}; negative of {found.metrics['negative']:.0f} plants. Revenue: HHI {found.metrics['hhi']:.0f}, the"
+        f" largest 4 have {100 * found.metrics['cr4']:.1f} %."
     )

@@ -67,5 +67,5 @@ def test_load_pays_reserve_on_top_and_bad_input_is_named() -> None:
     np.testing.assert_allclose(np.asarray(run.allocation.import_price)[:, 0], 0.05 + 0.2 * 0.01, atol=1e-6)
     with pytest.raises(ao.InputError, match=r"shortfall_price = -1 must not be negative"):
         ao.simulate(case, "lmp_ahead:shortfall_price=-1", **GRID)
-    with pytest.raises(ao.InputError, match=r"linear limits"):
+    with pytest.raises(ao.InputError, match=r"need a linear network model"):
         ao.simulate("synthetic:buses=30,days=1,seed=1", "lmp_ahead", network="socp")

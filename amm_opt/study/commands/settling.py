@@ -224,6 +224,6 @@ def _print_recovery(item: Run, found: CostRecovery) -> None:
     m = {name: number(value, ".3f") for name, value in found.metrics.items()}
     say(
         f"Net revenue per kW: Gini {m['gini']}, Atkinson {m['atkinson_0.5']} (0.5) and {m['atkinson_1']} (1), Theil"
-        f" {m['theil']}; negative of {found.metrics['negative']:.0f} plants. Revenue: HHI {found.metrics['hhi']:.0f}, the"
-        f" largest 4 have {100 * found.metrics['cr4']:.1f} %."
+        f" {m['theil']}; negative of {found.metrics['negative']:.0f} plants. Revenue: HHI {found.metrics['hhi']:.0f},"
+        f" the largest 4 have {100 * found.metrics['cr4']:.1f} %."
     )

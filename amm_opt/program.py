@@ -160,6 +160,7 @@ class HorizonProgram:
             length of an interval (kW become kWh). Variables need names of their own.
         constraints: on totals and other variables of the coupling.
         values: further named expressions of the coupling whose numbers the mechanism reads.
+        bound_duals: values of ``interval``, each a vector variable, of whose bounds it reads the multipliers.
         stores: by a name of its own, the value of ``interval`` that fills a store: its level after interval k is that
             before plus the value times the length of the interval, within bounds given with the parameters' numbers.
     """
@@ -171,6 +172,7 @@ class HorizonProgram:
     values: Mapping[str, cp.Expression] = field(default_factory=dict)
     stores: Mapping[str, str] = field(default_factory=dict)
     duals: Mapping[str, cp.Constraint] = field(default_factory=dict)
+    bound_duals: Sequence[str] = ()
 
     @property
     def coupling(self) -> Program:

@@ -25,8 +25,8 @@ HERE = Path(__file__).parents[1]
 CASE, LOST = "national", ("Humber gas", "Trent gas")
 MECHANISMS = {"dispatch": "dispatch:source_price=none", "lmp_ahead": "lmp_ahead:source_price=none"}
 OWN = ("onshore wind", "offshore wind", "nuclear")
-EVERY = 672
-"""What plants are worth is worked out in one half-hour of two weeks."""
+EVERY = 401
+"""What plants are worth is worked out in one half-hour of so many: all hours of the day come up in turn."""
 
 
 def shocked(case: ao.Case) -> ao.Case:
@@ -134,7 +134,7 @@ Energy, and what is earned with it and with reserve:
 {lines(pd.DataFrame(kinds))}
 
 Costs and what covers them under `dispatch` with pots (base pot, or delta pot against `lmp_ahead`), GBP bn; what plants
-are worth in one half-hour of two weeks, sampled:
+are worth in one half-hour of {EVERY}, sampled:
 
 {lines(covered.assign(**{"revenue / cost": covered["revenue"] / covered["cost"]}))}
 

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import cvxpy as cp
 import numpy as np
@@ -171,12 +171,13 @@ class Dispatch(Mechanism[ContentState]):
         before = cp.Parameter(len(battery), name="before")
         content = [short >= 0, short >= HALF * battery.size_kwh - before - gained]
         stores = {STORE: "stored_kw"} if len(battery) else {}
+        read: dict[str, Any] = {"stores": stores, "bound_duals": DIRECTIONS}
         ending = cp.Minimize(self.content_price / dt * cp.sum(short))
         return {
-            "plenty": HorizonProgram(plenty, ending, {"stored_kw": gained}, content, stores=stores),
+            "plenty": HorizonProgram(plenty, ending, {"stored_kw": gained}, content, **read),
             "shed": HorizonProgram(interval, cp.Minimize(cp.sum(shed)), totals, stores=stores),
             "reserve": HorizonProgram(interval, cp.Minimize(cp.sum(lack)), totals, held[:1], stores=stores),
-            "cost": HorizonProgram(at_cost, ending, {**totals, "stored_kw": gained}, [*held, *content], stores=stores),
+            "cost": HorizonProgram(at_cost, ending, {**totals, "stored_kw": gained}, [*held, *content], **read),
             "shares": HorizonProgram(self._shares(grid), cp.Minimize(cp.Constant(0.0))),
         }
 

@@ -44,7 +44,8 @@ def generator_worth(
 
     Args:
         network: ``transport`` as in the source, or a network model.
-        every: an interval is looked at every so many, and stands for those up to the next.
+        every: an interval is looked at every so many, and stands for those up to the next. So many that make whole days
+            are always the same hour.
         rounds: as for ``shapley``.
         seed: likewise.
         progress: called with (intervals looked at, all).

@@ -166,7 +166,7 @@ def recover(
     worth in an interval is its Shapley value: how much more load is served with it.
 
     \b
-    Example:  amm-opt recover out/dispatch --every 48 --csv plants.csv
+    Example:  amm-opt recover out/dispatch --every 47 --csv plants.csv
     """
     path = None if csv is None else as_path(csv, "file")
     item = open_run(single_folder(run))

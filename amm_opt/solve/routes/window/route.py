@@ -32,7 +32,7 @@ class HorizonRoute:
 
     Raises:
         InputError: where a part of the program is not DPP, linear or quadratic, a total or store names an unknown
-            value, or the network model is conic.
+            value, the bounds of something else than a variable are asked for, or the network model is conic.
     """
 
     reason = ""
@@ -45,6 +45,9 @@ class HorizonRoute:
             self._coupling = CompiledProgram(program.coupling, grid)
         except NotCompilableError as error:
             raise InputError(f"a program over a horizon must be linear or quadratic: {error}") from error
+        for name in program.bound_duals:
+            if name not in program.interval.values or not self.interval.value_map(name).gain.unit:
+                raise InputError(f"bound_duals: {name!r} is no value of an interval that is a vector variable")
         self.needs = frozenset({"qp" if self.interval.quadratic or self._coupling.quadratic else "lp"})
         self._assembler = Assembler(program, self.interval, self._coupling)
         self.gradients = gradients_of(self.interval, grid)
@@ -89,17 +92,18 @@ class HorizonRoute:
         )
 
     def _slopes(self, numbers: Numbers, rows: Rows, point: Point, steps: int) -> dict[str, FloatArray]:
-        """(H, ...) multipliers of the bounds of those values of an interval that are variables."""
+        """(H, ...) multipliers of the bounds of those values of an interval that the program reads them of."""
+        if not self._program.bound_duals:
+            return {}
         slope = numbers.q - numbers.rows.sparse().T @ point.row_dual - rows.sparse().T @ point.network_dual
         if numbers.matrix is not None:
             slope += numbers.matrix @ point.v
         elif numbers.hessian is not None:
             slope += numbers.hessian * point.v
         first, found = np.arange(steps) * self.interval.size, {}
-        for name, value in self._program.interval.values.items():
+        for name in self._program.bound_duals:
             gain = self.interval.value_map(name).gain
-            if value.ndim == 1 and gain.unit and not gain.empty:
-                found[name] = slope[first[:, None] + gain.col]
+            found[name] = slope[first[:, None] + gain.col]
         return found
 
     def _duals(self, row_dual: FloatArray, steps: int) -> dict[str, FloatArray]:

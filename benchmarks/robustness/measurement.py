@@ -166,7 +166,8 @@ def page(table: pd.DataFrame, case: ao.Case, steps: slice, name: str, given: Any
     lines = [
         f"# What measurement errors do on {name}",
         "",
-        f"`python benchmarks/robustness/measurement.py {name} --start {given.start} --days {given.days}`",
+        f"`python benchmarks/robustness/measurement.py {name} --start {given.start} --days {given.days}"
+        f"{' --margins' if (table['margin'] != NO_MARGIN).any() else ''}`",
         "",
         f"{case.times[steps.start]} to {case.times[steps.stop - 1]}, {steps.stop - steps.start} intervals,"
         f" {case.n_participants} participants, {case.feeder.n_buses} buses. AC-secure, one seed of each kind."

@@ -63,5 +63,7 @@ def _feeder_numbers(f: Feeder) -> Iterator[ArrayLike]:
         yield from (f.shunt_kva.real, f.shunt_kva.imag, f.charging_kvar)
     if f.meshed:
         yield f.ends
+    if (f.phase_tap != f.tap[:, None]).any():
+        yield f.phase_tap
     impedance = np.concatenate([m.ravel() for m in f.z_ohm])
     yield from (impedance.real, impedance.imag)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from amm_opt.importers.opendss.banks import Unit, bank, unit
 from amm_opt.importers.opendss.circuit import Elements
-from amm_opt.importers.opendss.elements.component import PHASE_NAMES
+from amm_opt.importers.opendss.elements.component import PHASE_NAMES, UnsupportedError
 from amm_opt.importers.opendss.elements.lines import Line, charging_kvar, reduced_neutral, split_conductors
 from amm_opt.importers.opendss.elements.neutral import idle_neutrals, star_resistances
-from amm_opt.importers.opendss.elements.parallel import Conductor, side_by_side, triangles
+from amm_opt.importers.opendss.elements.parallel import Conductor, side_by_side
 from amm_opt.importers.opendss.elements.transformers import Transformer
 from amm_opt.importers.opendss.ratings import Rating, assumed_rating, guessed_rating
 from amm_opt.importers.opendss.settings import GUESS, OTHERS, Settings
@@ -32,6 +34,7 @@ class Branches:
         reductions: how many lines had their neutral reduced in which way.
         returning: buses, in lower case, whose neutral carries return current.
         stars: ohm between star point and neutral by transformer.
+        units: transformers, each by itself.
         used_ratings: line code, A and metres by the source of the rating.
     """
 
@@ -44,6 +47,7 @@ class Branches:
         self._unrated: dict[str, list[Line]] = {}
         self.reductions: Counter[str] = Counter()
         self.returning: set[str] = set()
+        self.units: list[Unit] = []
         e = elements
         kron = settings.neutral == "kron"
         self.stars = {} if kron else star_resistances(e.transformers, e.lines, e.loads, e.grounding)
@@ -64,7 +68,7 @@ class Branches:
         rows: list[tuple[Line, Conductor]] = []
         merged: set[int] = set()
         for group in between.values():
-            if len(group) < 2 or not self._topology.only_lines(group[0][0]):
+            if len(group) < 2 or not self._topology.only(Line, group[0][0]):
                 continue
             try:
                 together = side_by_side([conductor for _, conductor in group])
@@ -166,37 +170,56 @@ class Branches:
             )
 
     def transformers(self) -> list[tuple[Transformer, dict[str, Any]]]:
-        """Rows of all transformers."""
-        return [(x, b) for x in self._elements.transformers if (b := self._transformer(x))]
+        """Rows of all transformers; closed ones between the same buses, on phases of their own, become one."""
+        self.units = [u for x in self._elements.transformers if (u := self._unit(x, 0))]
+        between: dict[frozenset[str], list[Unit]] = {}
+        for u in self.units:
+            if u.transformer.closed:
+                between.setdefault(frozenset(b.lower() for b in u.transformer.buses), []).append(u)
+        rows: list[tuple[Transformer, dict[str, Any]]] = []
+        merged: set[int] = set()
+        for group in between.values():
+            first = group[0].transformer
+            if len(group) < 2 or not self._topology.only(Transformer, first):
+                continue
+            names = "+".join(u.transformer.element.name for u in group)
+            try:
+                columns = bank([self._alike(u, first) for u in group])
+            except UnsupportedError as error:
+                self._problems.append(f"{first.element}: unsupported bank {names}: {error}")
+            else:
+                rows.append((first, {**self._edge(first), "name": names, **columns}))
+                self._report.assumed.append(f"transformers side by side are one branch: {_bank_text(names, columns)}")
+            self._topology.keep_first([u.transformer for u in group])
+            merged.update(id(u) for u in group)
+        return [
+            *((u.transformer, {**self._edge(u.transformer), **u.columns}) for u in self.units if id(u) not in merged),
+            *rows,
+        ]
 
-    def _transformer(self, x: Transformer) -> dict[str, Any] | None:
-        group = {("wye", "wye"): "YNyn0", ("delta", "wye"): "Dyn11" if x.lead else "Dyn1"}.get(x.conns)
-        nodes = [[n for n in side[: x.phases] if n in PHASE_NAMES] for side in x.nodes]
-        distinct = len(set(nodes[0])) == x.phases
-        if group is None or not distinct or nodes[0] != nodes[1] or (group != "YNyn0" and nodes[0] != [1, 2, 3]):
-            self._problems.append(
-                f"{x.element}: unsupported element: connection {'-'.join(x.conns)} on nodes {x.nodes[0]} and"
-                f" {x.nodes[1]}; supported are wye-wye on the same phases and three-phase delta-wye"
-            )
+    def _alike(self, u: Unit, first: Transformer) -> Unit:
+        """A unit from the first one's first bus to its second."""
+        if u.transformer.buses[0].lower() == first.buses[0].lower():
+            return u
+        return self._unit(u.transformer, 1) or u
+
+    def _unit(self, x: Transformer, start: int) -> Unit | None:
+        reactance = x.xhl * (100.0 if self._settings.xhl == "per_unit" else 1.0)
+        try:
+            made = unit(x, start, self._topology.vn_kv, reactance, self.stars.get(x.element.name, 0.0))
+        except UnsupportedError as error:
+            self._problems.append(f"{x.element}: {error}")
             return None
         delta, wye = (self._topology.depth.get(b.lower(), 0) for b in x.buses)
-        if group != "YNyn0" and delta > wye:
+        if made.group != "YNyn0" and delta > wye:
             self._problems.append(f"{x.element}: unsupported element: connection wye-delta, fed from its wye side")
             return None
-        reactance = x.xhl * (100.0 if self._settings.xhl == "per_unit" else 1.0)
-        one = 3.0 / x.phases if x.phases < 3 else 1.0
-        kv = x.kv[1] * x.taps[1] * (math.sqrt(3) if x.phases == 1 else 1.0)
-        z = complex(x.r_percent, reactance) / 100.0 * kv**2 * 1000.0 / (x.kva * one)
-        matrix = np.asarray(z * np.eye(x.phases) + self.stars.get(x.element.name, 0.0), dtype=np.complex128)
-        up, down = (self._topology.vn_kv.get(b.lower(), k) for b, k in zip(x.buses, x.kv, strict=True))
-        ratio = x.kv[0] * x.taps[0] / (x.kv[1] * x.taps[1])
-        return {
-            **self._edge(x),
-            "kind": "transformer",
-            **triangles(matrix),
-            "rating_kva": x.rating_kva / x.phases,
-            "tap": ratio * down / up,
-            "phases": "".join(PHASE_NAMES[n] for n in sorted(nodes[0])),
-            "vector_group": group,
-            "charging_kvar": 0.0,
-        }
+        return made
+
+
+def _bank_text(names: str, columns: Mapping[str, object]) -> str:
+    taps = f", tap {columns['tap']:.5g}"
+    if "phase_taps" in columns:
+        own = (float(str(columns["tap"])) * float(f) for f in str(columns["phase_taps"]).split())
+        taps = f", taps {' '.join(f'{x:.5g}' for x in own)}"
+    return f"{names} on {columns['phases']}{taps}, {columns['rating_kva']:.4g} kVA per phase (the smallest)"

@@ -12,6 +12,7 @@ from amm_opt.importers.opendss.elements.component import Component, UnsupportedE
 from amm_opt.importers.opendss.elements.controls import Control, Protection
 from amm_opt.importers.opendss.elements.lines import Line, LineCode
 from amm_opt.importers.opendss.elements.loads import Capacitor, Load
+from amm_opt.importers.opendss.elements.regulators import Automatic, CapControl, RegControl
 from amm_opt.importers.opendss.elements.sources import Reactor, Source
 from amm_opt.importers.opendss.elements.transformers import Transformer
 
@@ -23,6 +24,8 @@ KINDS: dict[str, type[Component]] = {
     "load": Load,
     "capacitor": Capacitor,
     "reactor": Reactor,
+    "regcontrol": RegControl,
+    "capcontrol": CapControl,
     "swtcontrol": Control,
     "fuse": Protection,
     "recloser": Protection,
@@ -36,7 +39,7 @@ class Elements:
     """The elements of a script, by class; what is wrong goes to ``problems`` with file and line.
 
     Attributes:
-        lines, transformers, loads, capacitors, controls, sources: those in service, complete and right.
+        lines, transformers, loads, capacitors, controls, automatic, sources: those in service, complete and right.
         grounding: ohm from the neutral to ground by bus, in lower case.
         ends: buses of all lines and transformers, also of those with problems, in lower case.
         broken: whether a line or transformer is missing because of its problems.
@@ -85,7 +88,7 @@ class Elements:
     def _sort(self) -> None:
         self.sources = [x for x in self._of(Source) if x.element.enabled]
         self.lines, self.transformers = self._usable(Line), self._usable(Transformer)
-        self.controls = self._usable(Control)
+        self.controls, self.automatic = self._usable(Control), self._usable(Automatic)
         loads, capacitors, reactors = self._usable(Load), self._usable(Capacitor), self._usable(Reactor)
         self.opened = [x.element for x in (*loads, *capacitors, *reactors) if not x.closed]
         self.loads, self.capacitors = [x for x in loads if x.closed], [x for x in capacitors if x.closed]
@@ -124,7 +127,7 @@ class Elements:
         if key not in self._components:
             self._components[key] = KINDS[element.kind](element, self.frequency)
         component = self._components[key]
-        if isinstance(component, Control):
+        if isinstance(component, Control | Automatic):
             component.find = self._found
         if isinstance(component, LineCode):
             component.begin_statement()

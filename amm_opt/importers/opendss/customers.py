@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from amm_opt.importers.opendss.banks import Unit
 from amm_opt.importers.opendss.circuit import Elements
 from amm_opt.importers.opendss.elements.component import PHASE_NAMES
 from amm_opt.importers.opendss.elements.loads import Capacitor, Load, between_phases, power_factor_and_rest
-from amm_opt.importers.opendss.elements.transformers import Transformer
 from amm_opt.importers.opendss.topology import Topology
 from amm_opt.importers.report import ImportReport
 
@@ -69,7 +69,7 @@ class Customers:
             self._problems.append(f"{x.element}: unknown bus {x.bus!r}: no line or transformer ends there")
         return False
 
-    def shunts(self, transformers: list[tuple[Transformer, dict[str, Any]]]) -> dict[tuple[str, str], complex]:
+    def shunts(self, units: list[Unit]) -> dict[tuple[str, str], complex]:
         """kW drawn and kvar fed in at nominal voltage by bus and phase: capacitors, and transformers without load."""
         shunts: dict[tuple[str, str], complex] = {}
         for x in self._elements.capacitors:
@@ -79,10 +79,10 @@ class Customers:
                 for node in x.nodes:
                     key = (x.bus.lower(), PHASE_NAMES[node])
                     shunts[key] = shunts.get(key, 0.0) + 1j * x.kvar * ratio**2 / x.phases
-        for t, branch in transformers:
+        for t, phases in ((u.transformer, u.phases) for u in units):
             bus = t.buses[t.idle_end].lower()
             rated = t.kv[t.idle_end] * t.taps[t.idle_end] * (math.sqrt(3) if t.phases == 1 else 1.0)
             power = complex(t.no_load_loss, -t.magnetising) / 100.0 * t.kva * (self._topology.vn_kv[bus] / rated) ** 2
-            for phase in branch["phases"] if power else "":
+            for phase in phases if power else "":
                 shunts[bus, phase] = shunts.get((bus, phase), 0.0) + power / t.phases
         return shunts

@@ -90,7 +90,7 @@ class _Importer:
         branches = Branches(e, self.topology, self.settings, self.problems, self.report)
         customers = Customers(e, self.topology, self.problems, self.report)
         lines, transformers = branches.lines(), branches.transformers()
-        loads, shunts = customers.rows(), customers.shunts(transformers)
+        loads, shunts = customers.rows(), customers.shunts(branches.units)
         rows = [*lines, *transformers]
         self.problems += self._contradictions({id(x): b["phases"] for x, b in rows}, branches.returning)
         if self.problems:

@@ -41,6 +41,7 @@ def describe(
         *(f"{count} lines reduced {_NEUTRAL[how]}" for how, count in neutrals.items() if how != "none"),
         *_stars(stars),
         *_transformers(elements, xhl),
+        *_automatic(elements),
         *_ratings(used),
         *_bands(buses),
         *_loads(elements, customers),
@@ -90,6 +91,15 @@ def _transformers(elements: Elements, xhl: str) -> Iterable[str]:
     if max(read) < 0.5:
         text += "; so low a value may be per unit in a percent field (xhl='per_unit')"
     yield text
+
+
+def _automatic(elements: Elements) -> Iterable[str]:
+    for kind, words in (
+        ("regcontrol", "regulator controls: taps as they stand in the file"),
+        ("capcontrol", "capacitor controls: capacitors as they stand in the file"),
+    ):
+        if names := [x.element.name for x in elements.automatic if x.element.kind == kind]:
+            yield f"{len(names)} {words}, which OpenDSS would change when it solves: {shorten(names)}"
 
 
 def _loads(elements: Elements, customers: pd.DataFrame) -> Iterable[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import networkx as nx
@@ -112,15 +112,15 @@ class Topology:
             line_kv = x.kv * (math.sqrt(3) if to_neutral else 1.0)
             self.check_kv(x.element, f"kv = {x.kv:g} at bus {x.bus!r}", line_kv, self.vn_kv[x.bus.lower()])
 
-    def only_lines(self, x: Line) -> bool:
-        """Whether all that joins the buses of a line are lines."""
+    def only(self, kind: type[Edge], x: Edge) -> bool:
+        """Whether all that joins the buses of an edge are of one kind."""
         a, b = (bus.lower() for bus in x.buses)
-        return a != b and all(isinstance(d["edge"], Line) for d in self.graph[a][b].values())
+        return a != b and all(isinstance(d["edge"], kind) for d in self.graph[a][b].values())
 
-    def keep_first(self, lines: list[Line]) -> None:
-        """Take out all of these closed lines between two buses but the first."""
-        a, b = (bus.lower() for bus in lines[0].buses)
-        gone = {id(x) for x in lines[1:]}
+    def keep_first(self, edges: Sequence[Edge]) -> None:
+        """Take out all of these closed edges between two buses but the first."""
+        a, b = (bus.lower() for bus in edges[0].buses)
+        gone = {id(x) for x in edges[1:]}
         self.graph.remove_edges_from([(a, b, key) for key, d in self.graph[a][b].items() if id(d["edge"]) in gone])
 
     def meshes(self) -> Iterator[str]:
@@ -131,9 +131,7 @@ class Topology:
         simple = nx.Graph(graph)
         for a, b in simple.edges:
             edges = [d["edge"] for d in graph[a][b].values()]
-            if len(edges) > 1 and all(isinstance(x, Transformer) for x in edges):
-                yield f"mesh: transformers side by side (a bank) are not supported: {_openable(edges)}"
-            elif len(edges) > 1:
+            if len(edges) > 1:
                 yield "mesh: open one of " + _openable(edges)
         for cycle in nx.cycle_basis(simple):
             ends = zip(cycle, [*cycle[1:], cycle[0]], strict=True)

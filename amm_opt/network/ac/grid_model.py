@@ -40,7 +40,7 @@ def three_phase_input(pgm: Any, feeder: Feeder) -> dict[Any, Any]:
     A phase that a branch lacks gets an impedance of its own without mutual ones; nothing flows there.
     """
     kinds = pgm.ComponentType
-    ratio = np.array([k == "transformer" for k in feeder.branch_kind]) | (feeder.tap != 1.0)
+    ratio = np.array([k == "transformer" for k in feeder.branch_kind]) | (feeder.phase_tap != 1.0).any(axis=1)
     lines, feet = (np.flatnonzero(mask[1:]) + 1 for mask in (~ratio, ratio))
     line = _branches(pgm, kinds.asym_line, feeder, lines)
     z = np.array([_padded(feeder, b) for b in lines.tolist()]).reshape(-1, 3, 3)
@@ -101,6 +101,12 @@ def _transformers(pgm: Any, feeder: Feeder, feet: IntArray) -> Any:
         f"transformer {feeder.branch_names[b]!r}: its phases must have one impedance, and one between any two of them"
         for b, z, s in zip(feet, own, star, strict=True)
         if not np.allclose(feeder.z_ohm[b], z * np.eye(len(feeder.z_ohm[b])) + s, rtol=1e-6, atol=1e-12)
+    ]
+    problems += [
+        f"transformer {feeder.branch_names[b]!r}: its phases must have one tap, but have"
+        f" {' '.join(f'{x:.4g}' for x in feeder.phase_tap[b])}"
+        for b in feet
+        if (feeder.phase_tap[b] != feeder.tap[b]).any()
     ]
     if odd := sorted({g for g in groups if g not in CLOCK}):
         problems.append(f"vector group {shorten(odd)} cannot be modelled; valid choices: {', '.join(CLOCK)}")

@@ -111,7 +111,7 @@ class ACNetwork:
 
     Raises:
         InputError: where power-grid-model is not installed, the network is meshed, balanced and named phases are mixed,
-            or a transformer has phases of different impedance.
+            or a transformer has phases of different impedance or tap.
     """
 
     @native

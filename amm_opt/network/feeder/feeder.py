@@ -8,6 +8,7 @@ spanning tree, and the branches that close its cycles stand behind those of the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -21,7 +22,7 @@ from amm_opt.arrays import BoolArray, ComplexArray, FloatArray, IntArray
 from amm_opt.errors import InputError, shorten
 from amm_opt.io.html import facts
 from amm_opt.network.feeder.limits import BRANCH_LIMITS, LimitChanges, NamedLimits, unknown_branches
-from amm_opt.network.feeder.phases import POSITIVE_SEQUENCE
+from amm_opt.network.feeder.phases import PHASES, POSITIVE_SEQUENCE, phase_taps
 from amm_opt.network.feeder.shunts import at_buses, per_phase, unfed
 from amm_opt.network.feeder.tables import (
     UNKNOWN,
@@ -67,6 +68,8 @@ class Feeder:
         import_limit_kw, export_limit_kw: (n,) limits of the active power that a branch carries away from the source,
             and towards it, all phases together, at its upper end.
         tap: (n,) off-nominal turns ratio on the upstream side (no-load: v_down = v_up / tap, in per unit).
+        phase_tap: (n, 3) that ratio on phases a, b, c, where they differ; ``tap`` alike on all others. Only models on
+            phases take branches whose phases differ.
         vector_group: n names; ``Dyn1`` and ``Dyn11`` have their delta upstream, ``reversed`` ones downstream.
         z_ohm: n square complex impedance matrices on the branch's phases, referred to the downstream voltage.
         charging_kvar: (n, 3) reactive power that a branch's capacitance injects at nominal voltage, half at each end;
@@ -94,6 +97,7 @@ class Feeder:
     import_limit_kw: FloatArray
     export_limit_kw: FloatArray
     tap: FloatArray
+    phase_tap: FloatArray
     vector_group: tuple[str, ...]
     z_ohm: tuple[ComplexArray, ...]
     charging_kvar: FloatArray
@@ -111,7 +115,8 @@ class Feeder:
                 the tables) and ``v_source_pu``, which is filled at exactly one bus, the source.
             branches: columns ``name, from_bus, to_bus, r_ohm, x_ohm``; optional ``kind`` (default line),
                 ``rating_kva``, ``import_limit_kw`` and ``export_limit_kw`` (default unlimited; import is away from the
-                source), ``tap`` (default 1, on the ``from_bus`` side), ``closed`` (default true), ``phases``,
+                source), ``tap`` (default 1, on the ``from_bus`` side), ``phase_taps`` (a factor on it for each phase,
+                as text; default 1), ``closed`` (default true), ``phases``,
                 ``charging_kvar`` (default 0) and ``vector_group`` (default YNyn0, or Dyn1 or Dyn11 with the delta on
                 the ``from_bus`` side). Impedance is referred to the voltage of ``to_bus``; on several phases it is a
                 lower triangle such as ``"0.3 | 0.1 0.3"``. Shunts are a total, or a text with one number per phase.
@@ -192,6 +197,7 @@ class Feeder:
                 z_ohm=self.z_ohm[i],
                 **{column: float(getattr(self, column)[i]) for column in BRANCH_LIMITS},
                 tap=float(self.tap[i]),
+                phase_tap=self.phase_tap[i],
                 vector_group=self.vector_group[i],
                 charging_kvar=self.charging_kvar[i],
             )
@@ -330,7 +336,8 @@ def _branch_arrays(
         at_source: phases of the source.
     """
     tap = branches["tap"].to_numpy(dtype=float)
-    refer = np.where(flipped, tap**2 * (kv[0] / kv[1]) ** 2, 1.0)
+    by_phase = tap[:, None] * phase_taps(branches)[0]
+    refer = _referred(by_phase * (kv[0] / kv[1])[:, None], flipped, branches["phases"])
     groups = branches["vector_group"].to_numpy(dtype=object)
     turned = flipped & (groups != VECTOR_GROUPS[0])
     z = zip(branches["z_ohm"].to_numpy(dtype=object), refer, strict=True)
@@ -344,7 +351,16 @@ def _branch_arrays(
         "branch_phases": (at_source, *branches["phases"].to_numpy(dtype=object)),
         **{column: numbers([np.inf], values) for column, values in limits.items()},
         "tap": numbers([1.0], np.where(flipped, 1 / tap, tap)),
+        "phase_tap": numbers(np.ones((1, 3)), np.where(flipped[:, None], 1 / by_phase, by_phase)),
         "vector_group": ("", *np.where(turned, groups + " reversed", groups)),
         "z_ohm": (_read_only(np.zeros((1, 1), dtype=complex)), *(_read_only(m * scale) for m, scale in z)),
         "charging_kvar": numbers(np.zeros((1, 3)), per_phase(branches, "charging_kvar", "branch")[0]),
     }
+
+
+def _referred(ratio: FloatArray, flipped: BoolArray, phases: Iterable[tuple[str, ...]]) -> list[FloatArray]:
+    """What multiplies the impedance matrix of each branch: 1, or (n - 1, 3) ratios where it is turned round."""
+    own = ([PHASES.index(p) if p in PHASES else 0 for p in names] for names in phases)
+    return [
+        np.outer(row[at], row[at]) if turn else np.ones(1) for row, turn, at in zip(ratio, flipped, own, strict=True)
+    ]

@@ -59,15 +59,17 @@ def odd_shunts(table: pd.DataFrame, vn_kv: FloatArray, column: str, total: Float
         )
 
 
-def odd_branches(branches: pd.DataFrame, buses: pd.DataFrame) -> Iterator[str]:
-    """One sentence per number of a branch that seems to have another unit."""
+def odd_branches(branches: pd.DataFrame, buses: pd.DataFrame, factors: FloatArray) -> Iterator[str]:
+    """One sentence per number of a branch that seems to have another unit; ``factors`` (rows, 3) on its taps."""
     vn_kv = buses.drop_duplicates("name").set_index("name")["vn_kv"].to_dict()
     columns = ("name", "to_bus", "kind", "rating_kva", "tap", "z_ohm")
-    for name, to_bus, kind, rating, tap, z in branches[list(columns)].itertuples(index=False, name=None):
+    rows = branches[list(columns)].itertuples(index=False, name=None)
+    for (name, to_bus, kind, rating, tap, z), own in zip(rows, factors, strict=True):
         if 0 < rating < LEAST_KVA.get(kind, 0.0):
             yield f"branch {name!r}: rating_kva = {rating:g} must be in kVA: is it in MVA?"
-        if tap > TAPS[1] or 0 < tap < TAPS[0]:
-            yield f"branch {name!r}: tap = {tap:g} must be a ratio near 1, neither a position nor in %"
+        by_phase = "" if (own == 1).all() else " times phase_taps"
+        if tap * own.max() > TAPS[1] or 0 < tap * own.min() < TAPS[0]:
+            yield f"branch {name!r}: tap = {tap:g}{by_phase} must be a ratio near 1, neither a position nor in %"
         largest = float(np.abs(np.diagonal(z)).max())
         volts = vn_kv.get(to_bus, np.nan) * 1000.0
         if largest > 0 and volts > 0 and volts**2 / largest < WEAKEST_KVA * 1000.0:

@@ -19,7 +19,7 @@ from amm_opt.io.columns import check_columns, flag, numbers, text
 from amm_opt.io.tables import as_table
 from amm_opt.network.feeder.limits import BRANCH_LIMITS, LimitChanges
 from amm_opt.network.feeder.magnitudes import odd_branches, odd_buses, odd_shunts
-from amm_opt.network.feeder.phases import POSITIVE_SEQUENCE
+from amm_opt.network.feeder.phases import PHASE_TAPS, POSITIVE_SEQUENCE, phase_taps
 from amm_opt.network.feeder.shunts import BRANCH_SHUNTS, BUS_SHUNTS, per_phase
 
 TIERS = ("MV", "LV")
@@ -126,7 +126,7 @@ def checked_tables(buses: pd.DataFrame, branches: pd.DataFrame, meshed: bool) ->
     if buses.empty:
         raise InputError("buses: the table is empty", subject="feeder")
     problems = check_columns(buses, _BUS_COLUMNS, [*_BUS_OPTIONAL, *_COORDINATES], "buses")
-    problems += check_columns(branches, _BRANCH_COLUMNS, _BRANCH_OPTIONAL, "branches")
+    problems += check_columns(branches, _BRANCH_COLUMNS, [*_BRANCH_OPTIONAL, PHASE_TAPS], "branches")
     if problems:
         raise InputError(problems, subject="feeder")
     buses, problems = _checked_buses(_complete(buses, _BUS_OPTIONAL))
@@ -286,7 +286,8 @@ def _checked_impedances(
         matrices.append(z if _is_finite(z) else np.eye(len(own), dtype=complex))
     branches["phases"] = pd.Series(phases, index=branches.index, dtype=object)
     branches["z_ohm"] = pd.Series(matrices, index=branches.index, dtype=object)
-    problems += odd_branches(branches, buses)
+    factors, said = phase_taps(branches)
+    problems += [*said, *odd_branches(branches, buses, factors)]
     at_kv = branches["to_bus"].map(vn_of).astype(float).to_numpy()
     for column in BRANCH_SHUNTS:
         charging, said = per_phase(branches, column, "branch")

@@ -135,7 +135,8 @@ def _impedances(feeder: Feeder) -> ComplexArray:
 
 def _stages(feeder: Feeder) -> list[Stage]:
     n = feeder.n_buses
-    cut = np.array([t != 1.0 or g not in ("", "YNyn0") for t, g in zip(feeder.tap, feeder.vector_group, strict=True)])
+    ratio_1 = (feeder.phase_tap == 1.0).all(axis=1)
+    cut = np.array([not one or g not in ("", "YNyn0") for one, g in zip(ratio_1, feeder.vector_group, strict=True)])
     level = np.zeros(n, dtype=np.intp)
     for b in range(1, n):
         level[b] = level[feeder.parent[b]] + cut[b]
@@ -143,7 +144,9 @@ def _stages(feeder: Feeder) -> list[Stage]:
     for at in range(int(level.max()) + 1):
         bus = np.flatnonzero(level == at)
         head = bus[cut[bus]] if at else bus[:1]
-        ratios = [_DELTA.get(feeder.vector_group[b], np.eye(3)) / feeder.tap[b] for b in head] if at else []
+        ratios = (
+            [_DELTA.get(feeder.vector_group[b], np.eye(3)) / feeder.phase_tap[b][:, None] for b in head] if at else []
+        )
         ratio = np.stack(ratios, axis=-1).astype(complex) if ratios else np.zeros((3, 3, 0), dtype=complex)
         forest = Forest(np.searchsorted(bus, feeder.subtree_end[bus]))
         stages.append(Stage(bus, forest, head, feeder.parent[head], ratio))

@@ -357,10 +357,6 @@ def test_lines_side_by_side_are_one_branch(tmp_path: Path) -> None:
     assert np.allclose(net.feeder.z_ohm[1], np.diag([0.8, 0.6, 1.0]) + 0.4j * np.eye(3))
     assert net.feeder.rating_kva[1] == pytest.approx(50 * 0.4 / np.sqrt(3))
     assert "lines side by side are one branch: u+v+w" in str(net.report)
-    bank = "new transformer.r{0} phases=1 buses=[src.{0} b.{0}] kvs=[.23 .23]\n"
-    said = problems(tmp_path, HEAD + "set voltagebases=[0.4]\n" + "".join(bank.format(i) for i in (1, 2, 3)))
-    assert len(said) == 1
-    assert said[0].startswith("mesh: transformers side by side (a bank) are not supported: transformer 'r1'")
 
 
 def test_bases_that_two_paths_disagree_on(tmp_path: Path) -> None:

@@ -26,6 +26,12 @@ _CLASSES = {
     "capacitor": f"bus1 bus2 phases kvar kv conn cmatrix cuf r xl harm numsteps states {_INHERITED}",
     "reactor": "bus1 bus2 phases kvar kv conn rmatrix xmatrix parallel r x rp z1 z2 z0 z rcurve lcurve lmh"
     f" {_INHERITED}",
+    "regcontrol": "transformer winding vreg band ptratio ctprim r x bus delay reversible revvreg revband revr revx"
+    " tapdelay debugtrace maxtapchange inversetime tapwinding vlimit ptphase revthreshold revdelay revneutral eventlog"
+    " remoteptratio tapnum reset ldc_z rev_z cogen basefreq enabled like",
+    "capcontrol": "element terminal capacitor type ptratio ctratio onsetting offsetting delay voltoverride vmax vmin"
+    " delayoff deadtime ctphase ptphase vbus eventlog usermodel userdata pctminkvar reset controlsignal basefreq"
+    " enabled like",
     "swtcontrol": "switchedobj switchedterm action lock delay normal state reset basefreq enabled like",
     "fuse": f"{_SWITCHED} fusecurve ratedcurrent delay action normal state basefreq enabled like",
     "recloser": f"{_SWITCHED} numfast phasefast phasedelayed groundfast grounddelayed phasetrip groundtrip phaseinst"

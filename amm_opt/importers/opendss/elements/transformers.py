@@ -25,6 +25,8 @@ class Winding:
     kva: float = 1000.0
     tap: float = 1.0
     r: float = 0.2
+    tap_range: tuple[float, float] = (0.9, 1.1)
+    tap_steps: int = 32
     neutral_ohm: complex | None = None
 
 
@@ -111,6 +113,8 @@ class Transformer(Component):
                 winding.kva = number(value)
         elif name in _LISTS.values():
             self._set_winding(name, value)
+        elif name in ("maxtap", "mintap", "numtaps"):
+            self._tap_range(self.windings[self.active], name, value)
         elif name in ("rneut", "xneut"):
             winding, ohm = self.windings[self.active], number(value)
             known = winding.neutral_ohm or 0.0
@@ -118,6 +122,16 @@ class Transformer(Component):
         else:
             return False
         return True
+
+    def _tap_range(self, winding: Winding, name: str, value: str) -> None:
+        """What the tap numbers of a regulator control refer to."""
+        if name == "numtaps":
+            winding.tap_steps = whole(value)
+            if winding.tap_steps < 1:
+                raise UnsupportedError(f"numtaps = {value} must be positive")
+        else:
+            low, high = winding.tap_range
+            winding.tap_range = (number(value), high) if name == "mintap" else (low, number(value))
 
     def _set_winding(self, name: str, value: str) -> None:
         winding = self.windings[self.active]

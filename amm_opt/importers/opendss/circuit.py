@@ -14,13 +14,14 @@ from amm_opt.importers.opendss.elements.lines import Line, LineCode
 from amm_opt.importers.opendss.elements.loads import Capacitor, Load
 from amm_opt.importers.opendss.elements.regulators import Automatic, CapControl, RegControl
 from amm_opt.importers.opendss.elements.sources import Reactor, Source
-from amm_opt.importers.opendss.elements.transformers import Transformer
+from amm_opt.importers.opendss.elements.transformers import Transformer, XfmrCode
 
 KINDS: dict[str, type[Component]] = {
     "vsource": Source,
     "linecode": LineCode,
     "line": Line,
     "transformer": Transformer,
+    "xfmrcode": XfmrCode,
     "load": Load,
     "capacitor": Capacitor,
     "reactor": Reactor,
@@ -152,6 +153,11 @@ class Elements:
                 self._bad.add((component.element.kind, component.element.name))
             else:
                 component.take(value, code)
+        elif isinstance(component, Transformer) and name == "xfmrcode":
+            model = self._components.get(("xfmrcode", value.lower()))
+            if not isinstance(model, XfmrCode):
+                raise UnsupportedError(f"unknown xfmrcode {value!r}; it must be defined before")
+            component.take(model)
         elif name == "basefreq" and not isinstance(component, Line | LineCode):
             if abs(number(value) - self.frequency) > 1e-6 and isinstance(component, Transformer | Source):
                 raise UnsupportedError(f"basefreq = {value}, but the circuit is at {self.frequency:g} Hz")

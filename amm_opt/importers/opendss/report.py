@@ -99,7 +99,7 @@ def _automatic(elements: Elements) -> Iterable[str]:
         ("capcontrol", "capacitor controls: capacitors as they stand in the file"),
     ):
         if names := [x.element.name for x in elements.automatic if x.element.kind == kind]:
-            yield f"{len(names)} {words}, which OpenDSS would change when it solves: {shorten(names)}"
+            yield f"{len(names)} {words}, which OpenDSS changes when it solves with controls: {shorten(names)}"
 
 
 def _loads(elements: Elements, customers: pd.DataFrame) -> Iterable[str]:

@@ -179,3 +179,46 @@ def test_a_bank_becomes_a_case(tmp_path: Path) -> None:
     assert case.feeder.phase_tap[2] == pytest.approx(network.feeder.phase_tap[2])
     with pytest.raises(InputError, match=r"transformer 'r1\+r2\+r3': its phases must have one tap, but have 0.9639"):
         ACNetwork(network.feeder)
+
+
+PUBLISHED = {
+    "rg60": "1.0625 1.0500 1.0687",
+    "632": "1.0210 1.0420 1.0174",
+    "671": "0.9900 1.0529 0.9778",
+    "634": "0.9940 1.0218 0.9960",
+    "675": "0.9835 1.0553 0.9758",
+    "652": "0.9825",
+    "611": "0.9738",
+    "645": "1.0329 1.0155",
+    "646": "1.0311 1.0134",
+}
+"""Voltages of the IEEE 13-node feeder's published solution, in pu, phase by phase."""
+IEEE13 = Path(__file__).parents[2] / "data" / "ieee13.dss"
+
+
+def test_ieee_13_is_near_its_published_voltages_and_opendss() -> None:
+    """What is left is the delta load and the loads between phases, whose shares are those at balanced voltages."""
+    network = from_opendss(IEEE13)
+    ours = modelled(network)
+    for bus, published in PUBLISHED.items():
+        of_bus = [v for (name, _), v in sorted(ours.items()) if name == bus]
+        assert of_bus == pytest.approx([float(v) for v in published.split()], abs=0.005), bus
+    assert worst_error(network, IEEE13) < 0.005
+
+
+def test_ieee_13_with_loads_to_neutral_is_exact(tmp_path: Path) -> None:
+    text = IEEE13.read_text()
+    text = text.replace("bus1=671.1.2.3 phases=3 conn=delta", "bus1=671 phases=3").replace("calcvoltagebases", "")
+    text = text.replace("646.2.3 phases=1 conn=delta kv=4.16", "646.2 phases=1 kv=2.4").replace("model=2", "")
+    text = text.replace("692.3.1 phases=1 conn=delta kv=4.16", "692.3 phases=1 kv=2.4").replace("model=5", "")
+    master = written(tmp_path, text.replace("solve", "batchedit load..* vminpu=0.5 vmaxpu=2"))
+    assert "delta" not in text
+    network, truth = (
+        from_opendss(master),
+        solve(master, ["set controlmode=off", "batchedit load..* vminpu=.5 vmaxpu=2"], 60.0),
+    )
+    kv = network.buses.set_index("name")["vn_kv"]
+    errors = [
+        abs(v - abs(truth.volts[f"{b}.{n}"]) / (1000 * kv[b] / np.sqrt(3))) for (b, n), v in modelled(network).items()
+    ]
+    assert max(errors) < 1e-5

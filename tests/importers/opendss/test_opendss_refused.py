@@ -51,7 +51,7 @@ def test_what_is_not_used_is_reported(tmp_path: Path) -> None:
             "line 'n': phase b, c does not arrive at bus",
         ),
         ("new load.m b.1 d.1\nnew load.n bus1=b kv=0.4 kw=(1 0 /)", "'1 0 /' is not a number"),
-        ("new transformer.m buses=[b d] kvs=[0.4 0.4] xfmrcode=q", "xfmrcode is not supported"),
+        ("new transformer.m buses=[b d] kvs=[0.4 0.4] xfmrcode=q", "unknown xfmrcode 'q'"),
         ("new transformer.m buses=[b d] kvs=[0.4 0.4] windings=2", "windings must be given before"),
         ("new transformer.m buses=[b d] kvs=[0.4 -1]", "kv = -1 must be positive"),
         ("new transformer.m buses=[b d e] kvs=[0.4 0.4]", "needs a value for each of the 2 windings"),

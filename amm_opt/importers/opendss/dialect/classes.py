@@ -20,6 +20,9 @@ _CLASSES = {
     " xscarray thermal n m flrise hsrise %loadloss %noloadloss normhkva emerghkva sub maxtap mintap numtaps subname"
     f" %imag ppm_antifloat %rs bank xfmrcode xrconst x12 x13 x23 leadlag wdgcurrents core rdcohms seasons ratings"
     f" {_INHERITED}",
+    "xfmrcode": "phases windings wdg conn kv kva tap %r rneut xneut conns kvs kvas taps xhl xht xlt xscarray thermal"
+    " n m flrise hsrise %loadloss %noloadloss normhkva emerghkva maxtap mintap numtaps %imag ppm_antifloat %rs x12 x13"
+    " x23 rdcohms seasons ratings like",
     "load": "phases bus1 kv kw pf model yearly daily duty growth conn kvar rneut xneut status class vminpu vmaxpu"
     " vminnorm vminemerg xfkva allocationfactor kva %mean %stddev cvrwatts cvrvars kwh kwhdays cfactor cvrcurve numcust"
     " zipv %seriesrl relweight vlowpu puxharm xrharm spectrum basefreq enabled like",
@@ -47,11 +50,13 @@ PROPERTIES: dict[str, tuple[str, ...]] = {kind: tuple(text.split()) for kind, te
 """Properties of every class that is read, in OpenDSS's order."""
 PLACES = {kind: {name: i for i, name in enumerate(names)} for kind, names in PROPERTIES.items()}
 """Their positions."""
+NOT_COPIED = {"transformer": ("leadlag", "%imag")}
+"""Properties that OpenDSS's ``like`` leaves at their defaults, besides buses."""
 
 HARMLESS = frozenset(
     _words(
         "monitor energymeter loadshape tshape priceshape xycurve spectrum growthshape tcc_curve sensor cnts "
-        "wiredata cndata tsdata linespacing linegeometry xfmrcode"
+        "wiredata cndata tsdata linespacing linegeometry"
     )
 )
 """Classes that carry no current and switch nothing: left out and reported. An element that needs one says so."""

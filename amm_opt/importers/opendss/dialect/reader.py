@@ -12,7 +12,15 @@ import re
 from pathlib import Path
 
 from amm_opt.errors import InputError
-from amm_opt.importers.opendss.dialect.classes import CHANGING, COMMANDS, HARMLESS, OPTIONS, PLACES, PROPERTIES
+from amm_opt.importers.opendss.dialect.classes import (
+    CHANGING,
+    COMMANDS,
+    HARMLESS,
+    NOT_COPIED,
+    OPTIONS,
+    PLACES,
+    PROPERTIES,
+)
 from amm_opt.importers.opendss.dialect.paths import found, no_file
 from amm_opt.importers.opendss.dialect.script import CLOSE, OPEN, Command, Edit, Element, Script, Where
 from amm_opt.importers.opendss.dialect.text import array, commented_out, is_yes, statements, tokens
@@ -249,9 +257,14 @@ class _Reader:
         model = self.script.elements.get((element.kind, value.lower()))
         if model is None:
             self._problem(edit.where, f"{element.kind} {element.name!r}: like={value} names an unknown {element.kind}")
+        elif element.kind == "xfmrcode":
+            self._problem(
+                edit.where, f"xfmrcode {element.name!r}: like={value}: OpenDSS copies only a part; give its values"
+            )
         else:
             # As in OpenDSS, an element like another one is at buses of its own.
-            edit.given.extend((n, v) for n, v in model.given if n not in (OPEN, CLOSE) and not n.startswith("bus"))
+            own = (OPEN, CLOSE, *NOT_COPIED.get(element.kind, ()))
+            edit.given.extend((n, v) for n, v in model.given if n not in own and not n.startswith("bus"))
 
     def _find(self, full: str, where: Where) -> Element | None:
         kind, _, name = full.lower().strip("\"'").partition(".")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from amm_opt.importers.opendss.dialect.text import array, is_yes, number, whole
 from amm_opt.importers.opendss.elements.component import Component, UnsupportedError, bus_and_nodes, is_delta
 
 _LISTS = {"buses": "bus", "conns": "conn", "kvs": "kv", "kvas": "kva", "taps": "tap", "%rs": "%r"}
 _REFUSED = {
-    "xfmrcode": "give its properties here",
     "wires": "give its properties here",
 }
 
@@ -90,6 +89,19 @@ class Transformer(Component):
         else:
             return self._of_winding(name, value)
         return True
+
+    def take(self, code: XfmrCode) -> None:
+        """Everything of a transformer code as it is now, but for buses and leadlag, which it has not.
+
+        Raises:
+            UnsupportedError: where the code cannot be followed.
+        """
+        if code.wrong:
+            raise UnsupportedError(f"{code.element}: {code.wrong}")
+        model = code.model
+        self.windings = [replace(w, bus=own.bus) for w, own in zip(model.windings, self.windings, strict=True)]
+        self.phases, self.xhl, self.normal_kva = model.phases, model.xhl, model.normal_kva
+        self.no_load_loss, self.magnetising = model.no_load_loss, model.magnetising
 
     def _windings(self, n: int) -> None:
         self.count = n
@@ -184,3 +196,23 @@ class Transformer(Component):
     def r_percent(self) -> float:
         """Resistance of both windings."""
         return self.windings[0].r + self.windings[1].r
+
+
+@dataclass
+class XfmrCode(Component):
+    """A transformer code: properties of a transformer without buses; what is wrong counts where it is used."""
+
+    wrong: str = ""
+
+    def __post_init__(self) -> None:
+        self.model = Transformer(self.element, self.base_frequency)
+
+    def set(self, name: str, value: str) -> bool:
+        """Take a property; whether it was read."""
+        try:
+            return self.model.set(name, value)
+        except UnsupportedError as error:
+            self.wrong = self.wrong or str(error)
+        except ValueError as error:
+            self.wrong = self.wrong or f"cannot read a number: {error}"
+        return True

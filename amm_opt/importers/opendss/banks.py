@@ -11,8 +11,8 @@ import numpy as np
 
 from amm_opt.arrays import ComplexArray
 from amm_opt.importers.opendss.elements.component import PHASE_NAMES, UnsupportedError
-from amm_opt.importers.opendss.elements.parallel import triangles
 from amm_opt.importers.opendss.elements.transformers import Transformer
+from amm_opt.importers.opendss.lines.parallel import triangles
 
 
 @dataclass(frozen=True)

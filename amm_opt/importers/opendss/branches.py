@@ -12,10 +12,11 @@ import numpy as np
 from amm_opt.importers.opendss.banks import Unit, bank, unit
 from amm_opt.importers.opendss.circuit import Elements
 from amm_opt.importers.opendss.elements.component import PHASE_NAMES, UnsupportedError
-from amm_opt.importers.opendss.elements.lines import Line, charging_kvar, reduced_neutral, split_conductors
 from amm_opt.importers.opendss.elements.neutral import idle_neutrals, star_resistances
-from amm_opt.importers.opendss.elements.parallel import Conductor, side_by_side
 from amm_opt.importers.opendss.elements.transformers import Transformer
+from amm_opt.importers.opendss.lines.conductors import reduced_neutral
+from amm_opt.importers.opendss.lines.line import Line, charging_kvar, split_conductors
+from amm_opt.importers.opendss.lines.parallel import Conductor, side_by_side
 from amm_opt.importers.opendss.ratings import Rating, assumed_rating, guessed_rating
 from amm_opt.importers.opendss.settings import GUESS, OTHERS, Settings
 from amm_opt.importers.opendss.topology import Topology

@@ -6,20 +6,27 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from amm_opt.importers.opendss.dialect.classes import REFERENCES
 from amm_opt.importers.opendss.dialect.script import CLOSE, OPEN, Command, Edit, Element, Script, Where
-from amm_opt.importers.opendss.dialect.text import number, whole
+from amm_opt.importers.opendss.dialect.text import array, number, whole
 from amm_opt.importers.opendss.elements.component import Component, UnsupportedError
 from amm_opt.importers.opendss.elements.controls import Control, Protection
-from amm_opt.importers.opendss.elements.lines import Line, LineCode
 from amm_opt.importers.opendss.elements.loads import Capacitor, Load
 from amm_opt.importers.opendss.elements.regulators import Automatic, CapControl, RegControl
 from amm_opt.importers.opendss.elements.sources import Reactor, Source
 from amm_opt.importers.opendss.elements.transformers import Transformer, XfmrCode
+from amm_opt.importers.opendss.lines.conductors import LineCode
+from amm_opt.importers.opendss.lines.geometry import LineGeometry, LineSpacing
+from amm_opt.importers.opendss.lines.line import Line, earth_model
+from amm_opt.importers.opendss.lines.wires import WireData
 
 KINDS: dict[str, type[Component]] = {
     "vsource": Source,
     "linecode": LineCode,
     "line": Line,
+    **dict.fromkeys(("wiredata", "cndata", "tsdata"), WireData),
+    "linespacing": LineSpacing,
+    "linegeometry": LineGeometry,
     "transformer": Transformer,
     "xfmrcode": XfmrCode,
     "load": Load,
@@ -34,6 +41,10 @@ KINDS: dict[str, type[Component]] = {
 }
 DEFAULT_FREQUENCY = 60.0
 _P = TypeVar("_P", bound=Component)
+
+
+class _BrokenError(Exception):
+    """What an element names has problems itself."""
 
 
 class Elements:
@@ -57,6 +68,7 @@ class Elements:
         self.disabled = [e for e in script.elements.values() if not e.enabled]
         self._script = script
         self._multiplier = 1.0
+        self._earth = "deri"
         self._components: dict[tuple[str, str], Component] = {}
         self._bad: set[tuple[str, str]] = set()
         self.frequency = self._frequency()
@@ -126,15 +138,18 @@ class Elements:
         element = edit.element
         key = (element.kind, element.name)
         if key not in self._components:
-            self._components[key] = KINDS[element.kind](element, self.frequency)
+            self._components[key] = made = KINDS[element.kind](element, self.frequency)
+            if isinstance(made, Line):
+                made.earth = self._earth
+            self._components[key].find = self._found
         component = self._components[key]
-        if isinstance(component, Control | Automatic):
-            component.find = self._found
         if isinstance(component, LineCode):
             component.begin_statement()
         for name, value in edit.given:
             try:
                 self._set(component, name, value)
+            except _BrokenError:
+                self._bad.add(key)
             except (UnsupportedError, ValueError) as error:
                 self._wrong(element, error, edit.where)
         try:
@@ -145,24 +160,22 @@ class Elements:
     def _set(self, component: Component, name: str, value: str) -> None:
         if name in (OPEN, CLOSE):
             self._switch(component, name, whole(value))
-        elif isinstance(component, Line) and name == "linecode":
-            code = self._components.get(("linecode", value.lower()))
-            if not isinstance(code, LineCode):
-                raise UnsupportedError(f"unknown linecode {value!r}")
-            if ("linecode", value.lower()) in self._bad:
-                self._bad.add((component.element.kind, component.element.name))
-            else:
-                component.take(value, code)
-        elif isinstance(component, Transformer) and name == "xfmrcode":
-            model = self._components.get(("xfmrcode", value.lower()))
-            if not isinstance(model, XfmrCode):
-                raise UnsupportedError(f"unknown xfmrcode {value!r}; it must be defined before")
-            component.take(model)
+        elif (kind := REFERENCES.get((component.element.kind, name))) is not None:
+            component.refer(name, [self._code(kind, x) for x in (array(value) if name.endswith("s") else [value])])
         elif name == "basefreq" and not isinstance(component, Line | LineCode):
             if abs(number(value) - self.frequency) > 1e-6 and isinstance(component, Transformer | Source):
                 raise UnsupportedError(f"basefreq = {value}, but the circuit is at {self.frequency:g} Hz")
         elif not component.set(name, value):
             self.unread[component.element.kind, name] += 1
+
+    def _code(self, kind: str, name: str) -> Component:
+        """What an element names, as the statements so far leave it."""
+        key = (kind, name.lower())
+        if key not in self._components:
+            raise UnsupportedError(f"unknown {kind} {name!r}; it must be defined before")
+        if key in self._bad:
+            raise _BrokenError
+        return self._components[key]
 
     def _switch(self, component: Component, how: str, terminal: int) -> None:
         if isinstance(component, Source):
@@ -186,6 +199,11 @@ class Elements:
         if resets or "mode" in given:
             for control in self._of(Control):
                 control.reset()
+        if "earthmodel" in given:
+            try:
+                self._earth = earth_model(given["earthmodel"])
+            except UnsupportedError as error:
+                self.problems.append(f"{command.where}: set {error}")
         for name in ("year", "loadmult", "allocationfactors", "cfactors"):
             if name in given:
                 self._set_option(command, name, given[name])
@@ -251,6 +269,13 @@ class Elements:
             for load in self._of(Load):
                 load.scale = 1.0 if load.fixed else self._multiplier
             self.assumed.append(f"set loadmult={self._multiplier:g} multiplies the loads, but for fixed ones")
+        other = [x for x in self._of(Line) if x.earth != "deri"]
+        for line in self._of(Line) if other else []:
+            if line.spacing is not None:
+                self.problems.append(
+                    f"{line.element}: spacing beside earthmodel={other[0].earth}: which model OpenDSS takes depends on"
+                    " other lines; give a geometry"
+                )
         for load in self._of(Load):
             actual = sorted(set(load.shapes.values()) & self._script.actual_shapes)
             if actual and load.element.enabled:

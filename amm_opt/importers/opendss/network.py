@@ -17,7 +17,7 @@ from amm_opt.importers.opendss.dialect.reader import read_script
 from amm_opt.importers.opendss.dialect.script import Script
 from amm_opt.importers.opendss.dialect.text import numbers
 from amm_opt.importers.opendss.elements.neutral import unfit_neutrals
-from amm_opt.importers.opendss.elements.parallel import listed
+from amm_opt.importers.opendss.lines.parallel import listed
 from amm_opt.importers.opendss.report import describe
 from amm_opt.importers.opendss.settings import LV_BAND_PU, MV_BAND_PU, Settings, checked_settings
 from amm_opt.importers.opendss.topology import LV_KV, Topology

@@ -10,10 +10,10 @@ import networkx as nx
 
 from amm_opt.errors import shorten
 from amm_opt.importers.opendss.elements.component import PHASE_NAMES
-from amm_opt.importers.opendss.elements.lines import Line
 from amm_opt.importers.opendss.elements.loads import Capacitor, Load
 from amm_opt.importers.opendss.elements.sources import Source
 from amm_opt.importers.opendss.elements.transformers import Transformer
+from amm_opt.importers.opendss.lines.line import Line
 
 LV_KV = 1.0
 """Buses below are LV."""

@@ -11,7 +11,7 @@ from amm_opt.errors import InputError
 from amm_opt.importers import ImportedNetwork, from_opendss
 from amm_opt.importers.opendss.dialect.reader import read_script
 from amm_opt.importers.opendss.dialect.text import tokens
-from amm_opt.importers.opendss.elements.lines import reduced_neutral
+from amm_opt.importers.opendss.lines.conductors import reduced_neutral
 from amm_opt.importers.opendss.ratings import guessed_rating
 from amm_opt.network import LinDist3Flow
 

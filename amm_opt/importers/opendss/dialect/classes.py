@@ -9,6 +9,8 @@ def _words(text: str) -> list[str]:
 
 _INHERITED = "normamps emergamps faultrate pctperm repair basefreq enabled like"
 _SWITCHED = "monitoredobj monitoredterm switchedobj switchedterm"
+_CONDUCTOR = "rdc rac runits gmrac gmrunits radius radunits normamps emergamps diam seasons ratings capradius like"
+_CABLE = "epsr inslayer diains diacable"
 _CLASSES = {
     "vsource": "bus1 basekv pu angle frequency phases mvasc3 mvasc1 x1r1 x0r0 isc3 isc1 r1 x1 r0 x0 scantype sequence"
     " bus2 z1 z0 z2 puz1 puz0 puz2 basemva yearly daily duty model puzideal spectrum basefreq enabled like",
@@ -23,6 +25,12 @@ _CLASSES = {
     "xfmrcode": "phases windings wdg conn kv kva tap %r rneut xneut conns kvs kvas taps xhl xht xlt xscarray thermal"
     " n m flrise hsrise %loadloss %noloadloss normhkva emerghkva maxtap mintap numtaps %imag ppm_antifloat %rs x12 x13"
     " x23 rdcohms seasons ratings like",
+    "wiredata": _CONDUCTOR,
+    "cndata": f"k diastrand gmrstrand rstrand {_CABLE} {_CONDUCTOR}",
+    "tsdata": f"diashield tapelayer tapelap {_CABLE} {_CONDUCTOR}",
+    "linespacing": "nconds nphases x h units like",
+    "linegeometry": "nconds nphases cond wire x h units normamps emergamps reduce spacing wires cncable tscable"
+    " cncables tscables seasons ratings linetype like",
     "load": "phases bus1 kv kw pf model yearly daily duty growth conn kvar rneut xneut status class vminpu vmaxpu"
     " vminnorm vminemerg xfkva allocationfactor kva %mean %stddev cvrwatts cvrvars kwh kwhdays cfactor cvrcurve numcust"
     " zipv %seriesrl relweight vlowpu puxharm xrharm spectrum basefreq enabled like",
@@ -50,14 +58,26 @@ PROPERTIES: dict[str, tuple[str, ...]] = {kind: tuple(text.split()) for kind, te
 """Properties of every class that is read, in OpenDSS's order."""
 PLACES = {kind: {name: i for i, name in enumerate(names)} for kind, names in PROPERTIES.items()}
 """Their positions."""
+REFERENCES = {
+    ("line", "linecode"): "linecode",
+    ("line", "geometry"): "linegeometry",
+    ("transformer", "xfmrcode"): "xfmrcode",
+    **{(kind, "spacing"): "linespacing" for kind in ("line", "linegeometry")},
+    **{
+        (kind, name): data
+        for kind in ("line", "linegeometry")
+        for name, data in (("wires", "wiredata"), ("cncables", "cndata"), ("tscables", "tsdata"))
+    },
+    ("linegeometry", "wire"): "wiredata",
+    ("linegeometry", "cncable"): "cndata",
+    ("linegeometry", "tscable"): "tsdata",
+}
+"""Properties that name elements of another class; those whose name ends in s may name several."""
 NOT_COPIED = {"transformer": ("leadlag", "%imag")}
 """Properties that OpenDSS's ``like`` leaves at their defaults, besides buses."""
 
 HARMLESS = frozenset(
-    _words(
-        "monitor energymeter loadshape tshape priceshape xycurve spectrum growthshape tcc_curve sensor cnts "
-        "wiredata cndata tsdata linespacing linegeometry"
-    )
+    _words("monitor energymeter loadshape tshape priceshape xycurve spectrum growthshape tcc_curve sensor cnts")
 )
 """Classes that carry no current and switch nothing: left out and reported. An element that needs one says so."""
 
@@ -87,6 +107,7 @@ COMMANDS = tuple(
 
 FOLLOWED_OPTIONS = (
     *("allocationfactors", "basefrequency", "cfactors", "controlmode", "defaultbasefrequency", "frequency", "loadmult"),
+    "earthmodel",
     *("voltagebases", "year", "class", "element", "object", "type"),
 )
 """Options of ``set`` that are followed; all others are left out and reported."""

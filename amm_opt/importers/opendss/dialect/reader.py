@@ -46,6 +46,7 @@ class _Reader:
         self.script = Script()
         self._root = root
         self._active: Element | None = None
+        self._alike: Element | None = None
         self._shape = ""
         self._open_files: list[Path] = []
         self._folder = root
@@ -89,7 +90,7 @@ class _Reader:
 
     def _statement(self, code: str, where: Where) -> None:
         if code[0] == "~":
-            self._assign(self._active, tokens(code[1:]), where)
+            self._more(code[1:], where)
             return
         word, rest = ("", code) if re.match(r"\S+\s*=", code) else (*code.split(None, 1), "")[:2]
         low = word.lower()
@@ -104,7 +105,7 @@ class _Reader:
         elif verb in ("new", "edit"):
             self._element(verb, rest, where)
         elif verb in ("more", "m"):
-            self._assign(self._active, tokens(rest), where)
+            self._more(rest, where)
         elif verb == "select":
             if rest.split() and "." not in rest.split()[0]:
                 self._problem(where, f"select needs class.name, not {rest.split()[0]!r}")
@@ -129,6 +130,17 @@ class _Reader:
             self._leave_out(f"command {verb}")
         else:
             self._property(code, where)
+
+    def _more(self, rest: str, where: Where) -> None:
+        """More of the active element."""
+        if self._active is not None and self._active is self._alike:
+            element = self._active
+            self._problem(
+                where,
+                f"{element.kind} {element.name!r}: what follows like= on further lines changes the model in OpenDSS,"
+                f" not {element.name!r}; give it on the same line, or by 'edit {element.kind}.{element.name}'",
+            )
+        self._assign(self._active, tokens(rest), where)
 
     def _clear(self) -> None:
         """A new beginning: what was read before counts no more, its problems included."""
@@ -213,6 +225,7 @@ class _Reader:
             known.where = where
         element = known or Element(kind, name, where)
         element.last = -1
+        self._alike = None
         self.script.elements[kind, name] = self._active = element
         self._assign(element, pairs, where)
 
@@ -263,6 +276,7 @@ class _Reader:
             )
         else:
             # As in OpenDSS, an element like another one is at buses of its own.
+            self._alike = element
             own = (OPEN, CLOSE, *NOT_COPIED.get(element.kind, ()))
             edit.given.extend((n, v) for n, v in model.given if n not in own and not n.startswith("bus"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from amm_opt.importers.opendss.dialect.script import Element
@@ -22,12 +23,14 @@ class Component:
         base_frequency: of the circuit, in Hz.
         open_terminals: terminals that commands and controls have opened.
         remarks: what a user should know.
+        find: another element by its full name.
     """
 
     element: Element
     base_frequency: float = 60.0
     open_terminals: set[int] = field(default_factory=set)
     remarks: list[str] = field(default_factory=list)
+    find: Callable[[str], Component] | None = None
 
     @property
     def closed(self) -> bool:
@@ -39,6 +42,14 @@ class Component:
 
         Raises:
             UnsupportedError, ValueError: where it cannot be.
+        """
+        raise NotImplementedError
+
+    def refer(self, name: str, found: Sequence[Component]) -> None:
+        """Take a property that names other elements, which are these.
+
+        Raises:
+            UnsupportedError: where it cannot be.
         """
         raise NotImplementedError
 

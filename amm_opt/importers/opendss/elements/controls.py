@@ -5,21 +5,17 @@ Their states follow the statements in order, as in OpenDSS; protection (currents
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 from amm_opt.importers.opendss.dialect.text import array, is_yes, whole
 from amm_opt.importers.opendss.elements.component import Component, UnsupportedError
 
-Find = Callable[[str], Component]
-
 
 @dataclass
 class Control(Component):
     """A switch control; ``present`` says whether it holds its element open, ``wanted`` what it will do when solving."""
 
-    find: Find | None = None
     target: Component | None = None
     terminal: int = 1
     present: bool = False

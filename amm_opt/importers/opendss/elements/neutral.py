@@ -8,9 +8,9 @@ import networkx as nx
 import numpy as np
 
 from amm_opt.arrays import ComplexArray
-from amm_opt.importers.opendss.elements.lines import Line, split_conductors
 from amm_opt.importers.opendss.elements.loads import Load
 from amm_opt.importers.opendss.elements.transformers import Transformer
+from amm_opt.importers.opendss.lines.line import Line, split_conductors
 
 SOLID_SIEMENS = 1e9
 """Of a neutral that is ground itself."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from amm_opt.importers.opendss.dialect.text import whole
@@ -15,7 +14,6 @@ from amm_opt.importers.opendss.elements.transformers import Transformer
 class Automatic(Component):
     """A control that moves taps or switches capacitors while OpenDSS solves, which is not followed."""
 
-    find: Callable[[str], Component] | None = None
     target: Component | None = None
 
     def _take(self, full: str) -> Component:

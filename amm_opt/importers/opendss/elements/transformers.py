@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from amm_opt.importers.opendss.dialect.text import array, is_yes, number, whole
@@ -90,12 +91,9 @@ class Transformer(Component):
             return self._of_winding(name, value)
         return True
 
-    def take(self, code: XfmrCode) -> None:
-        """Everything of a transformer code as it is now, but for buses and leadlag, which it has not.
-
-        Raises:
-            UnsupportedError: where the code cannot be followed.
-        """
+    def refer(self, name: str, found: Sequence[Component]) -> None:
+        """Take everything of a transformer code as it is now, but for buses and leadlag, which it has not."""
+        (code,) = (x for x in found if isinstance(x, XfmrCode))
         if code.wrong:
             raise UnsupportedError(f"{code.element}: {code.wrong}")
         model = code.model

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from amm_opt.arrays import ComplexArray
+from amm_opt.errors import SolveError, shorten
+from amm_opt.importers.imported import ImportedNetwork
 from amm_opt.importers.opendss.banks import Unit
 from amm_opt.importers.opendss.circuit import Elements
 from amm_opt.importers.opendss.elements.component import PHASE_NAMES
 from amm_opt.importers.opendss.elements.loads import Capacitor, Load, between_phases, power_factor_and_rest
+from amm_opt.importers.opendss.solved.shares import Between, solved_shares
 from amm_opt.importers.opendss.topology import Topology
 from amm_opt.importers.report import ImportReport
 
+UNEVEN = 0.005
+"""Part of its power by which a delta load may draw from a phase other than a third, and stay one customer."""
 CUSTOMER_COLUMNS = ["name", "bus", "phases", "kw", "kvar", "power_factor", "inflexible_kvar"]
 
 
@@ -21,10 +30,52 @@ class Customers:
     def __init__(self, elements: Elements, topology: Topology, problems: list[str], report: ImportReport) -> None:
         self._elements, self._topology = elements, topology
         self._problems, self._report = problems, report
+        self._shares: Mapping[int, ComplexArray] = {}
 
     def rows(self) -> list[dict[str, Any]]:
-        """Rows of all loads."""
+        """Rows of all loads; those between phases draw by the voltages that ``settle`` found, else by nominal ones."""
         return [row for x in self._elements.loads for row in self._customers(x)]
+
+    def settle(self, network: ImportedNetwork) -> bool:
+        """Solve for what loads between phases draw from each; whether there are any.
+
+        Args:
+            network: with all rows at nominal voltages.
+        """
+        loads = [x for x in self._elements.loads if _is_between(x) and x.kw * x.scale]
+        if not loads:
+            return False
+        between = [
+            Between(id(x), self._topology.names[x.bus.lower()], _phases(x), complex(x.kw, x.kvar) * x.scale)
+            for x in loads
+        ]
+        theirs = {row["name"] for x in loads for row in self._customers(x)}
+        others = network.customers[~network.customers["name"].isin(theirs)]
+        try:
+            self._shares = solved_shares(network.feeder, others, between)
+        except SolveError as error:
+            self._report.assumed.append(f"loads between phases draw by nominal, balanced voltages, as {error}")
+            return False
+        self._say_shares(loads)
+        return True
+
+    def _say_shares(self, loads: list[Load]) -> None:
+        split = [x for x in loads if x.phases == 3 and self._uneven(x)]
+        pairs = sum(x.phases == 1 for x in loads)
+        if pairs:
+            self._report.assumed.append(
+                f"{pairs} loads between two phases: a customer on each, with what they draw at the voltages of the"
+                " file's own loads"
+            )
+        if split:
+            self._report.assumed.append(
+                f"{len(split)} delta loads draw unevenly from their phases, by more than {UNEVEN:.1%} of their power:"
+                f" a customer on each phase: {shorten(x.element.name for x in split)}"
+            )
+
+    def _uneven(self, x: Load) -> bool:
+        """Whether a delta load does not draw a third from each phase."""
+        return id(x) in self._shares and bool(np.abs(self._shares[id(x)] - 1 / 3).max() > UNEVEN)
 
     def _customers(self, x: Load) -> list[dict[str, Any]]:
         """Rows of a load: one, or one for each of the two phases that it is between."""
@@ -44,9 +95,11 @@ class Customers:
             self._report.assumed.append(f"{x.element}: model={x.model} is taken as constant power")
         power = complex(x.kw, x.kvar) * x.scale
         names = [PHASE_NAMES[n] for n in nodes]
-        if not x.between_phases:
+        if not (x.between_phases or self._uneven(x)):
             return [self._row(x, x.element.name, "".join(sorted(names)), power)]
-        shares = between_phases(names[0], names[1])
+        if x.phases == 3:
+            names.sort()
+        shares = self._shares.get(id(x), between_phases(names[0], names[-1]))
         return [self._row(x, f"{x.element.name}.{p}", p, power * s) for p, s in zip(names, shares, strict=True)]
 
     def _row(self, x: Load, name: str, phases: str, power: complex) -> dict[str, Any]:
@@ -86,3 +139,12 @@ class Customers:
             for phase in phases if power else "":
                 shunts[bus, phase] = shunts.get((bus, phase), 0.0) + power / t.phases
         return shunts
+
+
+def _is_between(x: Load) -> bool:
+    return x.between_phases or (x.delta and x.phases == 3)
+
+
+def _phases(x: Load) -> str:
+    """Its phases in the order in which it has them; those of a delta load in theirs."""
+    return "abc" if x.phases == 3 else "".join(PHASE_NAMES[n] for n in x.nodes[:2])

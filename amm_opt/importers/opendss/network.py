@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,10 +99,11 @@ class _Importer:
         table = pd.DataFrame([b for _, b in rows])
         table["name"] = table["name"].where(~table["name"].duplicated(keep=False), table["kind"] + "." + table["name"])
         buses = self._buses(table, {id(x): n for (x, _), n in zip(rows, table["name"], strict=True)}, shunts)
-        people = pd.DataFrame(loads, columns=CUSTOMER_COLUMNS)
+        made = ImportedNetwork(self._title(), buses, table, pd.DataFrame(loads, columns=CUSTOMER_COLUMNS), self.report)
+        if customers.settle(made):
+            made = replace(made, customers=pd.DataFrame(customers.rows(), columns=CUSTOMER_COLUMNS))
         used = (branches.reductions, branches.stars, branches.used_ratings)
-        describe(self.report, self.script, e, self.settings.xhl, *used, buses, table, people)
-        made = ImportedNetwork(self._title(), buses, table, people, self.report)
+        describe(self.report, self.script, e, self.settings.xhl, *used, buses, table, made.customers)
         self.report.check(made.feeder)
         return made
 

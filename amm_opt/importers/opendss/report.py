@@ -107,10 +107,8 @@ def _loads(elements: Elements, customers: pd.DataFrame) -> Iterable[str]:
         "loads are constant power at any voltage, as they stand (no load shapes); customers on one phase are connected"
         " to the neutral"
     )
-    if any(x.between_phases for x in elements.loads):
-        yield "loads between two phases draw from each what they draw at nominal, balanced voltages; two customers each"
     if any(x.phases == 3 for x in elements.loads):
-        yield "loads on three phases are balanced, whether wye or delta"
+        yield "loads on three phases are balanced"
     loose = customers[customers["inflexible_kvar"] != 0]
     if len(loose):
         yield (

@@ -191,18 +191,21 @@ def test_random_feeders(tmp_path: Path) -> None:
 
 
 def test_random_feeders_with_a_load_between_phases(tmp_path: Path) -> None:
-    """Which share each phase gives hangs on the voltages; the import takes nominal ones."""
+    """Which share each phase gives hangs on the voltages that the loads meet, for which the import solves."""
     judged = 0
     for seed in range(1000, 1020):
         feeder = Writer(seed)
         bus = [b for b, p in feeder.phases.items() if p == "123"][-1]
         nodes, kw = feeder.pick.choice(["1.2", "2.3", "3.1", "2.1"]), 20 if feeder.kv[bus] < 1 else 300
         load = f"new load.ll bus1={bus}.{nodes} phases=1 kv={feeder.kv[bus]} kw={kw} pf=0.9 vminpu=0.1 vmaxpu=2"
+        if seed % 2:
+            load = f"new load.d bus1={bus} conn=delta phases=3 kv={feeder.kv[bus]} kw={2 * kw} vminpu=0.1 vmaxpu=2"
         feeder.text.insert(-3, load)
         master = tmp_path / f"Master{seed}.dss"
         master.write_text("\n".join(feeder.text))
         network = imported_or_refused(master)
         if isinstance(network, ImportedNetwork):
             judged += 1
-            assert worst_error(feeder, network, solve(master)) < 5e-4, (seed, "\n".join(feeder.text))
+            left = 3e-4 if seed % 2 else TOLERANCE_PU  # nearly balanced delta loads stay one customer
+            assert worst_error(feeder, network, solve(master)) < left, (seed, "\n".join(feeder.text))
     assert judged >= 8

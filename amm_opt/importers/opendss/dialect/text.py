@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 _OPENING = {"(": ")", "[": "]", "{": "}", '"': '"', "'": "'"}
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", flags=re.IGNORECASE)
 _TOKEN = re.compile(
-    r"""\s*(?:(?P<name>[^\s=,()\[\]{}"']+)\s*=\s*)?"""
-    r"""(?P<value>\([^)]*\)|\[[^\]]*\]|\{[^}]*\}|"[^"]*"|'[^']*'|[^\s,=()\[\]{}"']+)\s*,?"""
+    r"""\s*(?:(?P<name>[^\s=,()\[\]{}"'][^\s=,]*)\s*=\s*)?"""
+    r"""(?P<value>\([^)]*\)|\[[^\]]*\]|\{[^}]*\}|"[^"]*"|'[^']*'|[^\s,=()\[\]{}"'][^\s,=]*)\s*,?"""
 )
+_ELEMENT = re.compile(r"""\([^)]*\)|\[[^\]]*\]|\{[^}]*\}|"[^"]*"|'[^']*'|[^\s,]+""")
 _TWO: dict[str, Callable[[float, float], float]] = {
     "+": lambda x, y: x + y,
     "-": lambda x, y: x - y,
@@ -89,8 +90,8 @@ def tokens(text: str) -> list[tuple[str, str]]:
 
 
 def array(text: str) -> list[str]:
-    """Elements of ``[a, b c]``."""
-    return text.strip("()[]{}\"' ").replace(",", " ").split()
+    """Elements of ``a, b c``, each without quotes and brackets of its own."""
+    return [x[1:-1].strip() if x[0] in _OPENING and len(x) > 1 else x for x in _ELEMENT.findall(text)]
 
 
 def number(text: str) -> float:

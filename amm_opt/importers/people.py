@@ -10,6 +10,8 @@ from amm_opt.importers.report import ImportReport
 from amm_opt.io.columns import unique_names
 
 MIN_POWER_FACTOR = 0.1
+SERVICE_KW = 80 * 0.23
+"""A service of 80 A on each phase."""
 SAME_RATIO = 1e-6
 """Kvar per kW that differ by less are one power factor."""
 CONSTANT = "constant"

@@ -26,13 +26,12 @@ from amm_opt.cases.synthetic.generators import (
 from amm_opt.errors import InputError, Problems
 from amm_opt.fields import Checked, is_number, shortened
 from amm_opt.importers.imported import ImportedNetwork
+from amm_opt.importers.people import SERVICE_KW
 from amm_opt.io.columns import text
 from amm_opt.specs import read_options
 
 HOUSEHOLD_SHAPES = 40
 TAP_STEP = 0.025
-SERVICE_KW = 80 * 0.23
-"""A service of 80 A on each phase."""
 
 
 @dataclass(frozen=True)

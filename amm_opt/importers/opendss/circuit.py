@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+import numpy as np
+
 from amm_opt.importers.opendss.dialect.classes import REFERENCES
 from amm_opt.importers.opendss.dialect.script import CLOSE, OPEN, Command, Edit, Element, Script, Where
 from amm_opt.importers.opendss.dialect.text import array, number, whole
@@ -19,6 +21,8 @@ from amm_opt.importers.opendss.lines.conductors import LineCode
 from amm_opt.importers.opendss.lines.geometry import LineGeometry, LineSpacing
 from amm_opt.importers.opendss.lines.line import Line, earth_model
 from amm_opt.importers.opendss.lines.wires import WireData
+from amm_opt.importers.opendss.plants.plants import SHAPES, Generator, Plant, PVSystem, Storage
+from amm_opt.importers.opendss.plants.shapes import DEFAULT, Curve, LoadShape, Shape
 
 KINDS: dict[str, type[Component]] = {
     "vsource": Source,
@@ -38,6 +42,12 @@ KINDS: dict[str, type[Component]] = {
     "fuse": Protection,
     "recloser": Protection,
     "relay": Protection,
+    "loadshape": LoadShape,
+    "tshape": Shape,
+    "xycurve": Curve,
+    "pvsystem": PVSystem,
+    "generator": Generator,
+    "storage": Storage,
 }
 DEFAULT_FREQUENCY = 60.0
 _P = TypeVar("_P", bound=Component)
@@ -51,7 +61,8 @@ class Elements:
     """The elements of a script, by class; what is wrong goes to ``problems`` with file and line.
 
     Attributes:
-        lines, transformers, loads, capacitors, controls, automatic, sources: those in service, complete and right.
+        lines, transformers, loads, capacitors, plants, controls, automatic, sources: those in service, complete and
+            right.
         grounding: ohm from the neutral to ground by bus, in lower case.
         ends: buses of all lines and transformers, also of those with problems, in lower case.
         broken: whether a line or transformer is missing because of its problems.
@@ -67,9 +78,14 @@ class Elements:
         self.unread: Counter[tuple[str, str]] = Counter()
         self.disabled = [e for e in script.elements.values() if not e.enabled]
         self._script = script
-        self._multiplier = 1.0
         self._earth = "deri"
-        self._components: dict[tuple[str, str], Component] = {}
+        self._multiplier = self._generation = 1.0
+        self._unreadable: dict[tuple[str, str], str] = {}
+        self._components: dict[tuple[str, str], Component] = {
+            ("loadshape", "default"): LoadShape(
+                Element("loadshape", "default", Where("OpenDSS", 0)), points=len(DEFAULT), values=np.array(DEFAULT)
+            )
+        }
         self._bad: set[tuple[str, str]] = set()
         self.frequency = self._frequency()
         for event in script.events:
@@ -86,6 +102,7 @@ class Elements:
                 self._guarded(component.element, component.finish)
             self.assumed += dict.fromkeys(component.remarks)
         self._sort()
+        self._say_unreadable()
 
     def _of(self, kind: type[_P]) -> list[_P]:
         return [component for component in self._components.values() if isinstance(component, kind)]
@@ -103,7 +120,9 @@ class Elements:
         self.lines, self.transformers = self._usable(Line), self._usable(Transformer)
         self.controls, self.automatic = self._usable(Control), self._usable(Automatic)
         loads, capacitors, reactors = self._usable(Load), self._usable(Capacitor), self._usable(Reactor)
-        self.opened = [x.element for x in (*loads, *capacitors, *reactors) if not x.closed]
+        plants = self._usable(Plant)
+        self.opened = [x.element for x in (*loads, *capacitors, *reactors, *plants) if not x.closed]
+        self.plants = [x for x in plants if x.closed]
         self.loads, self.capacitors = [x for x in loads if x.closed], [x for x in capacitors if x.closed]
         self.grounding: dict[str, float] = {}
         for reactor in reactors:
@@ -119,6 +138,25 @@ class Elements:
         self.broken = len(joining) > len(self.lines) + len(self.transformers) or bool(self._script.unknown_buses)
         self.ends = {bus.lower() for x in joining for bus in _named_ends(x)} | self._script.unknown_buses
 
+    def _say_unreadable(self) -> None:
+        """Load shapes and curves that cannot be read are problems where something follows them."""
+        used: dict[tuple[str, str], Element] = {}
+        for load in self.loads:
+            used.setdefault(("loadshape", load.shape), load.element)
+        for plant in self.plants:
+            for key in plant.follows:
+                used.setdefault(key, plant.element)
+        for key, said in self._unreadable.items():
+            if key in used:
+                self.problems.append(f"{said}; {used[key].kind} {used[key].name!r} follows it")
+            else:
+                self.assumed.append(f"{said}; nothing follows it")
+
+    def shape_of(self, load: Load) -> LoadShape | None:
+        """Load shape that a load follows; None where it is constant."""
+        shape = self._components.get(("loadshape", load.shape))
+        return shape if isinstance(shape, LoadShape) else None
+
     def _ground(self, bus: str, ohm: float) -> None:
         known = self.grounding.get(bus.lower())
         self.grounding[bus.lower()] = ohm if known is None else (ohm * known / (ohm + known) if ohm + known else 0.0)
@@ -131,7 +169,11 @@ class Elements:
 
     def _wrong(self, element: Element, error: Exception, where: Where) -> None:
         said = str(error) if isinstance(error, UnsupportedError) else f"cannot read a number: {error}"
-        self.problems.append(f"{where}: {element.kind} {element.name!r}: {said}")
+        said = f"{where}: {element.kind} {element.name!r}: {said}"
+        if isinstance(self._components[element.kind, element.name], Shape | Curve):
+            self._unreadable.setdefault((element.kind, element.name), said)
+            return
+        self.problems.append(said)
         self._bad.add((element.kind, element.name))
 
     def _edit(self, edit: Edit) -> None:
@@ -143,6 +185,8 @@ class Elements:
                 made.earth = self._earth
             self._components[key].find = self._found
         component = self._components[key]
+        if isinstance(component, Shape | Curve):
+            component.folder = edit.folder
         if isinstance(component, LineCode):
             component.begin_statement()
         for name, value in edit.given:
@@ -162,6 +206,12 @@ class Elements:
             self._switch(component, name, whole(value))
         elif (kind := REFERENCES.get((component.element.kind, name))) is not None:
             component.refer(name, [self._code(kind, x) for x in (array(value) if name.endswith("s") else [value])])
+        elif isinstance(component, Load) and name in SHAPES:
+            shape = self._found(f"loadshape.{value}")
+            if not component.set(name, value):
+                self.unread[component.element.kind, name] += 1
+            if isinstance(shape, LoadShape) and shape.actual and len(shape.values):
+                component.actual(*shape.highest)
         elif name == "basefreq" and not isinstance(component, Line | LineCode):
             if abs(number(value) - self.frequency) > 1e-6 and isinstance(component, Transformer | Source):
                 raise UnsupportedError(f"basefreq = {value}, but the circuit is at {self.frequency:g} Hz")
@@ -204,7 +254,7 @@ class Elements:
                 self._earth = earth_model(given["earthmodel"])
             except UnsupportedError as error:
                 self.problems.append(f"{command.where}: set {error}")
-        for name in ("year", "loadmult", "allocationfactors", "cfactors"):
+        for name in ("year", "loadmult", "genmult", "allocationfactors", "cfactors"):
             if name in given:
                 self._set_option(command, name, given[name])
         if solves and self._controls_act():
@@ -256,19 +306,27 @@ class Elements:
             return
         if name == "year":
             if given != 0:
-                self.problems.append(f"{at}: growth of loads is not supported")
+                self.assumed.append(f"{at}: growth of loads is left out; they are those of year 0")
         elif name == "loadmult":
             self._multiplier = given
+        elif name == "genmult":
+            self._generation = given
         else:
             for load in self._of(Load):
                 load.allocate({"allocationfactors": "allocationfactor", "cfactors": "cfactor"}[name], given)
 
     def _options(self) -> None:
-        """Options that change loads, once all are known."""
+        """Options that change loads and generators, once all are known."""
+        if self._generation != 1:
+            for generator in self._of(Generator):
+                generator.scale = self._generation
+            self.assumed.append(f"set genmult={self._generation:g} multiplies the generators, but for fixed ones")
         if self._multiplier != 1:
             for load in self._of(Load):
                 load.scale = 1.0 if load.fixed else self._multiplier
-            self.assumed.append(f"set loadmult={self._multiplier:g} multiplies the loads, but for fixed ones")
+            self.assumed.append(
+                f"set loadmult={self._multiplier:g} multiplies the loads, but for fixed and exempt ones"
+            )
         other = [x for x in self._of(Line) if x.earth != "deri"]
         for line in self._of(Line) if other else []:
             if line.spacing is not None:
@@ -276,10 +334,6 @@ class Elements:
                     f"{line.element}: spacing beside earthmodel={other[0].earth}: which model OpenDSS takes depends on"
                     " other lines; give a geometry"
                 )
-        for load in self._of(Load):
-            actual = sorted(set(load.shapes.values()) & self._script.actual_shapes)
-            if actual and load.element.enabled:
-                self.problems.append(f"{load.element}: loadshape {actual[0]!r} with useactual=yes sets its power")
 
 
 def _named_ends(component: Line | Transformer) -> Iterable[str]:

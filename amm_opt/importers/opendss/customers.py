@@ -31,6 +31,7 @@ class Customers:
         self._elements, self._topology = elements, topology
         self._problems, self._report = problems, report
         self._shares: Mapping[int, ComplexArray] = {}
+        self.load_of: dict[str, Load] = {}
 
     def rows(self) -> list[dict[str, Any]]:
         """Rows of all loads; those between phases draw by the voltages that ``settle`` found, else by nominal ones."""
@@ -104,6 +105,7 @@ class Customers:
 
     def _row(self, x: Load, name: str, phases: str, power: complex) -> dict[str, Any]:
         factor, rest = power_factor_and_rest(power.real, power.imag)
+        self.load_of[name] = x
         return {
             "name": name,
             "bus": self._topology.names[x.bus.lower()],

@@ -14,6 +14,7 @@ from amm_opt.importers.imported import ImportedNetwork
 from amm_opt.importers.opendss.branches import Branches
 from amm_opt.importers.opendss.circuit import Elements
 from amm_opt.importers.opendss.customers import CUSTOMER_COLUMNS, Customers
+from amm_opt.importers.opendss.demand.people import People
 from amm_opt.importers.opendss.dialect.reader import read_script
 from amm_opt.importers.opendss.dialect.script import Script
 from amm_opt.importers.opendss.dialect.text import numbers
@@ -92,6 +93,7 @@ class _Importer:
         customers = Customers(e, self.topology, self.problems, self.report)
         lines, transformers = branches.lines(), branches.transformers()
         loads, shunts = customers.rows(), customers.shunts(branches.units)
+        taking_part = People(e, self.topology, self.problems, self.report)
         rows = [*lines, *transformers]
         self.problems += self._contradictions({id(x): b["phases"] for x, b in rows}, branches.returning)
         if self.problems:
@@ -103,6 +105,11 @@ class _Importer:
         if customers.settle(made):
             made = replace(made, customers=pd.DataFrame(customers.rows(), columns=CUSTOMER_COLUMNS))
         used = (branches.reductions, branches.stars, branches.used_ratings)
+        if taking_part.any:
+            rows_of_all = [{str(k): v for k, v in row.items()} for row in made.customers.to_dict("records")]
+            made = replace(made, demand=taking_part.demand(rows_of_all, customers.load_of))
+        if self.problems:
+            raise InputError(list(dict.fromkeys(self.problems)), subject=str(self.path))
         describe(self.report, self.script, e, self.settings.xhl, *used, buses, table, made.customers)
         self.report.check(made.feeder)
         return made
@@ -123,6 +130,7 @@ class _Importer:
         said += [problem for load in e.loads for problem in topology.check_phases(load)]
         said += unfit_neutrals(e.loads, e.lines, e.transformers, e.grounding, returning)
         said += [problem for capacitor in e.capacitors for problem in topology.check_phases(capacitor)]
+        said += [problem for plant in e.plants for problem in topology.check_phases(plant)]
         said += topology.meshes()
         if not e.broken:
             said += topology.islands()

@@ -103,10 +103,7 @@ def _automatic(elements: Elements) -> Iterable[str]:
 
 
 def _loads(elements: Elements, customers: pd.DataFrame) -> Iterable[str]:
-    yield (
-        "loads are constant power at any voltage, as they stand (no load shapes); customers on one phase are connected"
-        " to the neutral"
-    )
+    yield "loads are constant power at any voltage; customers on one phase are connected to the neutral"
     if any(x.phases == 3 for x in elements.loads):
         yield "loads on three phases are balanced"
     loose = customers[customers["inflexible_kvar"] != 0]

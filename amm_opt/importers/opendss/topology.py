@@ -14,6 +14,7 @@ from amm_opt.importers.opendss.elements.loads import Capacitor, Load
 from amm_opt.importers.opendss.elements.sources import Source
 from amm_opt.importers.opendss.elements.transformers import Transformer
 from amm_opt.importers.opendss.lines.line import Line
+from amm_opt.importers.opendss.plants.plants import Plant
 
 LV_KV = 1.0
 """Buses below are LV."""
@@ -105,10 +106,10 @@ class Topology:
                 f"{element}: inconsistent base voltage: {what} is {kv:.4g} kV, the bus is at {base:g} kV"
             )
 
-    def check_rated(self, x: Load | Capacitor) -> None:
+    def check_rated(self, x: Load | Capacitor | Plant) -> None:
         """The rated voltage of a load or capacitor, where its bus is supplied; to neutral with one phase."""
         if x.bus.lower() in self.fed:
-            to_neutral = x.phases == 1 and not (isinstance(x, Load) and x.between_phases)
+            to_neutral = x.phases == 1 and not (isinstance(x, Load | Plant) and x.between_phases)
             line_kv = x.kv * (math.sqrt(3) if to_neutral else 1.0)
             self.check_kv(x.element, f"kv = {x.kv:g} at bus {x.bus!r}", line_kv, self.vn_kv[x.bus.lower()])
 
@@ -168,9 +169,9 @@ class Topology:
             if lost := [p for p in own if p not in supply]:
                 yield f"{edges[0].element}: phase {', '.join(lost)} does not arrive at bus {self.names[above]!r}"
 
-    def check_phases(self, x: Load | Capacitor) -> Iterator[str]:
+    def check_phases(self, x: Load | Capacitor | Plant) -> Iterator[str]:
         """Phases of a load or capacitor that nothing feeds."""
-        between = isinstance(x, Load) and x.between_phases
+        between = isinstance(x, Load | Plant) and x.between_phases
         nodes, bus = x.nodes[: x.phases + between], x.bus.lower()
         lost = [
             PHASE_NAMES[n] for n in nodes if n in PHASE_NAMES and PHASE_NAMES[n] not in self.arriving.get(bus, "abc")

@@ -153,9 +153,10 @@ def test_what_no_load_can_be(tmp_path: Path, text: str, words: str) -> None:
 def test_load_shapes_in_kw_set_the_power_of_loads(tmp_path: Path) -> None:
     shape = "new loadshape.day npts=2 interval=12 mult=[3 5]\n~ useactual={}\n"
     assert customers(tmp_path, shape.format("no") + load("a", [["kw=2", "pf=1", "daily=day"]])) == {"a": (2.0, 0.0)}
-    assert "daily (1)" in str(from_opendss(tmp_path / "Master.dss").report)
-    with pytest.raises(InputError, match="loadshape 'day' with useactual=yes"):
-        customers(tmp_path, shape.format("yes") + load("a", [["kw=2", "daily=day"]]))
+    text = shape.format("yes")
+    for i, parts in enumerate(itertools.permutations(["kw=2", "daily=day", "pf=0.9", "kvar=1"])):
+        text += load(f"a{i}", [[*parts[:3]]]) + load(f"b{i}", [[*parts[:2]], [parts[2]]])
+    assert customers(tmp_path, text) == {n: pytest.approx(p, abs=1e-9) for n, p in by_opendss(text).items()}
 
 
 def test_loads_on_two_phases_and_opened_loads(tmp_path: Path) -> None:

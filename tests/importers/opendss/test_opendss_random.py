@@ -27,12 +27,11 @@ new linecode.krn nphases=4 units=km normamps=300 rmatrix=[.3|.1 .3|.1 .1 .3|.1 .
 new linecode.one nphases=1 units=km r1=0.3 x1=0.2 r0=0.3 x0=0.2 c1=8 c0=8 normamps=100
 """
 REFUSED = (
-    "new generator.g bus1={bus} phases=3 kv={kv} kw=10",
+    "new generator.g bus1={bus} phases=3 kv={kv} kw=-10",
     "new reactor.x bus1={bus} phases=3 kv={kv} kvar=10",
     "new load.ll bus1={bus}.1.2 phases=2 conn=delta kv={kv} kw=5",
     "new line.loop bus1=b0 bus2={bus} linecode=seq length=0.2 units=km",
     "allocateloads",
-    "set year=3",
     "new load.lost bus1=nowhere phases=3 kv={kv} kw=5",
     "new fuse.f monitoredobj=line.l1 state=[open closed closed]",
     "new line.geo bus1={bus} bus2=geo geometry=g length=1",

@@ -12,17 +12,18 @@ from tests.importers.opendss.test_opendss import CODE, HEAD, problems, written
 
 def test_what_is_not_used_is_reported(tmp_path: Path) -> None:
     text = HEAD + CODE + "new line.l1 src b c emergamps=400 faultrate=1\nnew line.l2 b d c emergamps=500\n"
-    text += "new load.x bus1=d.1 phases=1 kv=0.23 kw=1 numcust=4 daily=day class=2 rneut=3\n"
-    text += "new loadshape.day npts=1 interval=1 mult=[1]\nnew monitor.m element=line.l1\n"
+    text += "new loadshape.day npts=1 interval=1 mult=[1]\nnew load.x bus1=d.1 phases=1 kv=0.23 kw=1 numcust=4\n"
+    text += "~ daily=day duty=day class=2 rneut=3\n"
+    text += "new monitor.m element=line.l1\nset year=2\n"
     text += "set mode=daily number=24 tolerance=1e-6\nsolve\n"
     report = str(from_opendss(written(tmp_path, text)).report)
     for said in (
         "properties of line elements that are not used: emergamps (2), faultrate (1)",
-        "properties of load elements that are not used: numcust (1), daily (1), class (1), rneut (1)",
+        "properties of load elements that are not used: numcust (1), duty (1), class (1), rneut (1)",
         "options that are not used: mode=daily, number=24, tolerance=1e-6",
-        "1 x loadshape",
         "1 x monitor",
         "1 x command solve",
+        "set year=2: growth of loads is left out; they are those of year 0",
     ):
         assert said in report, said
 
@@ -33,7 +34,6 @@ def test_what_is_not_used_is_reported(tmp_path: Path) -> None:
         ("allocateloads", "unsupported command 'allocateloads': it changes elements"),
         ("reduce", "unsupported command 'reduce'"),
         ("var @x=3", "unsupported command 'var'"),
-        ("set year=2", "set year=2: growth of loads is not supported"),
         ("set loadmult=x", "set loadmult=x: 'x' is not a number"),
         ("new circuit.second basekv=11", "only one circuit is supported: circuit 'second' follows 'small'"),
         ("new vsource.second bus1=b basekv=0.4", "vsource 'second': only one source is supported"),

@@ -11,7 +11,24 @@ _INHERITED = "normamps emergamps faultrate pctperm repair basefreq enabled like"
 _SWITCHED = "monitoredobj monitoredterm switchedobj switchedterm"
 _CONDUCTOR = "rdc rac runits gmrac gmrunits radius radunits normamps emergamps diam seasons ratings capradius like"
 _CABLE = "epsr inslayer diains diacable"
+_INVERTER = "wattpriority pfpriority %pminnovars %pminkvarmax"
+_DYNAMICS = "kvdc kp pitol safevoltage safemode dynamiceq dynout controlmode amplimit amplimitgain spectrum"
 _CLASSES = {
+    "loadshape": "npts interval mult hour mean stddev csvfile sngfile dblfile action qmult useactual pmax qmax"
+    " sinterval minterval pbase qbase pmult pqcsvfile memorymapping interpolation like",
+    "tshape": "npts interval temp hour mean stddev csvfile sngfile dblfile sinterval minterval action like",
+    "xycurve": "npts points yarray xarray csvfile sngfile dblfile x y xshift yshift xscale yscale like",
+    "pvsystem": "phases bus1 kv irradiance pmpp %pmpp temperature pf conn kvar kva %cutin %cutout effcurve p-tcurve %r"
+    " %x model vminpu vmaxpu balanced limitcurrent yearly daily duty tyearly tdaily tduty class usermodel userdata"
+    f" debugtrace varfollowinverter dutystart {_INVERTER} kvarmax kvarmaxabs {_DYNAMICS} basefreq enabled like",
+    "generator": "phases bus1 kv kw pf kvar model vminpu vmaxpu yearly daily duty dispmode dispvalue conn status class"
+    " vpu maxkvar minkvar pvfactor forceon kva mva xd xdp xdpp h d usermodel userdata shaftmodel shaftdata dutystart"
+    " debugtrace balanced xrdp usefuel fuelkwh %fuel %reserve refuel dynamiceq dynout spectrum basefreq enabled like",
+    "storage": "phases bus1 kv conn kw kvar pf kva %cutin %cutout effcurve varfollowinverter kvarmax kvarmaxabs"
+    f" {_INVERTER} kwrated %kwrated kwhrated kwhstored %stored %reserve state %discharge %charge %effcharge"
+    " %effdischarge %idlingkw %idlingkvar %r %x model vminpu vmaxpu balanced limitcurrent yearly daily duty dispmode"
+    " dischargetrigger chargetrigger timechargetrig class dynadll dynadata usermodel userdata debugtrace"
+    f" {_DYNAMICS} basefreq enabled like",
     "vsource": "bus1 basekv pu angle frequency phases mvasc3 mvasc1 x1r1 x0r0 isc3 isc1 r1 x1 r0 x0 scantype sequence"
     " bus2 z1 z0 z2 puz1 puz0 puz2 basemva yearly daily duty model puzideal spectrum basefreq enabled like",
     "linecode": "nphases r1 x1 r0 x0 c1 c0 units rmatrix xmatrix cmatrix basefreq normamps emergamps faultrate pctperm"
@@ -76,9 +93,13 @@ REFERENCES = {
 NOT_COPIED = {"transformer": ("leadlag", "%imag")}
 """Properties that OpenDSS's ``like`` leaves at their defaults, besides buses."""
 
-HARMLESS = frozenset(
-    _words("monitor energymeter loadshape tshape priceshape xycurve spectrum growthshape tcc_curve sensor cnts")
-)
+REPLACED = ("linecode", "loadshape", "tshape", "xycurve")
+"""Classes whose elements may be defined again: later values count from then on."""
+
+SCHEDULING = ("storagecontroller", "invcontrol", "expcontrol", "gendispatcher")
+"""Classes that tell plants what to do, which mechanisms do here: left out and reported."""
+
+HARMLESS = frozenset(_words("monitor energymeter priceshape spectrum growthshape tcc_curve sensor cnts"))
 """Classes that carry no current and switch nothing: left out and reported. An element that needs one says so."""
 
 CHANGING = frozenset(
@@ -108,7 +129,7 @@ COMMANDS = tuple(
 FOLLOWED_OPTIONS = (
     *("allocationfactors", "basefrequency", "cfactors", "controlmode", "defaultbasefrequency", "frequency", "loadmult"),
     "earthmodel",
-    *("voltagebases", "year", "class", "element", "object", "type"),
+    *("voltagebases", "year", "class", "element", "object", "type", "genmult"),
 )
 """Options of ``set`` that are followed; all others are left out and reported."""
 

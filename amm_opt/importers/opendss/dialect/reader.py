@@ -20,6 +20,8 @@ from amm_opt.importers.opendss.dialect.classes import (
     OPTIONS,
     PLACES,
     PROPERTIES,
+    REPLACED,
+    SCHEDULING,
 )
 from amm_opt.importers.opendss.dialect.paths import found, no_file
 from amm_opt.importers.opendss.dialect.script import CLOSE, OPEN, Command, Edit, Element, Script, Where
@@ -47,7 +49,6 @@ class _Reader:
         self._root = root
         self._active: Element | None = None
         self._alike: Element | None = None
-        self._shape = ""
         self._open_files: list[Path] = []
         self._folder = root
 
@@ -216,11 +217,11 @@ class _Reader:
             self._problem(where, f"edit of an unknown {kind} {name!r}")
             return
         if verb == "new" and known is not None:
-            if kind != "linecode":
+            if kind not in REPLACED:
                 self._problem(where, f"{kind} {name!r} is defined again; first at {known.where}")
                 return
             self.script.remarks.append(
-                f"{where}: linecode {name!r} is defined again; the later values count for the lines that follow"
+                f"{where}: {kind} {name!r} is defined again; the later values count for what follows"
             )
             known.where = where
         element = known or Element(kind, name, where)
@@ -231,9 +232,8 @@ class _Reader:
 
     def _other_class(self, kind: str, full: str, pairs: list[tuple[str, str]], where: Where) -> None:
         self._leave_out(kind)
-        self._shape = full.lower().partition(".")[2] if kind == "loadshape" else ""
         self._assign(None, pairs, where)
-        if kind not in HARMLESS:
+        if kind not in HARMLESS and kind not in SCHEDULING:
             supported = ", ".join(sorted(PROPERTIES))
             self._problem(where, f"unsupported element {full!r}; supported classes: circuit, {supported}")
             buses = [v for label, value in pairs if label.startswith("bus") for v in array(value)]
@@ -241,11 +241,9 @@ class _Reader:
 
     def _assign(self, element: Element | None, pairs: list[tuple[str, str]], where: Where) -> None:
         if element is None:
-            if self._shape and any("useactual".startswith(n) and len(n) > 3 and is_yes(v) for n, v in pairs):
-                self.script.actual_shapes.add(self._shape)
             return
         names = PROPERTIES[element.kind]
-        edit = Edit(element, [], where)
+        edit = Edit(element, [], where, self._folder)
         for label, value in pairs:
             if label:
                 place = PLACES[element.kind].get(label)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 OPEN, CLOSE = "#open", "#close"
@@ -35,11 +36,12 @@ class Element:
 
 
 class Edit(NamedTuple):
-    """One statement that changes an element: its assignments, in order."""
+    """One statement that changes an element: its assignments, in order, and where files beside it are."""
 
     element: Element
     given: list[tuple[str, str]]
     where: Where
+    folder: Path = Path()
 
 
 class Command(NamedTuple):
@@ -66,7 +68,6 @@ class Script:
         circuit: the circuit's name.
         base_frequency: ``set defaultbasefrequency`` when the circuit was made, as text.
         unknown_buses: buses of elements of unsupported classes, in lower case.
-        actual_shapes: load shapes in kW and kvar, which set the power of their loads.
     """
 
     events: list[Edit | Command] = field(default_factory=list)
@@ -80,7 +81,6 @@ class Script:
     circuit: str = ""
     base_frequency: str = ""
     unknown_buses: set[str] = field(default_factory=set)
-    actual_shapes: set[str] = field(default_factory=set)
 
     def of(self, kind: str) -> list[Element]:
         """Enabled elements of a class."""

@@ -39,6 +39,7 @@ class Load(Component):
     kwh_days: float = 30.0
     c_factor: float = 4.0
     pf_changed: bool = False
+    pf_given: bool = False
     scale: float = 1.0
     shapes: dict[str, str] = field(default_factory=dict)
     bus: str = ""
@@ -56,19 +57,30 @@ class Load(Component):
             self._specified(name)
         elif name in ("allocationfactor", "cfactor", "kwhdays"):
             self.allocate(name, number(value))
-        elif name in ("yearly", "daily", "duty", "growth", "cvrcurve"):
+        elif name in ("yearly", "daily"):
             self.shapes[name] = value.lower()
-            return False
+            self.shapes.setdefault("yearly", value.lower())
         else:
             return False
         return True
 
     def _specified(self, name: str) -> None:
         if name == "pf":
-            self.pf_changed = True
+            self.pf_changed = self.pf_given = True
         elif name != "kv":
             self.by = name
+            self.pf_given = self.pf_given and name != "kvar"
             self._allocated()
+
+    def actual(self, kw: float, kvar: float) -> None:
+        """The largest power of a load shape in kW, which it sets; kvar follow a power factor, where that was given."""
+        self.kw, self.kvar = kw, kvar
+        self.by = "kw" if self.pf_given else "kvar"
+
+    @property
+    def shape(self) -> str:
+        """Name of its load shape over a year: the yearly one, which is the first daily one where none was given."""
+        return "" if self.status[:1] == "f" else self.shapes.get("yearly", "")
 
     def allocate(self, name: str, value: float) -> None:
         """Another factor on connected kVA or billed kWh."""

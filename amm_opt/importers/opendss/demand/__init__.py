@@ -1,0 +1,1 @@
+"""Loads with their shapes and plants of a circuit as participants with profiles."""

@@ -1,0 +1,1 @@
+"""Load shapes, curves and plants (PVSystem, Generator, Storage): what their properties mean."""

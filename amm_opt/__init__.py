@@ -4,6 +4,8 @@ import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from amm_opt.plugins import HOMES
+
 if TYPE_CHECKING:
     from amm_opt.arrays import DIRECTIONS
     from amm_opt.cases import Case, Requests, Scenario, from_tables, load_case, save_case
@@ -116,6 +118,11 @@ if TYPE_CHECKING:
 logging.getLogger("amm_opt").addHandler(logging.NullHandler())
 
 __version__ = "0.1.0"
+
+HOMES.update(
+    Case="amm_opt.pictures.accessors:CasePictures",
+    Run="amm_opt.pictures.accessors:RunPictures",
+)
 
 _HOME = {
     "amm_opt.arrays": ("DIRECTIONS",),

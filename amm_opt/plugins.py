@@ -1,14 +1,20 @@
-"""Plug-ins of other packages, found by entry points: a broken one is reported and left out."""
+"""Plug-ins of other packages, found by entry points: a broken one is reported and left out.
+
+And attributes such as ``case.plot``, which rooms further up provide: the package itself says which ones.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from amm_opt.errors import InputError, one_line
 from amm_opt.io.output import foreign
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 logger = logging.getLogger("amm_opt")
 
@@ -18,6 +24,8 @@ _reported: set[str] = set()
 
 def entries(group: str) -> dict[str, EntryPoint]:
     """Entry points by name; of two with one name ours is taken, or else the first."""
+    from importlib.metadata import entry_points
+
     found: dict[str, EntryPoint] = {}
     for entry in entry_points(group=group):
         other = found.setdefault(entry.name, entry)
@@ -74,3 +82,28 @@ def _package(entry: EntryPoint) -> str:
 def _named(entry: EntryPoint, group: str) -> str:
     package = _package(entry)
     return f"plug-in {entry.name!r} ({group}{f', package {package}' if package else ''})"
+
+
+HOMES: dict[str, str] = {}
+"""Module and class, as ``module:Class``, of what stands behind an attribute, by the owner's name."""
+
+
+class Accessor:
+    """An attribute that is made when it is first asked for, and kept with its owner.
+
+    Args:
+        owner: its name in ``HOMES``.
+    """
+
+    def __init__(self, owner: str) -> None:
+        self.owner, self.name = owner, ""
+
+    def __set_name__(self, kind: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, item: Any, kind: type | None = None) -> Any:
+        if item is None:
+            return self
+        module, _, name = HOMES[self.owner].partition(":")
+        made = item.__dict__[self.name] = getattr(import_module(module), name)(item)
+        return made

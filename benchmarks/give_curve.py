@@ -18,7 +18,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 import amm_opt as ao
-from amm_opt.study import plots
+from amm_opt.pictures import style as plots
 
 RESULTS = Path(__file__).parent / "results"
 GIVES = (0.0, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 import amm_opt as ao
-from amm_opt.study.plots import save_price_layers
+from amm_opt.pictures.over_time.prices import save_price_layers
 
 CASE, SPECS = "mv33lv", ("amm", "dnp", "lmp:value=0.4,source_price=0.1")
 """At one level: where nothing is scarce an imported kWh costs 0.10 by each of them, and at most 0.40."""

@@ -23,6 +23,7 @@ from amm_opt.errors import InputError, unknown
 from amm_opt.fields import is_whole, shortened
 from amm_opt.io.html import facts
 from amm_opt.network import Feeder, Layers, LayerTable
+from amm_opt.plugins import Accessor
 from amm_opt.tolerances import CONNECTION_SLACK
 
 
@@ -55,6 +56,9 @@ class Case(Editable):
     source: str = ""
     report: Report | None = None
     own_layers: LayerTable = field(default_factory=dict)
+
+    plot = Accessor("Case")
+    """``case.plot()``: a picture of the network, see ``CasePictures``."""
 
     @property
     def n_participants(self) -> int:

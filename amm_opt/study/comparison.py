@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ import pandas as pd
 from amm_opt.cases import Case
 from amm_opt.errors import InputError, as_path, shorten
 from amm_opt.io.html import as_html
+from amm_opt.pictures.accessors import ComparisonPictures
 from amm_opt.simulation import Run, open_run
 from amm_opt.simulation.results.claim import UNKNOWN
 from amm_opt.simulation.results.column import Column
@@ -40,6 +42,11 @@ class Comparison(Mapping[str, Run]):
 
     def _repr_html_(self) -> str:
         return as_html(repr(self), self.table.T)
+
+    @cached_property
+    def plot(self) -> ComparisonPictures:
+        """``comparison.plot()`` and other pictures, see ``ComparisonPictures``."""
+        return ComparisonPictures(self)
 
     @property
     def columns(self) -> dict[str, Column]:

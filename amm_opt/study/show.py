@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.io.output import emit, reserved
+from amm_opt.io.text import TableColumn, energy_unit, fold, number, table
 from amm_opt.simulation import PriceParts, Run
 from amm_opt.simulation.results.columns import COLUMNS, ENERGIES, OF_MEMORY, OF_TWO_TIERS
 from amm_opt.simulation.results.reasons import summarised
 from amm_opt.study.comparison import Comparison
 from amm_opt.study.terminal import printable, say, width
-from amm_opt.study.text import TableColumn, energy_unit, fold, number, table
 
 SHOWN_LIMITS, NAMED_LIMITS = 12, 5
 """Limits in the table of an explanation, and those of which it is said who is behind them."""

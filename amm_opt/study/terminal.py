@@ -17,7 +17,7 @@ import click
 
 from amm_opt.errors import AmmOptError, InputError, as_path, reason
 from amm_opt.io.output import discard_output, emit
-from amm_opt.study.text import fold, plain
+from amm_opt.io.text import fold, plain
 
 NARROWEST = 20
 PIPED = 160

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.arrays import DIRECTIONS
-from amm_opt.study.text import number
+from amm_opt.io.text import number
 
 COLUMNS = {
     "unserved_pct": ("unserved, %", ".2f"),

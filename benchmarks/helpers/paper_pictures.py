@@ -14,7 +14,7 @@ from helpers.paper_page import Results
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from amm_opt.study import plots
+from amm_opt.pictures import style as plots
 
 PANELS = (
     ("cut_pct", "all customers together"),

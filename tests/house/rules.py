@@ -22,6 +22,7 @@ FLOORS = (
     ("solve",),
     ("registry", "verification"),
     ("simulation",),
+    ("pictures",),
     ("studies", "request_market", "robustness"),
     ("study", "testing"),
 )

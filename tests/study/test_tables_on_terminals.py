@@ -14,8 +14,8 @@ import pytest
 from rich.cells import cell_len
 
 import amm_opt as ao
+from amm_opt.io.text import TableColumn, energy_unit, fold, number, plain, table
 from amm_opt.study import show
-from amm_opt.study.text import TableColumn, energy_unit, fold, number, plain, table
 from formulations import EqualDOE, NoControl
 
 CASE = "synthetic:buses=70,days=1,seed=3"

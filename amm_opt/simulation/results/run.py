@@ -18,6 +18,7 @@ from amm_opt.grid import Grid
 from amm_opt.io.html import as_html
 from amm_opt.margins import Margin
 from amm_opt.market import Mechanism, State
+from amm_opt.plugins import Accessor
 from amm_opt.program import Audit
 from amm_opt.registry import mechanism, model_of
 from amm_opt.simulation.explanation.explain import binding_of, explained
@@ -101,6 +102,9 @@ class Run(Priced):
     workers: int = 1
     model: Any = None
     manifest: dict[str, Any] = field(default_factory=dict)
+
+    plot = Accessor("Run")
+    """``run.plot.day()`` and other pictures, see ``RunPictures``."""
 
     def __repr__(self) -> str:
         span = f"{self.times[0]} to {self.times[-1]}"

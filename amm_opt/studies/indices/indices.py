@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from amm_opt.errors import InputError
 from amm_opt.io.html import as_html
+from amm_opt.pictures.style import COLOURS, in_style, picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +22,6 @@ SHOWN = {
     "delta": (("delta", "on the whole distribution"), ("first", "first order, on the variance")),
 }
 """Columns that a picture shows, and what they are."""
-COLOURS = ("#4477aa", "#ee6677")
 WIDTH_IN, ROW_IN = 5.5, 0.5
 
 
@@ -61,18 +60,15 @@ class Indices:
         return drawn([self])
 
 
+@in_style
 def drawn(several: Sequence[Indices], title: str = "") -> Figure:
     """A panel for each outcome.
 
     Raises:
         InputError: where matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError("matplotlib is not installed: pip install 'amm-opt[plot]'") from error
     rows = max(len(one.table) for one in several)
-    figure = Figure(figsize=(WIDTH_IN * len(several), 1.4 + ROW_IN * rows), layout="constrained")
+    figure = picture(WIDTH_IN * len(several), 1.4 + ROW_IN * rows)
     for axes, one in zip(figure.subplots(1, len(several), squeeze=False)[0], several, strict=True):
         _panel(axes, one)
     if title:
@@ -100,5 +96,4 @@ def _panel(axes: Axes, one: Indices) -> None:
     axes.axvline(0.0, color="black", linewidth=0.8)
     axes.set_title(one.outcome)
     axes.set_xlabel(f"{one.method} index" if one.method != "morris" else f"effect on {one.outcome or 'the outcome'}")
-    axes.legend(frameon=False, loc="lower right")
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="lower right")

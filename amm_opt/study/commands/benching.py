@@ -11,11 +11,11 @@ import click
 from amm_opt.cases import load_case
 from amm_opt.errors import OutputError, Problems, reason
 from amm_opt.io.files import claimed, released, replace_file
+from amm_opt.io.text import TableColumn, number, table
 from amm_opt.study.commands.running import span_of, split_specs
 from amm_opt.study.show import json_option, print_json
 from amm_opt.study.solvers import SolverComparison, compare_solvers
 from amm_opt.study.terminal import folder_given, printable, progress, say, width
-from amm_opt.study.text import TableColumn, number, table
 
 RUNS, FILE = "runs", "solvers.csv"
 

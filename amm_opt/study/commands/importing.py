@@ -17,6 +17,7 @@ from amm_opt.importers import ImportedNetwork, YearScenario, import_network, imp
 from amm_opt.importers.formats import Importer, importer, options_of
 from amm_opt.io.files import whole_folder
 from amm_opt.io.output import emit
+from amm_opt.io.text import number, plain
 from amm_opt.meters import FittedNetwork, fit_network, read_meters
 from amm_opt.meters.data import GAPS
 from amm_opt.meters.fit import SOURCES
@@ -25,7 +26,6 @@ from amm_opt.specs import read_value
 from amm_opt.study.compare import compare
 from amm_opt.study.show import json_option, print_json, print_table, show
 from amm_opt.study.terminal import folder_given, say
-from amm_opt.study.text import number, plain
 
 EXAMPLES = {
     "matpower": "case33bw.m --option 'open_branches=[\"branch 33\"]'",

@@ -10,13 +10,13 @@ import pandas as pd
 
 from amm_opt.errors import InputError, reason
 from amm_opt.io.files import replace_bytes, replace_file
+from amm_opt.io.text import TableColumn, table
 from amm_opt.simulation.results.columns import COLUMNS
 from amm_opt.studies.indices.indices import Indices, drawn
 from amm_opt.studies.result import StudyResult
 from amm_opt.studies.sample import SALIB
 from amm_opt.studies.store import INDICES, INDICES_PICTURE
 from amm_opt.study.terminal import printable, width
-from amm_opt.study.text import TableColumn, table
 
 
 def indices_of(result: StudyResult, outcomes: Sequence[str]) -> tuple[list[Indices], str]:

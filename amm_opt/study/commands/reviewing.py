@@ -11,12 +11,12 @@ import pandas as pd
 from amm_opt.cases import load_case
 from amm_opt.errors import InputError, OutputError, Problems, as_path, reason
 from amm_opt.io.files import check_writable, replace_file
+from amm_opt.pictures.over_time.prices import save_price_layers
 from amm_opt.registry import as_mechanism, network_of
 from amm_opt.simulation import Run, open_run, price_parts, verify
 from amm_opt.simulation.explanation.price_layers import has_layers
 from amm_opt.simulation.stored.folder import DOCUMENT
 from amm_opt.study.comparison import Comparison, open_comparison
-from amm_opt.study.plots import save_price_layers
 from amm_opt.study.result_folder import stored_folders
 from amm_opt.study.show import (
     document,
@@ -107,11 +107,9 @@ def _save_prices(run: Run, prices: pd.DataFrame | None, path: Path) -> None:
     if prices is None:
         raise InputError(f"prices of {run.mechanism} do not follow from deficits of limits: there is nothing to draw")
     try:
-        drawn = save_price_layers(prices, f"{run.mechanism} on {run.case.name}", len(run.times), path)
+        save_price_layers(prices, f"{run.mechanism} on {run.case.name}", len(run.times), path)
     except OSError as error:
         raise OutputError(f"{path} could not be written: {reason(error)}") from error
-    if not drawn:
-        raise InputError("pictures need matplotlib: pip install 'amm-opt[plot]'")
 
 
 def single_folder(folder: Path) -> Path:

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from amm_opt.cases import Case, load_case
 from amm_opt.errors import InputError, OutputError, Problems, as_path, reason
 from amm_opt.io.files import released
+from amm_opt.pictures.compared.panels import save_picture
 from amm_opt.registry import default_network
 from amm_opt.simulation import Run
 from amm_opt.simulation.driver import mode_of
@@ -20,7 +21,6 @@ from amm_opt.simulation.options import JOINT, SECURE, TIERS, VERIFY, Options
 from amm_opt.simulation.stored.folder import Mode
 from amm_opt.study.compare import BOTH, compare, in_one_process, labelled, planned
 from amm_opt.study.comparison import Comparison
-from amm_opt.study.plots import save_picture
 from amm_opt.study.result_folder import PICTURE, comparison_ready
 from amm_opt.study.show import (
     document,

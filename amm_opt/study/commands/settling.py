@@ -12,6 +12,7 @@ import pandas as pd
 from amm_opt.errors import InputError, OutputError, as_path, reason
 from amm_opt.io.files import replace_file
 from amm_opt.io.output import emit
+from amm_opt.io.text import TableColumn, number, table
 from amm_opt.market import Settlement
 from amm_opt.market.cost_recovery import OWN, WEIGHTS, CostRecovery
 from amm_opt.market.settlement import BY
@@ -22,7 +23,6 @@ from amm_opt.study.commands.reviewing import single_folder
 from amm_opt.study.comparison import Comparison, open_comparison
 from amm_opt.study.show import json_option, numbers, print_json
 from amm_opt.study.terminal import complain, folder_given, printable, progress, say, width
-from amm_opt.study.text import TableColumn, number, table
 
 SOME = ("charging", "discharging", "reserve")
 """Printed only where one of the mechanisms pays for batteries or reserve."""

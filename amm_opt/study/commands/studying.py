@@ -9,6 +9,7 @@ import pandas as pd
 
 from amm_opt.errors import OutputError, reason
 from amm_opt.io.files import released, replace_bytes
+from amm_opt.io.text import TableColumn, energy_unit, number, table
 from amm_opt.simulation.driver import mode_of
 from amm_opt.simulation.results.columns import COLUMNS
 from amm_opt.studies.reading import read_study
@@ -18,7 +19,6 @@ from amm_opt.studies.variant import Row
 from amm_opt.study.commands.indices import indices_lines, indices_of, indices_record, keep_indices
 from amm_opt.study.show import json_option, print_json
 from amm_opt.study.terminal import again, complain, folder_given, printable, progress, say, width
-from amm_opt.study.text import TableColumn, energy_unit, number, table
 
 SHOWN = ("unserved_mwh", "curtailed_mwh", "jain_feeder", "jain_participant", "worst_feeder_served")
 """Columns of runs that the terminal shows beside the worst participant; ``--json`` and the folder have all."""

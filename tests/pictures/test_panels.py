@@ -15,7 +15,8 @@ pytest.importorskip("matplotlib")
 
 from matplotlib import rc_context
 
-from amm_opt.study.plots import COLOURS, DASHES, STYLE, caption, draw_comparison, save_picture, styles
+from amm_opt.pictures.compared.panels import draw_comparison, save_picture
+from amm_opt.pictures.style import COLOURS, DASHES, STYLE, caption, styles
 
 CASE = ao.load_case("synthetic:buses=70,days=1,seed=3")
 
@@ -30,7 +31,7 @@ def test_kilowatts_and_the_last_interval() -> None:
     result = ao.compare(CASE, [AMM(), named(AMM(), "twin"), EqualDOE()])
     imports, exports, _, fairness = draw_comparison(result).axes
     for axes, column in ((imports, "served_import_kw"), (exports, "accepted_export_kw")):
-        assert ", kW, " in axes.get_title()
+        assert ", kW, " in axes.get_title("left")
         (amm, _, _) = axes.get_lines()
         served = result.runs["amm"].intervals()[column]
         start = served.index.get_loc(amm.get_xdata()[0])
@@ -50,8 +51,8 @@ def test_megawatts_where_it_is_large() -> None:
     large = CASE.with_scenario(import_scale=100.0, export_scale=1.0)
     result = ao.compare(large, [NoControl(), EqualDOE()], steps=slice(24, 46))
     imports, exports, energy, _ = draw_comparison(result).axes
-    assert ", MW, " in imports.get_title()
-    assert ", kW, " in exports.get_title()
+    assert ", MW, " in imports.get_title("left")
+    assert ", kW, " in exports.get_title("left")
     assert "violations" in energy.get_yticklabels()[0].get_text()
 
 

@@ -1,0 +1,1 @@
+"""Several mechanisms side by side."""

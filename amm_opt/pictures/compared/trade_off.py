@@ -1,0 +1,130 @@
+"""Energy against the worst-off: what serving the worst-off better costs everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from amm_opt.errors import InputError, unknown
+from amm_opt.io.text import energy_unit
+from amm_opt.pictures.compared.panels import Compared
+from amm_opt.pictures.readings import PER
+from amm_opt.pictures.style import COLOURS, MARKERS, SAME, caption, in_style, legend_below, picture
+from amm_opt.simulation import Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@in_style
+def draw_trade_off(comparison: Compared, per: str = "participant") -> Figure:
+    """Energy not served over the lowest served ratio of either direction; lower and further right is better.
+
+    Mechanisms that differ in one number only, such as ``fot`` in ``give``, are joined in its order, and the number
+    stands beside each. Hollow marks broke limits.
+
+    Args:
+        per: the worst ``participant`` or ``feeder``.
+
+    Raises:
+        InputError: for anything else, or where nobody is compared.
+    """
+    if per not in PER:
+        raise unknown("choice of per", str(per), PER)
+    table = comparison.table
+    level = table[f"worst_{per}_served"].astype(float)
+    if level.isna().all():
+        raise InputError(f"there is no worst {per}: nobody is compared")
+    lost = (table["unserved_mwh"] + table["curtailed_mwh"]).astype(float)
+    size, unit = energy_unit(lost)
+    broken = (table["thermal_violations"] + table["voltage_violations"]) > 0
+    figure = picture(8, 5)
+    axes = figure.subplots()
+    joined = curves(comparison.runs)
+    alone = [label for label in table.index if not any(label in numbers for _, _, numbers in joined)]
+    for k, (name, number, numbers) in enumerate(joined):
+        members = sorted(numbers, key=numbers.__getitem__)
+        points = pd.DataFrame({"x": level[members], "y": lost[members] / size})
+        _marks(axes, points, broken[members], k, f"{name}, by {number}", line="-")
+        _numbered(axes, points, numbers)
+    for k, label in enumerate(alone, start=len(joined)):
+        points = pd.DataFrame({"x": level[[label]], "y": lost[[label]] / size})
+        _marks(axes, points, broken[[label]], k, label, line="")
+    axes.set(
+        xlabel=f"served ratio of the worst {'LV feeder' if per == 'feeder' else per}", ylabel=f"not served, {unit}"
+    )
+    axes.grid(alpha=0.3)
+    axes.margins(0.08)
+    legend_below(figure, axes)
+    note = "; hollow: limits were broken" if broken.any() else ""
+    figure.suptitle(f"{caption(comparison.case.name)}: energy against the worst-off{note}")
+    return figure
+
+
+def _numbered(axes: Axes, points: pd.DataFrame, numbers: Mapping[str, float]) -> None:
+    """The numbers beside their points, those of points that lie on each other together."""
+    width, height = (max(float(np.ptp(points[c])), 1e-12) for c in ("x", "y"))
+    groups: list[tuple[float, float, list[str]]] = []
+    for label, (x, y) in points.iterrows():
+        text = f"{numbers[str(label)]:g}"
+        near = [g for g in groups if abs(g[0] - x) <= SAME * width and abs(g[1] - y) <= SAME * height]
+        if not near:
+            groups.append((x, y, [text]))
+        elif text not in near[0][2]:
+            near[0][2].append(text)
+    for x, y, texts in groups:
+        axes.annotate(", ".join(texts), (x, y), xytext=(5, 5), textcoords="offset points", fontsize=7)
+
+
+def _marks(axes: Axes, points: pd.DataFrame, broken: pd.Series[bool], k: int, label: str, line: str) -> None:
+    colour, marker = COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)]
+    style: dict[str, Any] = {"color": colour, "lw": 1.2, "marker": marker, "ls": line, "ms": 7, "clip_on": False}
+    axes.plot(points["x"], points["y"], label=caption(label), **style)
+    hollow = points[broken.to_numpy()]
+    axes.plot(hollow["x"], hollow["y"], **{**style, "mfc": "white", "ls": "", "zorder": 3})
+
+
+def curves(runs: dict[str, Run]) -> list[tuple[str, str, dict[str, float]]]:
+    """Groups of mechanisms that differ in one number only: (name and the other parameters, parameter, by label)."""
+    apart = {label: _parts(run) for label, run in runs.items()}
+    found: list[tuple[str, str, dict[str, float]]] = []
+    for parameter in dict.fromkeys(p for _, given in apart.values() for p in given):
+        groups: dict[str, dict[str, float]] = {}
+        for label, (name, given) in apart.items():
+            number = _number(given.get(parameter, getattr(runs[label].known_mechanism, parameter, None)))
+            if number is not None:
+                groups.setdefault(_joined(name, (f"{k}={v}" for k, v in given.items() if k != parameter)), {})[
+                    label
+                ] = number
+        taken = {label for _, _, numbers in found for label in numbers}
+        found += [
+            (name, parameter, numbers)
+            for name, numbers in groups.items()
+            if len(set(numbers.values())) > 1 and taken.isdisjoint(numbers)
+        ]
+    return found
+
+
+def _joined(name: str, given: Iterable[str]) -> str:
+    return ":".join(filter(None, (name, ",".join(given))))
+
+
+def _parts(run: Run) -> tuple[str, dict[str, str]]:
+    """Name (with how tiers are matched) and given parameters of a mechanism."""
+    name, _, text = str(run.mechanism).partition(":")
+    pairs = (piece.partition("=") for piece in text.split(",") if "=" in piece)
+    return name if run.tiers == "joint" else f"{name}@{run.tiers}", {key: value for key, _, value in pairs}
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if np.isfinite(number) else None

@@ -30,7 +30,8 @@ class Draft:
             ``from_shunt_kw``, ``from_shunt_kvar``, ``to_shunt_kw`` and ``to_shunt_kvar``: shunts that a closed branch
             adds to the bus at that end, signs as for ``shunt_kw`` and ``shunt_kvar`` of buses.
         elements: one row per load or plant: ``name``, ``bus``, ``quantity`` (inflexible, import or export), ``p_kw``,
-            ``q_kvar`` (drawn by loads, injected by exports) and ``profile``, empty for a constant one.
+            ``q_kvar`` (drawn by loads, injected by exports) and ``profile``, empty for a constant one. Where a plant is
+            a participant of its own, ``own`` names it, and further columns are the participant's.
         profiles: a ``time`` column and per-unit columns; None for a snapshot.
     """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 
@@ -15,6 +17,8 @@ SERVICE_KW = 80 * 0.23
 SAME_RATIO = 1e-6
 """Kvar per kW that differ by less are one power factor."""
 CONSTANT = "constant"
+PARTICIPANT = ("import_value", "import_value_slope", "export_offer", "export_offer_slope", "must_run_kw", "technology")
+"""What elements with a participant of their own may say of it."""
 FACTORS = {"inflexible": "power_factor", "import": "power_factor_import", "export": "power_factor_export"}
 
 
@@ -27,18 +31,74 @@ def participants(
     with too little for a power factor, is constant.
 
     Args:
-        elements: ``bus, quantity, p_kw, q_kvar, profile, name``, see ``Draft``.
+        elements: ``bus, quantity, p_kw, q_kvar, profile, name``, see ``Draft``; those with an ``own`` name are this
+            participant, with what else they say of it (``PARTICIPANT``).
         profiles: the columns that elements follow, beside ``time``.
 
     Returns:
         The table of participants, and the participant of each element.
     """
+    elements = elements.assign(profile=elements["profile"].replace("", CONSTANT))
+    alone = elements["own"].fillna("").ne("") if "own" in elements else pd.Series(False, index=elements.index)
+    tables, owners = [], []
+    if not alone.all():
+        table, names = _by_bus(elements[~alone], profiles, report)
+        tables, owners = [table], [names]
+    if alone.any():
+        taken = set(tables[0]["name"]) if tables else set()
+        table, names = _alone(elements[alone], profiles, taken)
+        tables, owners = [*tables, table], [*owners, names]
+        report.assumed.append(f"{len(table)} participants are one plant, or one step of it, each at its own price")
+    joined = pd.concat(tables, ignore_index=True)
+    return joined.sort_values("name", ignore_index=True), pd.concat(owners).reindex(elements.index)
+
+
+def _alone(
+    elements: pd.DataFrame, profiles: pd.DataFrame, taken: Collection[str]
+) -> tuple[pd.DataFrame, pd.Series[str]]:
+    """Participants of elements that name theirs, at unity power factor or that of each element."""
+    names = elements["own"].astype(object)
+    fresh = dict(zip(names.drop_duplicates(), unique_names(names.drop_duplicates(), taken), strict=True))
+    names = names.map(fresh)
+    q_per_kw = (elements["q_kvar"] / elements["p_kw"].where(elements["p_kw"] != 0)).fillna(0.0)
+    first = elements.groupby(names, sort=False).first()
+    table = pd.DataFrame({"name": first.index, "bus": first["bus"].to_numpy()})
+    for quantity, column in FACTORS.items():
+        own = elements["quantity"] == quantity
+        ratio = table["name"].map(dict(zip(names[own], q_per_kw[own], strict=True))).fillna(0.0)
+        table[column] = np.where(ratio < 0, -1.0, 1.0) / np.sqrt(1.0 + ratio**2)
+    table["inflexible_kvar"] = 0.0
+    _add_connections(table, elements, names, _extremes(elements, profiles))
+    for column in PARTICIPANT:
+        if column in elements:
+            table[column] = first[column].to_numpy()
+    return table, names
+
+
+def _extremes(elements: pd.DataFrame, profiles: pd.DataFrame) -> list[pd.Series[float]]:
+    """The least and the most of every element, kW."""
+    low, high = (getattr(profiles.drop(columns="time"), f)() for f in ("min", "max"))
+    return [elements["p_kw"] * elements["profile"].map(e).astype(float) for e in (low, high)]
+
+
+def _add_connections(
+    table: pd.DataFrame, elements: pd.DataFrame, names: pd.Series[str], extremes: list[pd.Series[float]]
+) -> None:
+    """Connections that cover the highest draw and output of the elements behind them."""
+    power = np.stack([np.where(elements["quantity"] == "export", -e, e) for e in extremes])
+    for column, highest in (("import", power.max(axis=0)), ("export", (-power).max(axis=0))):
+        total = pd.Series(np.maximum(highest, 0.0), index=elements.index).groupby(names).sum()
+        table[f"connection_{column}_kw"] = table["name"].map(total)
+
+
+def _by_bus(
+    elements: pd.DataFrame, profiles: pd.DataFrame, report: ImportReport
+) -> tuple[pd.DataFrame, pd.Series[str]]:
+    """One participant per bus, and further ones; see ``participants``."""
     labels, elements = elements.index, elements.reset_index(drop=True)
-    elements["profile"] = elements["profile"].replace("", CONSTANT)
     loose = _constant_kvar(elements, profiles, report)
     q = elements["q_kvar"].where(~loose, 0.0)
-    low, high = (getattr(profiles.drop(columns="time"), f)() for f in ("min", "max"))
-    extremes = [elements["p_kw"] * elements["profile"].map(e).astype(float) for e in (low, high)]
+    extremes = _extremes(elements, profiles)
     group, ratio = _groups(elements.assign(q_kvar=q), extremes)
     names = _named(elements, group)
     table = pd.DataFrame({"name": names.drop_duplicates()})
@@ -50,10 +110,7 @@ def participants(
     sign = np.where(elements["quantity"] == "export", -1.0, 1.0)
     drawn = (elements["q_kvar"].where(loose, 0.0) * sign).groupby(names).sum()
     table["inflexible_kvar"] = table["name"].map(drawn)
-    power = np.stack([np.where(elements["quantity"] == "export", -e, e) for e in extremes])
-    for column, highest in (("import", power.max(axis=0)), ("export", (-power).max(axis=0))):
-        total = pd.Series(np.maximum(highest, 0.0)).groupby(names).sum()
-        table[f"connection_{column}_kw"] = table["name"].map(total)
+    _add_connections(table, elements, names, extremes)
     report.assumed.append("connections cover the highest draw and output of the elements behind them")
     report.assumed.append("one participant per bus; power factors are constant, elements on one profile share theirs")
     if further := sorted(set(names) - set(elements["bus"])):
@@ -61,7 +118,7 @@ def participants(
             f"{len(further)} further participants, for elements with a power factor and a profile of their own:"
             f" {shorten(further)}"
         )
-    return table.sort_values("name", ignore_index=True), names.set_axis(labels)
+    return table, names.set_axis(labels)
 
 
 def _constant_kvar(elements: pd.DataFrame, profiles: pd.DataFrame, report: ImportReport) -> pd.Series[bool]:

@@ -1,5 +1,6 @@
 """What repeats carry and say: the mechanism contract, fairness states, scarcity and prices."""
 
+from amm_opt.market.bids import capped, export_offers, wrong_cap
 from amm_opt.market.marginal import MarginalPrices
 from amm_opt.market.mechanism import Allocation, Mechanism, NoState
 from amm_opt.market.payments import Payments
@@ -34,12 +35,15 @@ __all__ = [
     "areas_of",
     "at_home",
     "battery_kw",
+    "capped",
     "deficits",
+    "export_offers",
     "scarcity",
     "stored_after",
     "stored_kw",
     "with_batteries",
     "within_connections",
     "without_burning",
+    "wrong_cap",
     "zones",
 ]

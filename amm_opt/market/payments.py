@@ -22,11 +22,24 @@ class Payments:
             ``free``.
         reserve: power that is needed in reserve, as a share of served import.
         reserve_price: currency per kW and hour for reserve, up to what is needed.
+        offers: what own offers say that a kWh of export or discharge costs: nothing (``none``), the column
+            ``export_offer`` (``flat``), or that rising by its slope with every kW of export (``rising``).
+        offer: of those without an ``export_offer``.
     """
 
     charging: Literal["import", "export", "free"] = "import"
     reserve: float = 0.0
     reserve_price: float = 0.0
+    offers: Literal["none", "flat", "rising"] = "none"
+    offer: float = 0.0
+
+    def offered(self, case: Case, export_kw: FloatArray, discharged_kw: FloatArray) -> FloatArray:
+        """What export and discharge cost at own offers, currency per hour, (..., n)."""
+        if self.offers == "none":
+            return np.zeros(np.shape(export_kw))
+        own, slope = case.own_prices[0][1], case.own_prices[1][1] * (self.offers == "rising")
+        own = np.where(np.isnan(own), self.offer, own)
+        return np.asarray(own * (export_kw + discharged_kw) + 0.5 * slope * export_kw**2)
 
     def charging_price(self, import_price: FloatArray | None, export_price: FloatArray | None) -> FloatArray | None:
         """What a kWh that charges costs its participant; None where it is free, or has no price."""

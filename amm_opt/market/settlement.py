@@ -46,9 +46,11 @@ class Settlement:
             ``import_price`` and ``export_price`` of these (NaN without energy), ``charged_kwh`` and
             ``discharged_kwh`` of its battery, ``paid`` for import, ``earned`` by export, ``charging`` paid for what
             charges the battery, ``discharging`` and ``reserve`` earned by what it discharges and by power in reserve,
-            ``charge`` for cost recovery and ``bill``, paid - earned + charging - discharging - reserve + charge.
+            ``charge`` for cost recovery and ``bill``, paid - earned + charging - discharging - reserve + charge; and
+            ``uplift``, what its export and discharge cost at its own offers beyond earned + discharging - charging:
+            told, and in no bill.
         operator: the sums ``import_mwh``, ``export_mwh``, ``charged_mwh``, ``discharged_mwh``, ``paid``, ``earned``,
-            ``charging``, ``discharging``, ``reserve``, ``charges``; ``residual``, the sum of all bills;
+            ``charging``, ``discharging``, ``reserve``, ``charges``, ``uplift``; ``residual``, the sum of all bills;
             ``residual_min`` and ``residual_max``, between which it must be before charges at prices within their
             bounds (NaN where the mechanism has none); and where the source has a price, ``source_cost``, what the
             net flexible import and batteries cost there, and ``surplus``, the residual without it.
@@ -98,11 +100,13 @@ class Settlement:
         if problems:
             raise InputError(problems, subject="settlement")
         kwh, money = np.zeros((len(ENERGIES), case.n_participants)), np.zeros((len(MONEY), case.n_participants))
+        offered = np.zeros(case.n_participants)
         tables, start = [], first
         for part in intervals:
             power, rate = rates(case, start, part, payments)
             kwh += power.sum(axis=1) * case.dt_h
             money += rate.sum(axis=1) * case.dt_h
+            offered += payments.offered(case, power[1], power[3]).sum(axis=0) * case.dt_h
             stop = start + power.shape[1]
             row = pd.DataFrame(rate.sum(axis=2).T * case.dt_h, columns=list(MONEY), index=case.times[start:stop])
             tables.append(row.assign(residual=row.to_numpy() @ SIGNS))
@@ -110,8 +114,12 @@ class Settlement:
         before = float(SIGNS @ money.sum(axis=1))
         charge = np.zeros(case.n_participants) if recover is None else _charges(recover - before, by, kwh)
         table = pd.concat(tables).rename_axis("time")
+        bills = _bills(case, kwh, money, charge)
+        income = bills["earned"] + bills["discharging"] - bills["charging"]
+        bills["uplift"] = np.maximum(offered - income, 0.0) if payments.offers != "none" else 0.0
         told = _operator(kwh, money, charge, bounds, payments, source_price)
-        return cls(_bills(case, kwh, money, charge), told, table)
+        told["uplift"] = bills["uplift"].sum()
+        return cls(bills, told, table)
 
 
 def rates(case: Case, start: int, part: Allocation, payments: Payments) -> tuple[FloatArray, FloatArray]:

@@ -55,13 +55,13 @@ def told(found: ao.Coupled, before: ao.Coupled) -> dict[str, float]:
 def main() -> None:
     """Run it with and without the shock."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--system", default="ieee14")
-    parser.add_argument("--node", default="bus 4")
-    parser.add_argument("--plants", default="plant 1,plant 2", help="that are out on the second of three days")
-    parser.add_argument("--count", type=float, default=3.0)
-    parser.add_argument("--system-start", type=int, default=0)
+    parser.add_argument("--system", default="national")
+    parser.add_argument("--node", default="Thames")
+    parser.add_argument("--plants", default="Humber gas,Trent gas", help="that are out on the second of three days")
+    parser.add_argument("--count", type=float, default=100.0)
+    parser.add_argument("--system-start", type=int, default=432)
     parser.add_argument("--case", default="mv33lv")
-    parser.add_argument("--start", default="2016-01-11")
+    parser.add_argument("--start", default="2016-01-10")
     args = parser.parse_args()
     case, system = ao.load_case(args.case), ao.load_case(args.system)
     first, begin = case.span(args.start)[0], args.system_start
@@ -86,10 +86,11 @@ def picture(runs: dict[str, ao.Coupled], about: str) -> None:
     shock, before = runs["shock"], runs["as it is"]
     t, hours = shock.table, np.arange(len(shock.table)) * shock.case.dt_h
     figure, (power, price, bill) = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
+    top = 1.35e-3 * (t["firm_kw"] + t["asked_kw"]).max()
     power.fill_between(hours, t["firm_kw"] / 1e3, color="0.8", step="post", label="inflexible")
     power.step(hours, (t["firm_kw"] + t["asked_kw"]) / 1e3, "k", lw=0.8, where="post", label="asked of the system")
     power.step(hours, t["drawn_kw"] / 1e3, "C3", where="post", label="drawn, and served by it")
-    power.set(xlabel="hour", ylabel="MW at the head of the feeder", title="what the node can serve", ylim=(0, 4.9))
+    power.set(xlabel="hour", ylabel="MW at the head of the feeder", title="what the node can serve", ylim=(0, top))
     paid = shock.allocation.import_price
     price.fill_between(
         hours, paid.min(axis=1), paid.max(axis=1), color="C3", alpha=0.25, lw=0, step="post", label="all households"

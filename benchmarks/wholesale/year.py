@@ -56,7 +56,7 @@ def told(case: ao.Case, run: ao.Run, seconds: float) -> dict[str, float]:
         "plants and stores earn, GBP bn": income.sum() / 1e9,
         "reserve, GBP bn": money["reserve"] / 1e9,
         "left to the operator, GBP bn": money["residual"] / 1e9,
-        "uplift, GBP bn": np.maximum(spent - income, 0.0)[plants].sum() / 1e9,
+        "uplift, GBP bn": money["uplift"] / 1e9,
         "price, mean, GBP/MWh": 1e3 * float((served * price).sum() / served.sum()),
         "its standard deviation": 1e3 * float(moves["deviation"]),
         "mean step": 1e3 * float(moves["step"]),

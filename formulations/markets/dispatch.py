@@ -49,6 +49,7 @@ from amm_opt.market import (
     State,
     at_home,
     battery_kw,
+    export_offers,
     stored_after,
     stored_kw,
     within_connections,
@@ -95,7 +96,8 @@ class Dispatch(Mechanism[ContentState]):
         window: what is looked at together, such as ``72h`` or a number of intervals, or ``all`` of the run.
         committed: how much of it is carried out before the next look.
         reserve: power in reserve as a share of served load.
-        offer: what those without an ``export_offer`` ask for a kWh.
+        offer: what those without an ``export_offer`` ask for a kWh; by default 0 where nobody has one, and where some
+            do, every plant and battery needs one.
         reserve_price: currency per kW and hour for reserve.
         content_price: currency per kWh that batteries lack of half their size at the end of a window.
         source_price: at which the source sells and buys any amount; None where load must be met by participants.
@@ -106,7 +108,7 @@ class Dispatch(Mechanism[ContentState]):
     window: int | str = "72h"
     committed: int | str = "24h"
     reserve: float = 0.1
-    offer: float = 0.0
+    offer: float | None = None
     reserve_price: float = 0.0075
     content_price: float = 0.005
     source_price: float | None = 0.25
@@ -140,12 +142,11 @@ class Dispatch(Mechanism[ContentState]):
 
     @property
     def payments(self) -> Payments:
-        return Payments(charging="free", reserve=self.reserve, reserve_price=self.reserve_price)
+        return Payments("free", self.reserve, self.reserve_price, offers="flat", offer=self.offer or 0.0)
 
     def offers(self, case: Case) -> FloatArray:
         """(n,) what everybody asks for a kWh."""
-        own = case.own_prices[0][1]
-        return np.where(np.isnan(own), self.offer, own)
+        return export_offers(case, self.offer, self.name)
 
     def _must_run(self, case: Case) -> IntArray:
         """Who must run, where available."""

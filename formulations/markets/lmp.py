@@ -12,6 +12,8 @@ the worth of what is not served.
 
 With ``losses`` an interval is cleared twice: without losses, and then with what a kWh more at every place adds to them
 at that operating point, so that it costs p0 (1 + dLoss/dd_i) there (one step of successive linearisation; ours).
+
+With a ``price_cap`` what is paid is the smaller of marginal price and cap; powers do not change.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from amm_opt.arrays import DIRECTIONS, FloatArray
 from amm_opt.cases import Case, Requests
 from amm_opt.errors import InputError
 from amm_opt.grid import Grid
-from amm_opt.market import Allocation, MarginalPrices, Mechanism, NoState
+from amm_opt.market import Allocation, MarginalPrices, Mechanism, NoState, Payments, capped, export_offers, wrong_cap
 from amm_opt.market.marginal import ENERGY, LOSSES
 from amm_opt.market.mechanism import Solve, Values
 from amm_opt.market.state import requested
@@ -44,22 +46,31 @@ class LMP(Mechanism[NoState]):
 
     Args:
         value: worth of a kWh of import to those without an ``import_value``; currency per kWh.
-        offer: what those without an ``export_offer`` ask for a kWh of export.
+        offer: what those without an ``export_offer`` ask for a kWh of export; by default 0 where nobody has one, and
+            where some do, everybody with generation needs one.
         source_price: at which the source sells and buys any amount; None where what is drawn must be injected by
             participants.
         losses: whether marginal losses at the operating point of the clearing without losses count; radial feeders.
+        price_cap: what no kWh costs more than, whatever its marginal price; currency per kWh, None for no cap.
     """
 
     name: ClassVar[str] = "lmp"
 
     value: float = 1.0
-    offer: float = 0.0
+    offer: float | None = None
     source_price: float | None = 0.25
     losses: bool = False
+    price_cap: float | None = None
 
     def __post_init__(self) -> None:
-        if self.losses and self.source_price is None:
-            raise InputError("losses are paid at the source's price: give a source_price", subject=self.name)
+        lossy = self.losses and self.source_price is None
+        said = ["losses are paid at the source's price: give a source_price"] if lossy else []
+        if said := [*said, *wrong_cap(self.price_cap)]:
+            raise InputError(said, subject=self.name)
+
+    @property
+    def payments(self) -> Payments:
+        return Payments(offers="rising", offer=self.offer or 0.0)
 
     def program(self, grid: Grid) -> Program:
         if self.losses:
@@ -87,8 +98,9 @@ class LMP(Mechanism[NoState]):
 
     def bids(self, case: Case) -> tuple[FloatArray, FloatArray]:
         """(2, n) each: worth and offer of a kWh, and their slopes per kW."""
-        own, slope = case.own_prices
-        return np.where(np.isnan(own), np.array([[self.value], [self.offer]]), own), slope
+        worth, slope = case.own_prices[0][0], case.own_prices[1]
+        worth = np.where(np.isnan(worth), self.value, worth)
+        return np.stack([worth, export_offers(case, self.offer, self.name, stores=False)]), slope
 
     def parameters(self, grid: Grid, state: NoState, requests: Requests, losses: FloatArray | float = 0.0) -> Values:
         """Gains, worth less cost and cost less offer, and slopes; a kWh costs (2, n) ``losses`` beside energy."""
@@ -124,4 +136,5 @@ class LMP(Mechanism[NoState]):
 
     def settle(self, grid: Grid, solution: Solution, requests: Requests) -> Allocation:
         served = super().settle(grid, solution, requests)
-        return Allocation(served.import_kw, served.export_kw, *MarginalPrices.of(grid, solution).price)
+        price = capped(MarginalPrices.of(grid, solution).price, self.price_cap)
+        return Allocation(served.import_kw, served.export_kw, *price)

@@ -27,7 +27,7 @@ from amm_opt.arrays import FloatArray
 from amm_opt.cases import Case, Requests
 from amm_opt.errors import InputError
 from amm_opt.grid import Grid
-from amm_opt.market import Allocation, MarginalPrices, Payments
+from amm_opt.market import Allocation, MarginalPrices, Payments, capped, wrong_cap
 from amm_opt.market.marginal import ENERGY
 from amm_opt.market.mechanism import Solve, Values
 from amm_opt.program import HorizonProgram, Program, Solution
@@ -42,17 +42,21 @@ class LMPAhead(Dispatch):
         window, committed, reserve, offer, reserve_price, content_price, source_price: as for ``Dispatch``.
         value: worth of a kWh of import to those without an ``import_value`` (value of lost load); currency per kWh.
         shortfall_price: what a kWh of missing reserve counts; currency per kW and hour.
+        price_cap: what no kWh of energy costs more than, whatever its marginal price; None for no cap.
     """
 
     name: ClassVar[str] = "lmp_ahead"
 
     value: float = 10.0
     shortfall_price: float = 1.0
+    price_cap: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.shortfall_price >= 0:
-            raise InputError(f"shortfall_price = {self.shortfall_price:g} must not be negative", subject=self.name)
+        low = not self.shortfall_price >= 0
+        said = [f"shortfall_price = {self.shortfall_price:g} must not be negative"] if low else []
+        if said := [*said, *wrong_cap(self.price_cap)]:
+            raise InputError(said, subject=self.name)
 
     def worth(self, case: Case) -> FloatArray:
         """(n,) of a kWh of import."""
@@ -84,9 +88,10 @@ class LMPAhead(Dispatch):
         return replace(super().payments, charging="export")
 
     def settle(self, grid: Grid, solution: Solution, requests: Requests) -> Allocation:
-        """Powers, and marginal prices; load pays reserve on top."""
+        """Powers, and marginal prices up to the cap; load pays reserve on top."""
         served = self._served(grid, solution)
         price = np.stack([self._marginal(grid, solution, k) for k in range(requests.n_steps)], axis=1)
+        price = capped(price, self.price_cap)
         on_top = self._reserve_per_kwh(grid.case, served, requests)
         return replace(served, import_price=price[0] + on_top[:, None], export_price=price[1])
 

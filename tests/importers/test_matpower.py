@@ -322,10 +322,10 @@ def test_sources_that_are_no_case(tmp_path: Path) -> None:
 
 
 def test_the_report_names_what_is_not_read() -> None:
-    text = MATPOWER + "mpc.gencost = [2 0 0 3 0 1 0];\nmpc.bus_name = {'a'; 'b'};\nmpc.branch(1, RATE_B) = 6;\n"
+    text = MATPOWER + "mpc.areas = [1 1];\nmpc.bus_name = {'a'; 'b'};\nmpc.branch(1, RATE_B) = 6;\n"
     case = ao.from_matpower(text + "mpc.branch(2, ANGMAX) = 30;")
     for words in (
-        "mpc.bus_name, mpc.gencost",
+        "mpc.areas, mpc.bus_name",
         "rateB and rateC of 1 branches",
         "limits on voltage angles of 1 branches",
     ):

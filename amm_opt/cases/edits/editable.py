@@ -61,10 +61,12 @@ class Editable:
         profiles: pd.DataFrame | None = None,
         series: pd.DataFrame | None = None,
         sessions: pd.DataFrame | None = None,
+        offers: pd.DataFrame | None = None,
     ) -> Self:
         """This case with other tables in place of its own, as ``from_tables`` takes them; those not given stay.
 
-        An empty table of sessions takes them out. Connections, once filled in from ratings, stay as they are.
+        An empty table of sessions takes them out; ``offers`` makes a participant of every step of a plant's offer.
+        Connections, once filled in from ratings, stay as they are.
 
         Raises:
             InputError: every problem of the feeder, or every problem of the other tables, at once; also where the
@@ -77,6 +79,7 @@ class Editable:
             "profiles": profiles,
             "series": series,
             "sessions": sessions,
+            "offers": offers,
         }
         return self._with_tables({name: table for name, table in given.items() if table is not None})
 

@@ -24,6 +24,7 @@ from amm_opt.network import Layers, LayerTable
 
 TOML = "case.toml"
 REQUIRED_TABLES = ("buses", "branches", "participants", "profiles", "series")
+OPTIONAL_TABLES = ("sessions", "offers")
 _TOML_KEYS = (
     "name",
     "title",
@@ -52,8 +53,8 @@ def load_case(case: str | Path) -> Case:
     """Load a case by name, from a folder, or as ``synthetic:buses=500,seed=1``; variants as ``mv33lv:seed=2``.
 
     A folder holds ``case.toml`` and the tables ``buses, branches, participants, profiles, series`` and, where there
-    are charging sessions, ``sessions``, each as ``.csv``, ``.csv.gz`` or ``.parquet``; docs/case-folder.md describes
-    their columns.
+    are charging sessions or offers in steps, ``sessions`` and ``offers``, each as ``.csv``, ``.csv.gz`` or
+    ``.parquet``; docs/case-folder.md describes their columns.
 
     Raises:
         InputError: unknown case, or every problem found in the folder.
@@ -80,7 +81,7 @@ def _loaded(folder: Path, source: str, chosen: dict[str, Path]) -> Case:
     settings = said.of(partial(_read_settings, folder)) or {}
     with_settings = {variant: place for variant, place in chosen.items() if (place / TOML).is_file()}
     changed = {variant: said.of(partial(_read_settings, place)) or {} for variant, place in with_settings.items()}
-    place_of = dict.fromkeys((*REQUIRED_TABLES, "sessions"), folder)
+    place_of = dict.fromkeys((*REQUIRED_TABLES, *OPTIONAL_TABLES), folder)
     tables_of = {v: [name for name in place_of if _table_paths(place, name)] for v, place in chosen.items()}
     said.of(lambda: only_once({variant: [*changed.get(variant, {}), *tables_of[variant]] for variant in chosen}))
     place_of |= {name: chosen[variant] for variant, names in tables_of.items() for name in names}
@@ -173,6 +174,7 @@ def from_tables(
     profiles: pd.DataFrame,
     series: pd.DataFrame,
     sessions: pd.DataFrame | None = None,
+    offers: pd.DataFrame | None = None,
     scenario: Scenario | None = None,
     step_minutes: float | None = None,
     steps: int | None = None,
@@ -189,6 +191,7 @@ def from_tables(
 
     Args:
         profiles: a ``time`` column and one numeric column per profile; regular, in the case's standard time.
+        offers: steps in which plants offer; each becomes a participant of its own.
         step_minutes, steps, timezone: what the profiles must agree with, where given.
         meshed: whether closed branches may form cycles; see docs/network.md.
         layers: nested areas between a bus and the system, see docs/prices-layers.md; derived ones where None.
@@ -204,7 +207,7 @@ def from_tables(
         "profiles": profiles,
         "series": series,
     }
-    tables |= {} if sessions is None else {"sessions": sessions}
+    tables |= {name: table for name, table in (("sessions", sessions), ("offers", offers)) if table is not None}
     expected: dict[str, Any] = {"step_minutes": step_minutes, "steps": steps, "timezone": timezone}
     parts = checked_parts(tables, scenario, texts, **expected, meshed=meshed)
     if layers is not None and not isinstance(layers, Mapping):

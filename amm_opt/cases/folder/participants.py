@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,11 @@ from amm_opt.network import Feeder
 PARTICIPANT_COLUMNS = {"name": None, "bus": None}
 PRICE_COLUMNS = {"import_value": np.nan, "import_value_slope": 0.0, "export_offer": np.nan, "export_offer_slope": 0.0}
 """What a kWh is worth to a participant, and by how much less for every kW; what it asks for one, and how much more."""
+POWER_FACTORS = ("power_factor", "power_factor_import", "power_factor_export")
+CONNECTIONS = ("connection_import_kw", "connection_export_kw")
 PARTICIPANT_OPTIONAL = {
-    "power_factor": 1.0,
-    "power_factor_import": 1.0,
-    "power_factor_export": 1.0,
-    "connection_import_kw": np.nan,
-    "connection_export_kw": np.nan,
+    **dict.fromkeys(POWER_FACTORS, 1.0),
+    **dict.fromkeys(CONNECTIONS, np.nan),
     "battery_kwh": 0.0,
     "battery_kw": 0.0,
     "battery_efficiency": 0.95,
@@ -43,59 +42,68 @@ def checked_participants(table: pd.DataFrame, feeder: Feeder) -> tuple[pd.DataFr
 
     No battery where none is given.
     """
+    given, problems = participants_alone(table, feeder.bus_index)
+    if given is None:
+        return table, problems
+    table = given
+    table["phases"], said = _connected_phases(table, feeder)
+    problems += [*said, *odd_participants(table, feeder)]
+    for column in CONNECTIONS:
+        table[column] = table[column].fillna(_branch_rating(table, feeder))
+    return table[[*PARTICIPANT_COLUMNS, "phases", "technology", *PARTICIPANT_OPTIONAL]], problems
+
+
+def participants_alone(table: pd.DataFrame, buses: Container[object] | None) -> tuple[pd.DataFrame | None, list[str]]:
+    """Participants as far as they can be checked without a sound feeder, with defaults but for connections and phases.
+
+    Args:
+        buses: names of buses; None where they are not known.
+
+    Returns:
+        The table, None where it cannot be used at all, and all problems.
+    """
     problems = check_columns(
         table, PARTICIPANT_COLUMNS, ["phases", "technology", *PARTICIPANT_OPTIONAL], "participants"
     )
     if problems:
-        return table, problems
+        return None, problems
     table = table.reset_index(drop=True)
     if table.empty:
-        return table, ["participants: the table is empty"]
+        return None, ["participants: the table is empty"]
     for column in PARTICIPANT_COLUMNS:
         table[column] = [text(value) for value in table[column]]
     names = table["name"]
     problems += [f"participant in row {i + 1}: empty name" for i in np.flatnonzero(names.isna())]
     problems += [f"duplicate participant name {name!r}" for name in names[names.duplicated()].unique()]
-    unknown = ~table["bus"].isin(feeder.bus_index)
-    problems += flag(table, unknown, "participant", lambda r: f"unknown bus {r['bus']!r}")
-    table["phases"], said = _connected_phases(table, feeder)
-    problems += said
+    if buses is not None:
+        unknown = pd.Series([bus not in buses for bus in table["bus"]], index=table.index)
+        problems += flag(table, unknown, "participant", lambda r: f"unknown bus {r['bus']!r}")
     table["technology"] = [text(v) or "" for v in table["technology"]] if "technology" in table else ""
     table = _finite_or_fill(table, PARTICIPANT_OPTIONAL, "participant", problems)
-    problems += odd_participants(table, feeder)
-    for column in PARTICIPANT_OPTIONAL:
-        if column.startswith("power_factor"):
-            bad = ~table[column].abs().between(0.1, 1.0)
-            problems += flag(
-                table,
-                bad,
-                "participant",
-                lambda r, c=column: f"{c} = {r[c]} must be within 0.1..1 (or -1..-0.1){percent(r[c])}",  # type: ignore[misc]
-            )
-        elif column.startswith("connection"):
-            table[column] = table[column].fillna(_branch_rating(table, feeder))
-            problems += flag(
-                table,
-                ~(table[column] >= 0),
-                "participant",
-                lambda r, c=column: f"{c} = {r[c]} must not be negative",  # type: ignore[misc]
-            )
-    endless = ~np.isfinite(table["inflexible_kvar"])
-    problems += flag(
-        table, endless, "participant", lambda r: f"inflexible_kvar = {r['inflexible_kvar']} must be finite"
-    )
-    problems += _bad_batteries(table)
-    problems += _bad_prices(table)
-    problems += _bad_costs(table)
-    tier = table["service_tier"]
+    problems += [*_bad_powers(table), *_bad_batteries(table), *_bad_prices(table), *_bad_costs(table)]
+    return table, problems
+
+
+def _bad_powers(table: pd.DataFrame) -> list[str]:
+    """Power factors, connections, constant reactive power, tiers of service and must-run power that are none."""
+    reactive, tier, must = (table[column] for column in ("inflexible_kvar", "service_tier", "must_run_kw"))
     whole = np.isfinite(tier) & (tier >= 1) & (tier <= 9) & (tier == tier.round())
-    rule = "must be a whole number from 1, the first, to 9"
-    problems += flag(table, ~whole, "participant", lambda r: f"service_tier = {r['service_tier']} {rule}")
-    must = table["must_run_kw"]
-    some = np.isfinite(must) & (must >= 0)
-    rule = "must be a finite number, not negative"
-    problems += flag(table, ~some, "participant", lambda r: f"must_run_kw = {r['must_run_kw']} {rule}")
-    return table[[*PARTICIPANT_COLUMNS, "phases", "technology", *PARTICIPANT_OPTIONAL]], problems
+    rules = [
+        *((c, ~table[c].abs().between(0.1, 1.0), "must be within 0.1..1 (or -1..-0.1)") for c in POWER_FACTORS),
+        *((c, table[c] < 0, "must not be negative") for c in CONNECTIONS),
+        ("inflexible_kvar", ~np.isfinite(reactive), "must be finite"),
+        ("service_tier", ~whole, "must be a whole number from 1, the first, to 9"),
+        ("must_run_kw", ~(np.isfinite(must) & (must >= 0)), "must be a finite number, not negative"),
+    ]
+    return [
+        f"{said}{percent(value) if column in POWER_FACTORS else ''}"
+        for column, bad, rule in rules
+        for said, value in zip(
+            flag(table, bad, "participant", lambda r, c=column, m=rule: f"{c} = {r[c]} {m}"),  # type: ignore[misc]
+            table[column][bad],
+            strict=True,
+        )
+    ]
 
 
 def _branch_rating(table: pd.DataFrame, feeder: Feeder) -> pd.Series[float]:

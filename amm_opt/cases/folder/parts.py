@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, overload
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from amm_opt.cases.folder.magnitudes import odd_terms
-from amm_opt.cases.folder.participants import checked_participants
+from amm_opt.cases.folder.offers import in_steps, wrong_offers
+from amm_opt.cases.folder.participants import checked_participants, participants_alone
 from amm_opt.cases.folder.series import checked_profiles, checked_series
 from amm_opt.cases.folder.sessions import SESSION_COLUMNS, checked_sessions
 from amm_opt.cases.profiles import QUANTITIES, Profiles
@@ -19,6 +21,7 @@ from amm_opt.cases.scenario import Scenario
 from amm_opt.cases.times import UNITS, checked_times, time_column
 from amm_opt.errors import InputError, Problems
 from amm_opt.fields import is_text, shortened
+from amm_opt.io.columns import text
 from amm_opt.io.tables import as_table
 from amm_opt.network import Feeder
 
@@ -48,7 +51,7 @@ def checked_parts(
     """The parts that the tables of a case describe; see ``from_tables`` of amm_opt.cases.
 
     Args:
-        tables: the five of the case folder, or six with ``sessions``.
+        tables: the five of the case folder, and where given ``sessions`` and ``offers``.
         scenario: a Scenario, or None.
         texts: ``name`` and whatever else must be text.
         meshed: whether closed branches may form cycles.
@@ -66,27 +69,48 @@ def checked_parts(
         key: said.of(partial(as_table, table, key, times=TIMES if key == "profiles" else ()))
         for key, table in given.items()
     }
-    said.report()
-    assert made is not None
     known = {key: table for key, table in plain.items() if table is not None}
     changed = scenario if isinstance(scenario, Scenario) else Scenario()
-    return _from_plain(made, known, changed, (step_minutes, timezone, steps), str(texts["name"]))
+    expected = (step_minutes, timezone, steps)
+    if made is None and len(known) == len(given):
+        buses = said.of(lambda: as_table(tables["buses"], "buses"))
+        said.of(lambda: _checked(None, _names(buses), known, changed, expected, str(texts["name"])))
+    said.report()
+    assert made is not None
+    return _checked(made, made.bus_index, known, changed, expected, str(texts["name"]))
 
 
-def _from_plain(
-    feeder: Feeder,
+def _names(buses: pd.DataFrame | None) -> set[str | None] | None:
+    """Names of buses; None where there are none to be read."""
+    return {text(name) for name in buses["name"]} if buses is not None and "name" in buses else None
+
+
+@overload
+def _checked(feeder: Feeder, *given: Any) -> Parts: ...
+@overload
+def _checked(feeder: None, *given: Any) -> None: ...
+def _checked(
+    feeder: Feeder | None,
+    buses: Container[object] | None,
     tables: dict[str, pd.DataFrame],
     scenario: Scenario,
     expected: tuple[float | None, str | None, int | None],
     name: str,
-) -> Parts:
-    """Parts from a feeder and tables of plain cells; ``expected``: length of an interval, time zone, intervals."""
+) -> Parts | None:
+    """Parts from tables of plain cells; without a sound feeder what is wrong with them by themselves.
+
+    Args:
+        buses: names of buses, where they can be read.
+        expected: length of an interval, time zone, number of intervals.
+    """
     profiles, series, sessions = tables["profiles"], tables["series"], tables.get("sessions")
-    people, problems = checked_participants(tables["participants"], feeder)
-    try:
-        feeder = feeder if scenario.changes == Scenario().changes else scenario.applied(feeder)
-    except InputError as error:
-        problems += error.problems
+    if feeder is None:
+        people, problems = participants_alone(tables["participants"], buses)
+        people = tables["participants"] if people is None else people
+    else:
+        people, problems = checked_participants(tables["participants"], feeder)
+        feeder, said = _under(scenario, feeder)
+        problems += said
     when = time_column(profiles)
     if when is None:
         given = [c for c in TIMES if c in profiles.columns]
@@ -98,17 +122,31 @@ def _from_plain(
     values, said = checked_profiles(profiles)
     problems += said
     who = list(people["name"]) if "name" in people else []
-    terms, said = checked_series(series, who, columns, values)
-    problems += said
-    if not problems:
+    terms, wrong_terms = checked_series(series, who, columns, values)
+    problems += wrong_terms
+    if feeder is not None and not problems:
         problems += odd_terms(terms, people, columns, values, feeder)
     charging = pd.DataFrame(columns=["participant", "first", "last", "late", "early", "power_kw", "energy_kwh"])
     if sessions is not None and len(times) > 1:
         charging, said = checked_sessions(sessions, who, times)
         problems += said
+    if "offers" in tables and "must_run_kw" in people:
+        problems += (said := wrong_offers(tables["offers"], people))
+        if not said and not wrong_terms:
+            peaks = Profiles(times, columns, values, terms, charging).largest_kw("export", len(people))
+            people, terms, said = in_steps(tables["offers"], people, terms, peaks)
+            problems += said
     if problems:
         raise InputError(problems, subject=f"case {name}")
-    return Parts(feeder, people, Profiles(times, columns, values, terms, charging))
+    return None if feeder is None else Parts(feeder, people, Profiles(times, columns, values, terms, charging))
+
+
+def _under(scenario: Scenario, feeder: Feeder) -> tuple[Feeder, list[str]]:
+    """The feeder with the limits of a scenario, and what is wrong with these."""
+    try:
+        return feeder if scenario.changes == Scenario().changes else scenario.applied(feeder), []
+    except InputError as error:
+        return feeder, list(error.problems)
 
 
 def feeder_tables(feeder: Feeder) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -76,7 +76,8 @@ def _negative_requests(
 ) -> list[str]:
     request = coded["quantity"] != QUANTITIES.index("inflexible")
     problems = [
-        f"series: column 'scale_kw' row {i + 1}: negative request {coded['scale_kw'].iloc[i]:g}"
+        f"series: column 'scale_kw' row {i + 1}: negative request {coded['scale_kw'].iloc[i]:g} of"
+        f" {table['quantity'].iloc[i]} of participant {shown(table['participant'].iloc[i])}"
         for i in np.flatnonzero(request & (coded["scale_kw"] < 0))
     ]
     for j in coded["profile"][request].unique():

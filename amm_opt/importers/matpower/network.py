@@ -16,7 +16,7 @@ from amm_opt.importers.matpower.tables import COLUMNS, draft
 from amm_opt.importers.matpower.text import evaluated
 from amm_opt.importers.report import ImportReport
 
-KNOWN = {"baseMVA", "version", *COLUMNS}
+KNOWN = {"baseMVA", "version", "gencost", *COLUMNS}
 
 
 def from_matpower(
@@ -34,7 +34,9 @@ def matpower_network(
     The statements of a file are run as MATLAB would, so that expressions and conversions of units count; what is not
     assignment of numbers is refused. The reference bus is the source, held at its generators' Vg. Loads are inflexible;
     other generators export up to Pmax, of which Pmin must run; those with a negative Pmin are dispatchable loads, which
-    ask for import. The demand is a snapshot of two intervals. Branches are called ``branch K`` by their row, buses
+    ask for import. Where there is a ``gencost`` each generator is a participant of its own, or one for each step of a
+    piecewise linear cost, with what it offers; in a meshed network those at the reference bus take part as well, and
+    have limits. The demand is a snapshot of two intervals. Branches are called ``branch K`` by their row, buses
     ``bus I``.
 
     Args:
@@ -52,7 +54,7 @@ def matpower_network(
     data, found = _read(source, report)
     name = name or found or "matpower"
     matrices = _matrices(data, name, report)
-    read = draft(name, matrices, report)
+    read = draft(name, matrices, report, meshed)
     if meshed and (shifting := np.flatnonzero((matrices["branch"][:, 9] != 0) & (matrices["branch"][:, 10] > 0))).size:
         raise InputError(
             [f"branch {k + 1}: SHIFT = {matrices['branch'][k, 9]:g}; dc has no phase shifters" for k in shifting],
@@ -94,9 +96,9 @@ def _is_file(path: Path) -> bool:
 def _matrices(data: Mapping[str, Any], name: str, report: ImportReport) -> dict[str, FloatArray]:
     """baseMVA and the three matrices, with at least the columns that are used."""
     problems, out = [], {}
-    for key, columns in (("baseMVA", ()), *COLUMNS.items()):
+    for key, columns in (("baseMVA", ()), *COLUMNS.items(), ("gencost", ())):
         if key not in data:
-            problems.append(f"mpc.{key} is missing")
+            problems += [f"mpc.{key} is missing"] * (key != "gencost")
             continue
         try:
             value = np.atleast_2d(np.asarray(data[key], dtype=float))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from amm_opt.arrays import FloatArray
+from amm_opt.cases.folder.offers import step_name
 from amm_opt.errors import InputError, shorten
 from amm_opt.importers.draft import Draft
+from amm_opt.importers.matpower.costs import GeneratorCosts
 from amm_opt.importers.report import ImportReport
 
 COLUMNS = {
@@ -22,8 +25,11 @@ WHAT = {"bus": "bus", "gen": "generator", "branch": "branch"}
 PQ, REFERENCE, ISOLATED = 1, 3, 4
 
 
-def draft(name: str, data: Mapping[str, FloatArray], report: ImportReport) -> Draft:
+def draft(name: str, data: Mapping[str, FloatArray], report: ImportReport, meshed: bool = False) -> Draft:
     """The network as it was read.
+
+    Args:
+        meshed: whether generators at the reference bus are plants like all others, where they have costs.
 
     Raises:
         InputError: every row that cannot be used.
@@ -45,7 +51,10 @@ def draft(name: str, data: Mapping[str, FloatArray], report: ImportReport) -> Dr
     if problems:
         raise InputError(problems, subject=name)
     buses = _buses(bus, reference[0], at_source, report)
-    elements = _elements(bus, gen, reference[0], report)
+    costs = GeneratorCosts(data.get("gencost"), gen, len(data["gen"]), report)
+    if costs.problems:
+        raise InputError(costs.problems, subject=name)
+    elements = _elements(bus, gen, None if meshed and costs else reference[0], costs, report)
     _say_what_is_left(data, gen, branch, report)
     base_mva = float(data["baseMVA"].flat[0])
     return Draft(name, buses, _branches(bus, branch, base_mva, report), elements, None, report)
@@ -190,7 +199,10 @@ def _branches(bus: pd.DataFrame, branch: pd.DataFrame, base_mva: float, report: 
     )
 
 
-def _elements(bus: pd.DataFrame, gen: pd.DataFrame, reference: int, report: ImportReport) -> pd.DataFrame:
+def _elements(
+    bus: pd.DataFrame, gen: pd.DataFrame, reference: int | None, costs: GeneratorCosts, report: ImportReport
+) -> pd.DataFrame:
+    """Loads, and plants but for those at the ``reference`` bus, where it is given."""
     loads = bus[(bus["PD"] != 0) | (bus["QD"] != 0)]
     demand = gen["PMIN"] < 0
     source = (gen["GEN_BUS"] == reference) & ~demand
@@ -205,32 +217,45 @@ def _elements(bus: pd.DataFrame, gen: pd.DataFrame, reference: int, report: Impo
         for k in plants.index[plants["PMIN"] > plants["PMAX"]]
     ]
     ratio, said = _mvar_per_mw(plants)
-    if problems := problems + said:
-        raise InputError(problems)
     held = dict(zip(bus["BUS_I"], bus["BUS_TYPE"] != PQ, strict=True))
-    rows = [(f"load at bus {b.BUS_I:g}", b.BUS_I, "inflexible", b.PD, b.QD) for b in loads.itertuples()]
+    columns = ["name", "at", "quantity", "p_kw", "q_kvar"]
+    rows = [
+        dict(zip(columns, (f"load at bus {b.BUS_I:g}", b.BUS_I, "inflexible", b.PD, b.QD), strict=True))
+        for b in loads.itertuples()
+    ]
     for k, g in plants.iterrows():
-        name, at = f"generator {k}", g["GEN_BUS"]
-        must = max(g["PMIN"], 0.0) + min(g["PMAX"], 0.0)
-        if g["PMIN"] < 0:
-            must_kvar = must * ratio[k]
-            rows.append(
-                (name, at, "import", min(g["PMAX"], 0.0) - g["PMIN"], (min(g["PMAX"], 0.0) - g["PMIN"]) * ratio[k])
-            )
-        else:
-            must_kvar = 0.0
-        if must:
-            rows.append((name, at, "inflexible", -must, -must_kvar))
-        if g["PMAX"] > 0:
-            rows.append((name, at, "export", g["PMAX"] - max(g["PMIN"], 0.0), 0.0))
-        if g["QG"] and g["PMIN"] >= 0 and not held[at]:
-            rows.append((name, at, "export", 0.0, g["QG"]))
+        for quantity, p, q, more in _plant(int(k), g, float(ratio[k]), costs, held[g["GEN_BUS"]]):
+            values = (f"generator {k}", g["GEN_BUS"], quantity, p, q)
+            rows.append({**dict(zip(columns, values, strict=True)), **more})
+    if problems := [*problems, *said, *dict.fromkeys(costs.problems)]:
+        raise InputError(problems)
     _say_what_they_are(loads, gen, plants, int(source.sum()), held, report)
+    _say_costs(costs, gen, gen[source], plants, report)
     if not rows:
         raise InputError("no loads and no generators: nobody takes part")
-    table = pd.DataFrame(rows, columns=["name", "at", "quantity", "p_kw", "q_kvar"])
+    table = pd.DataFrame(rows)
     table[["p_kw", "q_kvar"]] *= 1e3
     return table.assign(bus=_bus_names(table["at"]), profile="").drop(columns="at")
+
+
+def _plant(
+    k: int, g: pd.Series[float], mvar_per_mw: float, costs: GeneratorCosts, held: bool
+) -> Iterator[tuple[str, float, float, dict[str, Any]]]:
+    """Quantity, MW and Mvar of what a generator is, and with a cost its participant and prices."""
+    name, low, high = f"generator {k}", g["PMIN"], g["PMAX"]
+    must = max(low, 0.0) + min(high, 0.0)
+    if must:
+        yield "inflexible", -must, -must * mvar_per_mw if low < 0 else 0.0, {"own": name} if costs else {}
+    for quantity, start, stop in (("import", low, min(high, 0.0)), ("export", max(low, 0.0), high)):
+        if start >= 0 if quantity == "import" else stop <= 0:
+            continue
+        ratio = mvar_per_mw if quantity == "import" else 0.0
+        if not costs:
+            yield quantity, stop - start, (stop - start) * ratio, {}
+        for j, piece in enumerate(costs.pieces(k, start, stop) if costs else ()):
+            yield quantity, 1e-3 * piece.kw, 1e-3 * piece.kw * ratio, {"own": step_name(name, j), **piece.prices}
+    if g["QG"] and low >= 0 and not held:
+        yield "export", 0.0, g["QG"], {}
 
 
 def _mvar_per_mw(plants: pd.DataFrame) -> tuple[pd.Series[float], list[str]]:
@@ -275,6 +300,25 @@ def _say_what_they_are(
     told(plants["PG"] > plants["PMAX"], "generators with a Pg above Pmax give no more than Pmax")
     fixed = (plants["QG"] != 0) & ~demand & ~plants["GEN_BUS"].map(held).astype(bool)
     told(fixed, "generators at buses of type 1 inject their Qg at all times")
+
+
+def _say_costs(
+    costs: GeneratorCosts, gen: pd.DataFrame, at_source: pd.DataFrame, plants: pd.DataFrame, report: ImportReport
+) -> None:
+    """What became of the costs of generators."""
+    if not costs:
+        return
+    report.read.append(f"costs of {len(gen)} generators; offers are per kWh")
+    for k in at_source.index:
+        says = ", ".join(
+            f"{p.prices['export_offer']:g}" for p in costs.pieces(int(k), 0.0, max(at_source["PMAX"][k], 1.0))
+        )
+        report.left_out.append(
+            f"the cost of generator {k} at the reference bus: a mechanism's source_price; it is {says}"
+        )
+    if (must := plants["PMIN"] > 0).any():
+        names = shorten([f"generator {k}" for k in plants.index[must]])
+        report.left_out.append(f"what Pmin costs, which must run: {names}")
 
 
 def _say_what_is_left(

@@ -27,7 +27,16 @@ REQUIRED: dict[str, tuple[str, ...]] = {
 """Tables that are read and the columns that they must have."""
 REFERENCES = ("bus", "from_bus", "to_bus", "hv_bus", "lv_bus", "element", "et")
 LEFT_OUT = ("storage", "controller")
-QUIET = {"std_types", "profiles", "trafo_characteristic_table", "bus_geodata", "line_geodata", "dtypes"}
+QUIET = {
+    "poly_cost",
+    "pwl_cost",
+    "std_types",
+    "profiles",
+    "trafo_characteristic_table",
+    "bus_geodata",
+    "line_geodata",
+    "dtypes",
+}
 """Tables that are read elsewhere, or say nothing about the network."""
 
 

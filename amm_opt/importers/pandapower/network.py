@@ -16,6 +16,7 @@ from amm_opt.fields import shortened
 from amm_opt.importers.draft import ELEMENT_COLUMNS, V_MAX_PU, V_MIN_PU, Draft
 from amm_opt.importers.imported import ImportedNetwork
 from amm_opt.importers.pandapower.branches import BranchReader
+from amm_opt.importers.pandapower.costs import Costs
 from amm_opt.importers.pandapower.file import read_net
 from amm_opt.importers.pandapower.net import NetTables
 from amm_opt.importers.pandapower.profiles import read_profiles
@@ -160,13 +161,15 @@ class _Reader:
 
     def _elements(self) -> pd.DataFrame:
         t, parts = self._tables, []
+        costs = Costs(t)
         for kind in ("load", "sgen", "gen", "ward"):
             table = t.table(kind)
             if len(table) == 0:
                 continue
             table = t.at_buses(table, kind)
-            parts.append(self._powers(table, kind))
+            parts.append(costs.priced(kind, table, self._powers(table, kind)))
             self._report.read.append(f"{len(table)} {kind} elements")
+        costs.say_source()
         joined = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=ELEMENT_COLUMNS)
         if len(joined) == 0 and not self._problems:
             self._problems.append("no loads and no generators: nobody takes part")

@@ -24,9 +24,9 @@ from amm_opt.study.comparison import Comparison, open_comparison
 from amm_opt.study.show import json_option, numbers, print_json
 from amm_opt.study.terminal import complain, folder_given, printable, progress, say, width
 
-SOME = ("charging", "discharging", "reserve")
-"""Printed only where one of the mechanisms pays for batteries or reserve."""
-LESS = {"residual_min": 8, "residual_max": 7, "charging": 6, "discharging": 6, "charges": 5, "reserve": 4}
+SOME = ("charging", "discharging", "reserve", "uplift")
+"""Printed only where there is any with one of the mechanisms."""
+LESS = {"residual_min": 8, "residual_max": 7, "charging": 6, "discharging": 6, "uplift": 6, "charges": 5, "reserve": 4}
 """What of the operator's sums goes first where a terminal has no room; others stay."""
 
 
@@ -111,10 +111,11 @@ def _print(stored: Comparison, found: dict[str, Settlement]) -> None:
         "residual": "operator\nkeeps",
         "residual_min": "at\nleast",
         "residual_max": "at\nmost",
+        "uplift": "uplift",
         "source_cost": "cost at\nsource",
         "surplus": "surplus",
     }
-    names = {name: header for name, header in names.items() if name not in SOME or t[name].any()}
+    names = {name: header for name, header in names.items() if name not in SOME or (t[name].abs() >= 0.005).any()}
     columns = [
         TableColumn("mechanism", [printable(label) for label in t.index], folds=True),
         *(

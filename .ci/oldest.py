@@ -6,11 +6,14 @@ import re
 import tomllib
 from pathlib import Path
 
-SIMPLE = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(\[[^]]*])?>=(?P<version>[0-9.]+)$")
+SIMPLE = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(\[[^]]*])?>=(?P<version>[0-9.]+)(; python_version >= '3[.]\d+')?$")
 
 
 def constraints(document: str) -> list[str]:
-    """``name==version`` of all dependencies and extras; those on the project itself are left out."""
+    """``name==version`` of all dependencies and extras; those on the project itself are left out.
+
+    A constraint on what the Python at hand does not need is without effect.
+    """
     project = tomllib.loads(document)["project"]
     listed = [
         *project["dependencies"],

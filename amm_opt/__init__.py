@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         SolveError,
         UnavoidableWarning,
     )
+    from amm_opt.exchange import Envelopes, envelopes, export_envelopes
     from amm_opt.grid import Grid
     from amm_opt.importers import (
         Households,
@@ -135,6 +136,7 @@ _HOME = {
         "SolveError",
         "UnavoidableWarning",
     ),
+    "amm_opt.exchange": ("Envelopes", "envelopes", "export_envelopes"),
     "amm_opt.grid": ("Grid",),
     "amm_opt.importers": (
         "Households",
@@ -254,6 +256,7 @@ __all__ = [
     "DCFlow",
     "Design",
     "Disaggregation",
+    "Envelopes",
     "FairPlay",
     "FairnessState",
     "Feeder",
@@ -316,6 +319,8 @@ __all__ = [
     "deficits",
     "delta_indices",
     "disaggregate",
+    "envelopes",
+    "export_envelopes",
     "fit_network",
     "fit_report",
     "from_matpower",

@@ -170,7 +170,7 @@ def checked_times(
     if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int | np.integer)):
         problems.append(f"steps = {steps!r} must be a whole number")
         steps = None
-    if problem := _unknown_zone(timezone):
+    if problem := unknown_zone(timezone):
         return pd.DatetimeIndex([]), [*problems, problem]
     if str(column.name) in UNITS:
         parsed, said = _counted(column, UNITS[str(column.name)], timezone)
@@ -208,7 +208,8 @@ def _irregular(times: pd.DatetimeIndex, step_minutes: float | None, steps: int |
     return problems
 
 
-def _unknown_zone(timezone: str | None) -> str:
+def unknown_zone(timezone: str | None) -> str:
+    """Why a text is no zone of a case's times; empty where it is one, or None."""
     try:
         zone = None if timezone is None else ZoneInfo(timezone)
     except (KeyError, ValueError, TypeError, OSError):

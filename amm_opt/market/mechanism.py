@@ -185,6 +185,13 @@ class Mechanism(Checked, Generic[StateT]):
                 raise InputError(f"{self}: the program has no value named {name!r} (it has {given}); define settle")
         return Allocation(solution["import"], solution["export"])
 
+    def room(self, solution: Any) -> Mapping[str, FloatArray]:
+        """By direction, (n,) flexible power up to limits of net power that :meth:`clear` returned, in kW.
+
+        Such a limit does not depend on what its participant asks for. By default there is none: empty.
+        """
+        return {}
+
     def carry_out(self, grid: Grid, plan: Allocation, requests: Requests) -> Allocation:
         """What happens in an interval that was planned on a forecast; ``requests`` is what it really asks for.
 

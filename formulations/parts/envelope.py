@@ -141,8 +141,11 @@ class Envelope(Mechanism[NoState], ABC):
                 room[direction] = x if known.all() else np.full_like(x, np.inf)
         return cut_to_limits(room, requests)
 
+    def room(self, solution: Mapping[str, Solution]) -> Mapping[str, FloatArray]:
+        return {d: s["envelope"] for d, s in solution.items()}
+
     def settle(self, grid: Grid, solution: Mapping[str, Solution], requests: Requests) -> Allocation:
-        return cut_to_limits({d: s["envelope"] for d, s in solution.items()}, requests)
+        return cut_to_limits(self.room(solution), requests)
 
     def _reach(self, grid: Grid, direction: str, requests: Requests) -> tuple[FloatArray, FloatArray]:
         """(base, max_kw): x = limit + base reaches a limit, max_kw the connection limit (0 for those not enrolled)."""

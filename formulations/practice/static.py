@@ -12,6 +12,7 @@ phase (our reading).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -52,11 +53,19 @@ class StaticLimit(Mechanism[NoState], Promise):
 
     def promised_kw(self, requests: Requests) -> FloatArray:
         """(2, ...) what the limits leave of the requests."""
-        limits = zip(DIRECTIONS, (self.import_kw, self.export_kw), strict=True)
-        room = {
-            d: np.maximum(limit - SIGN[d] * requests.inflexible_kw, 0.0) for d, limit in limits if limit is not None
-        }
-        return cut_to_limits(room, requests).both_kw
+        return cut_to_limits(self._room(requests), requests).both_kw
 
     def clear(self, grid: Grid, solve: Solve, state: NoState, requests: Requests) -> Solution:
-        return Solution(dict(zip(DIRECTIONS, self.promised_kw(requests), strict=True)), {}, float("nan"), "-")
+        served = dict(zip(DIRECTIONS, self.promised_kw(requests), strict=True))
+        room = {f"{direction}_room": kw for direction, kw in self._room(requests).items()}
+        return Solution({**served, **room}, {}, float("nan"), "-")
+
+    def room(self, solution: Solution) -> Mapping[str, FloatArray]:
+        return {d: solution[f"{d}_room"] for d in DIRECTIONS if f"{d}_room" in solution.values}
+
+    def _room(self, requests: Requests) -> Mapping[str, FloatArray]:
+        """By direction that has a limit, (..., n) flexible power up to it."""
+        limits = zip(DIRECTIONS, (self.import_kw, self.export_kw), strict=True)
+        return {
+            d: np.maximum(limit - SIGN[d] * requests.inflexible_kw, 0.0) for d, limit in limits if limit is not None
+        }

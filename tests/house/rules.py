@@ -23,7 +23,7 @@ FLOORS = (
     ("registry", "verification"),
     ("simulation",),
     ("pictures",),
-    ("studies", "request_market", "robustness"),
+    ("studies", "request_market", "robustness", "exchange"),
     ("study", "testing"),
 )
 """Rooms of ``amm_opt``, a file or a folder each, from the ground up; the package itself stands on top of them."""

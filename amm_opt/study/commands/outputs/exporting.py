@@ -1,0 +1,113 @@
+"""The command ``amm-opt export``: limits and prices of a run for the systems that send them to sites."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import click
+
+from amm_opt.errors import InputError, Problems, as_path
+from amm_opt.exchange import FORMATS, envelopes, export_envelopes
+from amm_opt.fields import shortened
+from amm_opt.io.tables import read_table
+from amm_opt.simulation import Run, open_run
+from amm_opt.study.commands.reviewing import single_folder
+from amm_opt.study.commands.running import span_of
+from amm_opt.study.terminal import folder_given, progress, say
+
+SITE, GROUP = "site", "site_group_id"
+
+
+@click.command()
+@click.argument("run", callback=folder_given)
+@click.option("--format", "form", type=click.Choice(FORMATS), required=True, help="What is written.")
+@click.option("--out", required=True, type=click.Path(), help="File to write; of csip-aus a new folder.")
+@click.option("--start", metavar="DATE", help="First interval, such as 2016-05-23 (default: the run's first).")
+@click.option("--steps", type=click.IntRange(min=1), help="Number of intervals (default: all of the run that follow).")
+@click.option("--timezone", metavar="NAME", help="IANA zone of the case's times, where the case names none.")
+@click.option(
+    "--default-import",
+    "default_import_w",
+    type=click.FloatRange(min=0),
+    metavar="W",
+    help="Import limit of every site where none was received (default: each its largest inflexible load).",
+)
+@click.option(
+    "--default-export",
+    "default_export_w",
+    type=click.FloatRange(min=0),
+    metavar="W",
+    help="Export limit of every site where none was received (default: what must run).",
+)
+@click.option("--sites", metavar="FILE", help="envoy: table with the columns site and site_group_id of the server.")
+@click.option("--pen", type=click.IntRange(min=0), metavar="N", help="csip-aus: your IANA private enterprise number.")
+@click.option("--currency", metavar="CODE", help="openadr3: ISO 4217 code of prices, such as AUD.")
+def export(
+    run: Path,
+    form: str,
+    out: str,
+    start: str | None,
+    steps: int | None,
+    timezone: str | None,
+    default_import_w: float | None,
+    default_export_w: float | None,
+    sites: str | None,
+    pen: int | None,
+    currency: str | None,
+) -> None:
+    """Write limits and prices of RUN for the systems that send them to sites.
+
+    RUN is the folder of one run: what run --out wrote, or the folder of a mechanism in what compare --out wrote.
+
+    \b
+    Example:  amm-opt export out/week/amm --format csv --start 2016-05-02 --steps 48 --out day.csv
+    """
+    said = Problems()
+    path = said.of(lambda: as_path(out, "file or folder"))
+    group_ids = None if sites is None else said.of(lambda: _group_ids(sites))
+    item = said.of(lambda: open_run(single_folder(run)))
+    said.report()
+    assert item is not None
+    assert path is not None
+    found = envelopes(
+        item,
+        _chosen(item, start, steps),
+        timezone=timezone,
+        default_import_w=default_import_w,
+        default_export_w=default_export_w,
+    )
+    with progress(False, [form]) as report:
+        export_envelopes(
+            found,
+            path,
+            form,
+            group_ids=group_ids,
+            pen=pen,
+            currency=currency,
+            progress=report and partial(report, form),
+        )
+    say(
+        f"{len(found.sites)} sites, {len(found.start)} intervals of {found.duration_s} s from {found.start_text[0]}"
+        f" (UTC), calculation {found.calculation_id}"
+    )
+    say(f"Written to {path}")
+
+
+def _chosen(item: Run, start: str | None, steps: int | None) -> slice:
+    """The intervals of ``--start`` and ``--steps``; without them to both ends of the run."""
+    first, stop = span_of(item.case, start or str(item.times[0]), steps)
+    return slice(first, stop if steps is not None else item.first + len(item.times))
+
+
+def _group_ids(file: str) -> dict[str, int]:
+    """The server's group of every site, from a table."""
+    table = read_table(file, "table of sites", texts=(SITE, GROUP))
+    if missing := [name for name in (SITE, GROUP) if name not in table]:
+        raise InputError(f"{file}: column {' and '.join(missing)} is missing")
+    for value in table[GROUP]:
+        if not str(value).isdecimal():
+            raise InputError(f"{file}: {GROUP} = {shortened(value)} must be a whole number")
+    if (twice := table[SITE].duplicated()).any():
+        raise InputError(f"{file}: site {table[SITE][twice].iloc[0]!r} stands twice")
+    return dict(zip(table[SITE], table[GROUP].astype(int), strict=True))

@@ -14,7 +14,7 @@ from amm_opt.importers.imported import ImportedNetwork
 from amm_opt.importers.opendss.banks import Unit
 from amm_opt.importers.opendss.circuit import Elements
 from amm_opt.importers.opendss.elements.component import PHASE_NAMES
-from amm_opt.importers.opendss.elements.loads import Capacitor, Load, between_phases, power_factor_and_rest
+from amm_opt.importers.opendss.elements.loads import Capacitor, Load, power_factor_and_rest
 from amm_opt.importers.opendss.solved.shares import Between, solved_shares
 from amm_opt.importers.opendss.topology import Topology
 from amm_opt.importers.report import ImportReport
@@ -27,8 +27,15 @@ CUSTOMER_COLUMNS = ["name", "bus", "phases", "kw", "kvar", "power_factor", "infl
 class Customers:
     """Makes the rows; what is wrong goes to ``problems``, and what is assumed to the report."""
 
-    def __init__(self, elements: Elements, topology: Topology, problems: list[str], report: ImportReport) -> None:
-        self._elements, self._topology = elements, topology
+    def __init__(
+        self,
+        elements: Elements,
+        topology: Topology,
+        problems: list[str],
+        report: ImportReport,
+        load_voltage_pu: float = 1.0,
+    ) -> None:
+        self._elements, self._topology, self._load_voltage_pu = elements, topology, load_voltage_pu
         self._problems, self._report = problems, report
         self._shares: Mapping[int, ComplexArray] = {}
         self.load_of: dict[str, Load] = {}
@@ -46,10 +53,7 @@ class Customers:
         loads = [x for x in self._elements.loads if _is_between(x) and x.kw * x.scale]
         if not loads:
             return False
-        between = [
-            Between(id(x), self._topology.names[x.bus.lower()], _phases(x), complex(x.kw, x.kvar) * x.scale)
-            for x in loads
-        ]
+        between = [self._between(x) for x in loads]
         theirs = {row["name"] for x in loads for row in self._customers(x)}
         others = network.customers[~network.customers["name"].isin(theirs)]
         try:
@@ -62,11 +66,11 @@ class Customers:
 
     def _say_shares(self, loads: list[Load]) -> None:
         split = [x for x in loads if x.phases == 3 and self._uneven(x)]
-        pairs = sum(x.phases == 1 for x in loads)
+        pairs = sum(x.phases < 3 for x in loads)
         if pairs:
             self._report.assumed.append(
-                f"{pairs} loads between two phases: a customer on each, with what they draw at the voltages of the"
-                " file's own loads"
+                f"{pairs} loads between two phases or in open delta: a customer on each, with what they draw at the"
+                " voltages of the file's own loads"
             )
         if split:
             self._report.assumed.append(
@@ -82,26 +86,31 @@ class Customers:
         """Rows of a load: one, or one for each of the two phases that it is between."""
         if not self._known_bus(x):
             return []
-        nodes = x.nodes[: x.phases] + (x.nodes[1:2] if x.between_phases else ())
+        nodes = x.phase_nodes
         neutral = () if x.delta or x.between_phases else x.nodes[x.phases : x.phases + 1]
         wrong = set(nodes) - set(PHASE_NAMES) or set(neutral) & set(PHASE_NAMES) or len(set(nodes)) < len(nodes)
-        if x.phases > 3 or wrong or (x.delta and x.phases == 2):
+        if x.phases > 3 or wrong:
             self._problems.append(
                 f"{x.element}: unsupported element: nodes {x.nodes}; supported are loads from phases to neutral,"
                 " between two phases, and on three phases"
             )
             return []
         self._topology.check_rated(x)
-        if x.model != "1":
-            self._report.assumed.append(f"{x.element}: model={x.model} is taken as constant power")
-        power = complex(x.kw, x.kvar) * x.scale
-        names = [PHASE_NAMES[n] for n in nodes]
-        if not (x.between_phases or self._uneven(x)):
+        power = x.at_voltage(self._load_voltage_pu)
+        names = "".join(PHASE_NAMES[n] for n in nodes)
+        if not (x.between_phases or x.open_delta or self._uneven(x)):
             return [self._row(x, x.element.name, "".join(sorted(names)), power)]
-        if x.phases == 3:
-            names.sort()
-        shares = self._shares.get(id(x), between_phases(names[0], names[-1]))
-        return [self._row(x, f"{x.element.name}.{p}", p, power * s) for p, s in zip(names, shares, strict=True)]
+        between = self._between(x)
+        shares = self._shares.get(id(x), between.nominal())
+        return [
+            self._row(x, f"{x.element.name}.{p}", p, power * s) for p, s in zip(between.phases, shares, strict=True)
+        ]
+
+    def _between(self, x: Load) -> Between:
+        """A load between phases: in the order of its own, but a closed delta."""
+        phases = "abc" if x.phases == 3 else "".join(PHASE_NAMES[n] for n in x.phase_nodes)
+        power = x.at_voltage(self._load_voltage_pu)
+        return Between(id(x), self._topology.names[x.bus.lower()], phases, power, not x.open_delta)
 
     def _row(self, x: Load, name: str, phases: str, power: complex) -> dict[str, Any]:
         factor, rest = power_factor_and_rest(power.real, power.imag)
@@ -144,9 +153,4 @@ class Customers:
 
 
 def _is_between(x: Load) -> bool:
-    return x.between_phases or (x.delta and x.phases == 3)
-
-
-def _phases(x: Load) -> str:
-    """Its phases in the order in which it has them; those of a delta load in theirs."""
-    return "abc" if x.phases == 3 else "".join(PHASE_NAMES[n] for n in x.nodes[:2])
+    return x.between_phases or (x.delta and x.phases > 1)

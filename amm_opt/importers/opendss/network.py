@@ -21,7 +21,7 @@ from amm_opt.importers.opendss.dialect.text import numbers
 from amm_opt.importers.opendss.elements.neutral import unfit_neutrals
 from amm_opt.importers.opendss.lines.parallel import listed
 from amm_opt.importers.opendss.report import describe
-from amm_opt.importers.opendss.settings import LV_BAND_PU, MV_BAND_PU, Settings, checked_settings
+from amm_opt.importers.opendss.settings import AS_60038, Settings, checked_settings
 from amm_opt.importers.opendss.topology import LV_KV, Topology
 from amm_opt.importers.report import ImportReport
 
@@ -33,8 +33,10 @@ def from_opendss(
     neutral: str = "auto",
     ratings: Mapping[str, float | str] | float | str | None = None,
     nominal_kv: Sequence[float] | None = None,
-    lv_band_pu: tuple[float, float] = LV_BAND_PU,
-    mv_band_pu: tuple[float, float] = MV_BAND_PU,
+    standard: str = AS_60038,
+    lv_band_pu: tuple[float, float] | None = None,
+    mv_band_pu: tuple[float, float] | None = None,
+    load_voltage_pu: float = 1.0,
 ) -> ImportedNetwork:
     """Import a radial network from OpenDSS text: lines, transformers, switch states, loads, capacitors, groundings.
 
@@ -51,8 +53,11 @@ def from_opendss(
             ``"guess"``, in place of a dictionary.
         nominal_kv: line-to-line nominal voltages; every bus gets the nearest. By default ``set voltagebases`` of the
             file, else the windings' rated voltages.
-        lv_band_pu, mv_band_pu: voltage bands of buses below 1 kV and of the others, as files have none; by default
-            -6 % / +10 % (AS 60038) and +/-10 %.
+        standard: of the voltage bands, as files have none: ``"AS 60038"`` (-6 % / +10 % below 1 kV, +/-10 % above),
+            ``"IEC 60038"`` (+/-10 %) or ``"ANSI C84.1"`` (range A: +/-5 %, above 1 kV -2.5 % / +5 %).
+        lv_band_pu, mv_band_pu: bands of buses below 1 kV and of the others in place of those.
+        load_voltage_pu: of its rated kV, at which a load that depends on the voltage (models 2 to 8) is taken; the
+            report says what it draws at the ends of the band.
 
     Raises:
         InputError: everything that is wrong with the files, with file and line; or a mesh, with the branches that
@@ -60,7 +65,7 @@ def from_opendss(
     """
     path = as_path(path, "file")
     bands = {"LV": lv_band_pu, "MV": mv_band_pu}
-    settings = checked_settings(xhl, neutral, ratings, nominal_kv, bands)
+    settings = checked_settings(xhl, neutral, ratings, nominal_kv, bands, standard, load_voltage_pu)
     return _Importer(read_script(path / "Master.dss" if path.is_dir() else path), path, settings).network()
 
 
@@ -90,7 +95,7 @@ class _Importer:
             raise InputError(self.problems, subject=str(self.path))
         self.topology = Topology([*e.lines, *e.transformers], e.sources[0], sorted(self.nominal))
         branches = Branches(e, self.topology, self.settings, self.problems, self.report)
-        customers = Customers(e, self.topology, self.problems, self.report)
+        customers = Customers(e, self.topology, self.problems, self.report, self.settings.load_voltage_pu)
         lines, transformers = branches.lines(), branches.transformers()
         loads, shunts = customers.rows(), customers.shunts(branches.units)
         taking_part = People(e, self.topology, self.problems, self.report)
@@ -110,7 +115,7 @@ class _Importer:
             made = replace(made, demand=taking_part.demand(rows_of_all, customers.load_of))
         if self.problems:
             raise InputError(list(dict.fromkeys(self.problems)), subject=str(self.path))
-        describe(self.report, self.script, e, self.settings.xhl, *used, buses, table, made.customers)
+        describe(self.report, self.script, e, self.settings, *used, buses, table, made.customers)
         self.report.check(made.feeder)
         return made
 

@@ -12,6 +12,7 @@ from amm_opt.errors import shorten
 from amm_opt.importers.opendss.circuit import Elements
 from amm_opt.importers.opendss.dialect.classes import FOLLOWED_OPTIONS
 from amm_opt.importers.opendss.dialect.script import Script
+from amm_opt.importers.opendss.settings import Settings
 from amm_opt.importers.report import ImportReport
 
 Used = Mapping[str, list[tuple[str, float, float]]]
@@ -27,7 +28,7 @@ def describe(
     report: ImportReport,
     script: Script,
     elements: Elements,
-    xhl: str,
+    settings: Settings,
     neutrals: Mapping[str, int],
     stars: Mapping[str, float],
     used: Used,
@@ -40,11 +41,12 @@ def describe(
     report.assumed = [
         *(f"{count} lines reduced {_NEUTRAL[how]}" for how, count in neutrals.items() if how != "none"),
         *_stars(stars),
-        *_transformers(elements, xhl),
+        *_transformers(elements, settings.xhl),
         *_automatic(elements),
         *_ratings(used),
-        *_bands(buses),
+        *_bands(buses, settings.standard),
         *_loads(elements, customers),
+        *_dependent(elements, settings),
         *_shunts(elements, buses, branches),
         *report.assumed,
         *elements.assumed,
@@ -103,7 +105,10 @@ def _automatic(elements: Elements) -> Iterable[str]:
 
 
 def _loads(elements: Elements, customers: pd.DataFrame) -> Iterable[str]:
-    yield "loads are constant power at any voltage; customers on one phase are connected to the neutral"
+    yield (
+        "loads are constant power at any voltage (OpenDSS takes them as impedances outside vminpu to vmaxpu, 0.95 to"
+        " 1.05 by default); customers on one phase are connected to the neutral"
+    )
     if any(x.phases == 3 for x in elements.loads):
         yield "loads on three phases are balanced"
     loose = customers[customers["inflexible_kvar"] != 0]
@@ -111,6 +116,20 @@ def _loads(elements: Elements, customers: pd.DataFrame) -> Iterable[str]:
         yield (
             f"{len(loose)} loads with (almost) no active power are constant reactive power (inflexible_kvar),"
             f" {loose['kvar'].sum():g} kvar: {shorten(loose['name'])}"
+        )
+
+
+def _dependent(elements: Elements, settings: Settings) -> Iterable[str]:
+    """Loads that depend on the voltage, and what they would draw at the ends of the bands."""
+    ends = [f([band[i] for band in settings.bands.values()]) for i, f in ((0, min), (1, max))]
+    for model in sorted({x.model for x in elements.loads} - {"1", "6"}):
+        own = [x for x in elements.loads if x.model == model]
+        at = [sum((x.at_voltage(pu) for x in own), 0j) for pu in (settings.load_voltage_pu, *ends)]
+        taken, *others = (f"{s.real:.4g} kW and {s.imag:.4g} kvar" for s in at)
+        yield (
+            f"{len(own)} loads of model {model} depend on the voltage: what they draw at {settings.load_voltage_pu:g}"
+            f" pu of their kV, {taken}, counts at all voltages; they would draw {others[0]} at {ends[0]:.3g} pu and"
+            f" {others[1]} at {ends[1]:.3g} pu: {shorten(x.element.name for x in own)}"
         )
 
 
@@ -152,9 +171,15 @@ def _ratings(used: Used) -> Iterable[str]:
         yield f"ratings, {source}: " + ", ".join(parts)
 
 
-def _bands(buses: pd.DataFrame) -> Iterable[str]:
-    for (tier, low, high), group in buses.groupby(["tier", "v_min_pu", "v_max_pu"]):
-        yield f"voltage band of {len(group)} {tier} buses: {low:.4g} to {high:.4g} pu"
+def _bands(buses: pd.DataFrame, standard: str) -> Iterable[str]:
+    by = f", by {standard}" if standard else ""
+    for (tier, low, high, kv), group in buses.groupby(["tier", "v_min_pu", "v_max_pu", "vn_kv"]):
+        volts = [1000 * kv * pu / (np.sqrt(3) if tier == "LV" else 1.0) for pu in (low, high)]
+        what = "to neutral" if tier == "LV" else "between lines"
+        yield (
+            f"voltage band of {len(group)} {tier} buses at {kv:g} kV: {low:.4g} to {high:.4g} pu, {volts[0]:.0f} to"
+            f" {volts[1]:.0f} V {what}{by}"
+        )
 
 
 def _left_out(

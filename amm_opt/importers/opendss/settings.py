@@ -10,21 +10,33 @@ import numpy as np
 from amm_opt.errors import InputError
 from amm_opt.fields import shortened
 
-LV_BAND_PU = (216.0 / 230.0, 253.0 / 230.0)
-MV_BAND_PU = (0.9, 1.1)
+AS_60038 = "AS 60038"
+STANDARDS = {
+    AS_60038: ((216.0 / 230.0, 253.0 / 230.0), (0.9, 1.1)),
+    "IEC 60038": ((0.9, 1.1), (0.9, 1.1)),
+    "ANSI C84.1": ((0.95, 1.05), (0.975, 1.05)),
+}
+"""Bands of buses below 1 kV and of the others: AS 60038 (2022) and IEC 60038 (2009), supply voltage;
+ANSI C84.1 (2020), service voltage of range A, whose upper band begins at 600 V."""
 OTHERS, GUESS = "*", "guess"
 """Ratings of all line codes that have no other, and what is said of one that is to be guessed."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Arguments of ``from_opendss``, which says what they mean; names of ratings are in lower case."""
+    """Arguments of ``from_opendss``, which says what they mean; names of ratings are in lower case.
+
+    Attributes:
+        standard: of the bands; empty where the caller gave both.
+    """
 
     xhl: str
     neutral: str
     ratings: Mapping[str, float | str]
     nominal_kv: list[float] | None
     bands: Mapping[str, tuple[float, float]]
+    standard: str
+    load_voltage_pu: float
 
 
 def checked_settings(
@@ -32,7 +44,9 @@ def checked_settings(
     neutral: str,
     ratings: Mapping[str, float | str] | float | str | None,
     nominal_kv: Sequence[float] | None,
-    bands: Mapping[str, tuple[float, float]],
+    bands: Mapping[str, tuple[float, float] | None],
+    standard: str,
+    load_voltage_pu: float,
 ) -> Settings:
     """Settings whose values are possible.
 
@@ -44,6 +58,7 @@ def checked_settings(
         for name, value, valid in (
             ("xhl", xhl, ("percent", "per_unit")),
             ("neutral", neutral, ("auto", "kron", "return")),
+            ("standard", standard, tuple(STANDARDS)),
         )
         if not isinstance(value, str) or value not in valid
     ]
@@ -62,13 +77,20 @@ def checked_settings(
         problems.append(f"nominal_kv = {shortened(nominal_kv)} must be a list of kV")
         nominal_kv = None
     for tier, band in bands.items():
-        if not (isinstance(band, tuple | list) and len(band) == 2 and all(map(_positive, band)) and band[0] < band[1]):
+        if band is not None and not (
+            isinstance(band, tuple | list) and len(band) == 2 and all(map(_positive, band)) and band[0] < band[1]
+        ):
             problems.append(f"{tier.lower()}_band_pu = {shortened(band)} must be two numbers in pu, the lower first")
     given = list(nominal_kv) if nominal_kv is not None else None
     problems += [f"nominal_kv: {v!r} must be a positive number of kV" for v in given or [] if not _positive(v)]
+    if not (_positive(load_voltage_pu) and 0.5 <= load_voltage_pu <= 1.5):
+        problems.append(f"load_voltage_pu = {shortened(load_voltage_pu)} must be within 0.5 to 1.5 pu")
     if problems:
         raise InputError(problems)
-    return Settings(xhl, neutral, own, given, bands)
+    usual = dict(zip(("LV", "MV"), STANDARDS[standard], strict=True))
+    chosen = {tier: usual[tier] if band is None else (band[0], band[1]) for tier, band in bands.items()}
+    named = standard if any(band is None for band in bands.values()) else ""
+    return Settings(xhl, neutral, own, given, chosen, named, load_voltage_pu)
 
 
 def _is_list(value: object) -> bool:

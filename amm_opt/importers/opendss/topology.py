@@ -171,8 +171,7 @@ class Topology:
 
     def check_phases(self, x: Load | Capacitor | Plant) -> Iterator[str]:
         """Phases of a load or capacitor that nothing feeds."""
-        between = isinstance(x, Load | Plant) and x.between_phases
-        nodes, bus = x.nodes[: x.phases + between], x.bus.lower()
+        nodes, bus = x.phase_nodes, x.bus.lower()
         lost = [
             PHASE_NAMES[n] for n in nodes if n in PHASE_NAMES and PHASE_NAMES[n] not in self.arriving.get(bus, "abc")
         ]

@@ -181,3 +181,69 @@ def test_loads_between_phases(tmp_path: Path, nodes: str, conn: str) -> None:
     for i, node in enumerate(nodes.split(".")):
         assert ours[f"x.{'abc'[int(node) - 1]}"] == pytest.approx(tuple(powers[i]), abs=1e-3)
     assert "loads between two phases" in str(from_opendss(tmp_path / "Master.dss").report)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "phases", "conn"),
+    [("1.2.3", 2, "delta"), ("3.1.2", 2, "delta"), ("2.1.3", 2, "ll"), ("3.1.2", 3, "delta")],
+)
+def test_delta_loads_draw_from_each_phase_as_in_opendss(tmp_path: Path, nodes: str, phases: int, conn: str) -> None:
+    """Behind an impedance, with an uneven load beside: where the voltages are neither nominal nor balanced."""
+    engine = pytest.importorskip("opendssdirect", reason="pip install 'amm-opt[opendss]'")
+    text = f"new load.x bus1=e.{nodes} phases={phases} conn={conn} kv=0.4 kw=60 kvar=20 vminpu=.1 vmaxpu=2\n"
+    text += "new load.y bus1=e.1 phases=1 kv=0.23 kw=60 kvar=20 vminpu=.1 vmaxpu=2\n"
+    text += "set voltagebases=[0.4]\ncalcv\nset tolerance=1e-9\nsolve\n"
+    ours = customers(tmp_path, text)
+    by_opendss(text)
+    engine.Circuit.SetActiveElement("load.x")
+    powers = np.array(engine.CktElement.Powers()).reshape(-1, 2)
+    for node, own in zip(nodes.split("."), powers, strict=True):
+        assert ours[f"x.{'abc'[int(node) - 1]}"] == pytest.approx(tuple(own), abs=0.02)
+
+
+def test_two_phases_in_delta_on_two_nodes_are_hardly_meant(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="half of it between its two nodes and half from the second to ground"):
+        customers(tmp_path, "new load.x bus1=e.1.2 phases=2 conn=delta kv=0.4 kw=6\n")
+
+
+@pytest.mark.parametrize("model", range(1, 9))
+@pytest.mark.parametrize("pu", [0.9, 1.0, 1.07])
+def test_load_models_at_a_stated_voltage(tmp_path: Path, model: int, pu: float) -> None:
+    """What OpenDSS draws where the source holds that voltage."""
+    engine = pytest.importorskip("opendssdirect", reason="pip install 'amm-opt[opendss]'")
+    text = f"edit vsource.source pu={pu}\nnew load.x bus1=lv.1 phases=1 kv={0.4 / np.sqrt(3):.9f} kw=8 kvar=3"
+    text += f" model={model} zipv=[.2 .3 .5 .6 .3 .1 0] cvrwatts=0.8 cvrvars=3 vminpu=.1 vmaxpu=2\n"
+    text += "set voltagebases=[0.4]\ncalcv\nsolve\n"
+    (tmp_path / "Master.dss").write_text(HEAD + text)
+    network = from_opendss(tmp_path / "Master.dss", load_voltage_pu=pu)
+    by_opendss(text)
+    engine.Circuit.SetActiveElement("load.x")
+    assert network.customers.loc[0, ["kw", "kvar"]].tolist() == pytest.approx(engine.CktElement.Powers()[:2], abs=1e-3)
+    assert ("1 loads of model" in str(network.report)) == (model not in (1, 6))
+
+
+def test_the_report_says_what_a_load_would_draw_at_the_ends_of_the_band(tmp_path: Path) -> None:
+    """By hand: 10 kW of constant impedance draw 8.1 kW at 0.9 pu and 12.1 kW at 1.1 pu."""
+    (tmp_path / "Master.dss").write_text(HEAD + "new load.x bus1=e phases=3 kv=0.4 kw=10 pf=1 model=2\n")
+    report = str(from_opendss(tmp_path / "Master.dss").report)
+    assert "would draw 8.1 kW and 0 kvar at 0.9 pu and 12.1 kW and 0 kvar at 1.1 pu: x" in report
+    with pytest.raises(InputError, match="load_voltage_pu = 2 must be within"):
+        from_opendss(tmp_path / "Master.dss", load_voltage_pu=2)
+    (tmp_path / "Master.dss").write_text(HEAD + "new load.x bus1=e phases=3 kv=0.4 kw=10 model=8\n")
+    with pytest.raises(InputError, match="model = 8 needs 7 numbers as zipv, not 0"):
+        from_opendss(tmp_path / "Master.dss")
+
+
+def test_bands_by_standard_in_volts(tmp_path: Path) -> None:
+    """AS 60038: 216 to 253 V; IEC 60038: 207 to 253 V; ANSI C84.1 on 0.208 kV: 114 to 126 V."""
+    (tmp_path / "Master.dss").write_text(HEAD + "new load.x bus1=e phases=3 kv=0.4 kw=10\n")
+    for options, said in (
+        ({}, "2 LV buses at 0.4 kV: 0.9391 to 1.1 pu, 217 to 254 V to neutral, by AS 60038"),
+        ({"standard": "IEC 60038", "nominal_kv": [230e-3 * np.sqrt(3)]}, "207 to 253 V to neutral, by IEC 60038"),
+        ({"standard": "ANSI C84.1"}, "0.95 to 1.05 pu, 219 to 242 V to neutral, by ANSI C84.1"),
+        ({"lv_band_pu": (0.9, 1.05), "mv_band_pu": (0.95, 1.05)}, "0.9 to 1.05 pu, 208 to 242 V to neutral\n"),
+    ):
+        report = str(from_opendss(tmp_path / "Master.dss", **options).report)  # type: ignore[arg-type]
+        assert said in report
+    with pytest.raises(InputError, match="standard = 'ansi'; valid choices: AS 60038, IEC 60038"):
+        from_opendss(tmp_path / "Master.dss", standard="ansi")

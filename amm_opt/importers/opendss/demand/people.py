@@ -74,7 +74,7 @@ class People:
             if x.bus.lower() not in self._elements.ends:
                 self._problems.append(f"{x.element}: unknown bus {x.bus!r}: no line or transformer ends there")
             return False
-        nodes = x.nodes[: x.phases + x.between_phases]
+        nodes = x.phase_nodes
         neutral = () if x.delta or x.between_phases else x.nodes[x.phases :]
         if x.phases > 3 or set(nodes) - set(PHASE_NAMES) or len(set(nodes)) < len(nodes) or set(neutral) & {1, 2, 3}:
             self._problems.append(f"{x.element}: unsupported element: nodes {x.nodes}")
@@ -136,8 +136,7 @@ class People:
 
     def _plant(self, x: Plant) -> None:
         """A plant behind the one load on its bus and phases, or a participant of its own."""
-        nodes = x.nodes[: x.phases + x.between_phases]
-        phases = "".join(sorted(PHASE_NAMES[n] for n in nodes))
+        phases = "".join(sorted(PHASE_NAMES[n] for n in x.phase_nodes))
         bus = self._topology.names[x.bus.lower()]
         at = [i for i, row in enumerate(self._rows) if row["bus"] == bus and row["phases"] == phases]
         taken = "battery_kwh" if isinstance(x, Storage) else "power_factor_export"

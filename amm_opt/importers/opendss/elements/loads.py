@@ -11,6 +11,8 @@ from amm_opt.importers.people import MIN_POWER_FACTOR
 
 HOURS_PER_DAY = 24.0
 MODELS = tuple("12345678")
+ZIP_PARTS = 7
+"""Of constant impedance, current and power, for kW and for kvar, and the voltage below which there is nothing."""
 _PF_RANGE = "must be within 0..1 (or -1..0) and not 0"
 
 
@@ -27,6 +29,8 @@ class Load(Component):
     kv: float = 12.47
     conn: str = "wye"
     model: str = "1"
+    exponents: tuple[float, float] = (1.0, 2.0)
+    zip_parts: tuple[float, ...] = ()
     status: str = "variable"
     kw: float = 10.0
     kvar: float = 5.0
@@ -55,6 +59,11 @@ class Load(Component):
         elif name in ("kv", "kw", "kvar", "kva", "pf", "xfkva", "kwh"):
             setattr(self, name, number(value))
             self._specified(name)
+        elif name in ("cvrwatts", "cvrvars"):
+            own = self.exponents
+            self.exponents = (number(value), own[1]) if name == "cvrwatts" else (own[0], number(value))
+        elif name == "zipv":
+            self.zip_parts = tuple(numbers(value))
         elif name in ("allocationfactor", "cfactor", "kwhdays"):
             self.allocate(name, number(value))
         elif name in ("yearly", "daily"):
@@ -127,9 +136,16 @@ class Load(Component):
             raise UnsupportedError(f"phases = {self.phases} must be positive")
         if self.model not in MODELS:
             raise UnsupportedError(f"model = {self.model}; valid choices: {', '.join(MODELS)}")
-        self.bus, self.nodes = bus_and_nodes(self.bus1, self.phases, wye=not self.delta or self.phases == 1)
+        if self.model == "8" and len(self.zip_parts) != ZIP_PARTS:
+            raise UnsupportedError(f"model = 8 needs {ZIP_PARTS} numbers as zipv, not {len(self.zip_parts)}")
+        self.bus, self.nodes = bus_and_nodes(self.bus1, self.phases, wye=not self.delta or self.phases < 3)
         if not self.bus:
             raise UnsupportedError("bus1 must be given")
+        if self.open_delta and self.bus1.count(".") < 3:
+            raise UnsupportedError(
+                f"phases=2 in delta on {self.bus1!r}: OpenDSS puts half of it between its two nodes and half from the"
+                f" second to ground; say phases=1, or give the three nodes of an open delta, as in {self.bus}.1.2.3"
+            )
         if self.delta and self.phases == 1 and self.bus1.count(".") < 2:
             raise UnsupportedError(f"a load between phases needs both nodes, as in {self.bus}.1.2")
         if not self.kv > 0:
@@ -146,20 +162,33 @@ class Load(Component):
         return self.phases == 1 and set(self.nodes[:2]) <= {1, 2, 3} and len(self.nodes) > 1
 
     @property
+    def open_delta(self) -> bool:
+        """Whether it is in two equal parts, from its first node to the second and from the second to the third."""
+        return self.delta and self.phases == 2
+
+    @property
+    def phase_nodes(self) -> tuple[int, ...]:
+        """Its nodes but for the neutral."""
+        return self.nodes[: self.phases + (self.between_phases or self.open_delta)]
+
+    def at_voltage(self, pu: float) -> complex:
+        """kW and kvar at a voltage, in pu of its own, by its model."""
+        p, q = {
+            "2": (pu**2, pu**2),
+            "3": (1.0, pu**2),
+            "4": (pu ** self.exponents[0], pu ** self.exponents[1]),
+            "5": (pu, pu),
+            "7": (1.0, pu**2),
+        }.get(self.model, (1.0, 1.0))
+        if self.model == "8":
+            z = self.zip_parts
+            p, q = (z[i] * pu**2 + z[i + 1] * pu + z[i + 2] for i in (0, 3))
+        return complex(self.kw * p, self.kvar * q) * self.scale
+
+    @property
     def fixed(self) -> bool:
         """Whether the circuit's load multiplier leaves it alone."""
         return self.status[:1] in ("f", "e")
-
-
-def between_phases(first: str, second: str) -> tuple[complex, complex]:
-    """Parts of a load's power that it draws from the two phases that it is between, at nominal, balanced voltages.
-
-    With the voltages U of the phases, the first gives U_1 / (U_1 - U_2) of it: 1/2 - j / (2 sqrt 3) where the second
-    phase follows the first, as b does a.
-    """
-    turn = 1.0 if (ord(second) - ord(first)) % 3 == 1 else -1.0
-    share = complex(0.5, -turn / (2 * math.sqrt(3)))
-    return share, 1 - share
 
 
 def power_factor_and_rest(kw: float, kvar: float) -> tuple[float, float]:
@@ -225,6 +254,11 @@ class Capacitor(Component):
         if len(given) != len(self.steps):
             raise UnsupportedError(f"{len(given)} states for numsteps = {len(self.steps)} so far; give each")
         self.states = given
+
+    @property
+    def phase_nodes(self) -> tuple[int, ...]:
+        """Its nodes."""
+        return self.nodes
 
     @property
     def kvar(self) -> float:

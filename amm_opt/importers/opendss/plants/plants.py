@@ -93,6 +93,11 @@ class Plant(Component):
         """Whether it has one phase and both its ends are at phases."""
         return self.phases == 1 and set(self.nodes[:2]) <= {1, 2, 3} and len(self.nodes) > 1
 
+    @property
+    def phase_nodes(self) -> tuple[int, ...]:
+        """Its nodes but for the neutral."""
+        return self.nodes[: self.phases + self.between_phases]
+
 
 def kvar_of(kw: float, pf: float) -> float:
     """Reactive power at a power factor; negative where that is."""

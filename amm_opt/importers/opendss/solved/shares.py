@@ -29,18 +29,24 @@ class Between:
     Attributes:
         key: by which its shares are looked up.
         bus: its bus.
-        phases: two, or ``"abc"`` for a balanced delta load.
+        phases: two, or three of a delta load.
         power: kW + j kvar in all.
+        ring: whether three phases have a part between the last and the first one as well; an open delta has not.
     """
 
     key: int
     bus: str
     phases: str
     power: complex
+    ring: bool = True
+
+    def nominal(self) -> ComplexArray:
+        """Shares of its power by phase at nominal, balanced voltages."""
+        return self.drawn(np.exp(-2j * np.pi / 3 * np.array(["abc".index(p) for p in self.phases])))
 
     def drawn(self, u: ComplexArray) -> ComplexArray:
         """Shares of its power by phase, in the order of ``phases``, at the voltages of its phases."""
-        pairs = list(pairwise(range(len(u)))) + ([(2, 0)] if len(u) == 3 else [])
+        pairs = list(pairwise(range(len(u)))) + ([(2, 0)] if len(u) == 3 and self.ring else [])
         shares: ComplexArray = np.zeros(len(u), dtype=complex)
         for i, k in pairs:
             across = u[i] - u[k]
@@ -65,8 +71,7 @@ def solved_shares(feeder: Feeder, others: pd.DataFrame, between: Sequence[Betwee
     rest = at @ (others["kw"].to_numpy(float) + 1j * others["kvar"].to_numpy(float))
     node = {(feeder.bus_names[b], int(p)): i for i, (b, p) in enumerate(zip(model.bus, phase, strict=True))}
     where = [[node[x.bus, "abc".index(p)] for p in x.phases] for x in between]
-    star = np.exp(-2j * np.pi / 3 * phase)
-    shares = [x.drawn(star[i]) for x, i in zip(between, where, strict=True)]
+    shares = [x.nominal() for x in between]
     for _ in range(ROUNDS):
         power = rest.astype(complex)
         for x, i, share in zip(between, where, shares, strict=True):

@@ -13,7 +13,7 @@ from amm_opt.errors import Problems
 from amm_opt.grid import Grid
 from amm_opt.market import Mechanism
 from amm_opt.market.storage import STORE
-from amm_opt.network import ACNetwork, LinDistFlow
+from amm_opt.network import LinDistFlow
 from amm_opt.program import HorizonProgram
 from amm_opt.simulation.loop.matching import AnyProgram, matches
 from amm_opt.simulation.loop.planning import Windows
@@ -24,7 +24,7 @@ class Asked:
     """What a run is asked for, as far as it makes sense by itself; None is what does not.
 
     Attributes:
-        ac: whether an AC power flow is needed; ``secure`` whether allocations are to keep its limits.
+        secure: whether allocations are to keep the limits of AC; ``all_wires`` whether those of an OpenDSS file.
         programs, windows: of the mechanism on the grid.
     """
 
@@ -32,8 +32,8 @@ class Asked:
     measured: bool
     defer: bool
     two: bool
-    ac: bool
     secure: bool
+    all_wires: bool
     mechanism: Mechanism[Any] | None = None
     grid: Grid | None = None
     programs: Mapping[str, AnyProgram] | None = None
@@ -132,12 +132,6 @@ def _conic(asked: Asked) -> str:
     return f"{asked.mechanism}: programs over a horizon need a linear network model, and {model} is conic"
 
 
-def _power_flow(asked: Asked) -> str:
-    if asked.ac and asked.grid is not None:
-        ACNetwork(asked.grid.case.feeder, threads=-1)
-    return ""
-
-
 def _boxes(asked: Asked) -> str:
     if not asked.secure or asked.grid is None or not asked.grid.boxes:
         return ""
@@ -195,6 +189,14 @@ CONFLICTS = (
         ),
     ),
     Conflict(
+        ("measurement", "all wires"),
+        lambda asked: (
+            "all wires of an OpenDSS file are the true ones, and a measurement may believe in others: give one of them"
+            if asked.measured and asked.all_wires
+            else ""
+        ),
+    ),
+    Conflict(
         ("secure", "batteries"),
         lambda asked: _of(
             asked,
@@ -228,7 +230,6 @@ CONFLICTS = (
     Conflict(("horizon", "conic network models"), _conic),
     Conflict(("secure", "models of boxes"), _boxes),
     Conflict(("horizon", "programs of one interval"), _undeclared),
-    Conflict(("ac", "feeders without an AC power flow"), _power_flow),
 )
 """All that is refused, whatever a user combines."""
 

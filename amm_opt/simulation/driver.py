@@ -57,6 +57,7 @@ def simulate(
     steps: int | str | slice | None = None,
     workers: int = 1,
     ac: str | None = None,
+    opendss: str | Path | None = None,
     forecast: Forecast | str | None = None,
     measurement: Measurement | Fault | Sequence[Fault] | str | None = None,
     defer: bool = False,
@@ -87,6 +88,8 @@ def simulate(
         ac: ``"verify"`` replays the run by AC power flow (see ``verify``); ``"secure"`` also makes every allocation of
             a mechanism that enforces limits AC-feasible, by margins learnt from the model's error; windows are planned
             without it, and cut back when they are carried out. Both need the ``ac`` extra.
+        opendss: the OpenDSS master file (or its folder) that the feeder was imported from: AC is then that of all its
+            wires, by OpenDSS, in what is verified and what is secured. Needs the ``opendss`` extra.
         forecast: what mechanisms plan on: None or ``"perfect"``, ``"persistence"``, ``"noisy:sigma=0.1,seed=0"``, or a
             function (case, now, stop) that returns a ``Requests``. What happens is what the plan and the real requests
             leave, cut back where it breaks a limit (``run.planned``, ``repaired_steps``).
@@ -130,6 +133,7 @@ def simulate(
         steps=steps,
         workers=workers,
         ac=ac,
+        opendss=opendss,
         forecast=forecast,
         measurement=measurement,
         defer=defer,
@@ -234,7 +238,7 @@ def _executed(settings: Settings, loop: Loop, manifest: dict[str, Any], folder: 
     _tell(settings, total)
     run = _run(settings, store, total, totals, processes, _unavoidable(loop, total), manifest)
     run = replace(run, claim=_claim(loop, run.network, total))
-    run = verify(run) if settings.verified else summarised(run)
+    run = verify(run, opendss=settings.opendss) if settings.verified else summarised(run)
     if folder is not None:
         folder.finish(run.document)
     return run

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from amm_opt.cases import Case, as_case
-from amm_opt.errors import Problems, one_line, unknown
+from amm_opt.errors import Problems, as_path, one_line, unknown
 from amm_opt.fields import not_callable
+from amm_opt.grid import Grid
 from amm_opt.margins import Margin, as_margin
 from amm_opt.market import Mechanism
 from amm_opt.program import HorizonProgram
@@ -47,6 +48,7 @@ class Options:
     steps: int | str | slice | None = None
     workers: int = 1
     ac: str | None = None
+    opendss: str | Path | None = None
     forecast: Forecast | str | None = None
     measurement: Measurement | Fault | Sequence[Fault] | str | None = None
     defer: bool = False
@@ -68,6 +70,7 @@ class Settings:
         workers: processes that are asked for; ``one_process`` says why there can be one only, where that is so.
         shared: what it has in common with other runs.
         believed: the case as the mechanism believes it to be; the case itself unless a measurement makes it another.
+        opendss: the file on all wires of which AC is judged; None where the feeder itself is.
     """
 
     case: Case
@@ -91,6 +94,7 @@ class Settings:
     progress: Any
     shared: Shared
     margin: Margin | None = None
+    opendss: Path | None = None
 
     def loop(self) -> Loop:
         """What runs it.
@@ -111,7 +115,7 @@ class Settings:
             enforces_limits=mechanism.enforces_limits,
             feasible_at_limits_only=mechanism.feasible_at_limits_only,
             repair=repair,
-            security=ACSecurity(grid) if self.secure and mechanism.enforces_limits else None,
+            security=self._security(grid) if mechanism.enforces_limits else None,
         )
         if self.tiers == TWO and matches(mechanism, programs):
             matching: Matching = TwoTierMatching(grid, mechanism, self.order, repair)
@@ -136,6 +140,9 @@ class Settings:
             world,
         )
 
+    def _security(self, grid: Grid) -> ACSecurity | None:
+        return ACSecurity(grid, self.shared.wires(self.believed, self.opendss)) if self.secure else None
+
 
 def settled(
     case: Case | str | Path, mechanism: Mechanism[Any] | str, options: Options, shared: Shared | None = None
@@ -155,12 +162,13 @@ def settled(
     forecast = said.of(lambda: as_forecast(options.forecast))
     margin = said.of(lambda: as_margin(options.margin))
     measurement = said.of(lambda: as_measurement(options.measurement))
+    opendss = None if options.opendss is None else said.of(lambda: as_path(options.opendss, "file"))
     columns = said.of(lambda: checked_columns(options.columns, tuple(COLUMNS)))
     said.say(*_wrong(options))
     span = None if the_case is None else said.of(lambda: the_case.span(options.steps))
     shared = shared or Shared()
     believed = None if the_case is None else said.of(lambda: shared.believed(the_case, measurement))
-    asked = _asked(said, options, believed or the_case, item, forecast is not None, margin, span, shared)
+    asked = _asked(said, options, believed or the_case, item, forecast is not None, margin, span, shared, opendss)
     said.of(conflicts(asked).report)
     sessions = Sessions(the_case) if the_case is not None and asked.defer else None
     start = None
@@ -194,6 +202,7 @@ def settled(
         progress=options.progress,
         shared=shared,
         margin=margin,
+        opendss=opendss,
     )
 
 
@@ -210,6 +219,7 @@ def _asked(
     margin: Margin | None,
     span: tuple[int, int] | None,
     shared: Shared,
+    opendss: Path | None,
 ) -> Asked:
     """What the compatibility table is asked; what does not make sense by itself goes to ``said``."""
     on = windows = programs = None
@@ -222,12 +232,17 @@ def _asked(
         windows = said.of(lambda: Windows.of(mechanism, case.dt_h, stop - first))
         programs = None if on is None else said.of(lambda: on.programs(mechanism))
     secure = _is(options.ac, SECURE)
+    judged = secure or _is(options.ac, VERIFY)
+    if opendss is not None and options.ac is None:
+        said.say("opendss says on which wires AC is judged: give ac, 'verify' or 'secure'")
+    if judged and case is not None:
+        said.of(lambda: shared.wires(case, opendss))
     return Asked(
         forecast=forecast,
         measured=options.measurement is not None,
         defer=is_flag(options.defer) and bool(options.defer),
         two=_is(options.tiers, TWO),
-        ac=secure or _is(options.ac, VERIFY),
+        all_wires=opendss is not None,
         secure=secure,
         mechanism=mechanism,
         grid=None if on is None else on.grid,

@@ -7,12 +7,14 @@ the programs alone, and what solvers remember is forgotten before every block.
 from __future__ import annotations
 
 from collections.abc import Hashable
+from pathlib import Path
 from typing import Any
 
 from amm_opt.cases import Case, Requests
 from amm_opt.grid import Grid
 from amm_opt.margins import Margin
 from amm_opt.market import Mechanism
+from amm_opt.network import ACNetwork
 from amm_opt.program import HorizonProgram, Program
 from amm_opt.registry import network_of
 from amm_opt.simulation.loop.matching import programs_of
@@ -20,6 +22,8 @@ from amm_opt.simulation.measurement import Measurement
 from amm_opt.solve.backends.known import SolverOrder
 from amm_opt.solve.compile.form import form_of
 from amm_opt.solve.solver import ProgramSolver
+from amm_opt.verification.four_wire import FourWireNetwork
+from amm_opt.verification.replay import PowerFlow
 
 MOST_GRIDS, MOST_SOLVERS = 4, 32
 """So many are kept; of more, those that were not asked for longest go."""
@@ -100,6 +104,7 @@ class Shared:
         self._room = room
         self._known: dict[tuple[int, Hashable, str | None], tuple[Case, Any, OnGrid]] = {}
         self._believed: tuple[Case, Measurement, Case] | None = None
+        self._wires: tuple[Case, Path | None, PowerFlow] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Shared, (self._room,)
@@ -115,6 +120,19 @@ class Shared:
         known = self._believed
         if known is None or known[0] is not case or known[1] != measurement:
             known = self._believed = (case, measurement, measurement.believed(case))
+        return known[2]
+
+    def wires(self, case: Case, opendss: Path | None) -> PowerFlow:
+        """The AC power flow of a case, on all wires of an OpenDSS file where one is given; the last one is kept.
+
+        Raises:
+            InputError: see ``ACNetwork`` and ``FourWireNetwork``.
+        """
+        known = self._wires
+        if known is None or known[0] is not case or known[1] != opendss:
+            feeder = case.feeder
+            made = ACNetwork(feeder, threads=-1) if opendss is None else FourWireNetwork(feeder, opendss)
+            known = self._wires = (case, opendss, made)
         return known[2]
 
     def on(self, case: Case, network: Any, margin: Margin | None = None) -> OnGrid:

@@ -38,6 +38,7 @@ class FourWireNetwork:
 
     Attributes:
         n_nodes, bus, phase: as of ``ACNetwork``.
+        statements: what OpenDSS was told of the circuit.
 
     Raises:
         InputError: where OpenDSSDirect is not installed, the file cannot be read, or it lacks elements of the feeder.
@@ -62,6 +63,7 @@ class FourWireNetwork:
         self.n_nodes = len(self.bus)
         self._ratings = RatedEnds.of(feeder, self.bus)
         self._dss = opendssdirect.NewContext()
+        self.statements: list[str] = []
         self._dss.Basic.AllowForms(False)
         self._build(script)
         self._check(path)
@@ -76,9 +78,11 @@ class FourWireNetwork:
         """Power flow of many intervals, one after the other; those that OpenDSS does not solve are NaN.
 
         Args:
-            p_kw, q_kvar: (T, n_nodes) net injections, positive into the network.
+            p_kw, q_kvar: (T, n_nodes) net injections, positive into the network, or (n_nodes,) of one interval.
         """
         p, q = np.asarray(p_kw, dtype=float), np.asarray(q_kvar, dtype=float)
+        if p.ndim == 1:
+            return self.flow(p[None], q[None]).interval(0)
         self._make_loads(np.flatnonzero((p != 0).any(axis=0) | (q != 0).any(axis=0)))
         volts = np.array([self._solved(p[k], q[k]) for k in range(len(p))]).reshape(len(p), -1)
         to_neutral = volts[:, self._at] - np.where(self._neutral >= 0, volts[:, self._neutral], 0.0)
@@ -93,24 +97,28 @@ class FourWireNetwork:
 
     def _build(self, script: Script) -> None:
         """The circuit, without loads, one statement for each element."""
-        dss, (source,) = self._dss, script.of("vsource")
+        tell, (source,) = self._tell, script.of("vsource")
         frequency = script.option("defaultbasefrequency", "basefrequency", default="60")
-        dss.Text.Command("clear")
-        dss.Text.Command(f"set defaultbasefrequency={frequency}")
-        dss.Text.Command(f"new circuit.feeder {_assignments(source.given)} pu={self.feeder.v_source_pu}")
+        tell("clear")
+        tell(f"set defaultbasefrequency={frequency}")
+        tell(f"new circuit.feeder {_assignments(source.given)} pu={self.feeder.v_source_pu}")
         known: set[tuple[str, str]] = set()
         for event in script.events:
             if isinstance(event, Edit) and event.element.enabled and event.element.kind in CLASSES:
                 name = event.element.kind, event.element.name
-                dss.Text.Command(f"{'edit' if name in known else 'new'} {'.'.join(name)} {_assignments(event.given)}")
+                tell(f"{'edit' if name in known else 'new'} {'.'.join(name)} {_assignments(event.given)}")
                 known.add(name)
         elements = Elements(script)
         for branch in (*elements.lines, *elements.transformers):
             if not branch.closed:
-                dss.Text.Command(f"disable {branch.element.kind}.{branch.element.name}")
-        dss.Text.Command(f"set tolerance={TOLERANCE} maxiterations={MAX_ITERATIONS} controlmode=off")
-        dss.Text.Command("set voltagebases=[" + " ".join(str(v) for v in np.unique(self.feeder.vn_kv)) + "]")
-        dss.Text.Command("calcvoltagebases")
+                tell(f"disable {branch.element.kind}.{branch.element.name}")
+        tell(f"set tolerance={TOLERANCE} maxiterations={MAX_ITERATIONS} controlmode=off")
+        tell("set voltagebases=[" + " ".join(str(v) for v in np.unique(self.feeder.vn_kv)) + "]")
+        tell("calcvoltagebases")
+
+    def _tell(self, statement: str) -> None:
+        self.statements.append(statement)
+        self._dss.Text.Command(statement)
 
     def _element(self, branch: int) -> str:
         """OpenDSS's name of a branch; the importer puts the class before names that two classes share."""

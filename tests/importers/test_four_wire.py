@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,8 +13,9 @@ import numpy as np
 import pytest
 
 import amm_opt as ao
+from amm_opt.cases import Case
 from amm_opt.errors import InputError
-from amm_opt.importers import ImportedNetwork, csiro_network, from_opendss, year_case
+from amm_opt.importers import ImportedNetwork, YearScenario, csiro_network, from_opendss, year_case
 from amm_opt.importers.opendss.elements.neutral import star_resistances
 from amm_opt.network import ACNetwork
 
@@ -173,3 +177,76 @@ def test_an_interval_without_a_solution_is_nan_and_the_next_one_is_solved(tmp_pa
     assert state.solved.tolist() == [True, False, True]
     np.testing.assert_allclose(state.v_pu[0], state.v_pu[2], atol=1e-7)
     assert np.isnan(state.v_pu[1]).all()
+
+
+GROUNDS = """new reactor.h phases=1 bus1=lv1.4 bus2=lv1.0 r=1 x=0
+new reactor.k phases=1 bus1=lv2.4 bus2=lv2.0 r=1 x=0
+"""
+
+
+def crowded(folder: Path) -> Case:
+    """Two days of three customers whose neutral is grounded along the line, which the reduced network leaves out."""
+    text = TEXT.replace("length=0.2 units=km", "length=1.5 units=km") + GROUNDS
+    net = from_opendss(written(folder, text), nominal_kv=(11.0, 0.4))
+    made = year_case(net, YearScenario(ev=1, pv=1, days=2, seed=3))
+    return made.with_scenario(import_scale=3, export_scale=5)
+
+
+@pytest.mark.parametrize("mechanism", ["amm", "equal_doe", "fot:window=4"])
+def test_what_is_secured_on_all_wires_keeps_the_limits_of_the_file(mechanism: str, tmp_path: Path) -> None:
+    case = crowded(tmp_path)
+    reduced = ao.verify(ao.simulate(case, mechanism, ac="secure"), opendss=tmp_path)
+    run = ao.simulate(case, mechanism, ac="secure", opendss=tmp_path)
+    again = ao.verify(run, opendss=tmp_path)
+    assert reduced.summary["ac_voltage_violations"] > 0
+    for each in (run, again):
+        assert each.summary["ac_voltage_violations"] == each.summary["ac_thermal_violations"] == 0
+        assert each.claim is not None
+        assert "on all wires" in each.claim.points
+    served = [float(x.allocation.import_kw.sum() + x.allocation.export_kw.sum()) for x in (reduced, run)]
+    assert served[1] == pytest.approx(served[0], rel=0.03)
+
+
+def test_a_run_on_all_wires_is_gone_on_with_on_the_same_wires_only(tmp_path: Path) -> None:
+    case, out = crowded(tmp_path), tmp_path / "run"
+    run = ao.simulate(case, "amm", ac="secure", opendss=tmp_path, steps=8, out=out)
+    assert run.summary.equals(
+        ao.simulate(case, "amm", ac="secure", opendss=tmp_path, steps=8, out=out, resume=True).summary
+    )
+    text = (tmp_path / "Master.dss").read_text()
+    (tmp_path / "Master.dss").write_text(text.replace("bus2=lv1.0 r=1", "bus2=lv1.0 r=2"))
+    with pytest.raises(InputError, match="wires of the OpenDSS file"):
+        ao.simulate(case, "amm", ac="secure", opendss=tmp_path, steps=8, out=out, resume=True)
+
+
+def test_all_wires_need_to_be_asked_for_ac_and_to_be_the_true_ones(tmp_path: Path) -> None:
+    case = crowded(tmp_path)
+    with pytest.raises(InputError, match="give ac"):
+        ao.simulate(case, "amm", opendss=tmp_path)
+    with pytest.raises(InputError, match="are the true ones"):
+        ao.simulate(case, "amm", ac="secure", opendss=tmp_path, measurement="noise:sigma=0.1")
+    with pytest.raises(InputError, match="not found"):
+        ao.simulate(case, "amm", ac="verify", opendss=tmp_path / "nowhere.dss")
+    with pytest.raises(InputError, match="is not the path of a file"):
+        ao.simulate(case, "amm", ac="verify", opendss=3)  # type: ignore[arg-type]
+
+
+def test_the_command_takes_the_file(tmp_path: Path) -> None:
+    ao.save_case(crowded(tmp_path), tmp_path / "case")
+    command = ["run", str(tmp_path / "case"), "--mechanism", "amm", "--steps", "4", "--ac", "secure"]
+    made = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from amm_opt.study.cli import main; main()",
+            *command,
+            "--opendss",
+            str(tmp_path),
+            "--json",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (row,) = json.loads(made.stdout)["rows"]
+    assert row["ac_voltage_violations"] == 0

@@ -18,9 +18,10 @@ from amm_opt.cases import Requests
 from amm_opt.errors import SolveError
 from amm_opt.grid import Grid
 from amm_opt.market import Allocation
-from amm_opt.network import ACNetwork, ACState
+from amm_opt.network import ACState
 from amm_opt.network.excess import excesses
 from amm_opt.tolerances import SERVED_SLACK, THERMAL_VIOLATION, VOLTAGE_VIOLATION_PU
+from amm_opt.verification.replay import PowerFlow
 
 Limits = tuple[FloatArray, FloatArray]
 
@@ -41,13 +42,13 @@ class _Margins:
 class ACSecurity:
     """Repeats an interval's clearing until its allocation keeps every limit on AC; carries the margins to the next.
 
-    Raises:
-        InputError: see ``ACNetwork``.
+    Args:
+        wires: the AC power flow that judges.
     """
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: Grid, wires: PowerFlow) -> None:
         self._grid = grid
-        self._ac = ACNetwork(grid.case.feeder, threads=-1)
+        self._ac = wires
         self._tolerance = grid.network.quantities.tolerance
         self._margins = self._none()
 

@@ -25,6 +25,7 @@ from amm_opt.simulation.stored.difference import DIGEST
 from amm_opt.simulation.stored.digest import of_bytes
 from amm_opt.simulation.stored.record import state_document
 from amm_opt.solve.backends.known import label
+from amm_opt.verification.four_wire import FourWireNetwork
 
 NUMERICS = (
     "amm-opt", "numpy", "scipy", "cvxpy", "clarabel", "highspy", "piqp", "qoco", "power-grid-model",
@@ -54,6 +55,7 @@ def inputs_of(settings: Settings, loop: Loop) -> Document:
         "solvers": [label(choice) for choice in settings.order.choices],
         "time limit": settings.order.time_limit_s,
         "ac": "secure" if settings.secure else "verify" if settings.verified else None,
+        **_wires(settings),
         "forecast": "perfect" if settings.forecast is None else _called(settings.forecast),
         f"code of the forecast{DIGEST}": code_of(settings.forecast),
         **({} if settings.measurement is None else {MEASUREMENT: str(settings.measurement)}),
@@ -65,6 +67,15 @@ def inputs_of(settings: Settings, loop: Loop) -> Document:
         "releases": dict(releases()),
         "processor": platform.machine(),
     }
+
+
+def _wires(settings: Settings) -> Document:
+    """What all wires of an OpenDSS file are, where AC is judged on them."""
+    if settings.opendss is None:
+        return {}
+    wires = settings.shared.wires(settings.believed, settings.opendss)
+    assert isinstance(wires, FourWireNetwork)
+    return {f"wires of the OpenDSS file{DIGEST}": of_bytes("\n".join(wires.statements).encode())}
 
 
 def circumstances() -> Document:

@@ -55,6 +55,7 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
             type=click.Choice([VERIFY, SECURE]),
             help="verify: replay by AC power flow; secure: make allocations AC-feasible too.",
         ),
+        click.option("--opendss", type=click.Path(), metavar="PATH", help="AC on all wires of this OpenDSS file."),
         click.option(
             "--forecast",
             default="perfect",

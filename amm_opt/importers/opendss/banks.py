@@ -14,6 +14,11 @@ from amm_opt.importers.opendss.elements.component import PHASE_NAMES, Unsupporte
 from amm_opt.importers.opendss.elements.transformers import Transformer
 from amm_opt.importers.opendss.lines.parallel import triangles
 
+MIDDLE_OHM = 1e-6
+"""Impedance of the common phase of an open delta, whose current passes beside it."""
+OPEN_DELTA = "open delta"
+"""Group of a unit between two phases, which is part of a branch only together with another one."""
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -54,23 +59,35 @@ def unit(x: Transformer, start: int, vn_kv: Mapping[str, float], reactance: floa
     Raises:
         UnsupportedError: where its connection cannot be followed.
     """
+    of_phase = x.phases
     group = {("wye", "wye"): "YNyn0", ("delta", "wye"): "Dyn11" if x.lead else "Dyn1"}.get(x.conns)
-    nodes = [[n for n in side[: x.phases] if n in PHASE_NAMES] for side in x.nodes]
-    distinct = len(set(nodes[0])) == x.phases
-    if group is None or not distinct or nodes[0] != nodes[1] or (group != "YNyn0" and nodes[0] != [1, 2, 3]):
+    if x.between_phases:
+        group, of_phase = OPEN_DELTA, 2
+    elif x.conns == ("delta", "delta") and x.phases == 3:
+        group = "YNyn0"
+    nodes = [[n for n in side[:of_phase] if n in PHASE_NAMES] for side in x.nodes]
+    distinct = len(set(nodes[0])) == of_phase
+    if group == OPEN_DELTA:
+        nodes = [sorted(side) for side in nodes]
+    if (
+        group is None
+        or not distinct
+        or nodes[0] != nodes[1]
+        or (group not in ("YNyn0", OPEN_DELTA) and nodes[0] != [1, 2, 3])
+    ):
         raise UnsupportedError(
             f"unsupported element: connection {'-'.join(x.conns)} on nodes {x.nodes[0]} and {x.nodes[1]}; supported"
-            " are wye-wye on the same phases and three-phase delta-wye"
+            " are wye-wye on the same phases, and three-phase delta-wye and delta-delta"
         )
     stars = [side[x.phases] for side, conn in zip(x.nodes, x.conns, strict=True) if conn == "wye"]
-    if any(node in PHASE_NAMES for node in stars):
+    if group != OPEN_DELTA and any(node in PHASE_NAMES for node in stars):
         raise UnsupportedError(
             f"unsupported element: a winding between phases, on nodes {x.nodes[0]} and {x.nodes[1]} (open delta)"
         )
-    kv = [k * t * (math.sqrt(3) if x.phases == 1 else 1.0) for k, t in zip(x.kv, x.taps, strict=True)]
+    kv = [k * t for k, t in zip(x.line_kv, x.taps, strict=True)]
     base = [vn_kv.get(b.lower(), k) for b, k in zip(x.buses, x.kv, strict=True)]
     stop = 1 - start
-    kva = x.kva * (3.0 / x.phases if x.phases < 3 else 1.0)
+    kva = x.kva * (3.0 / x.phases if x.phases < 3 and group != OPEN_DELTA else 1.0)
     return Unit(
         x,
         "".join(PHASE_NAMES[n] for n in sorted(nodes[0])),
@@ -78,7 +95,7 @@ def unit(x: Transformer, start: int, vn_kv: Mapping[str, float], reactance: floa
         complex(x.r_percent, reactance) / 100.0 * kv[stop] ** 2 * 1000.0 / kva,
         star_ohm,
         kv[start] / kv[stop] * base[stop] / base[start],
-        x.rating_kva / x.phases,
+        x.rating_kva / (math.sqrt(3) if group == OPEN_DELTA else x.phases),
     )
 
 
@@ -96,6 +113,34 @@ def bank(units: Sequence[Unit]) -> dict[str, object]:
     if len({x.star_ohm for x in units}) > 1:
         raise UnsupportedError("their star points are joined to the neutral in different ways")
     return _columns(units, "".join(sorted(phases)))
+
+
+def open_delta(units: Sequence[Unit]) -> dict[str, object]:
+    """Columns of the branch that two units between phases make up, whose common phase goes through beside them.
+
+    They set two of the three voltages between phases, by their ratios a and b; the third is then that of their
+    difference. The branch has the taps t on its phases that give these three, (t_i + t_k) / 2 between phases i and k:
+    exact where a = b, else but for terms of (a - b)^2 / 8. Current of a unit is that of its own phase, so the common
+    one has no impedance. (Ours.) The rating is that of the smaller unit.
+
+    Raises:
+        UnsupportedError: where they are none.
+    """
+    common = set("abc").intersection(*(u.phases for u in units))
+    if len(units) != 2 or len(common) != 1:
+        raise UnsupportedError("an open delta has two units with one phase in common")
+    (middle,) = common
+    one, two = units
+    first, second = (u.phases.replace(middle, "") for u in units)
+    a, b = 1.0 / one.ratio, 1.0 / two.ratio
+    turn = np.exp(-2j * math.pi / 3)
+    at = {p: turn ** "abc".index(p) for p in "abc"}
+    third = abs(b * (at[second] - at[middle]) - a * (at[first] - at[middle])) / math.sqrt(3)
+    ratio = {first: a + third - b, middle: a + b - third, second: b + third - a}
+    ohm = {first: one.ohm, middle: MIDDLE_OHM, second: two.ohm}
+    rating = min(one.rating_kva, two.rating_kva)
+    made = [Unit(one.transformer, p, "YNyn0", complex(ohm[p]), 0.0, 1.0 / ratio[p], rating) for p in "abc"]
+    return _columns(made, "abc")
 
 
 def _columns(units: Sequence[Unit], phases: str) -> dict[str, Any]:

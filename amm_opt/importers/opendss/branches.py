@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from amm_opt.importers.opendss.banks import Unit, bank, unit
+from amm_opt.arrays import FloatArray
+from amm_opt.importers.opendss.banks import OPEN_DELTA, Unit, bank, open_delta, unit
 from amm_opt.importers.opendss.circuit import Elements
 from amm_opt.importers.opendss.elements.component import PHASE_NAMES, UnsupportedError
 from amm_opt.importers.opendss.elements.neutral import idle_neutrals, star_resistances
 from amm_opt.importers.opendss.elements.transformers import Transformer
 from amm_opt.importers.opendss.lines.conductors import reduced_neutral
-from amm_opt.importers.opendss.lines.line import Line, charging_kvar, split_conductors
+from amm_opt.importers.opendss.lines.line import Line, charging_kva, split_conductors
 from amm_opt.importers.opendss.lines.parallel import Conductor, side_by_side
 from amm_opt.importers.opendss.ratings import Rating, assumed_rating, guessed_rating
 from amm_opt.importers.opendss.settings import GUESS, OTHERS, Settings
@@ -24,6 +25,8 @@ from amm_opt.importers.report import ImportReport
 
 LINK_METRES = 2.0
 """Lines up to this length are busbar links: they get no assumed rating."""
+MOVED_KW = 0.01
+"""Capacitances of a line that move less than this between phases are taken as alike."""
 SOLID_OHM = 1.0
 """A neutral counts as grounded where its grounding has at most this resistance."""
 
@@ -36,6 +39,7 @@ class Branches:
         returning: buses, in lower case, whose neutral carries return current.
         stars: ohm between star point and neutral by transformer.
         units: transformers, each by itself.
+        moved: kW by bus, in lower case, and phase that capacitances of lines draw there and feed into other phases.
         used_ratings: line code, A and metres by the source of the rating.
     """
 
@@ -49,10 +53,13 @@ class Branches:
         self.reductions: Counter[str] = Counter()
         self.returning: set[str] = set()
         self.units: list[Unit] = []
+        self.moved: dict[tuple[str, str], complex] = {}
         e = elements
         kron = settings.neutral == "kron"
         self.stars = {} if kron else star_resistances(e.transformers, e.lines, e.loads, e.grounding)
         self._idle_neutrals = idle_neutrals(e.lines, e.loads, e.grounding)
+        open_deltas = {_ends(x) for x in e.transformers if x.closed and x.between_phases}
+        self._beside = [x for x in e.lines if x.closed and _ends(x) in open_deltas]
 
     def _edge(self, x: Line | Transformer) -> dict[str, Any]:
         start, stop = (self._topology.names[b.lower()] for b in x.buses)
@@ -60,12 +67,13 @@ class Branches:
 
     def lines(self) -> list[tuple[Line, dict[str, Any]]]:
         """Rows of all lines; closed ones between the same buses become one."""
-        single = [(x, c) for x in self._elements.lines if (c := self._conductor(x))]
+        beside = {id(x) for x in self._beside}
+        single = [(x, c) for x in self._elements.lines if id(x) not in beside and (c := self._conductor(x))]
         self._say_unrated()
         between: dict[frozenset[str], list[tuple[Line, Conductor]]] = {}
         for x, conductor in single:
             if x.closed:
-                between.setdefault(frozenset(b.lower() for b in x.buses), []).append((x, conductor))
+                between.setdefault(_ends(x), []).append((x, conductor))
         rows: list[tuple[Line, Conductor]] = []
         merged: set[int] = set()
         for group in between.values():
@@ -111,7 +119,8 @@ class Branches:
         z = reduced_neutral(x.z_ohm, phases, neutrals, how)
         order = np.argsort(named)
         base = self._topology.vn_kv.get(x.buses[0].lower(), 0.4)
-        charging = charging_kvar(x.c_nf, phases, base, self._elements.frequency)[order]
+        charging = charging_kva(x.c_nf, phases, named, base, self._elements.frequency)[order]
+        self._move(x, charging.real, sorted(named))
         amps = self._amps(x)
         return Conductor(
             x.element.name,
@@ -119,8 +128,16 @@ class Branches:
             "".join(PHASE_NAMES[n] for n in sorted(named)),
             z[np.ix_(order, order)],
             math.nan if amps is None else amps,
-            charging,
+            -charging.imag,
         )
+
+    def _move(self, x: Line, kw: FloatArray, nodes: list[int]) -> None:
+        """Active power that unlike capacitances move between phases: half of it at each end."""
+        if x.closed and np.abs(kw).max() > MOVED_KW:
+            for bus in x.buses:
+                for power, node in zip(kw, nodes, strict=True):
+                    key = (bus.lower(), PHASE_NAMES[node])
+                    self.moved[key] = self.moved.get(key, 0.0) + complex(power / 2)
 
     def _solid(self, bus: str, node: int) -> bool:
         return node == 0 or self._elements.grounding.get(bus.lower(), math.inf) <= SOLID_OHM
@@ -176,27 +193,46 @@ class Branches:
         between: dict[frozenset[str], list[Unit]] = {}
         for u in self.units:
             if u.transformer.closed:
-                between.setdefault(frozenset(b.lower() for b in u.transformer.buses), []).append(u)
+                between.setdefault(_ends(u.transformer), []).append(u)
         rows: list[tuple[Transformer, dict[str, Any]]] = []
         merged: set[int] = set()
         for group in between.values():
             first = group[0].transformer
-            if len(group) < 2 or not self._topology.only(Transformer, first):
+            is_open = any(u.group == OPEN_DELTA for u in group)
+            if not is_open and (len(group) < 2 or not self._topology.only(Transformer, first)):
                 continue
             names = "+".join(u.transformer.element.name for u in group)
             try:
-                columns = bank([self._alike(u, first) for u in group])
+                alike = [self._alike(u, first) for u in group]
+                columns = self._open_delta(alike) if is_open else bank(alike)
             except UnsupportedError as error:
                 self._problems.append(f"{first.element}: unsupported bank {names}: {error}")
             else:
                 rows.append((first, {**self._edge(first), "name": names, **columns}))
                 self._report.assumed.append(f"transformers side by side are one branch: {_bank_text(names, columns)}")
-            self._topology.keep_first([u.transformer for u in group])
+            lines = [x for x in self._beside if _ends(x) == _ends(first)] if is_open else []
+            self._topology.keep_first([*(u.transformer for u in group), *lines])
             merged.update(id(u) for u in group)
         return [
             *((u.transformer, {**self._edge(u.transformer), **u.columns}) for u in self.units if id(u) not in merged),
             *rows,
         ]
+
+    def _open_delta(self, units: list[Unit]) -> dict[str, object]:
+        """Columns of an open delta, of which a line beside it carries the common phase."""
+        columns = open_delta(units)
+        (middle,) = set(units[0].phases) & set(units[1].phases)
+        beside = [x for x in self._beside if _ends(x) == _ends(units[0].transformer)]
+        named = {PHASE_NAMES.get(n) for x in beside for side in x.nodes for n in side}
+        if named != {middle}:
+            raise UnsupportedError(
+                f"no line, or one on other phases, carries phase {middle}, which they have in common"
+            )
+        self._report.assumed.append(
+            f"{beside[0].element}: it carries the common phase of the open delta beside it, and is no branch by itself;"
+            " voltages below are those of the equivalent star"
+        )
+        return columns
 
     def _alike(self, u: Unit, first: Transformer) -> Unit:
         """A unit from the first one's first bus to its second."""
@@ -212,10 +248,14 @@ class Branches:
             self._problems.append(f"{x.element}: {error}")
             return None
         delta, wye = (self._topology.depth.get(b.lower(), 0) for b in x.buses)
-        if made.group != "YNyn0" and delta > wye:
+        if made.group not in ("YNyn0", OPEN_DELTA) and delta > wye:
             self._problems.append(f"{x.element}: unsupported element: connection wye-delta, fed from its wye side")
             return None
         return made
+
+
+def _ends(x: Line | Transformer) -> frozenset[str]:
+    return frozenset(bus.lower() for bus in x.buses)
 
 
 def _bank_text(names: str, columns: Mapping[str, object]) -> str:

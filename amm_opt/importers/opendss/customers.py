@@ -133,9 +133,13 @@ class Customers:
             self._problems.append(f"{x.element}: unknown bus {x.bus!r}: no line or transformer ends there")
         return False
 
-    def shunts(self, units: list[Unit]) -> dict[tuple[str, str], complex]:
-        """kW drawn and kvar fed in at nominal voltage by bus and phase: capacitors, and transformers without load."""
-        shunts: dict[tuple[str, str], complex] = {}
+    def shunts(self, units: list[Unit], moved: Mapping[tuple[str, str], complex]) -> dict[tuple[str, str], complex]:
+        """kW drawn and kvar fed in at nominal voltage by bus and phase: capacitors, and transformers without load.
+
+        Args:
+            moved: what lines draw and feed into other phases.
+        """
+        shunts = dict(moved)
         for x in self._elements.capacitors:
             if self._known_bus(x):
                 self._topology.check_rated(x)
@@ -145,10 +149,10 @@ class Customers:
                     shunts[key] = shunts.get(key, 0.0) + 1j * x.kvar * ratio**2 / x.phases
         for t, phases in ((u.transformer, u.phases) for u in units):
             bus = t.buses[t.idle_end].lower()
-            rated = t.kv[t.idle_end] * t.taps[t.idle_end] * (math.sqrt(3) if t.phases == 1 else 1.0)
+            rated = t.line_kv[t.idle_end] * t.taps[t.idle_end]
             power = complex(t.no_load_loss, -t.magnetising) / 100.0 * t.kva * (self._topology.vn_kv[bus] / rated) ** 2
             for phase in phases if power else "":
-                shunts[bus, phase] = shunts.get((bus, phase), 0.0) + power / t.phases
+                shunts[bus, phase] = shunts.get((bus, phase), 0.0) + power / len(phases)
         return shunts
 
 

@@ -97,7 +97,7 @@ class _Importer:
         branches = Branches(e, self.topology, self.settings, self.problems, self.report)
         customers = Customers(e, self.topology, self.problems, self.report, self.settings.load_voltage_pu)
         lines, transformers = branches.lines(), branches.transformers()
-        loads, shunts = customers.rows(), customers.shunts(branches.units)
+        loads, shunts = customers.rows(), customers.shunts(branches.units, branches.moved)
         taking_part = People(e, self.topology, self.problems, self.report)
         rows = [*lines, *transformers]
         self.problems += self._contradictions({id(x): b["phases"] for x, b in rows}, branches.returning)
@@ -133,6 +133,7 @@ class _Importer:
         said += topology.problems
         said += topology.fed_phases(phases)
         said += [problem for load in e.loads for problem in topology.check_phases(load)]
+        said += topology.ungrounded([*e.loads, *e.plants])
         said += unfit_neutrals(e.loads, e.lines, e.transformers, e.grounding, returning)
         said += [problem for capacitor in e.capacitors for problem in topology.check_phases(capacitor)]
         said += [problem for plant in e.plants for problem in topology.check_phases(plant)]

@@ -85,16 +85,14 @@ class Topology:
                     )
         for x in self.edges:
             if isinstance(x, Transformer):
-                for bus, kv in zip(x.buses, x.kv, strict=True):
+                for bus, line_kv in zip(x.buses, x.line_kv, strict=True):
                     if bus.lower() in self.fed:
-                        line_kv = kv * (math.sqrt(3) if x.phases == 1 else 1.0)
                         self.check_kv(x.element, f"kv at bus {bus!r}", line_kv, vn[bus.lower()])
         self.problems[:] = dict.fromkeys(self.problems)
         return vn
 
     def _winding(self, x: Transformer, bus: str) -> float:
-        kv = x.kv[[b.lower() for b in x.buses].index(bus)]
-        return self._nominal(kv * (math.sqrt(3) if x.phases == 1 else 1.0))
+        return self._nominal(x.line_kv[[b.lower() for b in x.buses].index(bus)])
 
     def _nominal(self, kv: float) -> float:
         return min(self.nominal, key=lambda v: abs(math.log(v / kv))) if self.nominal else kv
@@ -168,6 +166,27 @@ class Topology:
             self.arriving[below] = "".join(p for p in own if p in supply)
             if lost := [p for p in own if p not in supply]:
                 yield f"{edges[0].element}: phase {', '.join(lost)} does not arrive at bus {self.names[above]!r}"
+
+    def ungrounded(self, loads: Iterable[Load | Plant]) -> Iterator[str]:
+        """Loads from phases to neutral below transformers through which no current reaches ground.
+
+        There the neutral is that of the equivalent star: right for what is between phases, and for what is balanced.
+        """
+        through: dict[str, Transformer] = {}
+        for above, below in nx.bfs_edges(self.graph, self.start):
+            edge = next(iter(self.graph[above][below].values()))["edge"]
+            if isinstance(edge, Transformer) and (edge.without_ground or "delta" in edge.conns):
+                if edge.without_ground:
+                    through[below] = edge
+            elif above in through:
+                through[below] = through[above]
+        for load in loads:
+            bus = load.bus.lower()
+            if bus in through and load.phases < 3 and not (load.between_phases or load.delta):
+                yield (
+                    f"{load.element}: unsupported: it draws to ground, which no current reaches through transformer"
+                    f" {through[bus].element.name!r}"
+                )
 
     def check_phases(self, x: Load | Capacitor | Plant) -> Iterator[str]:
         """Phases of a load or capacitor that nothing feeds."""

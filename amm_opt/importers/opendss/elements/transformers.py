@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from amm_opt.importers.opendss.dialect.text import array, is_yes, number, whole
-from amm_opt.importers.opendss.elements.component import Component, UnsupportedError, bus_and_nodes, is_delta
+from amm_opt.importers.opendss.elements.component import (
+    PHASE_NAMES,
+    Component,
+    UnsupportedError,
+    bus_and_nodes,
+    is_delta,
+)
 
 _LISTS = {"buses": "bus", "conns": "conn", "kvs": "kv", "kvas": "kva", "taps": "tap", "%rs": "%r"}
 _REFUSED = {
@@ -171,7 +178,8 @@ class Transformer(Component):
             self.idle_end = 0
         self.conns = (conns[0], conns[1])
         read = [
-            bus_and_nodes(w.bus, self.phases, wye=c == "wye") for w, c in zip(self.windings, self.conns, strict=True)
+            bus_and_nodes(w.bus, self.phases, wye=c == "wye" or self.phases == 1)
+            for w, c in zip(self.windings, self.conns, strict=True)
         ]
         self.buses, self.nodes = (read[0][0], read[1][0]), (read[0][1], read[1][1])
 
@@ -179,6 +187,22 @@ class Transformer(Component):
     def kv(self) -> tuple[float, float]:
         """Rated voltages: between lines, or of the winding with one phase."""
         return self.windings[0].kv, self.windings[1].kv
+
+    @property
+    def between_phases(self) -> bool:
+        """Whether it has one phase and windings between two phases, the same at both ends."""
+        return self.phases == 1 and set(self.nodes[0]) == set(self.nodes[1]) <= set(PHASE_NAMES)
+
+    @property
+    def line_kv(self) -> tuple[float, float]:
+        """Rated voltages between lines."""
+        factor = math.sqrt(3) if self.phases == 1 and not self.between_phases else 1.0
+        return factor * self.windings[0].kv, factor * self.windings[1].kv
+
+    @property
+    def without_ground(self) -> bool:
+        """Whether no current can pass through it to ground."""
+        return self.between_phases or self.conns == ("delta", "delta")
 
     @property
     def taps(self) -> tuple[float, float]:

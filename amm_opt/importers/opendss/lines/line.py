@@ -225,17 +225,20 @@ def split_conductors(nodes: Iterable[int]) -> tuple[list[int], list[int]]:
     ]
 
 
-def charging_kvar(c_nf: FloatArray, phases: list[int], vn_kv: float, frequency: float) -> FloatArray:
-    """Reactive power that a line's capacitance feeds into each phase at nominal, balanced voltages.
+def charging_kva(c_nf: FloatArray, phases: list[int], nodes: list[int], vn_kv: float, frequency: float) -> ComplexArray:
+    """What a line's capacitance draws from each phase at nominal, balanced voltages, kW - j kvar that it feeds in.
 
-    A conductor draws j w (C_ii V_i + sum C_ik V_k), and the other phases stand at 120 degrees, so each mutual term
-    counts by -1/2; neutrals are at no voltage.
+    Conductor i draws -j w sum C_ik V_i V_k*, and other phases stand at 120 degrees: each mutual term counts by -1/2 in
+    kvar, and moves active power between phases, which is zero in all, and for each where they are alike. Neutrals are
+    at no voltage.
 
     Args:
-        c_nf: (n, n) capacitance of the whole line in nF.
+        c_nf: (n, n) capacitance of the whole line in nF, of phases and neutrals.
+        phases: positions of its phases.
+        nodes: of these, 1 to 3.
         vn_kv: line-to-line voltage.
     """
+    star = np.exp(-2j * math.pi / 3 * np.asarray(nodes))
     c = c_nf[np.ix_(phases, phases)]
-    own = np.diag(c)
-    effective = own - 0.5 * (c.sum(axis=1) - own)
-    return np.asarray(2 * math.pi * frequency * 1e-9 * effective * (vn_kv * 1000.0) ** 2 / 3.0 / 1000.0)
+    volt_amperes = -2j * math.pi * frequency * 1e-9 * star * (c @ np.conj(star)) * (vn_kv * 1000.0) ** 2 / 3.0
+    return np.asarray(volt_amperes / 1000.0)

@@ -19,6 +19,7 @@ SAME_RATIO = 1e-6
 CONSTANT = "constant"
 PARTICIPANT = ("import_value", "import_value_slope", "export_offer", "export_offer_slope", "must_run_kw", "technology")
 """What elements with a participant of their own may say of it."""
+BATTERY_COLUMNS = ["name", "bus", "kwh", "kw", "efficiency", "initial"]
 FACTORS = {"inflexible": "power_factor", "import": "power_factor_import", "export": "power_factor_export"}
 
 
@@ -30,9 +31,11 @@ def participants(
     Elements of one quantity on one profile share the power factor of their sum. Reactive power without active power, or
     with too little for a power factor, is constant.
 
+    What is on one phase is a participant of its own, on this phase.
+
     Args:
-        elements: ``bus, quantity, p_kw, q_kvar, profile, name``, see ``Draft``; those with an ``own`` name are this
-            participant, with what else they say of it (``PARTICIPANT``).
+        elements: ``bus, quantity, p_kw, q_kvar, profile, phases, name``, see ``Draft``; those with an ``own`` name are
+            this participant, with what else they say of it (``PARTICIPANT``).
         profiles: the columns that elements follow, beside ``time``.
 
     Returns:
@@ -96,13 +99,16 @@ def _by_bus(
 ) -> tuple[pd.DataFrame, pd.Series[str]]:
     """One participant per bus, and further ones; see ``participants``."""
     labels, elements = elements.index, elements.reset_index(drop=True)
+    place, elements["bus"] = elements["bus"], _places(elements)
     loose = _constant_kvar(elements, profiles, report)
     q = elements["q_kvar"].where(~loose, 0.0)
     extremes = _extremes(elements, profiles)
     group, ratio = _groups(elements.assign(q_kvar=q), extremes)
     names = _named(elements, group)
     table = pd.DataFrame({"name": names.drop_duplicates()})
-    table["bus"] = table["name"].map(dict(zip(names, elements["bus"], strict=True)))
+    table["bus"] = table["name"].map(dict(zip(names, place, strict=True)))
+    if elements["phases"].ne("").any():
+        table["phases"] = table["name"].map(dict(zip(names, elements["phases"], strict=True))).replace("", None)
     for quantity, column in FACTORS.items():
         own = elements["quantity"] == quantity
         kvar_per_kw = table["name"].map(dict(zip(names[own], ratio[own], strict=True))).fillna(0.0)
@@ -119,6 +125,41 @@ def _by_bus(
             f" {shorten(further)}"
         )
     return table, names.set_axis(labels)
+
+
+def with_batteries(people: pd.DataFrame, batteries: pd.DataFrame, report: ImportReport) -> pd.DataFrame:
+    """The table with batteries at its participants: those of one bus are one, and belong to who is named after it.
+
+    Args:
+        batteries: columns ``BATTERY_COLUMNS``.
+    """
+    if batteries.empty:
+        return people
+    kwh = batteries["kwh"]
+    weighted = batteries.assign(efficiency=kwh * batteries["efficiency"], initial=kwh * batteries["initial"])
+    joined = weighted.groupby("bus")[["kwh", "kw", "efficiency", "initial"]].sum()
+    joined[["efficiency", "initial"]] = joined[["efficiency", "initial"]].div(joined["kwh"], axis=0)
+    added = sorted(set(joined.index) - set(people["name"]))
+    more = pd.DataFrame({"name": added, "bus": added}).assign(**dict.fromkeys(FACTORS.values(), 1.0))
+    more[["inflexible_kvar", "connection_import_kw", "connection_export_kw"]] = 0.0
+    people = pd.concat([people, more], ignore_index=True) if added else people
+    own = people["name"].where(people["name"].eq(people["bus"]))
+    kw = own.map(joined["kw"]).fillna(0.0)
+    if merged := len(batteries) - len(joined):
+        report.assumed.append(f"{merged} batteries are one with another at their bus")
+    return people.assign(
+        battery_kwh=own.map(joined["kwh"]).fillna(0.0),
+        battery_kw=kw,
+        battery_efficiency=own.map(joined["efficiency"]).fillna(1.0),
+        battery_initial=own.map(joined["initial"]).fillna(0.5).clip(0.0, 1.0),
+        connection_import_kw=people["connection_import_kw"] + kw,
+        connection_export_kw=people["connection_export_kw"] + kw,
+    ).sort_values("name", ignore_index=True)
+
+
+def _places(elements: pd.DataFrame) -> pd.Series[str]:
+    """Bus of every element, with its phases where they are not all."""
+    return elements["bus"].where(elements["phases"].eq(""), elements["bus"] + " phase " + elements["phases"])
 
 
 def _constant_kvar(elements: pd.DataFrame, profiles: pd.DataFrame, report: ImportReport) -> pd.Series[bool]:

@@ -1,7 +1,7 @@
 """Random pandapower nets and their voltages by ``pandapower.runpp``.
 
-``python -m tests.helpers.pandapower_truth`` writes some of them to ``tests/data/pandapower_nets.json`` (pandapower
-3.5.6), for machines without pandapower.
+``python -m tests.helpers.pandapower_truth`` writes some of them to ``tests/data/pandapower_nets.json``, and nets of one
+construct each to ``tests/data/pandapower_constructs.json`` (pandapower 3.5.6), for machines without pandapower.
 """
 
 from __future__ import annotations
@@ -13,9 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+import amm_opt as ao
+
 NAN = float("nan")
 STORED = Path(__file__).parents[1] / "data" / "pandapower_nets.json"
-KINDS = ("bus", "ext_grid", "line", "trafo", "switch", "load", "sgen", "shunt", "ward")
+CONSTRUCTS = STORED.with_name("pandapower_constructs.json")
+KINDS = ("bus", "ext_grid", "gen", "line", "trafo", "trafo3w", "impedance", "switch", "load", "sgen", "shunt", "ward")
+KINDS += ("asymmetric_load", "asymmetric_sgen", "storage")
 
 
 class _Draw:
@@ -116,10 +120,120 @@ def voltages(pp: Any, net: Any) -> dict[str, float]:
     return {name: float(v) for name, v in zip(names, net.res_bus["vm_pu"], strict=True) if v == v}
 
 
-def stored() -> list[tuple[dict[str, Any], dict[str, float]]]:
+LINE = {"r_ohm_per_km": 0.3, "x_ohm_per_km": 0.1, "c_nf_per_km": 0.0, "max_i_ka": 0.2}
+UNIT = {"sn_mva": 0.4, "vn_hv_kv": 20.0, "vn_lv_kv": 0.4, "vk_percent": 4.0, "vkr_percent": 1.2, "pfe_kw": 1.0}
+UNIT |= {"i0_percent": 0.3, "tap_changer_type": "Ratio", "tap_side": "hv", "tap_neutral": 0, "tap_step_percent": 2.5}
+ZERO = {"r0_ohm_per_km": 1.2, "x0_ohm_per_km": 0.3, "c0_nf_per_km": 0.0}
+
+
+def two_trees(pp: Any) -> Any:
+    """An external grid, and a slack generator of another voltage at another tree."""
+    net = pp.create_empty_network()
+    for vm in (1.03, 0.99):
+        top, end = pp.create_bus(net, 20.0), pp.create_bus(net, 20.0)
+        if vm > 1:
+            pp.create_ext_grid(net, top, vm_pu=vm)
+        else:
+            pp.create_gen(net, top, 0.0, vm_pu=vm, slack=True)
+        pp.create_line_from_parameters(net, top, end, 5.0, **LINE)
+        pp.create_load(net, end, 2.0, 0.7)
+    return net
+
+
+def coupled_busbars(pp: Any) -> Any:
+    """Two transformers of different size between busbars that closed switches join, and two lines side by side."""
+    net = pp.create_empty_network()
+    high = [pp.create_bus(net, 20.0, name=f"high {k}") for k in (1, 2)]
+    low = [pp.create_bus(net, 0.4, name=f"low {k}") for k in (1, 2)]
+    end = pp.create_bus(net, 0.4, name="end")
+    pp.create_ext_grid(net, high[0], vm_pu=1.01)
+    for k, mva in enumerate((0.4, 0.25)):
+        pp.create_transformer_from_parameters(net, high[k], low[k], **UNIT | {"sn_mva": mva}, tap_pos=1)
+        pp.create_line_from_parameters(net, *((low[0], end) if k else (end, low[0])), 0.1 + 0.1 * k, **LINE)
+    for pair in (high, low):
+        pp.create_switch(net, *pair, et="b")
+    pp.create_load(net, low[1], 0.15, 0.05)
+    pp.create_load(net, end, 0.06, 0.02)
+    return net
+
+
+def three_windings(pp: Any) -> Any:
+    """A tap changer at the star point, a third winding, an impedance and a switch that opens a leg of another unit."""
+    net = pp.create_empty_network()
+    top, mv, lv, end = (pp.create_bus(net, kv) for kv in (110.0, 20.0, 10.0, 20.0))
+    spare = [pp.create_bus(net, kv) for kv in (20.0, 10.0)]
+    pp.create_ext_grid(net, top, vm_pu=1.02)
+    for at in ((mv, lv), spare):
+        pp.create_transformer3w_from_parameters(
+            net, top, *at, vn_hv_kv=112.0, vn_mv_kv=21.0, vn_lv_kv=10.5, sn_hv_mva=40.0, sn_mv_mva=25.0, sn_lv_mva=15.0,
+            vk_hv_percent=10.0, vk_mv_percent=9.5, vk_lv_percent=11.0, vkr_hv_percent=0.3, vkr_mv_percent=0.31,
+            vkr_lv_percent=0.35, pfe_kw=30.0, i0_percent=0.1, shift_mv_degree=30.0, tap_side="mv", tap_neutral=0,
+            tap_pos=-3, tap_step_percent=1.5, tap_step_degree=0.0, tap_at_star_point=True, tap_changer_type="Ratio",
+        )  # fmt: skip
+    pp.create_switch(net, spare[0], 1, et="t3", closed=False)
+    pp.create_impedance(net, mv, end, 0.01, 0.02, 10.0, bf_pu=0.002, bt_pu=0.001)
+    pp.create_load(net, end, 8.0, 2.0)
+    pp.create_load(net, lv, 9.0, 3.0)
+    pp.create_load(net, spare[1], 1.0, 0.1)
+    return net
+
+
+def single_phases(pp: Any) -> Any:
+    """Phase loads and a roof behind transformers of both clocks, and beside them at 20 kV."""
+    net = pp.create_empty_network()
+    top, mv = pp.create_bus(net, 20.0), pp.create_bus(net, 20.0)
+    pp.create_ext_grid(net, top, vm_pu=1.02, s_sc_max_mva=1e9, rx_max=0.1, x0x_max=1.0, r0x0_max=0.1)
+    pp.create_line_from_parameters(net, top, mv, 3.0, **LINE, **ZERO)
+    zero = {"vector_group": "Dyn", "vk0_percent": 3.6, "vkr0_percent": 1.1, "mag0_percent": 40.0, "mag0_rx": 0.4}
+    for shift, parallel in ((150.0, 1), (210.0, 2)):
+        low, end = pp.create_bus(net, 0.4), pp.create_bus(net, 0.4)
+        pp.create_transformer_from_parameters(
+            net, mv, low, **UNIT, **zero, si0_hv_partial=0.7, tap_pos=1, shift_degree=shift, parallel=parallel
+        )
+        pp.create_line_from_parameters(net, low, end, 0.15, **LINE, **ZERO, parallel=parallel)
+        pp.create_asymmetric_load(net, end, p_a_mw=0.02, q_a_mvar=0.006, p_c_mw=0.01, scaling=0.9)
+        pp.create_asymmetric_sgen(net, low, p_b_mw=0.012, q_b_mvar=0.003)
+        pp.create_load(net, end, 0.015, 0.005)
+    pp.create_asymmetric_load(net, mv, p_a_mw=0.3, p_b_mw=0.1, q_b_mvar=0.1)
+    return net
+
+
+BUILDERS = (two_trees, coupled_busbars, three_windings, single_phases)
+"""Nets of one construct each."""
+
+
+def truth(pp: Any, net: Any) -> dict[str, float]:
+    """Magnitudes by bus; by bus and phase, such as ``bus 1.a``, where loads are on single phases."""
+    if len(net.asymmetric_load) == 0:
+        return voltages(pp, net)
+    pp.runpp_3ph(net, tolerance_mva=1e-10, numba=False)
+    found = net.res_bus_3ph
+    return {f"bus {i}.{p}": float(found[f"vm_{p}_pu"][i]) for i in net.bus.index for p in "abc"}
+
+
+def bus_voltages(case: ao.Case) -> dict[str, float]:
+    """Magnitudes of the AC power flow with everything that the net draws and gives."""
+    w = case.requests(0, 1)
+    p, q = case.bus_injections(w.inflexible_kw, w.import_request_kw, w.export_request_kw)
+    return dict(zip(case.feeder.bus_names, ao.ACNetwork(case.feeder).flow(p[0], q[0]).v_pu, strict=True))
+
+
+def two_buses(**trafo: Any) -> dict[str, Any]:
+    """20 kV - transformer of 0.4 MVA - 0.4 kV with 60 kW and 20 kvar; source at 1.02 pu."""
+    unit = {"hv_bus": 0, "lv_bus": 1, "sn_mva": 0.4, "vn_hv_kv": 20.0, "vn_lv_kv": 0.4, "vk_percent": 6.0}
+    unit |= {"vkr_percent": 1.4, "pfe_kw": 0.0, "i0_percent": 0.0, "parallel": 1, "in_service": True}
+    return {
+        "bus": pd.DataFrame({"name": ["mv", "lv"], "vn_kv": [20.0, 0.4], "in_service": True}),
+        "ext_grid": pd.DataFrame({"bus": [0], "vm_pu": [1.02], "in_service": True}),
+        "trafo": pd.DataFrame([unit | trafo]),
+        "load": pd.DataFrame({"bus": [1], "p_mw": [0.06], "q_mvar": [0.02], "scaling": 1.0, "in_service": True}),
+    }
+
+
+def stored(path: Path = STORED) -> list[tuple[dict[str, Any], dict[str, float]]]:
     """Nets as mappings of tables, and their voltages."""
     found = []
-    for entry in json.loads(STORED.read_text()):
+    for entry in json.loads(path.read_text()):
         tables = {
             k: pd.DataFrame(v["data"], columns=v["columns"], index=v["index"]) for k, v in entry["tables"].items()
         }
@@ -127,20 +241,23 @@ def stored() -> list[tuple[dict[str, Any], dict[str, float]]]:
     return found
 
 
-def _written(pp: Any, seed: int) -> dict[str, Any]:
-    net = random_net(pp, seed)
-    truth = {name: round(v, 9) for name, v in voltages(pp, net).items()}
+def _written(pp: Any, net: Any) -> dict[str, Any]:
+    found = {name: round(v, 9) for name, v in truth(pp, net).items()}
     tables = {}
-    for kind in KINDS:
+    for kind in [k for k in KINDS if len(net[k])]:
         table = net[kind].dropna(axis=1, how="all") if kind != "trafo" else net[kind]
         tables[kind] = json.loads(
             table.drop(columns=["geo"], errors="ignore").to_json(orient="split", double_precision=12)
         )
-    return {"f_hz": net.f_hz, "tables": tables, "vm_pu": truth}
+    return {"f_hz": net.f_hz, "tables": tables, "vm_pu": found}
 
 
 if __name__ == "__main__":
     import pandapower
 
-    texts = [json.dumps(_written(pandapower, seed)) for seed in (1, 8, 9, 28, 32)]
-    STORED.write_text("[\n" + ",\n".join(texts) + "\n]\n")
+    made = {
+        STORED: [random_net(pandapower, seed) for seed in (1, 8, 9, 28, 32)],
+        CONSTRUCTS: [build(pandapower) for build in BUILDERS],
+    }
+    for path, nets in made.items():
+        path.write_text("[\n" + ",\n".join(json.dumps(_written(pandapower, net)) for net in nets) + "\n]\n")

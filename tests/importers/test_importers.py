@@ -75,7 +75,7 @@ NET = {
         }
     ),
     "sgen": pd.DataFrame({"name": ["pv"], "bus": [13], "p_mw": [0.04], "q_mvar": [-0.01], "in_service": [True]}),
-    "storage": pd.DataFrame({"bus": [13], "p_mw": [0.01], "in_service": [True]}),
+    "storage": pd.DataFrame({"bus": [13], "p_mw": [0.01], "max_e_mwh": [0.02], "in_service": [True]}),
 }
 """A pandapower net by hand: source - busbar switch - transformer with a tap - two lines - ring switch open."""
 
@@ -116,7 +116,7 @@ def test_pandapower_numbers() -> None:
     text = str(case.report)
     for said in (
         "1 of 6 bus elements out of service",
-        "1 storage elements",
+        "1 storage elements as batteries of 20 kWh and 10 kW",
         "iron losses of transformers, 0.60 kW",
         "1 loads ask for flexible import",
         "line charging",
@@ -135,7 +135,7 @@ def test_pandapower_meshed_and_unsupported() -> None:
     assert opened.feeder.n_buses == 5
     with pytest.raises(ao.InputError, match="no branch 'l9'"):
         ao.from_pandapower(net(), open_branches=["l9"])
-    grids = pd.DataFrame({"bus": [10, 11], "vm_pu": [1.0, 1.0], "in_service": [True, True]})
+    grids = pd.DataFrame({"bus": [10, 10], "vm_pu": [1.0, 1.1], "in_service": [True, True]})
     motor = pd.DataFrame({"bus": [13], "in_service": [True]})
     with pytest.raises(ao.InputError) as caught:
         ao.from_pandapower(net(ext_grid=grids, motor=motor))

@@ -120,7 +120,7 @@ def test_matpower_follows_the_units_of_distribution_cases() -> None:
         ("12.66 1 1.1 0.9;\n    3", "0 1 1.1 0.9;\n    3", "bus 2: baseKV = 0 must be positive"),
         ("2 3 0.3076", "2 9 0.3076", "branch 2: no bus 9"),
         ("2 3 0.3076", "2 2 0.3076", "branch 'branch 2': both ends are at bus 'bus 2'"),
-        ("    1 3 0 ", "    1 1 0 ", "one reference bus (type 3) is needed, this case has 0"),
+        ("    1 3 0 ", "    1 1 0 ", "a reference bus (type 3) is needed, this case has none"),
         ("mpc.gen = [", "mpc.other = [", "mpc.gen is missing"),
         ("0.0575 0.0293", "0.0575 x", "line 16: cannot be followed: 1 2 0.0575 x"),
     ],
@@ -281,7 +281,7 @@ def test_reactive_load_alone_and_sums_of_both_signs() -> None:
     [
         ({"bus": [[1.5, *STREET["bus"][0][1:]], STREET["bus"][1]]}, "bus in row 1: number 1.5 is no positive whole"),  # type: ignore[index]
         ({"bus": [STREET["bus"][0], STREET["bus"][1], STREET["bus"][1]]}, "bus 2 stands twice"),  # type: ignore[index]
-        ({"bus": [STREET["bus"][0], [2, 3, *STREET["bus"][1][2:]]]}, "this case has 2: bus 1, bus 2"),  # type: ignore[index]
+        ({"bus": [STREET["bus"][0], [2, 3, *STREET["bus"][1][2:]]]}, "loop of 3 branches; open one of: branch 1"),  # type: ignore[index]
         ({"bus": [STREET["bus"][0], [2, 1, np.nan, *STREET["bus"][1][3:]]]}, "bus 2: PD = nan must be a finite"),  # type: ignore[index]
         ({"bus": [STREET["bus"][0], [np.inf, *STREET["bus"][1][1:]]]}, "number inf is no positive whole number"),  # type: ignore[index]
         ({"bus": "text"}, "mpc.bus is no matrix of numbers"),
@@ -352,3 +352,22 @@ mpc.branch = [1 2 0.00281 0.0281 0.00712 400 400 400 0 0 1 -360 360];
     case = ao.from_matpower(text)
     assert set(case.feeder.vn_kv) == {kv}
     assert case.requests(0, 1).inflexible_kw.max() == pytest.approx(300_000)
+
+
+def test_several_references_on_separate_trees_are_joined() -> None:
+    """Bus 1 at 1.02 pu feeds what it did; bus 5 at 1.03 pu another load over the impedance of branch 1."""
+    buses = "    5 3 0 0 0 0 1 0.99 0 12.66 1 1.1 0.9;\n    6 1 0.1 0.06 0 0 1 1 0 12.66 1 1.1 0.9;\n"
+    two = MATPOWER.replace("    4 2 0 ", buses + "    4 2 0 ")
+    two = two.replace("    4 0 0 0 ", "    5 0 0 10 -10 1.03 100 1 10 0;\n    4 0 0 0 ")
+    two = two.replace("    2 3 0.3076", "    5 6 0.0575 0.0293 0 5 0 0 0 0 1 -360 360;\n    2 3 0.3076")
+    case, alone = ao.from_matpower(two), ao.from_matpower(two, sources=["bus 5"])
+    voltages = []
+    for made in (case, alone):
+        w = made.requests(0, 1)
+        p, q = made.bus_injections(w.inflexible_kw, 0.0, 0.0)
+        voltages.append(dict(zip(made.feeder.bus_names, ACNetwork(made.feeder).flow(p[0], q[0]).v_pu, strict=True)))
+    assert (voltages[0]["bus 1"], voltages[0]["bus 5"]) == (pytest.approx(1.02), pytest.approx(1.03))
+    drop = (0.0575 * 0.01 + 0.0293 * 0.006) / 1.03  # first order, in pu of 10 MVA
+    assert voltages[0]["bus 6"] == pytest.approx(1.03 - drop, abs=2e-6)
+    assert voltages[1]["bus 6"] == pytest.approx(voltages[0]["bus 6"], abs=1e-7)
+    assert set(alone.feeder.bus_names) == {"bus 5", "bus 6"}

@@ -20,19 +20,29 @@ KNOWN = {"baseMVA", "version", "gencost", *COLUMNS}
 
 
 def from_matpower(
-    source: str | Path | Mapping[str, Any], *, name: str = "", open_branches: Sequence[str] = (), meshed: bool = False
+    source: str | Path | Mapping[str, Any],
+    *,
+    name: str = "",
+    open_branches: Sequence[str] = (),
+    meshed: bool = False,
+    sources: Sequence[str] = (),
 ) -> Case:
     """The network of a MATPOWER case with its loads and plants as a case of two intervals; see ``matpower_network``."""
-    return matpower_network(source, name=name, open_branches=open_branches, meshed=meshed).case()
+    return matpower_network(source, name=name, open_branches=open_branches, meshed=meshed, sources=sources).case()
 
 
 def matpower_network(
-    source: str | Path | Mapping[str, Any], *, name: str = "", open_branches: Sequence[str] = (), meshed: bool = False
+    source: str | Path | Mapping[str, Any],
+    *,
+    name: str = "",
+    open_branches: Sequence[str] = (),
+    meshed: bool = False,
+    sources: Sequence[str] = (),
 ) -> ImportedNetwork:
     """A network from a MATPOWER case (MATPOWER manual, appendix B); balanced, and radial unless ``meshed``.
 
     The statements of a file are run as MATLAB would, so that expressions and conversions of units count; what is not
-    assignment of numbers is refused. The reference bus is the source, held at its generators' Vg. Loads are inflexible;
+    assignment of numbers is refused. A reference bus is a source, held at its generators' Vg. Loads are inflexible;
     other generators export up to Pmax, of which Pmin must run; those with a negative Pmin are dispatchable loads, which
     ask for import. Where there is a ``gencost`` each generator is a participant of its own, or one for each step of a
     piecewise linear cost, with what it offers; in a meshed network those at the reference bus take part as well, and
@@ -44,6 +54,8 @@ def matpower_network(
         name: of the network; that of the file or function by default.
         open_branches: names of branches to open beside those with status 0.
         meshed: whether branches may form cycles, for the network model ``dc``.
+        sources: names of reference buses that are kept; by default all, several joined at one stiff node, which is
+            exact on separate trees.
 
     Raises:
         InputError: every statement that cannot be followed, by line; or every bus, generator and branch whose numbers
@@ -60,7 +72,7 @@ def matpower_network(
             [f"branch {k + 1}: SHIFT = {matrices['branch'][k, 9]:g}; dc has no phase shifters" for k in shifting],
             subject=name,
         )
-    return read.network(open_branches, meshed)
+    return read.network(open_branches, meshed, sources)
 
 
 def _read(source: str | Path | Mapping[str, Any], report: ImportReport) -> tuple[Mapping[str, Any], str]:

@@ -42,19 +42,19 @@ def draft(name: str, data: Mapping[str, FloatArray], report: ImportReport, meshe
     bus, gen, branch = _in_service(bus, gen, branch, report)
     problems = _bad_numbers(bus, gen, branch)
     reference = bus["BUS_I"][bus["BUS_TYPE"] == REFERENCE].astype(int).tolist()
-    if len(reference) != 1:
-        at = f": {shorten([f'bus {i}' for i in reference])}" if reference else ""
-        problems.append(f"one reference bus (type 3) is needed, this case has {len(reference)}{at}")
+    if not reference:
+        problems.append("a reference bus (type 3) is needed, this case has none")
     at_source = gen[gen["GEN_BUS"].isin(reference)]
-    if len(held := sorted(set(at_source["VG"]))) > 1:
-        problems.append(f"generators at the reference bus hold different Vg: {shorten(held)}")
+    for bus_number, own in at_source.groupby("GEN_BUS"):
+        if len(held := sorted(set(own["VG"]))) > 1:
+            problems.append(f"generators at the reference bus {bus_number:g} hold different Vg: {shorten(held)}")
     if problems:
         raise InputError(problems, subject=name)
-    buses = _buses(bus, reference[0], at_source, report)
+    buses = _buses(bus, at_source, report)
     costs = GeneratorCosts(data.get("gencost"), gen, len(data["gen"]), report)
     if costs.problems:
         raise InputError(costs.problems, subject=name)
-    elements = _elements(bus, gen, None if meshed and costs else reference[0], costs, report)
+    elements = _elements(bus, gen, [] if meshed and costs else reference, costs, report)
     _say_what_is_left(data, gen, branch, report)
     base_mva = float(data["baseMVA"].flat[0])
     return Draft(name, buses, _branches(bus, branch, base_mva, report), elements, None, report)
@@ -133,16 +133,15 @@ def _bad_numbers(bus: pd.DataFrame, gen: pd.DataFrame, branch: pd.DataFrame) -> 
     return problems
 
 
-def _buses(bus: pd.DataFrame, reference: int, at_source: pd.DataFrame, report: ImportReport) -> pd.DataFrame:
-    source = bus["BUS_I"] == reference
-    if len(at_source):
-        held = float(at_source["VG"].iloc[0])
-        report.read.append(f"the source, bus {reference}, held at {held:g} pu")
-    else:
-        held = float(bus["VM"][source].iloc[0])
-        report.assumed.append(
-            f"bus {reference} is the source, held at its Vm of {held:g} pu: no generator is in service"
-        )
+def _buses(bus: pd.DataFrame, at_source: pd.DataFrame, report: ImportReport) -> pd.DataFrame:
+    source = bus["BUS_TYPE"] == REFERENCE
+    by_plant = at_source.drop_duplicates("GEN_BUS").set_index("GEN_BUS")["VG"]
+    held = bus["BUS_I"].map(by_plant).fillna(bus["VM"]).where(source)
+    for number, v in zip(bus["BUS_I"][source].astype(int), held[source], strict=True):
+        if number in by_plant.index:
+            report.read.append(f"the source, bus {number}, held at {v:g} pu")
+        else:
+            report.assumed.append(f"bus {number} is the source, held at its Vm of {v:g} pu: no generator is in service")
     for column, unit, what in (("GS", "MW drawn", "conductance"), ("BS", "Mvar injected", "susceptance")):
         if bus[column].any():
             report.read.append(f"shunts at buses, {what}: {bus[column].sum():g} {unit} at 1 pu")
@@ -152,7 +151,7 @@ def _buses(bus: pd.DataFrame, reference: int, at_source: pd.DataFrame, report: I
             "vn_kv": bus["BASE_KV"],
             "v_min_pu": bus["VMIN"],
             "v_max_pu": bus["VMAX"],
-            "v_source_pu": np.where(source, held, np.nan),
+            "v_source_pu": held,
             "shunt_kw": 1e3 * bus["GS"],
             "shunt_kvar": 1e3 * bus["BS"],
         }
@@ -191,6 +190,7 @@ def _branches(bus: pd.DataFrame, branch: pd.DataFrame, base_mva: float, report: 
             "kind": np.where(changes, "transformer", np.where((r != 0) | (x != 0), "line", "switch")),
             "rating_kva": np.where(limited, 1e3 * branch["RATE_A"], np.inf),
             "tap": ratio,
+            "shift_degree": branch["SHIFT"],
             "closed": closed,
             "charging_kvar": charging.where(plain, 0.0),
             "from_shunt_kvar": (0.5 * charging / ratio**2).where(~plain, 0.0),
@@ -200,12 +200,12 @@ def _branches(bus: pd.DataFrame, branch: pd.DataFrame, base_mva: float, report: 
 
 
 def _elements(
-    bus: pd.DataFrame, gen: pd.DataFrame, reference: int | None, costs: GeneratorCosts, report: ImportReport
+    bus: pd.DataFrame, gen: pd.DataFrame, reference: list[int], costs: GeneratorCosts, report: ImportReport
 ) -> pd.DataFrame:
-    """Loads, and plants but for those at the ``reference`` bus, where it is given."""
+    """Loads, and plants but for those at ``reference`` buses."""
     loads = bus[(bus["PD"] != 0) | (bus["QD"] != 0)]
     demand = gen["PMIN"] < 0
-    source = (gen["GEN_BUS"] == reference) & ~demand
+    source = gen["GEN_BUS"].isin(reference) & ~demand
     plants = gen[~source]
     problems = [
         f"generator {k}: {column} = {plants.loc[k, column]:g} must be a finite number"
@@ -235,7 +235,7 @@ def _elements(
         raise InputError("no loads and no generators: nobody takes part")
     table = pd.DataFrame(rows)
     table[["p_kw", "q_kvar"]] *= 1e3
-    return table.assign(bus=_bus_names(table["at"]), profile="").drop(columns="at")
+    return table.assign(bus=_bus_names(table["at"]), profile="", phases="").drop(columns="at")
 
 
 def _plant(
@@ -251,7 +251,7 @@ def _plant(
             continue
         ratio = mvar_per_mw if quantity == "import" else 0.0
         if not costs:
-            yield quantity, stop - start, (stop - start) * ratio, {}
+            yield quantity, stop - start, (stop - start) * ratio if ratio else 0.0, {}
         for j, piece in enumerate(costs.pieces(k, start, stop) if costs else ()):
             yield quantity, 1e-3 * piece.kw, 1e-3 * piece.kw * ratio, {"own": step_name(name, j), **piece.prices}
     if g["QG"] and low >= 0 and not held:

@@ -9,6 +9,8 @@ import pandas as pd
 
 from amm_opt.arrays import BoolArray, ComplexArray
 from amm_opt.importers.pandapower.net import NetTables
+from amm_opt.importers.pandapower.sequences import line_zero, on_phases, transformer_zero
+from amm_opt.importers.pandapower.stars import star_legs
 
 SWITCH_RX_RATIO = 2.0
 """R/X of switches with an impedance, pandapower's default."""
@@ -25,13 +27,17 @@ class BranchReader:
 
     def __init__(self, tables: NetTables) -> None:
         self._tables, self._report = tables, tables.report
+        self._stars = star_legs(tables)
         self.shunt_kw = pd.Series(0.0, index=tables.bus.index)
         self.shunt_kvar = self.shunt_kw.copy()
 
     def branches(self) -> list[pd.DataFrame]:
         """One table for each kind that the net has."""
         self._shunts()
-        return [t for t in (self._lines(), self._transformers(), self._switches()) if len(t)]
+        two = self._tables.table("trafo")
+        two = self._tables.at_buses(two, "trafo", ("hv_bus", "lv_bus")) if len(two) else two
+        found = [self._lines(), self._transformers(two, "t"), self._transformers(self._stars, "t3")]
+        return [t for t in (*found, self._impedances(), self._switches()) if len(t)]
 
     def _add(self, bus: pd.Series[int], kw: pd.Series[float], kvar: pd.Series[float]) -> None:
         for at, p, q in zip(bus, kw, kvar, strict=True):
@@ -74,7 +80,7 @@ class BranchReader:
             off = set(zip(opened["element"], opened["bus"], strict=True))
         return np.array(
             [[(i, bus) in off or bus not in t.bus.index for bus in row] for i, row in zip(
-                table.index, table[list(ends)].to_numpy(), strict=True)], dtype=bool,
+                table.get("of", table.index), table[list(ends)].to_numpy(), strict=True)], dtype=bool,
         ).reshape(len(table), 2)  # fmt: skip
 
     def _lines(self) -> pd.DataFrame:
@@ -102,9 +108,10 @@ class BranchReader:
         self._hang(every["from_bus"], ~off[:, 0] & off[:, 1], _seen(half, r + 1j * x, half) * kv**2)
         self._hang(every["to_bus"], ~off[:, 1] & off[:, 0], _seen(half, r + 1j * x, half) * kv**2)
         closed = pd.Series(~off.any(axis=1), index=every.index)[line.index]
+        z0 = line_zero(t, line) if t.phased else None
         if kvar[line.index].any() or kw.any():
             self._report.read.append(f"line charging: {kvar.sum():.1f} kvar and {kw.sum():.3g} kW at 1 pu")
-        return pd.DataFrame(
+        made = pd.DataFrame(
             {
                 "name": t.names(line, kind),
                 "from_bus": line["from_bus"].map(t.bus),
@@ -120,44 +127,48 @@ class BranchReader:
                 "to_shunt_kw": 0.5 * kw[line.index],
             }
         )
+        return made if z0 is None else on_phases(made, z0)
 
-    def _transformers(self) -> pd.DataFrame:
+    def _transformers(self, tr: pd.DataFrame, letter: str) -> pd.DataFrame:
         """Impedance at the low-voltage side, from vk and vkr; the turns ratio from the taps and the rated voltages.
 
         Iron losses and magnetising current stand in the middle of the impedance, pandapower's T model, as its
         equivalent pi with shunts at both ends.
         """
-        t, kind = self._tables, "trafo"
-        tr = t.table(kind)
+        t, kind = self._tables, "trafo" if letter == "t" else "trafo3w"
         if len(tr) == 0:
             return tr
-        tr = t.at_buses(tr, kind, ("hv_bus", "lv_bus"))
         number, mva = t.numbers(tr, kind, "parallel", 1.0, lower=1.0), t.numbers(tr, kind, "sn_mva", lower=0.0)
-        vk, vkr = (t.numbers(tr, kind, c, lower=0.0) for c in ("vk_percent", "vkr_percent"))
+        lower = 0.0 if letter == "t" else -np.inf
+        vk, vkr = (t.numbers(tr, kind, c, lower=lower) for c in ("vk_percent", "vkr_percent"))
         high, low, vk, vkr = self._taps(tr, vk, vkr)
-        t.problems += [f"trafo {n!r}: vkr_percent is above vk_percent" for n in t.names(tr[vkr > vk], kind)]
+        above = vkr.abs() > vk.abs() * (1.0 + 1e-12)
+        t.problems += [f"trafo {n!r}: vkr_percent is above vk_percent" for n in t.names(tr[above], kind)]
         t.problems += [f"trafo {n!r}: sn_mva must be positive" for n in t.names(tr[~(mva > 0)], kind)]
         base = low**2 / mva.where(mva > 0, 1.0) / number
-        z = (vkr + 1j * np.sqrt(np.maximum(vk**2 - vkr**2, 0.0))) / 100.0 * base
+        z = (vkr + 1j * np.sign(vk) * np.sqrt(np.maximum(vk**2 - vkr**2, 0.0))) / 100.0 * base
         iron = t.numbers(tr, kind, "pfe_kw", 0.0, lower=0.0) / 1e3
         idle = t.numbers(tr, kind, "i0_percent", 0.0, lower=0.0) / 100.0 * mva
         y = number * (iron - 1j * np.sqrt(np.maximum(idle**2 - iron**2, 0.0))) / low**2
+        zero = transformer_zero(t, tr, low) if t.phased and letter == "t" else None
+        if t.phased and letter == "t3":
+            t.problems.append("trafo3w elements: not supported beside loads and plants on single phases")
         z, at_high, at_low = self._pi(tr, z.to_numpy(complex), y.to_numpy(complex))
         vn_low, vn_high = (tr[c].map(t.vn_kv).astype(float) for c in ("lv_bus", "hv_bus"))
         tap = (high / vn_high) / (low / vn_low)
-        if (shift := t.numbers(tr, kind, "shift_degree", 0.0)).any():
+        if (shift := t.numbers(tr, kind, "shift_degree", 0.0)).any() and not t.phased:
             self._report.left_out.append(
                 f"phase shifts of {int(shift.ne(0).sum())} transformers: in a radial network they turn angles alone"
             )
         loading = t.numbers(tr, kind, "max_loading_percent", 100.0, lower=0.0) / 100.0
-        off = self._open_ends(tr, "t", ("hv_bus", "lv_bus"))
+        off = self._open_ends(tr, letter, ("hv_bus", "lv_bus"))
         self._hang(tr["hv_bus"], ~off[:, 0] & off[:, 1], _seen(at_high, z, at_low) * vn_low**2 / tap**2)
         self._hang(tr["lv_bus"], ~off[:, 1] & off[:, 0], _seen(at_low, z, at_high) * vn_low**2)
         if (y != 0).any():
             self._report.read.append(
                 f"iron losses of transformers, {1e3 * (iron * number).sum():.2f} kW, and their magnetising current"
             )
-        return pd.DataFrame(
+        made = pd.DataFrame(
             {
                 "name": t.names(tr, kind),
                 "from_bus": tr["hv_bus"].map(t.bus),
@@ -167,6 +178,7 @@ class BranchReader:
                 "kind": "transformer",
                 "rating_kva": 1e3 * mva * t.numbers(tr, kind, "df", 1.0, lower=0.0) * number * loading,
                 "tap": tap,
+                "shift_degree": shift,
                 "closed": ~off.any(axis=1),
                 "from_shunt_kw": 1e3 * at_high.real * vn_low**2 / tap**2,
                 "from_shunt_kvar": 1e3 * at_high.imag * vn_low**2 / tap**2,
@@ -174,6 +186,7 @@ class BranchReader:
                 "to_shunt_kvar": 1e3 * at_low.imag * vn_low**2,
             }
         )
+        return made if zero is None else on_phases(made, zero[0]).assign(vector_group=zero[1])
 
     def _pi(
         self, tr: pd.DataFrame, z: ComplexArray, y: ComplexArray
@@ -266,18 +279,48 @@ class BranchReader:
             vk[k], vkr[k] = (new if new == new else old for new, old in zip(found[1:], (vk[k], vkr[k]), strict=True))
         return ratio, vk, vkr
 
+    def _impedances(self) -> pd.DataFrame:
+        """Impedances that are alike in both directions, between buses of one nominal voltage, with their shunts."""
+        t, kind = self._tables, "impedance"
+        table = t.table(kind)
+        if len(table) == 0:
+            return table
+        table = t.at_buses(table, kind, ("from_bus", "to_bus"))
+        r, x, r_back, x_back = (t.numbers(table, kind, f"{c}_pu") for c in ("rft", "xft", "rtf", "xtf"))
+        kv, back_kv = (table[c].map(t.vn_kv).astype(float) for c in ("from_bus", "to_bus"))
+        mva = t.numbers(table, kind, "sn_mva", lower=1e-9)
+        odd = (r != r_back) | (x != x_back) | (kv != back_kv)
+        t.problems += [
+            f"impedance {n!r}: not supported, its two directions or the voltages of its buses differ"
+            for n in t.names(table[odd], kind)
+        ]
+        base = kv**2 / mva
+        shunts = {
+            f"{end}_{g}_pu": t.numbers(table, kind, f"{g}{end[0]}_pu", 0.0) for end in ("from", "to") for g in "gb"
+        }
+        values = {"name": t.names(table, kind), "from_bus": table["from_bus"].map(t.bus)}
+        values |= {"to_bus": table["to_bus"].map(t.bus), "r_ohm": r * base, "x_ohm": x * base, "kind": "line"}
+        values |= {"rating_kva": np.inf, "tap": 1.0, "closed": True}
+        for end in ("from", "to"):
+            values[f"{end}_shunt_kw"] = 1e3 * mva * shunts[f"{end}_g_pu"]
+            values[f"{end}_shunt_kvar"] = 1e3 * mva * shunts[f"{end}_b_pu"]
+        self._report.assumed.append(f"{len(table)} impedance elements are lines without a limit")
+        if t.phased:
+            t.problems.append("impedance elements: not supported beside loads and plants on single phases")
+        return pd.DataFrame(values)
+
     def _switches(self) -> pd.DataFrame:
         """Switches between two buses; those at lines and transformers open these."""
         t, kind = self._tables, "switch"
         switch = t.table(kind)
         if len(switch) == 0:
             return switch
-        unknown = ~switch["et"].isin(["b", "l", "t"])
+        unknown = ~switch["et"].isin(["b", "l", "t", "t3"])
         t.problems += [
-            f"switch {n!r}: et = {e!r} is not supported (b, l and t are)"
+            f"switch {n!r}: et = {e!r} is not supported (b, l, t and t3 are)"
             for n, e in zip(t.names(switch[unknown], kind), switch["et"][unknown], strict=True)
         ]
-        for letter, element in (("l", "line"), ("t", "trafo")):
+        for letter, element in (("l", "line"), ("t", "trafo"), ("t3", "trafo3w")):
             at = switch["et"] == letter
             lost = at & ~switch["element"].isin(t.raw(element).index)
             t.problems += [
@@ -289,7 +332,7 @@ class BranchReader:
         share = np.hypot(SWITCH_RX_RATIO, 1.0)
         amps = t.numbers(switch, kind, "in_ka", np.nan, lower=0.0)
         kv = switch["bus"].map(t.vn_kv).astype(float)
-        return pd.DataFrame(
+        made = pd.DataFrame(
             {
                 "name": t.names(switch, kind),
                 "from_bus": switch["bus"].map(t.bus),
@@ -302,6 +345,7 @@ class BranchReader:
                 "closed": t.flags(switch, kind, "closed") if len(switch) else switch["closed"].astype(bool),
             }
         )
+        return on_phases(made, made["r_ohm"] + 1j * made["x_ohm"]) if t.phased else made
 
 
 def _seen(near: Any, z: Any, far: Any) -> Any:

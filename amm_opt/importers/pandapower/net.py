@@ -17,16 +17,25 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     "ext_grid": ("bus", "vm_pu"),
     "line": ("from_bus", "to_bus", "length_km", "r_ohm_per_km", "x_ohm_per_km"),
     "trafo": ("hv_bus", "lv_bus", "sn_mva", "vn_hv_kv", "vn_lv_kv", "vk_percent", "vkr_percent"),
+    "trafo3w": tuple(
+        f"{c.format(side)}"
+        for c in ("{}_bus", "sn_{}_mva", "vn_{}_kv", "vk_{}_percent", "vkr_{}_percent")
+        for side in ("hv", "mv", "lv")
+    ),
+    "impedance": ("from_bus", "to_bus", "rft_pu", "xft_pu", "rtf_pu", "xtf_pu", "sn_mva"),
     "switch": ("bus", "element", "et", "closed"),
     "load": ("bus", "p_mw"),
     "sgen": ("bus", "p_mw"),
     "gen": ("bus", "p_mw"),
     "shunt": ("bus", "q_mvar"),
     "ward": ("bus", "ps_mw", "qs_mvar", "pz_mw", "qz_mvar"),
+    "storage": ("bus", "p_mw", "max_e_mwh"),
+    "asymmetric_load": ("bus", "p_a_mw", "p_b_mw", "p_c_mw"),
+    "asymmetric_sgen": ("bus", "p_a_mw", "p_b_mw", "p_c_mw"),
 }
 """Tables that are read and the columns that they must have."""
-REFERENCES = ("bus", "from_bus", "to_bus", "hv_bus", "lv_bus", "element", "et")
-LEFT_OUT = ("storage", "controller")
+REFERENCES = ("bus", "from_bus", "to_bus", "hv_bus", "mv_bus", "lv_bus", "element", "et")
+LEFT_OUT = ("controller",)
 QUIET = {
     "poly_cost",
     "pwl_cost",
@@ -46,6 +55,7 @@ class NetTables:
     Attributes:
         problems: what is wrong, one sentence each.
         bus: names of the buses in service, by their index; ``vn_kv`` their nominal voltages.
+        phased: whether loads or plants are on single phases, so that the network is on phases.
     """
 
     def __init__(self, net: Any, name: str) -> None:
@@ -63,6 +73,7 @@ class NetTables:
         self.bus = pd.Series(unique_names(self.names(buses, "bus")), index=buses.index)
         self.vn_kv = self.numbers(buses, "bus", "vn_kv")
         self._all_buses = set(self.raw("bus").index)
+        self.phased = any(len(self.table(kind)) for kind in ("asymmetric_load", "asymmetric_sgen"))
 
     @property
     def frequency_hz(self) -> float:
@@ -153,6 +164,14 @@ class NetTables:
             self.report.left_out.append(f"{gone} {kind} elements at buses out of service")
         return table[inside]
 
+    def add_bus(self, name: str, vn_kv: float) -> int:
+        """Index of a new bus, such as the star point of a transformer."""
+        index = 1 + max((int(i) for i in self._all_buses if isinstance(i, int | np.integer)), default=0)
+        self.bus.loc[index] = unique_names([name], set(self.bus))[0]
+        self.vn_kv.loc[index] = vn_kv
+        self._all_buses.add(index)
+        return index
+
     def check_the_rest(self) -> None:
         """Elements that cannot be modelled are problems; what else is not read is named."""
         unread = []
@@ -165,8 +184,8 @@ class NetTables:
             if kind in LEFT_OUT:
                 self._left_out(kind)
             elif "in_service" in table:
-                if n := len(self.table(kind)):
-                    self.problems.append(f"{n} {kind} elements: not supported")
+                if n := len(rest := self.table(kind)):
+                    self.problems.append(f"{n} {kind} elements: not supported ({shorten(self.names(rest, kind))})")
             else:
                 unread.append(f"{kind} ({len(table)} rows)")
         if unread:

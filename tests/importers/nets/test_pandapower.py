@@ -8,18 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from pandapower_truth import random_net, stored, voltages
+from pandapower_truth import bus_voltages, random_net, stored, two_buses, voltages
 
 import amm_opt as ao
 
 NAN = float("nan")
-
-
-def bus_voltages(case: ao.Case) -> dict[str, float]:
-    """Magnitudes of the AC power flow with everything that the net draws and gives."""
-    w = case.requests(0, 1)
-    p, q = case.bus_injections(w.inflexible_kw, w.import_request_kw, w.export_request_kw)
-    return dict(zip(case.feeder.bus_names, ao.ACNetwork(case.feeder).flow(p[0], q[0]).v_pu, strict=True))
 
 
 def assert_same(case: ao.Case, truth: dict[str, float]) -> None:
@@ -43,18 +36,6 @@ def test_random_nets_have_the_voltages_of_runpp(seed: int) -> None:
     pp = pytest.importorskip("pandapower", reason="pandapower is missing: pip install 'amm-opt[simbench]'")
     net = random_net(pp, seed)
     assert_same(ao.from_pandapower(net), voltages(pp, net))
-
-
-def two_buses(**trafo: Any) -> dict[str, Any]:
-    """20 kV - transformer of 0.4 MVA - 0.4 kV with 60 kW and 20 kvar; source at 1.02 pu."""
-    unit = {"hv_bus": 0, "lv_bus": 1, "sn_mva": 0.4, "vn_hv_kv": 20.0, "vn_lv_kv": 0.4, "vk_percent": 6.0}
-    unit |= {"vkr_percent": 1.4, "pfe_kw": 0.0, "i0_percent": 0.0, "parallel": 1, "in_service": True}
-    return {
-        "bus": pd.DataFrame({"name": ["mv", "lv"], "vn_kv": [20.0, 0.4], "in_service": True}),
-        "ext_grid": pd.DataFrame({"bus": [0], "vm_pu": [1.02], "in_service": True}),
-        "trafo": pd.DataFrame([unit | trafo]),
-        "load": pd.DataFrame({"bus": [1], "p_mw": [0.06], "q_mvar": [0.02], "scaling": 1.0, "in_service": True}),
-    }
 
 
 TAP = {"tap_side": "hv", "tap_neutral": 0, "tap_pos": 2, "tap_step_percent": 2.5, "tap_step_degree": 0.0}
@@ -225,12 +206,13 @@ def profiled(**columns: Any) -> Callable[[dict[str, Any]], None]:
         (edited("load", bus=[[1]]), "the load table: bus = [1] must be an index or a letter"),
         (lambda net: net.update(load=net["load"].rename(columns={"q_mvar": "p_mw"})), "the column p_mw more than once"),
         (lambda net: net.update(load=pd.concat([net["load"], net["load"]])), "the index 0 more than once"),
-        (added("ext_grid", bus=[0, 1], vm_pu=1.0), "one external grid is needed, this net has 2 (at mv, lv)"),
-        (added("gen", bus=[1], p_mw=0.1, slack=True), "and 1 slack generators"),
+        (added("ext_grid", bus=[0, 1], vm_pu=1.0), "loop of 3 branches; open one of: trafo 0, link to mv, link to lv"),
+        (lambda net: net.pop("ext_grid"), "no external grid and no slack generator in service"),
+        (added("gen", bus=[1], p_mw=0.1, slack=True), "the gen table has no column vm_pu"),
         (added("svc", bus=[1], in_service=True), "1 svc elements: not supported"),
         (added("xward", bus=[1], in_service=True), "1 xward elements: not supported"),
         (added("vsc", bus=[1], in_service=True), "1 vsc elements: not supported"),
-        (added("switch", bus=[1], element=[0], et=["t3"], closed=[True]), "et = 't3' is not supported"),
+        (added("switch", bus=[1], element=[0], et=["t3"], closed=[True]), "there is no trafo3w 0"),
         (added("switch", bus=[1], element=[5], et=["l"], closed=[False]), "there is no line 5"),
         (added("switch", bus=[1], element=[0], et=["t"], closed=["x"]), "closed = 'x' must be true or false"),
         (profiled(h_pload=[1.0, 1.0]), "net.profiles: no column 'time' in load"),
@@ -260,14 +242,12 @@ def test_what_is_no_net(net: Any) -> None:
 
 def test_the_report_names_what_is_not_read() -> None:
     net = two_buses() | {
-        "storage": pd.DataFrame({"bus": [1], "p_mw": [0.01], "in_service": True}),
         "measurement": pd.DataFrame({"value": [1.0, 2.0]}),
         "controller": pd.DataFrame({"object": ["x"], "in_service": True}),
     }
     net["load"] = net["load"].assign(profile="h", const_z_p_percent=30.0)
     report = str(ao.from_pandapower(net).report)
     for words in (
-        "1 storage elements, 10 kW drawn",
         "tables that are not read: measurement (2 rows)",
         "1 controller elements",
         "loads that depend on the voltage (const_z_p_percent) draw constant power",

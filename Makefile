@@ -8,7 +8,7 @@ CASE ?= mv33lv
 ARGS ?=
 OUT ?= out/$(CASE)
 
-.PHONY: compare test test-oldest newest lint data clean
+.PHONY: compare test test-oldest newest lint docs notebooks links data clean
 
 compare: $(VENV)/.ready
 	rm -rf $(OUT)
@@ -27,6 +27,18 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# the site, in out/site: opens from disk (out/site/index.html), searches and shows mathematics without a network
+docs: $(VENV)/.ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+# runs the notebooks again and keeps what they print and draw
+notebooks: $(VENV)/.ready
+	$(BIN)/python benchmarks/pages/notebooks.py
+
+# asks every address outside the project; needs a network, and is not part of the tests
+links: $(VENV)/.ready
+	$(BIN)/python benchmarks/pages/links.py
 
 data: $(VENV)/.ready
 	$(BIN)/python -m pip install -r data/requirements.txt

@@ -249,8 +249,7 @@ class Grid:
 
     def _limits(self, requests: Requests) -> Limits:
         inflexible, _ = self.usage(requests)
-        lower, upper = self.bounds(requests)
-        return np.minimum(lower, inflexible), np.maximum(upper, inflexible)
+        return self.network.relaxed(*self.bounds(requests), inflexible)
 
     def within(self, quantities: FloatArray, limits: Limits, slack: float = 0.0) -> BoolArray:
         """(...) where all limited quantities (..., m) are within limits.

@@ -13,6 +13,7 @@ from amm_opt.network.models.conic import ConicNetworkModel
 from amm_opt.network.models.limits import NetworkState, Quantities
 from amm_opt.network.models.lindist3flow import LinDist3Flow
 from amm_opt.network.models.lindistflow import LinDistFlow
+from amm_opt.network.series.merged import Merged
 
 __all__ = [
     "POSITIVE_SEQUENCE",
@@ -27,6 +28,7 @@ __all__ = [
     "Layers",
     "LinDist3Flow",
     "LinDistFlow",
+    "Merged",
     "NetworkModel",
     "NetworkState",
     "Quantities",

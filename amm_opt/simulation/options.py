@@ -102,7 +102,10 @@ class Settings:
         Raises:
             InputError: where a program cannot be compiled, or solved by the named solver.
         """
-        shared, mechanism = self.shared.on(self.believed, self.network, self.margin), self.mechanism
+        whole, mechanism = self.shared.on(self.believed, self.network, self.margin), self.mechanism
+        shared = (
+            whole if self._needs_all_buses else whole.merged(self.first, self.stop, waits=self.sessions is not None)
+        )
         grid, programs = shared.grid, shared.programs(mechanism)
         shared.expect(self.first, self.stop)
         world = None
@@ -138,10 +141,16 @@ class Settings:
             self.sessions,
             self.start,
             world,
+            whole.grid,
         )
 
     def _security(self, grid: Grid) -> ACSecurity | None:
         return ACSecurity(grid, self.shared.wires(self.believed, self.opendss)) if self.secure else None
+
+    @property
+    def _needs_all_buses(self) -> bool:
+        """Whether every bus is looked at: by AC power flow, by tiers, or where load may differ from what is known."""
+        return self.secure or self.tiers == TWO or self.measurement is not None or self.forecast is not None
 
 
 def settled(

@@ -10,11 +10,13 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from amm_opt.cases import Case, Requests
 from amm_opt.grid import Grid
 from amm_opt.margins import Margin
 from amm_opt.market import Mechanism
-from amm_opt.network import ACNetwork
+from amm_opt.network import ACNetwork, Merged
 from amm_opt.program import HorizonProgram, Program
 from amm_opt.registry import network_of
 from amm_opt.simulation.loop.matching import programs_of
@@ -29,6 +31,8 @@ MOST_GRIDS, MOST_SOLVERS = 4, 32
 """So many are kept; of more, those that were not asked for longest go."""
 ROOM = 32_000_000
 """Where there are several runs, at most so many numbers of limited quantities are kept on each grid."""
+WORTH = 400
+"""Feeders of fewer buses are taken as they are: there is little to gain."""
 NUMBERS = 4
 """Of each limited quantity in each interval: its use without and with all requests, and its limits."""
 
@@ -46,6 +50,7 @@ class OnGrid:
         self._asked: dict[tuple[int, int, bool], Requests] = {}
         self._declared: tuple[Mechanism[Any], dict[str, Program | HorizonProgram]] | None = None
         self._solvers: dict[Hashable, ProgramSolver] = {}
+        self._merged: tuple[tuple[int, int, bool], OnGrid] | None = None
 
     def expect(self, first: int, stop: int) -> None:
         """Say which intervals are run next: what there is no room for is not kept."""
@@ -53,6 +58,21 @@ class OnGrid:
         if self._span != (first, stop):
             self._asked.clear()
             self._span = (first, stop)
+
+    def merged(self, first: int, stop: int, *, waits: bool) -> OnGrid:
+        """What programs run on from ``first`` to ``stop - 1``: the same without buses that follow from others.
+
+        That is where it is worth it: where at least half of the buses go. Buses on whose way inflexible load alone
+        begins to break a limit in one of the intervals stay, see ``Merged``.
+
+        Args:
+            waits: see ``Case.requests``.
+        """
+        key = (first, stop, waits)
+        if self._merged is None or self._merged[0] != key:
+            grid = merged_grid(self.grid, first, stop, waits=waits)
+            self._merged = (key, self if grid is None else OnGrid(grid, self._room))
+        return self._merged[1]
 
     def requests(self, start: int, stop: int, *, waits: bool) -> Requests:
         """Those of the case, see there; what the grid knows of them lives as long as they do."""
@@ -91,6 +111,22 @@ class OnGrid:
         if len(self._solvers) > MOST_SOLVERS:
             self._solvers.pop(next(iter(self._solvers)))
         return made
+
+
+def merged_grid(grid: Grid, first: int, stop: int, *, waits: bool) -> Grid | None:
+    """The grid of ``OnGrid.merged``; None where that is not worth it."""
+    case, n = grid.case, grid.case.feeder.n_buses
+    if grid.margin is not None or not grid.network.merges or n < WORTH:
+        return None
+    less = Merged(grid.network, case.bus)
+    if 2 * less.of_nodes.n_buses > n:
+        return None
+    made, apart = Grid(case, less), set[int]()
+    for start in range(first, stop, made.block_steps):
+        requests = case.requests(start, min(start + made.block_steps, stop), waits=waits)
+        q = less.quantities
+        apart |= set(less.crossed(q.lower, q.upper, made.quantities(requests, 0.0, 0.0)).tolist())
+    return Grid(case, Merged(grid.network, case.bus, np.array(sorted(apart), dtype=np.intp))) if apart else made
 
 
 class Shared:

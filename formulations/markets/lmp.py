@@ -129,7 +129,7 @@ class LMP(Mechanism[NoState]):
         """(2, n) what marginal losses add to the price of import and of export at a solution."""
         assert self.source_price is not None
         at = grid.injected(requests, solution["import"], solution["export"])
-        per_kw, per_kvar, _ = marginal_losses(grid.case.feeder).at(*at)
+        per_kw, per_kvar, _ = marginal_losses(grid.network.of_nodes).at(*at)
         _, *kvar = grid.case.kvar_per_kw
         share, reactive = grid.at_participants(per_kw), grid.at_participants(per_kvar)
         return self.source_price * (share + np.stack(kvar) * reactive)

@@ -77,3 +77,34 @@ def random_street(seed: int, phases: bool, factors: bool = True) -> Case:
         pick = [-0.9, 0.85, 0.95, 1.0]
         kw = {f"power_factor_{d}": rng.choice(pick, n) for d in DIRECTIONS}
     return street(lines, people, (0.94, 1.06), feeder, connection_import_kw=20.0, connection_export_kw=20.0, **kw)
+
+
+def in_pieces(tables: dict[str, Any], pieces: int, seed: int = 0, stubs: bool = True) -> dict[str, Any]:
+    """Every line in pieces of random lengths, one with its rating, others with higher ones; a stub on the way."""
+    rng = np.random.default_rng(seed)
+    buses, lines = [tables["buses"]], []
+    of_bus = tables["buses"].set_index("name")
+    for _, line in tables["branches"].iterrows():
+        if line["kind"] != "line":
+            lines.append(line.to_dict())
+            continue
+        at = [line["from_bus"], *(f"{line['name']}-{k}" for k in range(1, pieces)), line["to_bus"]]
+        ratings = line["rating_kva"] * rng.uniform(1.0, 1.5, pieces)
+        ratings[rng.integers(pieces)] = line["rating_kva"]
+        for k, share in enumerate(rng.dirichlet(np.full(pieces, 2.0))):
+            piece = {"name": f"{line['name']}-{k}", "from_bus": at[k], "to_bus": at[k + 1], "rating_kva": ratings[k]}
+            lines.append({**line, **piece, **{c: _times(line[c], share) for c in ("r_ohm", "x_ohm")}})
+        inside = at[1:-1]
+        if stubs and inside:
+            inside.append(f"{line['name']}-stub")
+            rest = {"name": f"to-{inside[-1]}", "from_bus": inside[int(rng.integers(pieces - 1))], "to_bus": inside[-1]}
+            lines.append({**line, **rest})
+        like = of_bus.loc[[line["to_bus"]] * len(inside)].reset_index(drop=True)
+        buses.append(like.assign(name=inside))
+    return {**tables, "buses": pd.concat(buses, ignore_index=True), "branches": pd.DataFrame(lines)}
+
+
+def _times(impedance: Any, share: float) -> Any:
+    if not isinstance(impedance, str):
+        return impedance * share
+    return " | ".join(" ".join(f"{float(v) * share:.17g}" for v in row.split()) for row in impedance.split("|"))

@@ -134,6 +134,26 @@ class NetworkModel(ABC):
         """The model whose rows stand for this one where sensitivities are asked for."""
         return self
 
+    @property
+    def merges(self) -> bool:
+        """Whether squared voltages are linear along a line of one conductor without load.
+
+        The model on a feeder of which such buses were merged is the same then, see ``Merged``.
+        """
+        return False
+
+    @property
+    def of_nodes(self) -> Feeder:
+        """The feeder whose buses the nodes are of: ``feeder``, unless some of its buses were merged."""
+        return self.feeder
+
+    def relaxed(self, lower: FloatArray, upper: FloatArray, inflexible: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Limits of the limited quantities, (..., m) each, where inflexible load alone makes them ``inflexible``.
+
+        A limit that it breaks by itself is relaxed to what it uses and no further.
+        """
+        return np.minimum(lower, inflexible), np.maximum(upper, inflexible)
+
     def incidence(self, bus: IntArray, phases: tuple[str, ...]) -> sp.csr_array:
         """(n_nodes, n) share of n participants' power that is injected at each node.
 

@@ -18,7 +18,8 @@ from amm_opt.network.models.base import NetworkModel
 from amm_opt.network.models.limits import NetworkState
 from amm_opt.network.models.phase_sweeps import PhaseSweeps
 
-ROWS_AT_ONCE = 64
+NUMBERS_AT_ONCE = 60_000
+"""Rows of so many numbers together are made at once: they stay in the processor's cache."""
 
 
 class LinDist3Flow(NetworkModel):
@@ -64,12 +65,17 @@ class LinDist3Flow(NetworkModel):
         n = feeder.n_buses
         self.phase, self.bus = phase_nodes(feeder.branch_phases)
         self._node = n * self.phase + self.bus
-        self._sweeps = PhaseSweeps(feeder)
+        self._sweeps, self._moved = PhaseSweeps(feeder), reference is not None
         self._shunt = feeder.injected_kva.T
         at_no_load = self._sweeps.voltages(np.zeros((3, n), dtype=complex))
         around = at_no_load if reference is None else self._padded(reference, at_no_load)
         self._reference, self._sending = around, self._sweeps.sending(around)
         self._constant_power = self._shunt * (1.0 if reference is None else np.abs(around) ** 2)
+
+    @property
+    def merges(self) -> bool:
+        """At the reference of no load, which is the same along a line; nothing is known of classes made of this one."""
+        return type(self) is LinDist3Flow and not self._moved
 
     @property
     def reference(self) -> ComplexArray:
@@ -124,8 +130,9 @@ class LinDist3Flow(NetworkModel):
         """
         index = np.arange(len(self._constant))[np.atleast_1d(np.asarray(k, dtype=np.intp))]
         a_p, a_q = np.empty((2, len(index), self.n_nodes))
-        for start in range(0, len(index), ROWS_AT_ONCE):
-            part = slice(start, start + ROWS_AT_ONCE)
+        length = max(1, NUMBERS_AT_ONCE // self.n_nodes)
+        for start in range(0, len(index), length):
+            part = slice(start, start + length)
             weight = self._sweeps.adjoint(*self._seeds(index[part])) / np.conj(self._reference)
             flat = weight.reshape(len(weight), -1)[:, self._node]
             a_p[part], a_q[part] = flat.real, flat.imag

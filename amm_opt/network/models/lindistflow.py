@@ -68,6 +68,11 @@ class LinDistFlow(NetworkModel):
         self._p_shunt, self._q_shunt = shunts.real.copy(), shunts.imag.copy()
         self._p_always, self._q_always = -self._tree.below(self._p_shunt), -self._tree.below(self._q_shunt)
 
+    @property
+    def merges(self) -> bool:
+        """Yes; nothing is known of classes made of this one."""
+        return type(self) is LinDistFlow
+
     def state(self, p_kw: ArrayLike, q_kvar: ArrayLike) -> NetworkState:
         """Voltages and flows under net injections.
 

@@ -58,6 +58,7 @@ class Loop:
         sessions: the case's sessions where their energy can wait; None where every request is instantaneous.
         start: state and backlog before the first interval; None where nothing has been before.
         world: what there is beside what the mechanism sees; None where it sees everything as it is.
+        whole: the grid with all buses, where programs run on one without those that follow from others.
     """
 
     on: Inputs
@@ -72,6 +73,7 @@ class Loop:
     sessions: Sessions | None = None
     start: tuple[State, Backlog | None] | None = None
     world: World | None = None
+    whole: Grid | None = None
 
     @property
     def grid(self) -> Grid:
@@ -80,8 +82,8 @@ class Loop:
 
     @property
     def true_grid(self) -> Grid:
-        """What judges it: the same, unless the mechanism sees something else."""
-        return self.grid if self.world is None else self.world.on.grid
+        """What judges it: the same with all buses, unless the mechanism sees something else."""
+        return (self.whole or self.grid) if self.world is None else self.world.on.grid
 
     @property
     def block_steps(self) -> int:

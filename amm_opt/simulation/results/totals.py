@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Self
 
 import numpy as np
 
-from amm_opt.arrays import DIRECTIONS, SIGN, BoolArray, FloatArray
+from amm_opt.arrays import DIRECTIONS, SIGN, BoolArray, FloatArray, IntArray
 from amm_opt.cases import Requests
 from amm_opt.grid import Grid
 from amm_opt.market import Allocation
+from amm_opt.network.excess import FlowState
 from amm_opt.tolerances import SERVED_SLACK
 from amm_opt.verification.violations import Violations
+
+NUMBERS_AT_ONCE = 60_000
+"""So many voltages of nodes are looked at together, which bounds memory."""
 
 
 @dataclass
@@ -117,11 +122,18 @@ class Totals:
 def _counted(grid: Grid, requests: Requests, allocation: Allocation | None, which: BoolArray) -> Violations:
     """Limits that are broken in some of the intervals; with everything served where there is no allocation."""
     found, network, injections = Violations(), grid.network, grid.node_injections
-    steps = np.flatnonzero(which)
-    if len(steps):
+    length = max(1, NUMBERS_AT_ONCE // network.n_nodes)
+    for steps in np.split(chosen := np.flatnonzero(which), range(length, len(chosen), length)):
+        if not len(steps):
+            continue
         d = requests.inflexible_kw[steps]
         drawn_kw = requests.import_request_kw if allocation is None else allocation.drawn_kw
         injected_kw = requests.export_request_kw if allocation is None else allocation.injected_kw
         state = network.state(*injections(d, drawn_kw[steps], injected_kw[steps]))
-        found.add(network, state, lambda k: network.state(*injections(d[k], 0.0, 0.0)), requests.start + steps)
+        found.add(network, state, partial(_inflexible, grid, d), requests.start + steps)
     return found
+
+
+def _inflexible(grid: Grid, inflexible_kw: FloatArray, which: IntArray) -> FlowState:
+    """Voltages and flows under some rows of inflexible load alone."""
+    return grid.network.state(*grid.node_injections(inflexible_kw[which], 0.0, 0.0))  # type: ignore[no-any-return]

@@ -1,0 +1,1 @@
+"""Buses in series: programs run on the buses that matter, results are of all."""

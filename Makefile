@@ -8,7 +8,7 @@ CASE ?= mv33lv
 ARGS ?=
 OUT ?= out/$(CASE)
 
-.PHONY: compare test test-oldest newest lint docs notebooks links data clean
+.PHONY: compare test test-oldest newest lint wheel docs notebooks links data clean
 
 compare: $(VENV)/.ready
 	rm -rf $(OUT)
@@ -27,6 +27,9 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+wheel:
+	$(PYTHON) .ci/wheel.py
 
 # the site, in out/site: opens from disk (out/site/index.html), searches and shows mathematics without a network
 docs: $(VENV)/.ready

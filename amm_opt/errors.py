@@ -1,13 +1,18 @@
-"""Errors that the toolkit raises for its users."""
+"""Errors that the toolkit raises for its users, and what it warns of."""
 
 from __future__ import annotations
 
 import os
+import re
+import warnings
 from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 T = TypeVar("T")
+P = ParamSpec("P")
+RELEASE = re.compile(r"\d+\.\d+(\.\d+)?")
 
 
 class AmmOptError(Exception):
@@ -144,3 +149,44 @@ def reason(error: Exception) -> str:
         return f"{type(error).__name__}: {error}"
     why = error.strerror or str(error) or type(error).__name__
     return f"{error.filename}: {why}" if error.filename is not None else why
+
+
+def release(text: str) -> tuple[int, ...]:
+    """A release such as ``0.3`` as numbers that compare.
+
+    Raises:
+        ValueError: where it is none.
+    """
+    if not RELEASE.fullmatch(text):
+        raise ValueError(f"{text!r} is no release such as 0.3")
+    return tuple(int(part) for part in text.split("."))
+
+
+def deprecated(instead: str, *, since: str, removal: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Mark a function or method that goes (docs/versions.md): a call works, and warns where it stands.
+
+    Of a property, the getter is marked, below ``@property``.
+
+    Args:
+        instead: what to use, in words of a caller, such as ``"ao.open_run"``.
+        since: the first release that warns.
+        removal: the release that has it no more; later than ``since``.
+
+    Raises:
+        ValueError: where the releases are none, or ``removal`` is not later.
+    """
+    if release(removal) <= release(since):
+        raise ValueError(f"removal {removal} is not later than {since}")
+
+    def mark(function: Callable[P, T]) -> Callable[P, T]:
+        sentence = f"{function.__qualname__} is deprecated since {since} and goes with {removal}: use {instead}"
+
+        @wraps(function)
+        def calling(*args: P.args, **kwargs: P.kwargs) -> T:
+            warnings.warn(sentence, DeprecationWarning, stacklevel=2)
+            return function(*args, **kwargs)
+
+        calling.__deprecated__ = sentence  # type: ignore[attr-defined]  # as PEP 702 has it
+        return calling
+
+    return mark

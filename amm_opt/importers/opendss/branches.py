@@ -127,7 +127,7 @@ class Branches:
             x.switch,
             "".join(PHASE_NAMES[n] for n in sorted(named)),
             z[np.ix_(order, order)],
-            math.nan if amps is None else amps,
+            math.nan if amps is None else amps * x.legs,
             -charging.imag,
         )
 

@@ -22,6 +22,7 @@ from amm_opt.importers.opendss.elements.neutral import unfit_neutrals
 from amm_opt.importers.opendss.lines.parallel import listed
 from amm_opt.importers.opendss.report import describe
 from amm_opt.importers.opendss.settings import AS_60038, Settings, checked_settings
+from amm_opt.importers.opendss.split.service import as_one_phase, remarks
 from amm_opt.importers.opendss.topology import LV_KV, Topology
 from amm_opt.importers.report import ImportReport
 
@@ -93,6 +94,7 @@ class _Importer:
         if not e.sources:
             self.problems.append("no circuit: 'new circuit.name bus1=... basekv=...' is missing")
             raise InputError(self.problems, subject=str(self.path))
+        services = as_one_phase(e)
         self.topology = Topology([*e.lines, *e.transformers], e.sources[0], sorted(self.nominal))
         branches = Branches(e, self.topology, self.settings, self.problems, self.report)
         customers = Customers(e, self.topology, self.problems, self.report, self.settings.load_voltage_pu)
@@ -109,6 +111,7 @@ class _Importer:
         made = ImportedNetwork(self._title(), buses, table, pd.DataFrame(loads, columns=CUSTOMER_COLUMNS), self.report)
         if customers.settle(made):
             made = replace(made, customers=pd.DataFrame(customers.rows(), columns=CUSTOMER_COLUMNS))
+        self.report.assumed += remarks(services)
         used = (branches.reductions, branches.stars, branches.used_ratings)
         if taking_part.any:
             rows_of_all = [{str(k): v for k, v in row.items()} for row in made.customers.to_dict("records")]

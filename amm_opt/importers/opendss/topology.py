@@ -92,7 +92,10 @@ class Topology:
         return vn
 
     def _winding(self, x: Transformer, bus: str) -> float:
-        return self._nominal(x.line_kv[[b.lower() for b in x.buses].index(bus)])
+        kv = x.line_kv[[b.lower() for b in x.buses].index(bus)]
+        nominal = self._nominal(kv)
+        half = x.legs is not None and bus == x.buses[1].lower()
+        return kv if half and abs(kv / nominal - 1.0) > BASE_TOLERANCE else nominal
 
     def _nominal(self, kv: float) -> float:
         return min(self.nominal, key=lambda v: abs(math.log(v / kv))) if self.nominal else kv

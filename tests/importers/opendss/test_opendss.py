@@ -242,7 +242,7 @@ def test_every_problem_is_listed_with_file_and_line(tmp_path: Path) -> None:
         + """new line.l1 src b nosuchcode
 new line.l2 src d c lenght=3
 new indmach012.c1 bus1=b kw=100
-new transformer.t1 windings=3 buses=[src e f]
+new transformer.t1 windings=4 buses=[src e f]
 new line.l3 src g
 new reactor.r1 bus1=b kvar=10
 new line.l4 src b c units=furlong
@@ -259,7 +259,7 @@ new line.l6 src i phases=1 rmatrix=[0.1]
         (3, "unknown linecode 'nosuchcode'"),
         (4, "unknown property 'lenght'"),
         (5, "unsupported element 'indmach012.c1'"),
-        (6, "3 windings are not supported"),
+        (6, "4 windings are not supported"),
         (7, "no linecode and no impedance"),
         (8, "unsupported element: a reactor other than"),
         (9, "unknown units 'furlong'; valid choices: none, mi"),

@@ -32,7 +32,7 @@ set voltagebases=[12.47 .48]
         "new transformer.t3 xfmrcode=one buses=[a.3 f.3]\nnew transformer.t2 xfmrcode=one buses=[a.2 f.2] kva=75",
         "new transformer.o buses=[a o] conns=[delta wye] kvs=[12.47 .48] kvas=[315 315] xhl=4 %imag=5 leadlag=lead\n"
         "new transformer.t like=o buses=[a f]",
-        "new xfmrcode.three windings=3 kvs=[1 2 3]\nnew transformer.t xfmrcode=q buses=[a f]",
+        "new xfmrcode.three windings=4 kvs=[1 2 3]\nnew transformer.t xfmrcode=q buses=[a f]",
     ],
 )
 def test_transformer_codes(tmp_path: Path, statements: str) -> None:
@@ -44,7 +44,7 @@ def test_transformer_codes(tmp_path: Path, statements: str) -> None:
     ("statements", "words"),
     [
         ("new transformer.t xfmrcode=nope buses=[a f]", "Master.dss:8: transformer 't': unknown xfmrcode 'nope'"),
-        ("new xfmrcode.c windings=3\nnew transformer.t xfmrcode=c buses=[a f]", "xfmrcode 'c': 3 windings are not"),
+        ("new xfmrcode.c windings=4\nnew transformer.t xfmrcode=c buses=[a f]", "xfmrcode 'c': 4 windings are not"),
         ("new xfmrcode.c xhl=y\nnew transformer.t xfmrcode=c buses=[a f]", "xfmrcode 'c': cannot read a number: 'y'"),
         ("new xfmrcode.c like=q", "xfmrcode 'c': like=q: OpenDSS copies only a part"),
     ],

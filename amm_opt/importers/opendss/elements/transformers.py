@@ -1,4 +1,4 @@
-"""Transformers of two windings: what their properties mean, in the order in which they are given."""
+"""Transformers of two windings, and centre-tapped ones: what properties mean, in the order in which they are given."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from amm_opt.importers.opendss.dialect.text import array, is_yes, number, whole
+from amm_opt.importers.opendss.dialect.text import array, is_yes, number, numbers, whole
 from amm_opt.importers.opendss.elements.component import (
     PHASE_NAMES,
     Component,
@@ -47,11 +47,16 @@ class Transformer(Component):
         lead: whether the high voltage leads; after ``finish`` whether the delta winding's does not (Dyn11).
         kva: base of the percentages.
         idle_end: the winding at whose bus no-load losses and magnetising current are.
+        legs: of a centre-tapped one, nodes of the two halves; after ``finish`` these are one winding, on the phase of
+            the primary, at the voltage of a half.
+        half_ohm: impedance of a half by itself.
     """
 
     windings: list[Winding] = field(default_factory=lambda: [Winding(), Winding()])
     phases: int = 3
     xhl: float = 7.0
+    xht: float = 35.0
+    xlt: float = 30.0
     lead: bool = False
     no_load_loss: float = 0.0
     magnetising: float = 0.0
@@ -63,6 +68,8 @@ class Transformer(Component):
     buses: tuple[str, str] = ("", "")
     nodes: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
     conns: tuple[str, str] = ("wye", "wye")
+    legs: tuple[int, int] | None = None
+    half_ohm: complex = 0j
 
     def set(self, name: str, value: str) -> bool:
         """Take a property; whether it was read."""
@@ -72,16 +79,21 @@ class Transformer(Component):
             self._windings(whole(value))
         elif name == "wdg":
             self.active = whole(value) - 1
-            if self.active not in (0, 1) and self.count == 2:
-                raise UnsupportedError(f"winding {value} of 2")
+            if self.count in (2, 3) and not 0 <= self.active < self.count:
+                raise UnsupportedError(f"winding {value} of {self.count}")
         elif name in ("xhl", "x12"):
             self.xhl = number(value)
+        elif name in ("xht", "xlt", "x13", "x23"):
+            setattr(self, {"x13": "xht", "x23": "xlt"}.get(name, name), number(value))
         elif name == "xscarray":
-            self.xhl = number(array(value)[0] if array(value) else "")
+            given = numbers(value)
+            if len(given) < (3 if self.count == 3 else 1):
+                raise UnsupportedError(f"xscarray = [{value}] needs a value for each pair of windings")
+            self.xhl, self.xht, self.xlt = (*given, self.xht, self.xlt)[:3] if self.count == 2 else given[:3]
         elif name == "leadlag":
             self.lead = value.lower() in ("lead", "euro")
         elif name == "%loadloss":
-            for winding in self.windings:
+            for winding in self.windings[:2]:
                 winding.r = number(value) / 2
         elif name == "%noloadloss":
             self.no_load_loss = number(value)
@@ -104,25 +116,28 @@ class Transformer(Component):
         if code.wrong:
             raise UnsupportedError(f"{code.element}: {code.wrong}")
         model = code.model
-        self.windings = [replace(w, bus=own.bus) for w, own in zip(model.windings, self.windings, strict=True)]
-        self.phases, self.xhl, self.normal_kva = model.phases, model.xhl, model.normal_kva
+        buses = [*(w.bus for w in self.windings), ""]
+        self.windings = [replace(w, bus=bus) for w, bus in zip(model.windings, buses, strict=False)]
+        self.count, self.phases, self.normal_kva = model.count, model.phases, model.normal_kva
+        self.xhl, self.xht, self.xlt = model.xhl, model.xht, model.xlt
         self.no_load_loss, self.magnetising = model.no_load_loss, model.magnetising
 
     def _windings(self, n: int) -> None:
         self.count = n
-        if n != 2:
-            raise UnsupportedError(f"{n} windings are not supported, only two")
+        if n not in (2, 3):
+            raise UnsupportedError(f"{n} windings are not supported, only two, and three with a centre tap")
         if any(w != Winding() for w in self.windings):
             raise UnsupportedError("windings must be given before what it resets: buses, conns, kvs, kvas, taps, %rs")
+        self.windings = [Winding() for _ in range(n)]
 
     def _of_winding(self, name: str, value: str) -> bool:
-        """A property of the active winding, or of both as a list, which leaves the last one active."""
-        if self.count != 2:
+        """A property of the active winding, or of all as a list, which leaves the last one active."""
+        if self.count not in (2, 3):
             return True
         if name in _LISTS:
             given = re.split(r"[\s,]+", value.strip("()[]{}\"' ").strip()) if name == "conns" else array(value)
-            if len(given) != 2:
-                raise UnsupportedError(f"{name} = [{value}] needs a value for each of the 2 windings")
+            if len(given) != self.count:
+                raise UnsupportedError(f"{name} = [{value}] needs a value for each of the {self.count} windings")
             for self.active, text in enumerate(given):
                 self._set_winding(_LISTS[name], text)
         elif name == "kva":
@@ -160,11 +175,13 @@ class Transformer(Component):
     def finish(self) -> None:
         """Ends, and checks of what was given."""
         if not all(w.bus for w in self.windings):
-            raise UnsupportedError("both windings need a bus")
+            raise UnsupportedError("every winding needs a bus")
         for w in self.windings:
             for what, given in (("kv", w.kv), ("kva", w.kva), ("tap", w.tap)):
                 if not given > 0:
                     raise UnsupportedError(f"{what} = {given:g} must be positive")
+        if self.count == 3:
+            self._join_halves()
         if not (self.xhl >= 0 and self.r_percent >= 0 and self.xhl + self.r_percent > 0):
             raise UnsupportedError(f"xhl = {self.xhl:g} %, %r = {self.r_percent:g} % must not be negative, nor both 0")
         self.kva = self.windings[0].kva
@@ -182,6 +199,31 @@ class Transformer(Component):
             for w, c in zip(self.windings, self.conns, strict=True)
         ]
         self.buses, self.nodes = (read[0][0], read[1][0]), (read[0][1], read[1][1])
+
+    def _join_halves(self) -> None:
+        """The second and third winding, in series on two nodes of a bus, as one on the phase of the first.
+
+        With star impedances z_1, z_2, z_3 in percent, equal currents in both halves meet 2 z_1 + z_2 or 2 z_1 + z_3 of
+        half the power's current, so the one winding has z_1 + (z_2 + z_3) / 4.
+        """
+        first, *halves = self.windings
+        (_, nodes), *ends = (bus_and_nodes(w.bus, 1, wye=True) for w in self.windings)
+        plus, minus = ([n[i] for _, n in ends if n[i]] for i in (0, 1))
+        one_bus = len({b.lower() for b, _ in ends}) == 1
+        alike = halves[0].kv == halves[1].kv and halves[0].tap == halves[1].tap
+        if self.phases != 1 or not one_bus or len(plus) != 1 or len(minus) != 1 or plus == minus or not alike:
+            raise UnsupportedError(
+                "three windings are supported for one phase with a centre tap: the second and third of the same kv and"
+                " tap in series on one bus, as in house.1.0 and house.0.2"
+            )
+        if nodes[0] not in PHASE_NAMES or nodes[1] in PHASE_NAMES or any(is_delta(w.conn) for w in self.windings):
+            raise UnsupportedError(f"unsupported: a centre tap, fed on {first.bus!r} and not from a phase to neutral")
+        self.legs = (plus[0], minus[0])
+        half = complex((halves[0].r + halves[1].r) / 2, self.xlt / 2) / 100.0
+        self.half_ohm = half * (halves[0].kv * halves[0].tap) ** 2 * 1000.0 / first.kva
+        both = replace(halves[0], bus=f"{ends[0][0]}.{nodes[0]}.0", r=(halves[0].r + halves[1].r) / 4, kva=first.kva)
+        self.xhl = (self.xhl + self.xht) / 2 - self.xlt / 4
+        self.windings, self.count = [first, both], 2
 
     @property
     def kv(self) -> tuple[float, float]:

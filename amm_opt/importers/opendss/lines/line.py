@@ -24,7 +24,11 @@ _SWITCH = {"r1": 1.0, "x1": 1.0, "r0": 1.0, "x0": 1.0, "c1": 1.1e-9, "c0": 1.0e-
 
 @dataclass
 class Line(Conductors):
-    """A line; after ``finish``, ``z_ohm`` and ``c_nf`` cover all conductors, neutrals too."""
+    """A line; after ``finish``, ``z_ohm`` and ``c_nf`` cover all conductors, neutrals too.
+
+    Attributes:
+        legs: conductors that share the current of a phase.
+    """
 
     ends: dict[str, str] = field(default_factory=lambda: {"bus1": "", "bus2": ""})
     length: float = 1.0
@@ -44,6 +48,7 @@ class Line(Conductors):
     strung: list[Wire] = field(default_factory=list)
     earth: str = "deri"
     rho: float | None = None
+    legs: int = 1
 
     @property
     def ohm_per_km(self) -> float:

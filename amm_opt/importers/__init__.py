@@ -11,6 +11,7 @@ from amm_opt.importers.matpower import from_matpower, matpower_network
 from amm_opt.importers.opendss import from_opendss
 from amm_opt.importers.pandapower import from_pandapower, from_simbench, pandapower_network, simbench_network
 from amm_opt.importers.report import ImportReport
+from amm_opt.importers.rts_gmlc import from_rts_gmlc, rts_gmlc_network
 from amm_opt.importers.year import YearScenario, year_case
 
 __all__ = [
@@ -23,12 +24,14 @@ __all__ = [
     "from_matpower",
     "from_opendss",
     "from_pandapower",
+    "from_rts_gmlc",
     "from_simbench",
     "import_network",
     "importers",
     "matpower_network",
     "pandapower_network",
     "read_ausgrid",
+    "rts_gmlc_network",
     "simbench_network",
     "year_case",
 ]

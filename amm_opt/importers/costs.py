@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from amm_opt.arrays import FloatArray
 from amm_opt.cases.folder.offers import falling
 from amm_opt.errors import shorten
 
@@ -81,3 +82,20 @@ def piecewise(
     ends, least = np.clip([-np.inf, *x[1:-1], np.inf], low_mw, high_mw), SMALL * (high_mw - low_mw)
     pieces = [Piece(a, b, p) for a, b, p in zip(ends, ends[1:], slopes.tolist(), strict=False) if b - a > least]
     return pieces if low_mw >= 0 else pieces[::-1], ""
+
+
+def envelope(power_mw: FloatArray, cost: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The largest convex cost that is nowhere above the one through points, by the points that it shares with it.
+
+    It is what a plant costs at least that may run for a part of the time, or of a number of like units (linear
+    commitment).
+    """
+    kept: list[int] = []
+    for k in range(len(power_mw)):
+        while len(kept) > 1:
+            (i, j), rise = kept[-2:], (cost[k] - cost[kept[-2]]) / (power_mw[k] - power_mw[kept[-2]])
+            if cost[j] < cost[i] + rise * (power_mw[j] - power_mw[i]):
+                break
+            kept.pop()
+        kept.append(k)
+    return power_mw[kept], cost[kept]

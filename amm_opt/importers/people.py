@@ -7,6 +7,7 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
+from amm_opt.arrays import DIRECTIONS
 from amm_opt.errors import shorten
 from amm_opt.importers.report import ImportReport
 from amm_opt.io.columns import unique_names
@@ -17,7 +18,9 @@ SERVICE_KW = 80 * 0.23
 SAME_RATIO = 1e-6
 """Kvar per kW that differ by less are one power factor."""
 CONSTANT = "constant"
-PARTICIPANT = ("import_value", "import_value_slope", "export_offer", "export_offer_slope", "must_run_kw", "technology")
+STORE = ("battery_kwh", "battery_kw", "battery_efficiency", "battery_initial")
+PRICES = ("import_value", "import_value_slope", "export_offer", "export_offer_slope")
+PARTICIPANT = (*PRICES, "must_run_kw", "technology", *STORE)
 """What elements with a participant of their own may say of it."""
 BATTERY_COLUMNS = ["name", "bus", "kwh", "kw", "efficiency", "initial"]
 FACTORS = {"inflexible": "power_factor", "import": "power_factor_import", "export": "power_factor_export"}
@@ -75,6 +78,8 @@ def _alone(
     for column in PARTICIPANT:
         if column in elements:
             table[column] = first[column].to_numpy()
+    for direction in DIRECTIONS if "battery_kw" in table else ():
+        table[f"connection_{direction}_kw"] += table["battery_kw"].fillna(0.0)
     return table, names
 
 

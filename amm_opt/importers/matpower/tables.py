@@ -217,6 +217,8 @@ def _elements(
         for k in plants.index[plants["PMIN"] > plants["PMAX"]]
     ]
     ratio, said = _mvar_per_mw(plants)
+    if problems := problems + said:
+        raise InputError(problems)
     held = dict(zip(bus["BUS_I"], bus["BUS_TYPE"] != PQ, strict=True))
     columns = ["name", "at", "quantity", "p_kw", "q_kvar"]
     rows = [
@@ -227,8 +229,8 @@ def _elements(
         for quantity, p, q, more in _plant(int(k), g, float(ratio[k]), costs, held[g["GEN_BUS"]]):
             values = (f"generator {k}", g["GEN_BUS"], quantity, p, q)
             rows.append({**dict(zip(columns, values, strict=True)), **more})
-    if problems := [*problems, *said, *dict.fromkeys(costs.problems)]:
-        raise InputError(problems)
+    if costs.problems:
+        raise InputError(dict.fromkeys(costs.problems))
     _say_what_they_are(loads, gen, plants, int(source.sum()), held, report)
     _say_costs(costs, gen, gen[source], plants, report)
     if not rows:

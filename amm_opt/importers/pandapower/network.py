@@ -53,9 +53,11 @@ def from_pandapower(
     return _network(net, name, meshed=meshed).network(open_branches, meshed, sources).case()
 
 
-def from_simbench(code: str, *, open_branches: Sequence[str] = (), sources: Sequence[str] = ()) -> Case:
+def from_simbench(
+    code: str, *, open_branches: Sequence[str] = (), meshed: bool = False, sources: Sequence[str] = ()
+) -> Case:
     """A SimBench network with its year of quarter-hours as a case; see ``simbench_network``."""
-    return simbench_network(code, open_branches=open_branches, sources=sources).case()
+    return simbench_network(code, open_branches=open_branches, meshed=meshed, sources=sources).case()
 
 
 def pandapower_network(
@@ -84,7 +86,9 @@ def pandapower_network(
     return read.network(open_branches, meshed, sources)
 
 
-def simbench_network(code: str, *, open_branches: Sequence[str] = (), sources: Sequence[str] = ()) -> ImportedNetwork:
+def simbench_network(
+    code: str, *, open_branches: Sequence[str] = (), meshed: bool = False, sources: Sequence[str] = ()
+) -> ImportedNetwork:
     """A SimBench network with its year of quarter-hours, such as ``"1-LV-rural1--0-sw"``; see ``from_pandapower``.
 
     Raises:
@@ -98,7 +102,7 @@ def simbench_network(code: str, *, open_branches: Sequence[str] = (), sources: S
     if code not in codes:
         near = ", ".join(difflib.get_close_matches(code, codes, 5, 0.0))
         raise InputError(f"unknown SimBench code {code!r}; {len(codes)} are known, nearest: {near}")
-    return _network(simbench.get_simbench_net(code), code).network(open_branches, sources=sources)
+    return _network(simbench.get_simbench_net(code), code, meshed=meshed).network(open_branches, meshed, sources)
 
 
 def _network(net: Any, name: str, source: str = "", meshed: bool = False) -> Draft:

@@ -31,6 +31,7 @@ EXAMPLES = {
     "matpower": "case33bw.m --option 'open_branches=[\"branch 33\"]'",
     "opendss": "feeder/Master.dss --option 'nominal_kv=[11, 0.4]' --scenario ev=0.5",
     "pandapower": "net.json",
+    "rts-gmlc": "RTS-GMLC/RTS_Data/SourceData",
     "simbench": "1-LV-rural1--0-sw",
 }
 """What stands after the format in the examples of our own importers; PATH for those of others."""

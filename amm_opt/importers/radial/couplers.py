@@ -60,12 +60,16 @@ def _fused(
         return buses, branches, into
     report.assumed.append(f"{len(into)} buses are one with another across closed switches: {shorten(sorted(into))}")
     branches = branches[~(ideal & (branches["from_bus"].isin(into) | branches["to_bus"].isin(into)))]
-    ends = {end: branches[end].replace(into) for end in ("from_bus", "to_bus")}
+    apart = branches["from_bus"].ne(branches["to_bus"])
+    branches = branches.assign(**{end: branches[end].replace(into) for end in ("from_bus", "to_bus")})
+    idle = apart & branches["from_bus"].eq(branches["to_bus"]) & ~branches["closed"].astype(bool)
+    if idle.any():
+        report.left_out.append(f"{int(idle.sum())} open branches within one bus: {shorten(branches['name'][idle])}")
     added = [c for c in ("shunt_kw", "shunt_kvar") if c in buses]
     moved = buses[added].groupby(buses["name"].replace(into)).sum()
     buses = buses[~buses["name"].isin(into)].reset_index(drop=True)
     buses[added] = moved.loc[buses["name"]].to_numpy()
-    return buses, branches.assign(**ends).reset_index(drop=True), into
+    return buses, branches[~idle].reset_index(drop=True), into
 
 
 def _side_by_side(branches: pd.DataFrame, report: ImportReport) -> pd.DataFrame:

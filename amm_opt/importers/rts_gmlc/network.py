@@ -54,7 +54,7 @@ def rts_gmlc_network(path: str | Path, *, name: str = "", simulation: str = "DAY
     _say_what_is_left(tables, series, report)
     profiles = pd.concat([series.area.add_prefix("load of area "), series.most], axis=1)
     profiles.insert(0, "time", series.times)
-    table = pd.DataFrame(elements)
+    table = pd.DataFrame(elements).assign(phases="")
     table["bus"] = "bus " + table["bus"]
     return Draft(name or "rts-gmlc", buses, branches, table, profiles, report).network(meshed=True)
 

@@ -1,0 +1,24 @@
+"""Busbars of transmission networks, as SimBench has them: switches within one bus are none."""
+
+import pandas as pd
+
+import amm_opt as ao
+
+
+def test_an_open_switch_beside_a_closed_one_is_left_out_of_a_mesh() -> None:
+    """Buses b and c are one across a closed switch; the open one between them leads from a bus to itself."""
+    net = {
+        "bus": pd.DataFrame({"vn_kv": [220.0, 220.0, 220.0], "name": ["a", "b", "c"]}),
+        "ext_grid": pd.DataFrame({"bus": [0], "vm_pu": [1.0]}),
+        "line": pd.DataFrame(
+            {"from_bus": [0, 0], "to_bus": [1, 2], "length_km": 9.0, "r_ohm_per_km": 0.0, "x_ohm_per_km": [0.3, 0.1]}
+        ),
+        "switch": pd.DataFrame(
+            {"bus": [1, 1], "element": [2, 2], "et": "b", "closed": [True, False], "name": ["s", "t"]}
+        ),
+        "load": pd.DataFrame({"bus": [2], "p_mw": [40.0], "q_mvar": 0.0}),
+    }
+    case = ao.from_pandapower(net, name="bars", meshed=True)
+    assert sorted(case.feeder.bus_names) == ["a", "b"]
+    assert len(case.feeder.ends[0]) - 1 == 2  # the two lines
+    assert "1 open branches within one bus: t" in " ".join(case.report.left_out)

@@ -16,7 +16,7 @@ from mkdocs.structure.pages import Page
 
 WITHOUT = re.compile(r"(<(pre|code|math|a|script|svg)\b.*?</\2>|<[^>]+>)", re.DOTALL)
 """What running text is not: code, formulas, links and tags."""
-SYMBOL = re.compile(r"(?<![\w.-])([A-Za-z])_(\d|[a-z]{1,2}|max|min)(?![\w/])")
+SYMBOL = re.compile(r"(?<![\w.-])([A-Za-z])_(\d|[a-z]{1,2}|max|min|import|export)(?![\w/])")
 UNITS = {"kw", "kv", "pu", "mw", "id"}
 MARKED = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 
@@ -24,7 +24,8 @@ MARKED = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', 
 def mathml(found: re.Match[str]) -> str:
     """A formula that Markdown marked."""
     display = "block" if found[1] == "div" else "inline"
-    formula = convert(entities.unescape(found[2]).strip(), display=display)
+    latex = entities.unescape(found[2]).strip().replace("{aligned}", "{align*}")  # the name that the converter knows
+    formula = convert(latex, display=display)
     return f'<div class="formula">{formula}</div>' if display == "block" else formula
 
 

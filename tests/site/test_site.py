@@ -112,6 +112,8 @@ def test_the_site_needs_no_network_and_shows_mathematics(site: Path) -> None:
         assert not from_elsewhere.search(text), page
         assert 'class="arithmatex"' not in text, page
         assert ":func:" not in text, page
+        formulas = "".join(re.findall(r"<math.*?</math>", text, re.DOTALL))
+        assert not re.search(r">(?:&(?:amp;)?|\\[A-Za-z]+)<", formulas), f"{page}: LaTeX that was not understood"
     concepts = (site / "concepts.html").read_text(encoding="utf-8")
     assert concepts.count("<math") > 30
     assert "<munder>" in concepts  # sums have their index below

@@ -70,6 +70,7 @@ class Elements:
         disabled, opened: elements out of service, and loads, capacitors and reactors that a command opened.
         unread: how often a property was given that is not used, by class and property.
         assumed: remarks for the report.
+        cut: sources that the caller left out, as a sentence.
     """
 
     def __init__(self, script: Script) -> None:
@@ -117,6 +118,7 @@ class Elements:
 
     def _sort(self) -> None:
         self.sources = [x for x in self._of(Source) if x.element.enabled]
+        self.cut = ""
         self.lines, self.transformers = self._usable(Line), self._usable(Transformer)
         self.controls, self.automatic = self._usable(Control), self._usable(Automatic)
         loads, capacitors, reactors = self._usable(Load), self._usable(Capacitor), self._usable(Reactor)

@@ -20,9 +20,10 @@ from amm_opt.importers.opendss.dialect.script import Script
 from amm_opt.importers.opendss.dialect.text import numbers
 from amm_opt.importers.opendss.elements.neutral import unfit_neutrals
 from amm_opt.importers.opendss.lines.parallel import listed
+from amm_opt.importers.opendss.prepared.service import as_one_phase, remarks
+from amm_opt.importers.opendss.prepared.sources import choose_sources
 from amm_opt.importers.opendss.report import describe
 from amm_opt.importers.opendss.settings import AS_60038, Settings, checked_settings
-from amm_opt.importers.opendss.split.service import as_one_phase, remarks
 from amm_opt.importers.opendss.topology import LV_KV, Topology
 from amm_opt.importers.report import ImportReport
 
@@ -38,6 +39,7 @@ def from_opendss(
     lv_band_pu: tuple[float, float] | None = None,
     mv_band_pu: tuple[float, float] | None = None,
     load_voltage_pu: float = 1.0,
+    sources: Sequence[str] | None = None,
 ) -> ImportedNetwork:
     """Import a radial network from OpenDSS text: lines, transformers, switch states, loads, capacitors, groundings.
 
@@ -59,6 +61,8 @@ def from_opendss(
         lv_band_pu, mv_band_pu: bands of buses below 1 kV and of the others in place of those.
         load_voltage_pu: of its rated kV, at which a load that depends on the voltage (models 2 to 8) is taken; the
             report says what it draws at the ends of the band.
+        sources: which to keep where the file has several, by name or bus; what only the others feed is left out. By
+            default all are joined at one stiff node, which is exact on separate trees.
 
     Raises:
         InputError: everything that is wrong with the files, with file and line; or a mesh, with the branches that
@@ -66,7 +70,7 @@ def from_opendss(
     """
     path = as_path(path, "file")
     bands = {"LV": lv_band_pu, "MV": mv_band_pu}
-    settings = checked_settings(xhl, neutral, ratings, nominal_kv, bands, standard, load_voltage_pu)
+    settings = checked_settings(xhl, neutral, ratings, nominal_kv, bands, standard, load_voltage_pu, sources)
     return _Importer(read_script(path / "Master.dss" if path.is_dir() else path), path, settings).network()
 
 
@@ -90,10 +94,11 @@ class _Importer:
     def network(self) -> ImportedNetwork:
         """Everything put together, or InputError with every problem."""
         e = self.elements
-        self.problems += [f"{x.element}: only one source is supported, that of the circuit" for x in e.sources[1:]]
         if not e.sources:
             self.problems.append("no circuit: 'new circuit.name bus1=... basekv=...' is missing")
             raise InputError(self.problems, subject=str(self.path))
+        places = [x.bus for x in e.sources]
+        choose_sources(e, self.settings.sources)
         services = as_one_phase(e)
         self.topology = Topology([*e.lines, *e.transformers], e.sources[0], sorted(self.nominal))
         branches = Branches(e, self.topology, self.settings, self.problems, self.report)
@@ -102,7 +107,7 @@ class _Importer:
         loads, shunts = customers.rows(), customers.shunts(branches.units, branches.moved)
         taking_part = People(e, self.topology, self.problems, self.report)
         rows = [*lines, *transformers]
-        self.problems += self._contradictions({id(x): b["phases"] for x, b in rows}, branches.returning)
+        self.problems += self._contradictions(places, {id(x): b["phases"] for x, b in rows}, branches.returning)
         if self.problems:
             raise InputError(list(dict.fromkeys(self.problems)), subject=str(self.path))
         table = pd.DataFrame([b for _, b in rows])
@@ -122,10 +127,11 @@ class _Importer:
         self.report.check(made.feeder)
         return made
 
-    def _contradictions(self, phases: Mapping[int, str], returning: set[str]) -> list[str]:
+    def _contradictions(self, sources: list[str], phases: Mapping[int, str], returning: set[str]) -> list[str]:
         """What is wrong with the network as a whole.
 
         Args:
+            sources: buses of the sources that the file has.
             phases: of the branches, by ``id`` of their element.
             returning: buses whose neutral carries return current.
         """
@@ -140,7 +146,13 @@ class _Importer:
         said += unfit_neutrals(e.loads, e.lines, e.transformers, e.grounding, returning)
         said += [problem for capacitor in e.capacitors for problem in topology.check_phases(capacitor)]
         said += [problem for plant in e.plants for problem in topology.check_phases(plant)]
-        said += topology.meshes()
+        meshes = list(topology.meshes())
+        if meshes and any(x.link for x in e.transformers):
+            said.append(
+                f"sources at {', '.join(map(repr, sources))} on one tree: name those to keep, as in"
+                f" sources=[{sources[0]!r}], or open a branch between them"
+            )
+        said += meshes
         if not e.broken:
             said += topology.islands()
         return said

@@ -12,6 +12,7 @@ from amm_opt.errors import shorten
 from amm_opt.importers.opendss.circuit import Elements
 from amm_opt.importers.opendss.dialect.classes import FOLLOWED_OPTIONS
 from amm_opt.importers.opendss.dialect.script import Script
+from amm_opt.importers.opendss.prepared.sources import JOINT
 from amm_opt.importers.opendss.settings import Settings
 from amm_opt.importers.report import ImportReport
 
@@ -63,13 +64,14 @@ def _read(
     yield f"{len(script.files)} files"
     yield f"{len(buses)} buses: " + ", ".join(f"{count} at {kv:g} kV" for kv, count in levels.items())
     yield f"{kinds.get('line', 0)} lines and {kinds.get('switch', 0)} switches"
-    if elements.transformers:
-        total = sum(x.kva for x in elements.transformers)
-        groups = branches.loc[branches["kind"].eq("transformer"), "vector_group"].value_counts()
+    if units := [x for x in elements.transformers if not x.link]:
+        total = sum(x.kva for x in units)
+        own = branches["kind"].eq("transformer") & branches["from_bus"].ne(JOINT)
+        groups = branches.loc[own, "vector_group"].value_counts()
         listed = ", ".join(f"{count} {group}" for group, count in groups.items())
-        off = sum(x.taps != (1.0, 1.0) for x in elements.transformers)
+        off = sum(x.taps != (1.0, 1.0) for x in units)
         yield (
-            f"{len(elements.transformers)} transformers ({listed}), {total / 1000:.2f} MVA; {off} with taps away from"
+            f"{len(units)} transformers ({listed}), {total / 1000:.2f} MVA; {off} with taps away from"
             " 1, which are applied"
         )
     by_phase = customers["phases"].value_counts().sort_index()
@@ -86,9 +88,9 @@ def _read(
 
 
 def _transformers(elements: Elements, xhl: str) -> Iterable[str]:
-    if not elements.transformers:
+    read = [x.xhl * (100 if xhl == "per_unit" else 1) for x in elements.transformers if not x.link]
+    if not read:
         return
-    read = [x.xhl * (100 if xhl == "per_unit" else 1) for x in elements.transformers]
     text = f"xhl read as {xhl}: short-circuit reactance {min(read):.3g} to {max(read):.3g} %"
     if max(read) < 0.5:
         text += "; so low a value may be per unit in a percent field (xhl='per_unit')"
@@ -197,6 +199,8 @@ def _left_out(
     if elements.opened:
         listed = shorten(map(str, elements.opened))
         yield f"{len(elements.opened)} loads, capacitors or reactors that are opened: {listed}"
+    if elements.cut:
+        yield elements.cut
     source = elements.sources[0]
     if not source.ideal:
         stated = f" ({source.impedance})" if source.impedance else ""

@@ -37,6 +37,7 @@ class Settings:
     bands: Mapping[str, tuple[float, float]]
     standard: str
     load_voltage_pu: float
+    sources: list[str] | None
 
 
 def checked_settings(
@@ -47,6 +48,7 @@ def checked_settings(
     bands: Mapping[str, tuple[float, float] | None],
     standard: str,
     load_voltage_pu: float,
+    sources: Sequence[str] | None,
 ) -> Settings:
     """Settings whose values are possible.
 
@@ -85,12 +87,16 @@ def checked_settings(
     problems += [f"nominal_kv: {v!r} must be a positive number of kV" for v in given or [] if not _positive(v)]
     if not (_positive(load_voltage_pu) and 0.5 <= load_voltage_pu <= 1.5):
         problems.append(f"load_voltage_pu = {shortened(load_voltage_pu)} must be within 0.5 to 1.5 pu")
+    if not _is_list(sources) or not all(isinstance(name, str) for name in sources or []) or sources == []:
+        problems.append(f"sources = {shortened(sources)} must be a list of names of sources or their buses")
     if problems:
         raise InputError(problems)
     usual = dict(zip(("LV", "MV"), STANDARDS[standard], strict=True))
     chosen = {tier: usual[tier] if band is None else (band[0], band[1]) for tier, band in bands.items()}
     named = standard if any(band is None for band in bands.values()) else ""
-    return Settings(xhl, neutral, own, given, chosen, named, load_voltage_pu)
+    return Settings(
+        xhl, neutral, own, given, chosen, named, load_voltage_pu, None if sources is None else list(sources)
+    )
 
 
 def _is_list(value: object) -> bool:

@@ -35,7 +35,6 @@ REFUSED = (
     "new load.lost bus1=nowhere phases=3 kv={kv} kw=5",
     "new fuse.f monitoredobj=line.l1 state=[open closed closed]",
     "new line.geo bus1={bus} bus2=geo geometry=g length=1",
-    "new vsource.second bus1={bus} basekv={kv}",
     "new linecode.bad nphases=3 r1=0.1 rmatrix=[1|0 1|0 0 1]",
     "new transformer.three windings=3 buses=[{bus} x y]",
     "open line.l1 1 2",

@@ -36,7 +36,6 @@ def test_what_is_not_used_is_reported(tmp_path: Path) -> None:
         ("var @x=3", "unsupported command 'var'"),
         ("set loadmult=x", "set loadmult=x: 'x' is not a number"),
         ("new circuit.second basekv=11", "only one circuit is supported: circuit 'second' follows 'small'"),
-        ("new vsource.second bus1=b basekv=0.4", "vsource 'second': only one source is supported"),
         ("edit vsource.source phases=1", "a source of 1 phases; only three are supported"),
         ("edit vsource.source sequence=neg", "only the positive one is supported"),
         ("open vsource.source", "opening the source is not supported"),

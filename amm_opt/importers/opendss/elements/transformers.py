@@ -50,6 +50,7 @@ class Transformer(Component):
         legs: of a centre-tapped one, nodes of the two halves; after ``finish`` these are one winding, on the phase of
             the primary, at the voltage of a half.
         half_ohm: impedance of a half by itself.
+        link: whether it only joins a source to the one node from which several are fed.
     """
 
     windings: list[Winding] = field(default_factory=lambda: [Winding(), Winding()])
@@ -70,6 +71,7 @@ class Transformer(Component):
     conns: tuple[str, str] = ("wye", "wye")
     legs: tuple[int, int] | None = None
     half_ohm: complex = 0j
+    link: bool = False
 
     def set(self, name: str, value: str) -> bool:
         """Take a property; whether it was read."""

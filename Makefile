@@ -12,7 +12,7 @@ OUT ?= out/$(CASE)
 
 compare: $(VENV)/.ready
 	rm -rf $(OUT)
-	$(BIN)/amm-opt compare $(CASE) --out $(OUT) $(ARGS)
+	$(BIN)/amm-opt compare $(CASE) --day-first --out $(OUT) $(ARGS)
 
 test: newest lint
 	$(BIN)/python -m pytest -n auto

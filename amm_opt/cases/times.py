@@ -196,7 +196,7 @@ def _irregular(times: pd.DatetimeIndex, step_minutes: float | None, steps: int |
         return [f"{what} row 2: an interval of {step.total_seconds():g} s is not within 1 s to 31 days{numbers}"]
     minutes = step / pd.Timedelta(minutes=1)
     away = np.diff(times.to_numpy()) - step.to_timedelta64()
-    gap = np.flatnonzero(away != np.timedelta64(0))
+    gap = np.flatnonzero(away != np.timedelta64(0, "ns"))
     hour = np.timedelta64(1, "h")
     problems = [
         f"{what} row {i + 2}: step from {times[i]} to {times[i + 1]} is not {minutes:g} minutes"
@@ -307,7 +307,7 @@ def _period(at: object) -> tuple[pd.Timestamp, pd.Timestamp]:
     unit: Any = "ns" if given[7] else _PARTS[known]
     try:
         start = np.datetime64(text.replace(" ", "T"), unit)
-        return pd.Timestamp(start), pd.Timestamp(start + 1)
+        return pd.Timestamp(start), pd.Timestamp(start + np.timedelta64(1, unit))
     except (ValueError, OverflowError) as error:
         raise InputError(f"{at!r} is not a date such as 2016-01-04: {error}") from None
 

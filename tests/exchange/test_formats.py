@@ -145,7 +145,7 @@ def test_an_openadr_client_takes_it(found: ao.Envelopes, tmp_path: Path) -> None
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="openadr3-client needs Python 3.12")
 def test_another_openadr_client_takes_it(found: ao.Envelopes, tmp_path: Path) -> None:
-    from openadr3_client.oadr310.models.event import NewEvent
+    from openadr3_client.oadr310.models.event.event import NewEvent
 
     ao.export_envelopes(found, tmp_path / "openadr.json", "openadr3", currency="AUD")
     for event in json.loads((tmp_path / "openadr.json").read_text())["events"]:

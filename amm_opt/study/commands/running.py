@@ -21,6 +21,7 @@ from amm_opt.simulation.options import JOINT, SECURE, TIERS, VERIFY, Options
 from amm_opt.simulation.stored.folder import Mode
 from amm_opt.study.compare import BOTH, compare, in_one_process, labelled, planned
 from amm_opt.study.comparison import Comparison
+from amm_opt.study.first_look import look
 from amm_opt.study.result_folder import PICTURE, comparison_ready
 from amm_opt.study.show import (
     document,
@@ -107,6 +108,7 @@ def run(case: str, mechanism: str, **options: Any) -> None:
 @click.command(name="compare")
 @click.argument("case")
 @click.option("--mechanisms", "specs", default=DEFAULT_MECHANISMS, show_default=True, help="Comma-separated specs.")
+@click.option("--day-first", is_flag=True, help="Show the busiest day before all of it, and ask whether to go on.")
 @_common
 def compare_command(case: str, specs: str, **options: Any) -> None:
     """Compare mechanisms on CASE (a name or a folder).
@@ -139,6 +141,7 @@ def _compare(
     resume: bool,
     force: bool,
     as_json: bool,
+    day_first: bool = False,
     **options: Any,
 ) -> None:
     """Run and print; ``options`` are those of ``amm_opt.simulation.options.Options``."""
@@ -146,6 +149,8 @@ def _compare(
     case, span, folder = _checked(name, specs, start, steps, out, mode, options)
     network = options["network"] or default_network(case)
     chosen = labelled(specs)
+    if day_first and not resume and not as_json and not look(case, list(chosen.values()), span, network, options):
+        return
     finished: dict[str, Run] = {}
     try:
         with progress(as_json, chosen) as report:

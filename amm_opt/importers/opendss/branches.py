@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -248,10 +249,12 @@ class Branches:
             self._problems.append(f"{x.element}: {error}")
             return None
         delta, wye = (self._topology.depth.get(b.lower(), 0) for b in x.buses)
-        if made.group not in ("YNyn0", OPEN_DELTA) and delta > wye:
-            self._problems.append(f"{x.element}: unsupported element: connection wye-delta, fed from its wye side")
-            return None
-        return made
+        if made.group in ("YNyn0", OPEN_DELTA) or delta <= wye:
+            return made
+        if x.star_floats:
+            return replace(made, group="YNyn0")  # balanced below, see Topology.ungrounded
+        self._problems.append(f"{x.element}: unsupported element: connection wye-delta, fed from its wye side")
+        return None
 
 
 def _ends(x: Line | Transformer) -> frozenset[str]:

@@ -14,8 +14,9 @@ from amm_opt.importers.opendss.dialect.text import array, number, whole
 from amm_opt.importers.opendss.elements.component import Component, UnsupportedError
 from amm_opt.importers.opendss.elements.controls import Control, Protection
 from amm_opt.importers.opendss.elements.loads import Capacitor, Load
+from amm_opt.importers.opendss.elements.reactors import Reactor
 from amm_opt.importers.opendss.elements.regulators import Automatic, CapControl, RegControl
-from amm_opt.importers.opendss.elements.sources import Reactor, Source
+from amm_opt.importers.opendss.elements.sources import Source
 from amm_opt.importers.opendss.elements.transformers import Transformer, XfmrCode
 from amm_opt.importers.opendss.lines.conductors import LineCode
 from amm_opt.importers.opendss.lines.geometry import LineGeometry, LineSpacing
@@ -61,8 +62,8 @@ class Elements:
     """The elements of a script, by class; what is wrong goes to ``problems`` with file and line.
 
     Attributes:
-        lines, transformers, loads, capacitors, plants, controls, automatic, sources: those in service, complete and
-            right.
+        lines, transformers, loads, capacitors, reactors, plants, controls, automatic, sources: those in service,
+            complete and right; reactors are shunts, as those in series are lines.
         grounding: ohm from the neutral to ground by bus, in lower case.
         ends: buses of all lines and transformers, also of those with problems, in lower case.
         broken: whether a line or transformer is missing because of its problems.
@@ -123,21 +124,25 @@ class Elements:
         self.controls, self.automatic = self._usable(Control), self._usable(Automatic)
         loads, capacitors, reactors = self._usable(Load), self._usable(Capacitor), self._usable(Reactor)
         plants = self._usable(Plant)
+        self.lines += [x.line() for x in reactors if x.use == "series"]
+        reactors = [x for x in reactors if x.use != "series"]
         self.opened = [x.element for x in (*loads, *capacitors, *reactors, *plants) if not x.closed]
         self.plants = [x for x in plants if x.closed]
         self.loads, self.capacitors = [x for x in loads if x.closed], [x for x in capacitors if x.closed]
         self.grounding: dict[str, float] = {}
+        self.reactors = [x for x in reactors if x.closed and x.use == "shunt"]
         for reactor in reactors:
-            if reactor.closed:
+            if reactor.closed and reactor.use == "neutral":
                 self._ground(reactor.bus, reactor.ohm)
         for transformer in self.transformers:
             for end, winding in enumerate(transformer.windings):
                 grounded = winding.neutral_ohm is not None and winding.neutral_ohm.real >= 0
                 if grounded and transformer.conns[end] == "wye" and transformer.nodes[end][-1] > 3:
                     self._ground(transformer.buses[end], abs(winding.neutral_ohm or 0.0))
-        joining: list[Line | Transformer] = [*self._of(Line), *self._of(Transformer)]
+        joining: list[Line | Transformer | Reactor] = [*self._of(Line), *self._of(Transformer), *self._of(Reactor)]
         joining = [x for x in joining if x.element.enabled]
-        self.broken = len(joining) > len(self.lines) + len(self.transformers) or bool(self._script.unknown_buses)
+        right = len(self.lines) + len(self.transformers) + len(reactors)
+        self.broken = len(joining) > right or bool(self._script.unknown_buses)
         self.ends = {bus.lower() for x in joining for bus in _named_ends(x)} | self._script.unknown_buses
 
     def _say_unreadable(self) -> None:
@@ -338,9 +343,11 @@ class Elements:
                 )
 
 
-def _named_ends(component: Line | Transformer) -> Iterable[str]:
-    """Buses that an element names, whatever else is wrong with it."""
-    named = component.ends.values() if isinstance(component, Line) else (w.bus for w in component.windings)
+def _named_ends(component: Line | Transformer | Reactor) -> Iterable[str]:
+    """Buses that an element names, whatever else is wrong with it; of a reactor only one in series."""
+    if isinstance(component, Reactor) and component.use != "series":
+        return
+    named = (w.bus for w in component.windings) if isinstance(component, Transformer) else component.ends.values()
     for text in named:
         if text:
             yield text.strip().partition(".")[0]

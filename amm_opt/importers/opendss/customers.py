@@ -15,6 +15,7 @@ from amm_opt.importers.opendss.banks import Unit
 from amm_opt.importers.opendss.circuit import Elements
 from amm_opt.importers.opendss.elements.component import PHASE_NAMES
 from amm_opt.importers.opendss.elements.loads import Capacitor, Load, power_factor_and_rest
+from amm_opt.importers.opendss.elements.reactors import Reactor
 from amm_opt.importers.opendss.solved.shares import Between, solved_shares
 from amm_opt.importers.opendss.topology import Topology
 from amm_opt.importers.report import ImportReport
@@ -125,7 +126,7 @@ class Customers:
             "inflexible_kvar": rest,
         }
 
-    def _known_bus(self, x: Load | Capacitor) -> bool:
+    def _known_bus(self, x: Load | Capacitor | Reactor) -> bool:
         """Whether something ends at a bus; only where nothing is broken that might is it a problem."""
         if x.bus.lower() in self._topology.names:
             return True
@@ -147,6 +148,12 @@ class Customers:
                 for node in x.nodes:
                     key = (x.bus.lower(), PHASE_NAMES[node])
                     shunts[key] = shunts.get(key, 0.0) + 1j * x.kvar * ratio**2 / x.phases
+        for reactor in self._elements.reactors:
+            if self._known_bus(reactor):
+                drawn = np.conj(reactor.drawn(self._topology.vn_kv[reactor.bus.lower()]))
+                for node in reactor.nodes:
+                    key = (reactor.bus.lower(), PHASE_NAMES[node])
+                    shunts[key] = shunts.get(key, 0.0) + drawn
         for t, phases in ((u.transformer, u.phases) for u in units):
             bus = t.buses[t.idle_end].lower()
             rated = t.line_kv[t.idle_end] * t.taps[t.idle_end]

@@ -143,7 +143,8 @@ class _Importer:
         said += topology.fed_phases(phases)
         said += [problem for load in e.loads for problem in topology.check_phases(load)]
         said += topology.ungrounded([*e.loads, *e.plants])
-        said += unfit_neutrals(e.loads, e.lines, e.transformers, e.grounding, returning)
+        said += unfit_neutrals(e.loads, e.lines, e.transformers, e.grounding, returning, topology.depth)
+        said += [problem for reactor in e.reactors for problem in topology.check_phases(reactor)]
         said += [problem for capacitor in e.capacitors for problem in topology.check_phases(capacitor)]
         said += [problem for plant in e.plants for problem in topology.check_phases(plant)]
         meshes = list(topology.meshes())

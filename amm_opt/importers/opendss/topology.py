@@ -11,6 +11,7 @@ import networkx as nx
 from amm_opt.errors import shorten
 from amm_opt.importers.opendss.elements.component import PHASE_NAMES
 from amm_opt.importers.opendss.elements.loads import Capacitor, Load
+from amm_opt.importers.opendss.elements.reactors import Reactor
 from amm_opt.importers.opendss.elements.sources import Source
 from amm_opt.importers.opendss.elements.transformers import Transformer
 from amm_opt.importers.opendss.lines.line import Line
@@ -174,24 +175,32 @@ class Topology:
         """Loads from phases to neutral below transformers through which no current reaches ground.
 
         There the neutral is that of the equivalent star: right for what is between phases, and for what is balanced.
+        Below a delta that is fed by a star without ground phases are turned, so only what is balanced is right.
         """
         through: dict[str, Transformer] = {}
         for above, below in nx.bfs_edges(self.graph, self.start):
-            edge = next(iter(self.graph[above][below].values()))["edge"]
+            edge: Edge | None = next(iter(self.graph[above][below].values()))["edge"]
             if isinstance(edge, Transformer) and (edge.without_ground or "delta" in edge.conns):
-                if edge.without_ground:
+                if edge.without_ground or edge.buses[0].lower() == below:
                     through[below] = edge
             elif above in through:
                 through[below] = through[above]
         for load in loads:
-            bus = load.bus.lower()
-            if bus in through and load.phases < 3 and not (load.between_phases or load.delta):
+            edge = through.get(load.bus.lower())
+            if edge is None or load.phases >= 3:
+                continue
+            if not (load.between_phases or load.delta):
                 yield (
                     f"{load.element}: unsupported: it draws to ground, which no current reaches through transformer"
-                    f" {through[bus].element.name!r}"
+                    f" {edge.element.name!r}"
+                )
+            elif edge.conns == ("delta", "wye"):
+                yield (
+                    f"{load.element}: unsupported: an unbalanced load below transformer {edge.element.name!r}, whose"
+                    " delta is away from the source"
                 )
 
-    def check_phases(self, x: Load | Capacitor | Plant) -> Iterator[str]:
+    def check_phases(self, x: Load | Capacitor | Plant | Reactor) -> Iterator[str]:
         """Phases of a load or capacitor that nothing feeds."""
         nodes, bus = x.phase_nodes, x.bus.lower()
         lost = [

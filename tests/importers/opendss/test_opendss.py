@@ -244,7 +244,7 @@ new line.l2 src d c lenght=3
 new indmach012.c1 bus1=b kw=100
 new transformer.t1 windings=4 buses=[src e f]
 new line.l3 src g
-new reactor.r1 bus1=b kvar=10
+new reactor.r1 bus1=b kvar=10 rp=9
 new line.l4 src b c units=furlong
 new linecode.bad nphases=2 rmatrix=[1 2 3]
 new line.l1 src x c
@@ -261,7 +261,7 @@ new line.l6 src i phases=1 rmatrix=[0.1]
         (5, "unsupported element 'indmach012.c1'"),
         (6, "4 windings are not supported"),
         (7, "no linecode and no impedance"),
-        (8, "unsupported element: a reactor other than"),
+        (8, "rp is not supported"),
         (9, "unknown units 'furlong'; valid choices: none, mi"),
         (10, "is not a matrix of 2 conductors"),
         (11, "line 'l1' is defined again; first at Master.dss:3"),

@@ -28,7 +28,7 @@ new linecode.one nphases=1 units=km r1=0.3 x1=0.2 r0=0.3 x0=0.2 c1=8 c0=8 normam
 """
 REFUSED = (
     "new generator.g bus1={bus} phases=3 kv={kv} kw=-10",
-    "new reactor.x bus1={bus} phases=3 kv={kv} kvar=10",
+    "new reactor.x bus1={bus} phases=3 kv={kv} kvar=10 rp=100",
     "new load.ll bus1={bus}.1.2 phases=2 conn=delta kv={kv} kw=5",
     "new line.loop bus1=b0 bus2={bus} linecode=seq length=0.2 units=km",
     "allocateloads",
@@ -36,7 +36,7 @@ REFUSED = (
     "new fuse.f monitoredobj=line.l1 state=[open closed closed]",
     "new line.geo bus1={bus} bus2=geo geometry=g length=1",
     "new linecode.bad nphases=3 r1=0.1 rmatrix=[1|0 1|0 0 1]",
-    "new transformer.three windings=3 buses=[{bus} x y]",
+    "new transformer.three phases=3 windings=3 buses=[{bus} x y]",
     "open line.l1 1 2",
 )
 

@@ -57,7 +57,7 @@ def test_what_is_not_used_is_reported(tmp_path: Path) -> None:
         ("new capacitor.m bus1=b bus2=d kvar=9 kv=0.4", "a capacitor between 'b' and 'd', not to ground"),
         ("new capacitor.m bus1=b kvar=9 kv=0.4 cuf=3", "cuf is not supported"),
         ("new capacitor.m bus1=b kvar=9 kv=11", "kv = 11 at bus 'b' is 11 kV, the bus is at 0.4 kV"),
-        ("new reactor.m bus1=b r=1", "a reactor other than one from a neutral to ground"),
+        ("new reactor.m bus1=b r=1 rmatrix=[1]", "unsupported element: a reactor on nodes (1, 2, 3)"),
         ("select", "select without an element"),
         ("batchedit line.( r1=1", "is not a regular expression"),
     ],

@@ -114,10 +114,14 @@ def unfit_neutrals(
     transformers: Collection[Transformer],
     grounding: Mapping[str, float],
     returning: Collection[str],
+    depth: Mapping[str, int],
 ) -> Iterator[str]:
     """Problems with star points that float, and with loads on one phase whose current has another way back.
 
+    Towards the source a star point may float, as its transformer then passes what is between phases.
+
     Args:
+        depth: how many branches a bus, in lower case, is from the source.
         returning: buses, in lower case, of lines whose neutral carries the whole return current.
     """
     joining: list[Line | Transformer] = [*lines, *transformers]
@@ -127,7 +131,9 @@ def unfit_neutrals(
     joined = set(grounding) | {b.lower() for x in lines for b, n in zip(x.buses, x.nodes, strict=True) if max(n) > 3}
     for t in transformers:
         for bus, conn, nodes in zip(t.buses, t.conns, t.nodes, strict=True):
-            if conn == "wye" and nodes[-1] > 3 and bus.lower() not in joined:
+            towards = depth.get(bus.lower(), 0) < depth.get(t.buses[0].lower(), 0)
+            passes = t.conns[0] == "delta" and t.star_floats and towards
+            if conn == "wye" and nodes[-1] > 3 and bus.lower() not in joined and not passes:
                 yield f"{t.element}: node {nodes[-1]} of bus {bus!r}, its star point, is joined to nothing"
     for load in loads:
         bus = load.bus.lower()

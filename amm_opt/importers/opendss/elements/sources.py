@@ -1,4 +1,4 @@
-"""The source, and reactors that ground neutrals."""
+"""The source."""
 
 from __future__ import annotations
 
@@ -48,43 +48,3 @@ class Source(Component):
                 self.impedance = f"{name}={value}"
             return name == "angle"
         return True
-
-
-@dataclass
-class Reactor(Component):
-    """A reactor from a neutral to ground."""
-
-    phases: int = 3
-    bus1: str = ""
-    bus2: str = ""
-    r: float = 0.0
-    x: float = 0.0
-    bus: str = ""
-
-    def set(self, name: str, value: str) -> bool:
-        """Take a property; whether it was read."""
-        if name in ("bus1", "bus2"):
-            setattr(self, name, value)
-        elif name == "phases":
-            self.phases = whole(value)
-        elif name in ("r", "x"):
-            setattr(self, name, number(value))
-        elif name in ("kvar", "rmatrix", "xmatrix", "rp", "z1", "z2", "z0", "z", "lmh", "rcurve", "lcurve"):
-            raise UnsupportedError(
-                f"unsupported element: a reactor other than one from a neutral to ground: {name}={value}"
-            )
-        else:
-            return False
-        return True
-
-    def finish(self) -> None:
-        """Check what the script leaves."""
-        self.bus, nodes = bus_and_nodes(self.bus1, self.phases)
-        other = bus_and_nodes(self.bus2, self.phases)[1] if self.bus2 else (0,)
-        if self.phases != 1 or nodes[0] < 4 or other[0] != 0:
-            raise UnsupportedError("unsupported element: a reactor other than one from a neutral to ground")
-
-    @property
-    def ohm(self) -> float:
-        """Size of its impedance."""
-        return abs(complex(self.r, self.x))

@@ -249,6 +249,12 @@ class Transformer(Component):
         return self.between_phases or self.conns == ("delta", "delta")
 
     @property
+    def star_floats(self) -> bool:
+        """Whether the star point of its wye winding is a node of its own, without an impedance to ground."""
+        ohm = self.windings[1].neutral_ohm
+        return self.nodes[1][-1] > 3 and not (ohm is not None and ohm.real >= 0)
+
+    @property
     def taps(self) -> tuple[float, float]:
         """Taps of both windings."""
         return self.windings[0].tap, self.windings[1].tap

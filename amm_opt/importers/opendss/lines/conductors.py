@@ -73,7 +73,7 @@ class Conductors(Component):
 
     def matrix(self, name: str, value: str) -> None:
         """One of the three matrices; the others keep what they are."""
-        given = _matrix(value, self.n)
+        given = matrix_of(value, self.n)
         if given is None:
             raise UnsupportedError(f"{name} = [{value}] is not a matrix of {self.n} conductors")
         self._only(SEQUENCE, name)
@@ -164,7 +164,7 @@ class LineCode(Conductors):
         return True
 
 
-def _matrix(text: str, n: int) -> FloatArray | None:
+def matrix_of(text: str, n: int) -> FloatArray | None:
     """Full or lower-triangle matrix of n rows."""
     rows = [r for r in (array(part) for part in text.split("|")) if r]
     lengths = [len(r) for r in rows]

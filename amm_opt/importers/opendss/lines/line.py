@@ -37,6 +37,7 @@ class Line(Conductors):
     code_units: str | None = None
     phases: int | None = None
     switch: bool = False
+    switching: bool = False
     from_code: bool = False
     buses: tuple[str, str] = ("", "")
     nodes: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
@@ -68,7 +69,7 @@ class Line(Conductors):
         elif name == "units":
             self._units(unit(value))
         elif name == "switch":
-            self.switch = is_yes(value)
+            self.switch = self.switching = is_yes(value)
             if self.switch and self._in_space:
                 raise UnsupportedError("switch beside geometry or spacing; give one kind")
             if self.switch:
@@ -153,6 +154,10 @@ class Line(Conductors):
         """Everything of a line code as it is now."""
         if self.phases is not None and self.phases != code.n:
             raise UnsupportedError(f"phases = {self.phases}, but its linecode {name!r} has {code.n} conductors")
+        if code.z is not None and self.switching and self.stated == set(_SWITCH):
+            # In the statement that makes it a switch, OpenDSS takes the code's matrices for nothing.
+            self.n, self.code, self.amps, self.frequency = code.n, name, code.amps, code.frequency
+            return
         if code.z is not None and self.stated & set(SEQUENCE):
             raise UnsupportedError(f"linecode {name!r} has matrices and follows {', '.join(sorted(self.stated))}")
         self.n, self.stated, self.inherited = code.n, set(), code.stated | code.inherited
@@ -164,6 +169,10 @@ class Line(Conductors):
         self.amps, self.frequency = code.amps, code.frequency
         self.code, self.code_units, self.from_code = name, code.units, True
         self.factor = ratio(code.units, self.units)
+
+    def end_of_statement(self) -> None:
+        """What follows is another statement."""
+        self.switching = False
 
     def finish(self) -> None:
         """Ends, impedance and capacitance of the whole length."""

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import click
 import pandas as pd
-from helpers.paper_page import markdown, results
+from helpers.paper_page import Results, markdown, results
 from helpers.paper_pictures import months as draw_months
 from helpers.paper_pictures import winners
 from helpers.paper_records import Job, records
@@ -108,7 +108,8 @@ def _jobs(
     return [Job(case, mechanism, first, stop, loaded.fingerprint, network, ac) for mechanism in mechanisms]
 
 
-def _write(document: dict, title: str, place: Path) -> None:
+def read(document: dict, title: str) -> Results:
+    """The results of a document that this script wrote."""
     summaries: dict[str, dict[str, pd.Series]] = {}
     months: dict[str, dict[str, pd.DataFrame]] = {}
     for record in document["runs"]:
@@ -116,7 +117,11 @@ def _write(document: dict, title: str, place: Path) -> None:
         summaries.setdefault(case, {})[label] = pd.Series(record["summary"], dtype=float)
         text = StringIO(json.dumps(record["jain_by_month"]))
         months.setdefault(case, {})[label] = pd.read_json(text, orient="index", convert_axes=False)
-    found = results(title, {case: pd.DataFrame(rows).T for case, rows in summaries.items()}, months)
+    return results(title, {case: pd.DataFrame(rows).T for case, rows in summaries.items()}, months)
+
+
+def _write(document: dict, title: str, place: Path) -> None:
+    found = read(document, title)
     place.with_name(f"{place.name}.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     place.with_name(f"{place.name}.md").write_text(markdown(found, document["command"], KINDS), encoding="utf-8")
     winners(found, KINDS, place.with_name(f"{place.name}_winners.png"))

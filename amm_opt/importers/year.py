@@ -23,7 +23,7 @@ from amm_opt.cases.synthetic.generators import (
     roof_series,
     year_profiles,
 )
-from amm_opt.errors import InputError, Problems
+from amm_opt.errors import InputError, Problems, shorten
 from amm_opt.fields import Checked, is_number, shortened
 from amm_opt.importers.imported import ImportedNetwork
 from amm_opt.importers.people import SERVICE_KW
@@ -32,6 +32,10 @@ from amm_opt.specs import read_options
 
 HOUSEHOLD_SHAPES = 40
 TAP_STEP = 0.025
+SITE_KW = 5.0
+"""Own load of a site for every home whose vehicle and roof it may have."""
+SITE = "site"
+"""Profile of sites: the mean of all household shapes, per unit of its highest value."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,10 @@ def year_case(
 ) -> Case:
     """The network with a year of half-hours by a scenario; each customer of the network is one participant.
 
-    Loads have power factor 0.95, vehicles and roofs 1. Customers without active power that draw (or feed in) constant
+    Loads have power factor 0.95, vehicles and roofs 1. A customer whose own kW are more than a service of 80 A carries
+    is a site, such as a shop or a street: its load has these kW as its peak and its own power factor, it has as many
+    chances of a vehicle and of a roof as there are 5 kW in it, and its connection is agreed for its own kW with its
+    vehicles. Customers without active power that draw (or feed in) constant
     reactive power, ``inflexible_kvar`` of the network's customers, do only that. The same seed gives the same
     case, and a higher share of one technology leaves the draws of the others alone.
 
@@ -123,21 +130,28 @@ def year_case(
     if scenario.tap_steps:
         network = network.with_taps((1.0 + TAP_STEP) ** scenario.tap_steps)
     people = _participants(network.customers)
-    names = people["name"][~_only_reactive(network.customers)].to_numpy(dtype=object)
+    sites = _sites(network.customers)
+    homes = ~_only_reactive(network.customers) & ~people["name"].isin(sites.index)
+    demand = _demand(people["name"][homes].to_numpy(dtype=object), sites, scenario, latitude_deg)
     made = from_tables(
         name=network.name,
         buses=network.buses,
         branches=network.branches,
-        participants=people,
-        **_demand(names, scenario, latitude_deg),
+        participants=_with_sites(people, sites, demand),
+        **demand,
         scenario=Scenario(description=str(scenario)),
         timezone=timezone or network.timezone or None,
         title=title or network.title or f"{network.name}, {scenario.days} days of half-hours",
         licence=licence or network.licence,
         attribution=attribution or network.attribution,
     )
-    note = f"a scenario instead of the customers' kW and power factors: {scenario}"
-    return replace(made, report=replace(network.report, assumed=[*network.report.assumed, note]))
+    notes = [f"a scenario instead of the customers' kW and power factors: {scenario}"]
+    if len(sites):
+        notes.append(
+            f"{len(sites)} sites of more than {SERVICE_KW:g} kW on a phase keep their kW, as their peak, and power"
+            f" factors; a vehicle and a roof by chance for every {SITE_KW:g} kW of theirs: {shorten(sites.index)}"
+        )
+    return replace(made, report=replace(network.report, assumed=[*network.report.assumed, *notes]))
 
 
 def _check(network: ImportedNetwork, scenario: YearScenario, latitude_deg: float) -> None:
@@ -154,9 +168,12 @@ def _check(network: ImportedNetwork, scenario: YearScenario, latitude_deg: float
         raise InputError(f"{network.name} has no customers")
 
 
-def _demand(names: NDArray[np.object_], scenario: YearScenario, latitude_deg: float) -> dict[str, pd.DataFrame]:
+def _demand(
+    names: NDArray[np.object_], sites: pd.Series[float], scenario: YearScenario, latitude_deg: float
+) -> dict[str, pd.DataFrame]:
     """Tables ``profiles``, ``series`` and ``sessions``: load of every name, roofs and vehicles of some."""
-    shapes, loads, roofs, cars = (np.random.default_rng(s) for s in np.random.SeedSequence(scenario.seed).spawn(4))
+    streams = (np.random.default_rng(s) for s in np.random.SeedSequence(scenario.seed).spawn(6))
+    shapes, loads, roofs, cars, site_roofs, site_cars = streams
     times = pd.date_range(f"{scenario.year}-01-01", periods=48 * scenario.days, freq="30min")
     profiles = year_profiles(times, latitude_deg, HOUSEHOLD_SHAPES, shapes)
     shifts = np.add.outer(WEEK * np.arange(-2, 3), np.arange(-1, 2)).ravel()
@@ -165,8 +182,53 @@ def _demand(names: NDArray[np.object_], scenario: YearScenario, latitude_deg: fl
     homes["scale_kw"] = np.minimum(homes["scale_kw"], np.floor(1000 * (SERVICE_KW - EV_KW - 0.01) / peak) / 1000)
     owners = names[cars.random(len(names)) < scenario.ev]
     sessions = charging_sessions(owners, times, cars, timer_share=scenario.timer)
-    series = pd.concat([homes, roof_series(names, scenario.pv, PV_KW, roofs)], ignore_index=True)
+    parts = [homes, roof_series(names, scenario.pv, PV_KW, roofs)]
+    if len(sites):
+        mean = profiles[[f"home{k}" for k in range(HOUSEHOLD_SHAPES)]].mean(axis=1)
+        profiles[SITE] = mean / mean.max()
+        chances = np.repeat(sites.index.to_numpy(dtype=object), np.ceil(sites / SITE_KW).astype(int))
+        drawn = roof_series(chances, scenario.pv, PV_KW, site_roofs)
+        keys = ["participant", "quantity", "profile", "shift_steps"]
+        parts.append(drawn.groupby(keys, as_index=False, sort=False)["scale_kw"].sum())
+        own = {"participant": sites.index, "quantity": "inflexible", "profile": SITE, "shift_steps": 0}
+        parts.append(pd.DataFrame({**own, "scale_kw": sites.to_numpy()}))
+        owners = chances[site_cars.random(len(chances)) < scenario.ev]
+        more = charging_sessions(owners, times, site_cars, timer_share=scenario.timer)
+        sessions = pd.concat([sessions, more], ignore_index=True) if len(sessions) else more
+    series = pd.concat([part for part in parts if len(part)], ignore_index=True)
     return {"profiles": profiles, "series": series, "sessions": sessions}
+
+
+def _sites(customers: pd.DataFrame) -> pd.Series[float]:
+    """kW by name of the customers that are more than homes."""
+    count = customers["phases"].map(_phase_count) if "phases" in customers else 1
+    own = customers[customers["kw"] > SERVICE_KW * count]
+    return pd.Series(own["kw"].to_numpy(dtype=float), index=own["name"].to_numpy(dtype=object), name="kw")
+
+
+def _with_sites(people: pd.DataFrame, sites: pd.Series[float], demand: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Participants with the connections of sites: their own kW and all that their vehicles and roofs may ask for."""
+    if not len(sites):
+        return people
+    name, series, sessions = people["name"], demand["series"], demand["sessions"]
+    own = name.isin(sites.index)
+    roofs = series[series["quantity"].eq("export")].groupby("participant")["scale_kw"].sum()
+    marks = pd.concat(
+        [
+            pd.DataFrame(
+                {"participant": sessions["participant"], "at": sessions["arrival"], "kw": sessions["power_kw"]}
+            ),
+            pd.DataFrame(
+                {"participant": sessions["participant"], "at": sessions["departure"], "kw": -sessions["power_kw"]}
+            ),
+        ]
+    ).sort_values(["at", "kw"], ascending=[True, False])
+    most = marks.groupby("participant")["kw"].cumsum().groupby(marks["participant"]).max()
+    agreed = name.map(sites) + name.map(most).fillna(0.0)
+    return people.assign(
+        connection_import_kw=people["connection_import_kw"].where(~own, agreed),
+        connection_export_kw=people["connection_export_kw"].where(~own, name.map(roofs).fillna(0.0)),
+    )
 
 
 def _only_reactive(customers: pd.DataFrame) -> pd.Series[bool]:
@@ -179,6 +241,9 @@ def _participants(customers: pd.DataFrame) -> pd.DataFrame:
     """Every customer with a service of 80 A on each phase; on one where the network is balanced or does not say."""
     own = [c for c in ("name", "bus", "phases", "inflexible_kvar") if c in customers]
     people = customers[own].assign(power_factor=0.95, connection_export_kw=10.0)
+    if "power_factor" in customers:
+        sites = people["name"].isin(_sites(customers).index)
+        people["power_factor"] = people["power_factor"].where(~sites, customers["power_factor"])
     count = people["phases"].map(_phase_count) if "phases" in people else 1
     return people.assign(connection_import_kw=SERVICE_KW * count)
 

@@ -125,6 +125,67 @@ def test_a_tap_step_lowers_lv_by_its_share(folder: Path) -> None:
     assert at[0] == pytest.approx(0.4 / 0.433)
 
 
+def test_a_site_keeps_its_own_kw(folder: Path) -> None:
+    """By hand: 300 kW have 60 chances; beside it, homes and what they draw stay as they were."""
+    network = csiro_network(folder)
+    alone = year_case(network, YearScenario(days=7, ev=0.5, pv=0.5))
+    (folder / "Master.dss").write_text(MASTER + LOADS + "new load.shop bus1=B4 kv=.4 kw=300 kvar=-100\n")
+    case = year_case(csiro_network(folder), YearScenario(days=7, ev=0.5, pv=0.5))
+    people, series = case.participants.set_index("name"), case.tables()["series"].set_index("participant")
+    requests = case.requests(0, case.n_steps)
+    at = case.participant_names.index("shop")
+    assert requests.inflexible_kw[:, at].max() == pytest.approx(300.0, rel=1e-6)
+    assert people.loc["shop", "power_factor"] == pytest.approx(-300 / np.hypot(300, 100))
+    roofs = series.loc[["shop"]].query("quantity == 'export'")["scale_kw"].sum()
+    assert 60 * 0.5 * 3.0 < roofs < 60 * 0.7 * 8.0
+    assert people.loc["shop", "connection_export_kw"] == pytest.approx(roofs)
+    cars = requests.import_request_kw[:, at].max() / 7.4
+    assert 3 <= cars <= 45
+    assert people.loc["shop", "connection_import_kw"] >= requests.at_connection_kw("import")[:, at].max()
+    assert "1 sites of more than 18.4 kW on a phase keep their kW" in str(case.report)
+    homes = case.tables()["series"].query("participant != 'shop'").reset_index(drop=True)
+    pd.testing.assert_frame_equal(homes, alone.tables()["series"])
+    more = year_case(csiro_network(folder), YearScenario(days=7, ev=0.9, pv=0.5))
+    assert more.requests(0, 336).import_request_kw[:, at].sum() > requests.import_request_kw[:, at].sum()
+
+
+SHAPED = """new loadshape.day npts=24 interval=1 mult=[{}]
+batchedit load..* daily=day kw=2 vminpu=0.1
+""".format(" ".join(["0.3"] * 17 + ["1"] * 5 + ["0.5"] * 2))
+
+
+def test_a_day_of_the_file_becomes_a_year_with_uptake(folder: Path, tmp_path: Path) -> None:
+    (folder / "Master.dss").write_text(MASTER + LOADS + SHAPED)
+    words = ["import", "opendss", folder, "--option", "nominal_kv=[11, 0.4]"]
+    result = run(*words, "--days", 365, "--uptake", "ev=0.5,pv=0.25,seed=2", "--out", tmp_path / "year")
+    assert result.exit_code == 0, result.output
+    assert "Demand: that of the file, over and over for 365 days\nUptake: ev=0.5,pv=0.25,seed=2" in result.output
+    case = load_case(tmp_path / "year")
+    assert (case.n_participants, case.n_steps) == (12, 365 * 24)
+    assert case.tables()["sessions"]["participant"].nunique() == 6
+    noon = case.requests(12, 13)
+    assert noon.inflexible_kw.sum() == pytest.approx(12 * 2 * 0.3, rel=1e-5)
+    assert (noon.export_request_kw > 0).sum() == 3
+    ran = run("run", tmp_path / "year", "--mechanism", "amm", "--steps", 24, "--json")
+    assert ran.exit_code == 0, ran.output
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--days", "365", "--scenario", "ev=1"], "--days beside --scenario: say days= there"),
+        (["--uptake", "cars=1,ev=x"], "unknown parameter of uptake 'cars'; valid choices: battery, ev"),
+        (["--uptake", "ev=40"], "ev = 40.0 must be a share of customers within 0 to 1"),
+        (["--days", "1"], "--days repeats the file's own profiles, and it has none"),
+    ],
+)
+def test_bad_days_and_uptake(folder: Path, tmp_path: Path, words: list[str], said: str) -> None:
+    result = run("import", "opendss", folder, "--option", "nominal_kv=[11, 0.4]", "--out", tmp_path / "c", *words)
+    assert result.exit_code == 2
+    assert said in result.stderr, result.stderr
+    assert not (tmp_path / "c").exists()
+
+
 def test_no_customers_no_case(folder: Path) -> None:
     (folder / "Master.dss").write_text(MASTER)
     with pytest.raises(InputError, match="has no customers"):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from amm_opt.cases import save_case
-from amm_opt.errors import Problems
+from amm_opt.cases import Case, save_case
+from amm_opt.errors import InputError, Problems
 from amm_opt.fields import alternatives
 from amm_opt.importers import ImportedNetwork, YearScenario, import_network, importers, year_case
 from amm_opt.importers.formats import Importer, importer, options_of
@@ -22,7 +23,7 @@ from amm_opt.meters import FittedNetwork, fit_network, read_meters
 from amm_opt.meters.data import GAPS
 from amm_opt.meters.fit import SOURCES
 from amm_opt.meters.regression import LOSSES
-from amm_opt.specs import read_value
+from amm_opt.specs import read_options, read_value
 from amm_opt.study.compare import compare
 from amm_opt.study.show import json_option, print_json, print_table, show
 from amm_opt.study.terminal import folder_given, say
@@ -39,6 +40,15 @@ EXAMPLES = {
 scenario_option = click.option(
     "--scenario", metavar="NAME=VALUE,...", help="ev, timer, pv, load_kw, tap_steps, days, year, seed."
 )
+days_option = click.option(
+    "--days", type=click.IntRange(min=1), help="Repeat the file's own profiles to so many days (365 is a year)."
+)
+uptake_option = click.option(
+    "--uptake",
+    metavar="NAME=VALUE,...",
+    help="Who owns what: ev, pv, battery, heat_pump (shares), seed, latitude_deg; see Case.with_uptake.",
+)
+UPTAKE = {"ev": float, "pv": float, "battery": float, "heat_pump": float, "seed": int, "latitude_deg": float}
 out_option = click.option(
     "--out", callback=folder_given, metavar="PATH", help="New folder for the case; without it only the report is shown."
 )
@@ -65,7 +75,9 @@ def import_group() -> None:
     """Make a case folder from a network file, and say what was read, assumed and left out.
 
     The participants and profiles of the case are those of the file where it has any and no --scenario is given; else a
-    year of half-hours is laid over its customers. Formats of other packages stand here as well once they are installed.
+    year of half-hours is laid over its customers. --days 365 makes a year of a file's own day, and --uptake draws
+    vehicles, roofs, batteries and heat pumps on top. Formats of other packages stand here as well once they are
+    installed.
 
     \b
     Example:  amm-opt import csiro ../csiro_mv_lv --scenario ev=0.6,pv=0.5 --out csiro
@@ -82,31 +94,39 @@ def import_group() -> None:
     show_default=True,
     help="How transformer reactances are read.",
 )
+@uptake_option
 @out_option
-def csiro(path: Path, scenario: str | None, xhl: str, out: Path | None) -> None:
+def csiro(path: Path, scenario: str | None, xhl: str, uptake: str | None, out: Path | None) -> None:
     """The Australian MV and LV feeders of CSIRO's data set, from the folder with Master.dss.
 
     \b
     Example:  amm-opt import csiro ../csiro_mv_lv --scenario ev=0.6,pv=0.5,seed=1 --out csiro
     """
-    _import("csiro", path, {"xhl": xhl}, scenario, out)
+    _import("csiro", path, {"xhl": xhl}, Demanded(scenario, None, uptake), out)
 
 
 def _command(name: str, found: Importer) -> click.Command:
     """``amm-opt import NAME PATH``, with ``--option`` where the importer takes any."""
     options = options_of(found)
 
-    def run(path: str, scenario: str | None, out: Path | None, given: tuple[str, ...] = ()) -> None:
+    def run(
+        path: str,
+        scenario: str | None,
+        days: int | None,
+        uptake: str | None,
+        out: Path | None,
+        given: tuple[str, ...] = (),
+    ) -> None:
         said = Problems()
         values = _values(given, options or {}, said)
         said.report()
-        _import(name, path, values, scenario, out)
+        _import(name, path, values, Demanded(scenario, days, uptake), out)
 
     if options is None or options:
         valid = "of the importer" if options is None else ", ".join(options)
         described = f"Options {valid}; VALUE is text, or JSON such as [1, 2] where it reads as such."
         run = click.option("--option", "given", multiple=True, metavar="NAME=VALUE", help=described)(run)
-    run = click.argument("path")(scenario_option(out_option(run)))
+    run = click.argument("path")(scenario_option(days_option(uptake_option(out_option(run)))))
     about = (inspect.getdoc(found) or f"Networks in the format {name}.").partition("\n\n")[0].replace("``", "")
     example = f"amm-opt import {name} {EXAMPLES.get(name, 'PATH')} --out case"
     return click.command(name, help=f"{about}\n\n\b\nExample:  {example}")(run)
@@ -140,21 +160,43 @@ def _value(wanted: Any, text: str) -> Any:
         return text
 
 
-def _import(name: str, path: str | Path, options: Mapping[str, Any], scenario: str | None, out: Path | None) -> None:
+@dataclass(frozen=True)
+class Demanded:
+    """What the command line says of the demand: texts of a scenario and of uptake, and how many days."""
+
+    scenario: str | None
+    days: int | None
+    uptake: str | None
+
+    def checked(self, said: Problems) -> tuple[YearScenario | None, dict[str, Any]]:
+        """Scenario and uptake; what is wrong is said."""
+        chosen = said.of(lambda: None if self.scenario is None else YearScenario.from_spec(self.scenario))
+        drawn = {} if self.uptake is None else read_options(self.uptake, UPTAKE, "uptake", said)
+        said.say("--days beside --scenario: say days= there" if self.days and self.scenario is not None else "")
+        return chosen, drawn
+
+
+def _import(name: str, path: str | Path, options: Mapping[str, Any], demanded: Demanded, out: Path | None) -> None:
     """Print the report of a network and, with ``out``, write its case."""
     said = Problems()
-    chosen = said.of(lambda: None if scenario is None else YearScenario.from_spec(scenario))
+    scenario, uptake = demanded.checked(said)
     if said:
         said.of(lambda: import_network(name, path, **options))
     said.report()
+    report: object
     if out is None:
         network = import_network(name, path, **options)
+        report = network.report
     else:
         with whole_folder(out):
             network = import_network(name, path, **options)
-            save_case(network.case() if _own(network, chosen) else year_case(network, chosen), out)
-    demand = "Demand: that of the file" if _own(network, chosen) else f"Scenario: {chosen or YearScenario()}"
-    emit(plain(f"{network.report}\n\n{demand}", keep="\n"))
+            case = _case(network, scenario, demanded.days)
+            report = case.report or network.report
+            save_case(case.with_uptake(**uptake) if uptake else case, out)
+    demand = "Demand: that of the file" if _own(network, scenario) else f"Scenario: {scenario or YearScenario()}"
+    demand += f", over and over for {demanded.days} days" if demanded.days else ""
+    demand += f"\nUptake: {demanded.uptake}" if uptake else ""
+    emit(plain(f"{report}\n\n{demand}", keep="\n"))
     if out is not None:
         say(f"Written to {out}")
 
@@ -162,6 +204,25 @@ def _import(name: str, path: str | Path, options: Mapping[str, Any], scenario: s
 def _own(network: ImportedNetwork, chosen: YearScenario | None) -> bool:
     """Whether the case is that of the file's own participants and profiles."""
     return network.demand is not None and chosen is None
+
+
+def _case(network: ImportedNetwork, scenario: YearScenario | None, days: int | None) -> Case:
+    """The case of the file's own demand, repeated, or of a scenario.
+
+    Raises:
+        InputError: days without profiles of the file, or that these do not fill.
+    """
+    if not _own(network, scenario):
+        if days is not None:
+            raise InputError("--days repeats the file's own profiles, and it has none: use --scenario days=...")
+        return year_case(network, scenario)
+    case = network.case()
+    if days is None:
+        return case
+    own = case.n_steps * case.requests(0, 1).dt_h / 24.0
+    if abs(days / own - round(days / own)) > 1e-9 or days < own:
+        raise InputError(f"--days {days}: the file's profiles have {own:g} days; give a multiple of that")
+    return case.repeat(round(days / own))
 
 
 @click.command()

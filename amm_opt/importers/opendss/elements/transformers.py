@@ -223,7 +223,8 @@ class Transformer(Component):
         self.legs = (plus[0], minus[0])
         half = complex((halves[0].r + halves[1].r) / 2, self.xlt / 2) / 100.0
         self.half_ohm = half * (halves[0].kv * halves[0].tap) ** 2 * 1000.0 / first.kva
-        both = replace(halves[0], bus=f"{ends[0][0]}.{nodes[0]}.0", r=(halves[0].r + halves[1].r) / 4, kva=first.kva)
+        both = replace(halves[0], bus=f"{ends[0][0]}.{nodes[0]}.0", r=(halves[0].r + halves[1].r) / 4)
+        both.kva = min(first.kva, halves[0].kva + halves[1].kva)
         self.xhl = (self.xhl + self.xht) / 2 - self.xlt / 4
         self.windings, self.count = [first, both], 2
 

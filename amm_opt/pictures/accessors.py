@@ -6,7 +6,6 @@ All raise ``InputError`` where what draws is not installed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ from amm_opt.pictures.over_time.days import draw_day
 from amm_opt.pictures.over_time.duration import draw_loading, draw_prices_sorted
 from amm_opt.pictures.over_time.months import draw_months
 from amm_opt.pictures.over_time.prices import draw_prices
-from amm_opt.pictures.readings import Energies, energies, network_use
+from amm_opt.pictures.readings import Energies, energies, network_use, unlimited
 from amm_opt.simulation import Run
 from amm_opt.simulation.explanation.price_layers import has_layers
 
@@ -169,8 +168,3 @@ def _duration(runs: dict[str, Run], what: str, steps: int | str | slice | None, 
         start, stop = run.chosen(steps)
         loading[label] = network_use(run, [(start - run.first, stop - run.first)], network).loading
     return draw_loading(loading, beside=unlimited(runs))
-
-
-def unlimited(runs: Mapping[str, Run]) -> set[str]:
-    """Labels of the mechanisms that do not claim to keep limits."""
-    return {label for label, run in runs.items() if not run.known_mechanism.enforces_limits}

@@ -153,3 +153,8 @@ def network_use(run: Run, spans: Sequence[tuple[int, int]], network: Any = None)
 def active_limits(feeder: Feeder) -> list[int]:
     """The branches with a limit of active power."""
     return np.flatnonzero(np.isfinite(feeder.import_limit_kw) | np.isfinite(feeder.export_limit_kw)).tolist()
+
+
+def unlimited(runs: Mapping[str, Run]) -> set[str]:
+    """Labels of the mechanisms that do not claim to keep limits."""
+    return {label for label, run in runs.items() if not run.known_mechanism.enforces_limits}

@@ -25,6 +25,7 @@ COMMANDS = {
     "mechanisms": ("listing:mechanisms", "List the mechanisms and their parameters."),
     "price-parts": ("reviewing:price_parts_command", "Take the marginal prices of one interval of CASE apart."),
     "recover": ("settling:recover", "Say who gets what of the costs of RUN, and whether that covers them."),
+    "report": ("outputs.reporting:report_command", "Write one page on what run or compare wrote into DIR."),
     "run": ("running:run", "Run one mechanism on CASE (a name or a folder)."),
     "settle": ("settling:settle", "Say who pays what in RUN, and what is left to the operator."),
     "solvers": ("listing:solvers", "List solvers, what they can do, and which are installed."),

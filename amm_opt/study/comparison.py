@@ -13,11 +13,12 @@ from amm_opt.cases import Case
 from amm_opt.errors import InputError, as_path, shorten
 from amm_opt.io.html import as_html
 from amm_opt.pictures.accessors import ComparisonPictures
-from amm_opt.simulation import Run, open_run
+from amm_opt.simulation import Run
 from amm_opt.simulation.results.claim import UNKNOWN
 from amm_opt.simulation.results.column import Column
 from amm_opt.simulation.results.columns import COLUMNS, OF_MEMORY, PRICE_OF_FAIRNESS, in_order
 from amm_opt.simulation.results.summary import computed, typed
+from amm_opt.simulation.stored.opened import open_runs
 from amm_opt.study.result_folder import ResultFolder, replace_summary, stored_folders
 
 
@@ -139,9 +140,7 @@ def open_comparison(folder: str | Path) -> Comparison:
     Raises:
         InputError: where the folder holds no finished comparison, or one of its runs cannot be read (see ``open_run``).
     """
-    runs = {
-        label: open_run(place) for label, place in stored_folders(as_path(folder, "folder of a comparison")).items()
-    }
+    runs = open_runs(stored_folders(as_path(folder, "folder of a comparison")))
     held = {label: str(run.mechanism) for label, run in runs.items()}
     if moved := [label for label, name in held.items() if name != label and held.get(name, name) != name]:
         raise InputError([f"{folder}: the run in the folder of {label!r} is one of {held[label]!r}" for label in moved])

@@ -14,12 +14,12 @@ from amm_opt.io.files import check_writable, claimed, folder_names, released, re
 from amm_opt.io.lock import LOCK, lock_of
 from amm_opt.simulation.stored.folder import DOCUMENT, FORCE, GO_ON, MANIFEST, Mode
 
-SUMMARY, PICTURE = "summary.csv", "comparison.png"
+SUMMARY, PICTURE, REPORT = "summary.csv", "comparison.png", "report.html"
 LIST = "comparison.json"
 """Which run is in which folder; it is written last."""
 UNFINISHED = "unfinished.json"
 """The same, until then."""
-OURS = (SUMMARY, PICTURE, LIST, UNFINISHED, LOCK)
+OURS = (SUMMARY, PICTURE, REPORT, LIST, UNFINISHED, LOCK)
 FORMAT = 1
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from amm_opt.cases.case import Case
 from amm_opt.cases.folder.parts import checked_parts
+from amm_opt.cases.folder.report import as_report, report_lines
 from amm_opt.cases.folder.variants import chosen_variants, only_once, settings_of
 from amm_opt.cases.scenario import Scenario
 from amm_opt.cases.synthetic import synthetic_from_spec
@@ -36,6 +37,7 @@ _TOML_KEYS = (
     "meshed",
     "scenario",
     "layers",
+    "report",
 )
 
 
@@ -88,12 +90,13 @@ def _loaded(folder: Path, source: str, chosen: dict[str, Path]) -> Case:
     settings |= settings_of(changed)
     present = [name for name, place in place_of.items() if name in REQUIRED_TABLES or _table_paths(place, name)]
     tables = {name: said.of(partial(_read_table, place_of[name], name)) for name in present}
+    report = said.of(partial(as_report, settings.pop("report"), str(folder / TOML))) if "report" in settings else None
     said.report()
     ending = f":{','.join(chosen)}" if chosen else ""
     name = settings.get("name", folder.resolve().name)
     given: dict[str, Any] = {**tables, **settings, "name": name + ending if isinstance(name, str) else name}
     try:
-        return replace(from_tables(**given), source=source + ending)
+        return replace(from_tables(**given), source=source + ending, report=report)
     except InputError as error:
         raise InputError(error.problems, subject=error.subject or str(folder)) from None
 
@@ -271,7 +274,7 @@ def _write_case(case: Case, path: Path) -> None:
     for name, own in limits.items():
         lines.append(f"\n[scenario.limits.{json.dumps(name, ensure_ascii=False)}]")
         lines += [f"{key} = {value!r}" for key, value in own.items()]
-    lines += _layer_lines(case.own_layers)
+    lines += [*_layer_lines(case.own_layers), *report_lines(case.report)]
     (path / "case.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pandas as pd
 
-from amm_opt.arrays import DIRECTIONS, FloatArray
+from amm_opt.arrays import DIRECTIONS, FloatArray, IntArray
 from amm_opt.cases import Case
 from amm_opt.io.text import number
+from amm_opt.pictures.readings import unlimited
 from amm_opt.pictures.style import caption, held, in_style, legend_below, lines, picture, power_unit, save, styles
 from amm_opt.simulation import Run
 from amm_opt.simulation.results.columns import ENERGIES
@@ -20,6 +21,10 @@ from amm_opt.simulation.results.fairness import jain, served_ratios
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+POINTS = 500
+"""A curve over time has so many points at most, as many as can be told apart."""
 
 
 class Compared(Protocol):
@@ -50,7 +55,8 @@ def save_picture(comparison: Compared, path: Path) -> bool:
 def draw_comparison(comparison: Compared) -> Figure:
     """Four panels: the scarcest evening's import, the scarcest noon's export, energy not served, fairness so far."""
     runs = comparison.runs
-    drawn = styles(label for label, run in runs.items() if run.known_mechanism.enforces_limits)
+    beside = unlimited(runs)
+    drawn = styles(label for label in runs if label not in beside)
     figure = picture(11, 7)
     axes = figure.subplots(2, 2)
     intervals = {label: run.intervals() for label, run in runs.items()}
@@ -126,7 +132,9 @@ def _fairness(axes: Axes, comparison: Compared, drawn: dict[str, dict[str, Any]]
     if not drawn:
         axes.set_axis_off()
         return
-    curves = {x: (comparison.runs[x].times + dt, _jain_so_far(comparison.runs[x])) for x in drawn}
+    steps = len(next(iter(comparison.runs.values())).times)
+    at = np.unique(np.linspace(0, steps - 1, min(steps, POINTS)).round().astype(int))
+    curves = {x: (comparison.runs[x].times[at] + dt, _jain_so_far(comparison.runs[x], at)) for x in drawn}
     if all(np.isnan(y).all() for _, y in curves.values()):
         axes.text(0.5, 0.02, "no index of feeders: fewer than two asked", transform=axes.transAxes, ha="center")
     else:
@@ -143,10 +151,10 @@ def _fairness(axes: Axes, comparison: Compared, drawn: dict[str, dict[str, Any]]
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=times.tz))
 
 
-def _jain_so_far(run: Run) -> FloatArray:
-    """(T,) the summary's ``jain_feeder`` as it develops; NaN while fewer than two feeders have asked."""
+def _jain_so_far(run: Run, at: IntArray) -> FloatArray:
+    """The summary's ``jain_feeder`` after some intervals; NaN while fewer than two feeders have asked."""
     index = [
-        [jain(served_ratios(asked, given, "feeder")) for asked, given in zip(requested, served, strict=True)]
+        [jain(served_ratios(asked, given, "feeder")) for asked, given in zip(requested[at], served[at], strict=True)]
         for requested, served in zip(*run.feeder_energy(), strict=True)
     ]
     return np.asarray(np.fmin(index[0], index[1]))

@@ -11,8 +11,8 @@ import pandas as pd
 from amm_opt.errors import InputError, unknown
 from amm_opt.io.text import energy_unit
 from amm_opt.pictures.compared.panels import Compared
-from amm_opt.pictures.readings import PER
-from amm_opt.pictures.style import COLOURS, MARKERS, SAME, caption, in_style, legend_below, picture
+from amm_opt.pictures.readings import PER, unlimited
+from amm_opt.pictures.style import MARKERS, SAME, caption, in_style, legend_below, picture, styles
 from amm_opt.simulation import Run
 
 if TYPE_CHECKING:
@@ -46,14 +46,15 @@ def draw_trade_off(comparison: Compared, per: str = "participant") -> Figure:
     axes = figure.subplots()
     joined = curves(comparison.runs)
     alone = [label for label in table.index if not any(label in numbers for _, _, numbers in joined)]
+    colour = {label: style["color"] for label, style in styles(table.index, unlimited(comparison.runs)).items()}
     for k, (name, number, numbers) in enumerate(joined):
         members = sorted(numbers, key=numbers.__getitem__)
         points = pd.DataFrame({"x": level[members], "y": lost[members] / size})
-        _marks(axes, points, broken[members], k, f"{name}, by {number}", line="-")
+        _marks(axes, points, broken[members], colour[members[0]], k, f"{name}, by {number}", line="-")
         _numbered(axes, points, numbers)
     for k, label in enumerate(alone, start=len(joined)):
         points = pd.DataFrame({"x": level[[label]], "y": lost[[label]] / size})
-        _marks(axes, points, broken[[label]], k, label, line="")
+        _marks(axes, points, broken[[label]], colour[label], k, label, line="")
     axes.set(
         xlabel=f"served ratio of the worst {'LV feeder' if per == 'feeder' else per}", ylabel=f"not served, {unit}"
     )
@@ -80,12 +81,15 @@ def _numbered(axes: Axes, points: pd.DataFrame, numbers: Mapping[str, float]) ->
         axes.annotate(", ".join(texts), (x, y), xytext=(5, 5), textcoords="offset points", fontsize=7)
 
 
-def _marks(axes: Axes, points: pd.DataFrame, broken: pd.Series[bool], k: int, label: str, line: str) -> None:
-    colour, marker = COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)]
+def _marks(
+    axes: Axes, points: pd.DataFrame, broken: pd.Series[bool], colour: str, k: int, label: str, line: str
+) -> None:
+    marker = MARKERS[k % len(MARKERS)]
     style: dict[str, Any] = {"color": colour, "lw": 1.2, "marker": marker, "ls": line, "ms": 7, "clip_on": False}
     axes.plot(points["x"], points["y"], label=caption(label), **style)
     hollow = points[broken.to_numpy()]
-    axes.plot(hollow["x"], hollow["y"], **{**style, "mfc": "white", "ls": "", "zorder": 3})
+    if len(hollow):
+        axes.plot(hollow["x"], hollow["y"], **{**style, "mfc": "white", "ls": "", "zorder": 3})
 
 
 def curves(runs: dict[str, Run]) -> list[tuple[str, str, dict[str, float]]]:

@@ -17,8 +17,8 @@ from amm_opt.simulation.results.fairness import jain, lowest, served_ratios
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LEAST = 1e-7
-"""What is less is drawn here: the logarithm of 0 has no place."""
+LEAST = (1e-6, 1e-3)
+"""Of either row, what is less is drawn here: the logarithm of 0 has no place."""
 WORDS = {"feeder": "LV feeders", "participant": "participants"}
 
 
@@ -76,14 +76,14 @@ def draw_months(energies: Mapping[str, Energies], per: str | None = None, beside
             ax.set_yscale("log")
             plain_log(ax.yaxis)
             ax.grid(alpha=0.3)
-            curves = {label: (months, np.maximum(both[row][:, d], LEAST)) for label, both in found.items()}
+            curves = {label: (months, np.maximum(both[row][:, d], LEAST[row])) for label, both in found.items()}
             lines(ax, curves, drawn, note=(0.99, 0.02))
             ax.set_title(f"{title}, {direction}")
         axes[row, 0].set_ylabel("0 is equal; lower is fairer" if row == 0 else "lower is better off")
     for ax in axes[1]:
         _months(ax, months)
     legend_below(figure, axes[0, 0])
-    figure.suptitle(f"Every month by itself; {LEAST:g} stands for that and less")
+    figure.suptitle(f"Every month by itself; {LEAST[0]:g} above and {LEAST[1]:g} below stand for that and less")
     return figure
 
 

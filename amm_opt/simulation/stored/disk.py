@@ -53,6 +53,8 @@ class DiskStore(RunStore):
         self._arrays: dict[str, ChunkedArray] = {}
         self._described: set[str] = set()
         self._whole: dict[str, FloatArray] = {}
+        self._totals_of = -1
+        self._totals_read: dict[str, FloatArray] = {}
 
     def prepare(self) -> None:
         """Make the folder's parts and the coordinates of the arrays."""
@@ -170,7 +172,12 @@ class DiskStore(RunStore):
         return self._whole[name] if direction is None else self._whole[name][:, direction]
 
     def totals(self) -> dict[str, FloatArray]:
-        """See ``RunStore``."""
+        """See ``RunStore``; they are kept once they are read."""
+        if len(self.elapsed_s) != self._totals_of:
+            self._totals_of, self._totals_read = len(self.elapsed_s), self._read_totals()
+        return dict(self._totals_read)
+
+    def _read_totals(self) -> dict[str, FloatArray]:
         files = (self.folder / INTERVALS / f"{k:06}.parquet" for k in range(self.count))
         table = pd.concat([pq.read_table(pa.BufferReader(f.read_bytes())).to_pandas() for f in files])
         own = [name for name in table if name not in (*TOTALS, "time")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +36,25 @@ def open_run(folder: str | Path) -> Run:
         InputError: where the folder holds no run or an unfinished one, a file of it was changed, damaged, lost or added
             (``run.json`` holds the digests of all), or the case is not the one that was run any more.
     """
-    path = as_path(folder, "folder of a run")
+    return _opened(as_path(folder, "folder of a run"), {})
+
+
+def open_runs(folders: Mapping[str, Path]) -> dict[str, Run]:
+    """Read several runs, by label; a case that is that of several of them is read once.
+
+    Raises:
+        InputError: as :func:`open_run`.
+    """
+    cases: dict[str, Case] = {}
+    return {label: _opened(folder, cases) for label, folder in folders.items()}
+
+
+def _opened(path: Path, cases: dict[str, Case]) -> Run:
+    """A run; its case is one of the known ones where it is the same to the digest, and known from then on."""
     document = checked_document(path)
     try:
-        case = _stored_case(path, document["case"])
+        key = json.dumps(document["case"], sort_keys=True)
+        case = cases[key] = cases[key] if key in cases else _stored_case(path, document["case"])
         first, steps = document["first"], document["steps"]
         if not (is_whole(first) and is_whole(steps) and 0 <= first < first + steps <= case.n_steps):
             raise InputError(f"{path / DOCUMENT}: {steps!r} intervals from {first!r} are not inside the case")

@@ -1,0 +1,1 @@
+"""One page that says what a comparison found and what stands behind it, in a file that needs nothing else."""

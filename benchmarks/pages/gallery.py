@@ -3,7 +3,8 @@
     amm-opt compare mv33lv --out out/mv33lv     # the year, as make compare makes it
     python benchmarks/pages/gallery.py out/mv33lv
 
-The trade-off is of one week, run here. Screenshots of the report need Chromium (on the path, or in AMM_OPT_BROWSER) and
+The trade-off is of a day of CSIRO's feeder, run here where ``--feeder`` names its case
+folder. Screenshots of the report need Chromium (on the path, or in AMM_OPT_BROWSER) and
 playwright; ``--no-screenshots`` leaves them as they are.
 """
 
@@ -20,8 +21,8 @@ import amm_opt as ao
 from amm_opt.study.report.page import save_report
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images" / "gallery"
-WEEK = slice("2016-05-23", "2016-05-29")
-GIVES = ("fot:give=0,window=all", "fot:give=0.02,window=all", "fot:give=0.1,window=all", "fot:give=0.3,window=all")
+DAY = "2023-01-09"
+GIVES = ("fot:give=0", "fot:give=0.002", "fot:give=0.005", "fot:give=0.01")
 BESIDE = ("equal_doe:enrolled=requesting", "pro_rata", "amm")
 DPI = 90
 SHOTS = {
@@ -56,9 +57,9 @@ def pictures(result: ao.Comparison) -> None:
         click.echo(name)
 
 
-def trade_off(case: ao.Case) -> None:
-    """The give curve of fot beside others, over a week."""
-    result = ao.compare(case, [*GIVES, *BESIDE], steps=WEEK)
+def trade_off(feeder: Path) -> None:
+    """The give curve of fot beside others, over a day of a real feeder, on which it is no flat one."""
+    result = ao.compare(feeder, [*GIVES, *BESIDE], steps=DAY)
     result.plot.trade_off("feeder").savefig(IMAGES / "trade_off.png", dpi=DPI)
     click.echo("trade_off")
 
@@ -84,14 +85,14 @@ def screenshots(page: Path) -> None:
 @click.command()
 @click.argument("year", type=click.Path(exists=True, path_type=Path))
 @click.option("--screenshots/--no-screenshots", "with_browser", default=True, help="Of the report, in a browser.")
-@click.option("--week/--no-week", default=True, help="Run the week of the trade-off, which takes minutes.")
-def main(year: Path, with_browser: bool, week: bool) -> None:
+@click.option("--feeder", type=click.Path(exists=True, path_type=Path), help="CSIRO's feeder as a case folder.")
+def main(year: Path, with_browser: bool, feeder: Path | None) -> None:
     """Draw everything from YEAR, the folder of a comparison of the year."""
     IMAGES.mkdir(parents=True, exist_ok=True)
     result = ao.open_comparison(year)
     pictures(result)
-    if week:
-        trade_off(result.case)
+    if feeder is not None:
+        trade_off(feeder)
     if with_browser:
         with tempfile.TemporaryDirectory() as folder:
             screenshots(save_report(result, Path(folder) / "report.html"))

@@ -12,12 +12,15 @@ from amm_opt.errors import InputError, unknown
 from amm_opt.io.text import energy_unit
 from amm_opt.pictures.compared.panels import Compared
 from amm_opt.pictures.readings import PER, unlimited
-from amm_opt.pictures.style import MARKERS, SAME, caption, in_style, legend_below, picture, styles
+from amm_opt.pictures.style import MARKERS, caption, in_style, legend_below, picture, styles
 from amm_opt.simulation import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+CLOSE = 0.01
+"""Points closer than this part of what is drawn have their numbers together."""
 
 
 @in_style
@@ -51,7 +54,7 @@ def draw_trade_off(comparison: Compared, per: str = "participant") -> Figure:
         members = sorted(numbers, key=numbers.__getitem__)
         points = pd.DataFrame({"x": level[members], "y": lost[members] / size})
         _marks(axes, points, broken[members], colour[members[0]], k, f"{name}, by {number}", line="-")
-        _numbered(axes, points, numbers)
+        _numbered(axes, points, numbers, (float(np.ptp(level.dropna())), float(np.ptp(lost)) / size))
     for k, label in enumerate(alone, start=len(joined)):
         points = pd.DataFrame({"x": level[[label]], "y": lost[[label]] / size})
         _marks(axes, points, broken[[label]], colour[label], k, label, line="")
@@ -66,13 +69,17 @@ def draw_trade_off(comparison: Compared, per: str = "participant") -> Figure:
     return figure
 
 
-def _numbered(axes: Axes, points: pd.DataFrame, numbers: Mapping[str, float]) -> None:
-    """The numbers beside their points, those of points that lie on each other together."""
-    width, height = (max(float(np.ptp(points[c])), 1e-12) for c in ("x", "y"))
+def _numbered(axes: Axes, points: pd.DataFrame, numbers: Mapping[str, float], spread: tuple[float, float]) -> None:
+    """The numbers beside their points, those of points that lie on each other together.
+
+    Args:
+        spread: of all points that are drawn, in both directions.
+    """
+    width, height = spread
     groups: list[tuple[float, float, list[str]]] = []
     for label, (x, y) in points.iterrows():
         text = f"{numbers[str(label)]:g}"
-        near = [g for g in groups if abs(g[0] - x) <= SAME * width and abs(g[1] - y) <= SAME * height]
+        near = [g for g in groups if abs(g[0] - x) <= CLOSE * width and abs(g[1] - y) <= CLOSE * height]
         if not near:
             groups.append((x, y, [text]))
         elif text not in near[0][2]:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         read_ausgrid,
         year_case,
     )
+    from amm_opt.io.progress import progress_bars
     from amm_opt.margins import Margin
     from amm_opt.market import (
         Allocation,
@@ -153,6 +154,7 @@ _HOME = {
         "read_ausgrid",
         "year_case",
     ),
+    "amm_opt.io.progress": ("progress_bars",),
     "amm_opt.margins": ("Margin",),
     "amm_opt.market": (
         "Allocation",
@@ -344,6 +346,7 @@ __all__ = [
     "open_run",
     "open_study",
     "price_parts",
+    "progress_bars",
     "read_ausgrid",
     "read_household_loads",
     "read_meters",

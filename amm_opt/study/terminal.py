@@ -17,6 +17,7 @@ import click
 
 from amm_opt.errors import AmmOptError, InputError, as_path, reason
 from amm_opt.io.output import discard_output, emit
+from amm_opt.io.progress import progress_bars
 from amm_opt.io.text import fold, plain
 
 NARROWEST = 20
@@ -102,27 +103,10 @@ def width() -> int:
 @contextmanager
 def progress(quiet: bool, labels: Any) -> Iterator[Callable[[str, int, int], None] | None]:
     """Bars on standard error where it is a terminal: called with (label, done, all)."""
-    from rich import progress as bar
-    from rich.console import Console
-    from rich.table import Column
-
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
+    if quiet:
         yield None
         return
-    name = bar.TextColumn(
-        "{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", max_width=40)
-    )
-    times = (bar.TimeElapsedColumn(), bar.TimeRemainingColumn())
-    columns = (name, bar.BarColumn(), bar.MofNCompleteColumn(), *times)
-    with bar.Progress(*columns, console=console, transient=True) as bars:
-        tasks = {label: bars.add_task(plain(label), total=None) for label in labels}
-
-        def report(label: str, done: int, total: int) -> None:
-            if label not in tasks:
-                tasks[label] = bars.add_task(plain(label), total=None)
-            bars.update(tasks[label], completed=done, total=total)
-
+    with progress_bars(*labels) as report:
         yield report
 
 

@@ -18,6 +18,7 @@ from amm_opt.importers import ImportedNetwork, YearScenario, import_network, imp
 from amm_opt.importers.formats import Importer, importer, options_of
 from amm_opt.io.files import whole_folder
 from amm_opt.io.output import emit
+from amm_opt.io.progress import working
 from amm_opt.io.text import number, plain
 from amm_opt.meters import FittedNetwork, fit_network, read_meters
 from amm_opt.meters.data import GAPS
@@ -26,7 +27,7 @@ from amm_opt.meters.regression import LOSSES
 from amm_opt.specs import read_options, read_value
 from amm_opt.study.compare import compare
 from amm_opt.study.show import json_option, print_json, print_table, show
-from amm_opt.study.terminal import folder_given, say
+from amm_opt.study.terminal import folder_given, progress, say
 
 EXAMPLES = {
     "matpower": "case33bw.m --option 'open_branches=[\"branch 33\"]'",
@@ -184,15 +185,16 @@ def _import(name: str, path: str | Path, options: Mapping[str, Any], demanded: D
         said.of(lambda: import_network(name, path, **options))
     said.report()
     report: object
-    if out is None:
-        network = import_network(name, path, **options)
-        report = network.report
-    else:
-        with whole_folder(out):
+    with working(f"importing {path}"):
+        if out is None:
             network = import_network(name, path, **options)
-            case = _case(network, scenario, demanded.days)
-            report = case.report or network.report
-            save_case(case.with_uptake(**uptake) if uptake else case, out)
+            report = network.report
+        else:
+            with whole_folder(out):
+                network = import_network(name, path, **options)
+                case = _case(network, scenario, demanded.days)
+                report = case.report or network.report
+                save_case(case.with_uptake(**uptake) if uptake else case, out)
     demand = "Demand: that of the file" if _own(network, scenario) else f"Scenario: {scenario or YearScenario()}"
     demand += f", over and over for {demanded.days} days" if demanded.days else ""
     demand += f"\nUptake: {demanded.uptake}" if uptake else ""
@@ -261,11 +263,13 @@ def fit(
     \b
     Example:  amm-opt fit meters.csv --rating-kva 250 --mechanism equal_doe --export-kw 8 --steps 48
     """
-    fitted = fit_network(read_meters(table, nominal_v=nominal_v, gaps=gaps), **options)
     result = None
+    with working(f"fitting {table}"):
+        fitted = fit_network(read_meters(table, nominal_v=nominal_v, gaps=gaps), **options)
     if mechanism is not None:
         case = fitted.case(connection_kw=connection_kw, import_kw=import_kw, export_kw=export_kw)
-        result = compare(case, mechanism, network=fitted, steps=steps)
+        with progress(as_json, [mechanism]) as report:
+            result = compare(case, mechanism, network=fitted, steps=steps, progress=report)
     rows = _errors(fitted)
     if as_json:
         runs = [] if result is None else result.table.reset_index().to_dict("records")

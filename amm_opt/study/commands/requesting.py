@@ -13,6 +13,7 @@ from amm_opt.arrays import FloatArray
 from amm_opt.errors import InputError, Problems
 from amm_opt.fields import is_number
 from amm_opt.io.files import claimed, released, replace_file, whole_folder
+from amm_opt.io.progress import working
 from amm_opt.io.tables import read_table
 from amm_opt.request_market import (
     BookingPlan,
@@ -86,7 +87,8 @@ def fair_play(
         "volume": BookingPlan("volume"),
         "revenue": BookingPlan("revenue"),
     }
-    runs = [kinds[name].run(problem) for name in dict.fromkeys(names)]
+    with working("fair play"):
+        runs = [kinds[name].run(problem) for name in dict.fromkeys(names)]
     if out is not None:
         with whole_folder(out):
             for run in runs:

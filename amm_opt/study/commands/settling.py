@@ -26,6 +26,7 @@ from amm_opt.study.terminal import complain, folder_given, printable, progress, 
 
 SOME = ("charging", "discharging", "reserve", "uplift")
 """Printed only where there is any with one of the mechanisms."""
+RUNS = "runs"
 LESS = {"residual_min": 8, "residual_max": 7, "charging": 6, "discharging": 6, "uplift": 6, "charges": 5, "reserve": 4}
 """What of the operator's sums goes first where a terminal has no room; others stay."""
 
@@ -59,9 +60,12 @@ def settle(
     without = [label for label in stored.runs if label not in priced]
     if not priced:
         raise InputError(f"{', '.join(without)} sets no prices: there is nothing to settle")
-    found = {
-        label: item.settlement(recover=recover, by=by, source_price=source_price) for label, item in priced.items()
-    }
+    found = {}
+    with progress(as_json, [RUNS]) as report:
+        for label, item in priced.items():
+            found[label] = item.settlement(recover=recover, by=by, source_price=source_price)
+            if report is not None:
+                report(RUNS, len(found), len(priced))
     if as_json:
         print_json({"case": stored.case.name, "mechanisms": {label: _record(s) for label, s in found.items()}})
     else:

@@ -21,6 +21,7 @@ COMMANDS = (
     ["-m", "amm_opt", "cases"],
     ["-m", "amm_opt", "compare", "mv33lv", "--start", "2016-05-23 18:00", "--steps", "4", "--out", "out"],
     ["-m", "amm_opt", "verify", RUN],
+    ["-m", "amm_opt", "report", "out"],
     ["-m", "amm_opt", "export", RUN, "--format", "csip-aus", "--steps", "1", "--out", "csip"],
     ["-m", "amm_opt", "compare", "pjm5", "--mechanisms", "lmp,dispatch", "--steps", "2"],
 )
@@ -42,7 +43,7 @@ def main() -> None:
         subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", wheels, ROOT], check=True)
         (wheel,) = wheels.glob("*.whl")
         print(f"{wheel.name}: {wheel.stat().st_size / 1e6:.1f} MB, Python {sys.version.split()[0]}")
-        subprocess.run([*pip, "install", f"{wheel}[plot,ac,export]"], check=True)
+        subprocess.run([*pip, "install", f"{wheel}[report,ac,export]"], check=True)
         for words in COMMANDS:
             subprocess.run([python, "-P", *words], cwd=empty, check=True)
 

@@ -15,6 +15,8 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[2]
 ROLE = re.compile(r":(?:func|class|meth|mod|attr|data|exc):(?:`~?([^`]+)`|(?=<code>))")
+LATER = "---\nsearch: {boost: 0.5}\n---\n\n"
+"""Pages that say what something is for are found before those that list names."""
 BESIDE = {"formulations": "Mechanisms that ship", "amm_opt.testing": "Checks of plug-ins"}
 """Packages besides ``amm_opt`` itself whose ``__all__`` is public."""
 
@@ -44,7 +46,7 @@ def rooms() -> dict[str, tuple[str, str]]:
         by_room.setdefault(module.split(".")[1], []).append((module, names))
     pages = {}
     for room in sorted(by_room):
-        lines = [f"# ao: {room}", ""]
+        lines = [f"{LATER}# ao: {room}", ""]
         for module, names in by_room[room]:
             lines += [described(module), ""]
             for name in names:
@@ -53,7 +55,7 @@ def rooms() -> dict[str, tuple[str, str]]:
     for package, title in BESIDE.items():
         listed = [name for names in imports(package).values() for name in names]
         body = "\n\n".join(f"::: {package}.{name}" for name in listed)
-        pages[f"api/{package.replace('.', '_')}.md"] = (title, f"# {title}\n\n{described(package)}\n\n{body}\n")
+        pages[f"api/{package.replace('.', '_')}.md"] = (title, f"{LATER}# {title}\n\n{described(package)}\n\n{body}\n")
     return pages
 
 

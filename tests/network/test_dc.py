@@ -76,6 +76,22 @@ def test_parallel_branches_share_by_their_susceptance_and_a_ratio_counts_as_reac
     assert flow == pytest.approx([0.0, 500.0, 400.0])
 
 
+@pytest.mark.parametrize("branches", [
+    [("a", "b", 1.0), ("a", "c", 2.0), ("b", "c", 1.5), ("b", "c", 3.0), ("c", "d", 1.0), ("d", "a", 0.7)],
+    [("a", "b", 1.0), ("c", "b", 2.0)],
+])  # fmt: skip
+def test_flows_follow_from_the_two_laws(branches: list[tuple[str, str, float]]) -> None:
+    """What leaves every bus, and 0 around every loop, are as many equations as branches; ratings are 1 MVA."""
+    model = ao.DCFlow(mesh(branches))
+    leaving, loops, rows = model.by_flows
+    injected = np.array([0.0, 300.0, -500.0, 120.0])[: model.feeder.n_buses]
+    both = np.vstack([leaving.toarray(), loops.toarray()])
+    flow = np.linalg.solve(both, np.append(injected[1:], np.zeros(loops.shape[0])))
+    state = model.state(injected, 0.0 * injected)
+    np.testing.assert_allclose(flow, state.p_flow_kw[1:], atol=1e-9)
+    np.testing.assert_allclose(rows @ flow, state.p_flow_kw[1:] / 1000.0, atol=1e-12)
+
+
 def test_rows_and_constraints_are_evaluate_on_a_mesh() -> None:
     case = ao.load_case("ieee57")
     model, rng = ao.DCFlow(case.feeder), np.random.default_rng(1)

@@ -34,7 +34,7 @@ class LimitRows(Protocol):
 def limit_rows(grid: Grid, requests: Requests) -> LimitRows:
     """The limits of a network model of linear rows in one interval."""
     if isinstance(grid.network, DCFlow):
-        return _ByAngles(grid, requests, grid.network)
+        return _ByFlows(grid, requests, grid.network)
     return _BySensitivity(grid, requests)
 
 
@@ -86,31 +86,28 @@ class _BySensitivity:
         return self._met.scaled(rows, sp.csr_array(change))
 
 
-class _ByAngles:
-    """Rows over powers and angles, a few numbers each."""
+class _ByFlows:
+    """Rows over powers and flows: Kirchhoff's two laws, and all limits, which are bounds of flows."""
 
-    def __init__(self, grid: Grid, requests: Requests, network: DCFlow, known: IntArray = NO_LIMITS) -> None:
-        self._met, self._network = _Met(grid, requests, known), network
-        self._balance, self._of_angles = network.by_angles
+    def __init__(self, grid: Grid, requests: Requests, network: DCFlow) -> None:
+        self._met, self._network = _Met(grid, requests), network
 
     def first(self) -> Rows:
-        at_bus = self._met.grid.incidence[1:]
-        balance = sp.csr_array(sp.hstack([-at_bus, at_bus, -self._balance]))
-        zero = np.zeros(balance.shape[0])
-        rows, lower, upper = self._rows(np.flatnonzero(self._met.in_use))
-        return sp.csr_array(sp.vstack([balance, rows])), np.append(zero, lower), np.append(zero, upper)
+        leaving, loops, of_flows = self._network.by_flows
+        at_bus, grid = self._met.grid.incidence[1:], self._met.grid
+        balance = sp.hstack([-at_bus, at_bus, -leaving])
+        around, limits = (sp.hstack([sp.csr_array((rows.shape[0], 2 * grid.n)), rows]) for rows in (loops, of_flows))
+        kept = sp.csr_array(sp.vstack([balance, around]))
+        zero = np.zeros(kept.shape[0])
+        rows, lower, upper = self._met.scaled(np.arange(of_flows.shape[0]), sp.csr_array(limits))
+        return sp.csr_array(sp.vstack([kept, rows])), np.append(zero, lower), np.append(zero, upper)
 
     def broken(self, values: FloatArray) -> Rows | None:
-        rows = self._met.join(self._of_angles @ values[-self._of_angles.shape[1] :])
-        return self._rows(rows) if len(rows) else None
+        """None: every limit is there from the start."""
+        return None
 
     def at(self, requests: Requests) -> LimitRows:
-        return _ByAngles(self._met.grid, requests, self._network, np.flatnonzero(self._met.in_use))
-
-    def _rows(self, rows: IntArray) -> Rows:
-        powers = sp.csr_array((len(rows), 2 * self._met.grid.n))
-        change = sp.csr_array(sp.hstack([powers, self._of_angles[rows]]))
-        return self._met.scaled(rows, change)
+        return _ByFlows(self._met.grid, requests, self._network)
 
 
 class Transport:

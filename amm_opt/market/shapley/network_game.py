@@ -30,10 +30,10 @@ class NetworkGame:
     is left to it where all share a limit by what each brings and takes away.
 
     The linear program is solved by HiGHS, which goes on from set to set: only bounds change. With a network model its
-    limits hold, inflexible load first; a limit joins the program when an answer first breaks it, and stays. Nothing is
-    solved for a set whose value follows from those of others. With ``network="transport"`` flows are chosen freely up
-    to the rating of each branch, one flow per branch, without angles (as in the source, with its double capacity of
-    lines corrected; D. Sweeney, arXiv 2512.13871, 2025).
+    limits hold, inflexible load first: those of ``dc`` bound a flow on each branch; of other models a limit joins the
+    program when an answer first breaks it, and stays. Nothing is solved for a set whose value follows from those of
+    others. With ``network="transport"`` flows are chosen freely up to the rating of each branch, one flow per branch,
+    without angles (as in the source, with its double capacity of lines corrected; D. Sweeney, arXiv 2512.13871, 2025).
 
     Args:
         case: what the players take part in.
@@ -71,7 +71,7 @@ class NetworkGame:
         self._begin(requests, available_kw, rows)
 
     def at(self, interval: int, available_kw: ArrayLike | None = None) -> NetworkGame:
-        """The same game in another interval, to which the limits that were met so far are known.
+        """The same game in another interval, to which the limits that joined so far are known.
 
         Args:
             available_kw: of that interval.
@@ -86,15 +86,26 @@ class NetworkGame:
 
     def _begin(self, requests: Requests, available_kw: ArrayLike | None, rows: LimitRows) -> None:
         first, n = DIRECTIONS.index(self._sides[0]) * self._case.n_participants, self._case.n_participants
-        self._columns = [(first + where).astype(np.int32) for where in self._place.values()]
+        most_kw = requests.both_kw.ravel()
+        if available_kw is not None:
+            most_kw[first : first + n] = _available(available_kw, n)
+        self._some = np.flatnonzero(most_kw > 0)  # who asks for nothing has no column
+        column = np.full(2 * n, -1)
+        column[self._some] = np.arange(len(self._some))
+        own = [column[first + where] for where in self._place.values()]
+        self._columns = [columns[columns >= 0].astype(np.int32) for columns in own]
         self._all = np.concatenate(self._columns)
         self._whose = np.repeat(np.arange(len(self._columns)), [len(columns) for columns in self._columns])
-        self._most_kw = requests.both_kw.ravel()
-        if available_kw is not None:
-            self._most_kw[first : first + n] = _available(available_kw, n)
-        self._gain = np.repeat([float(d == self._sides[1]) for d in DIRECTIONS], n)
+        self._most_kw = most_kw[self._some]
+        self._gain = np.repeat([float(d == self._sides[1]) for d in DIRECTIONS], n)[self._some]
         self._rows = rows
         self._model: Any = None
+
+    @property
+    def by_effort(self) -> tuple[str, ...]:
+        """Their names, those first who change the program least and may come and go most often."""
+        kw = [float(self._most_kw[columns].sum()) for columns in self._columns]
+        return tuple(name for _, name in sorted(zip(kw, self.players, strict=True)))
 
     @property
     def players(self) -> tuple[str, ...]:
@@ -108,9 +119,8 @@ class NetworkGame:
     def __call__(self, here: frozenset[str]) -> float:
         """The most that is served with the players ``here``, kW."""
         if self._model is None:
-            self._model = _model(
-                self._most_kw, self._gain, *_with_balance(self._rows.first(), self._case, self._source)
-            )
+            rows, lower, upper = _with_balance(self._rows.first(), self._case, self._source)
+            self._model = _model(self._most_kw, self._gain, self._own(rows), lower, upper)
             self._inside, self._bounds = np.ones(len(self._columns)), Bounds(len(self._columns))
             self._solved()  # with everybody, which bounds all others
         wanted = np.array([float(name in here) for name in self._place])
@@ -126,8 +136,8 @@ class NetworkGame:
     def _solved(self) -> float:
         """What the players inside reach."""
         values, duals = self._answer()
-        while (more := self._rows.broken(values)) is not None:
-            rows, lower, upper = more
+        while (more := self._rows.broken(self._whole(values))) is not None:
+            rows, lower, upper = self._own(more[0]), more[1], more[2]
             self._model.addRows(
                 *(rows.shape[0], lower, upper, rows.nnz),
                 *(rows.indptr.astype(np.int32), rows.indices.astype(np.int32), rows.data),
@@ -138,6 +148,17 @@ class NetworkGame:
         np.add.at(adds, self._whose, np.maximum(duals[self._all], 0.0) * self._most_kw[self._all])
         self._bounds.learn(self._inside, value, adds)
         return value
+
+    def _own(self, rows: sp.csr_array) -> sp.csr_array:
+        """Rows over the columns that there are."""
+        further = np.arange(2 * self._case.n_participants, rows.shape[1])
+        return sp.csr_array(sp.csc_array(rows)[:, np.append(self._some, further)])
+
+    def _whole(self, values: FloatArray) -> FloatArray:
+        """Values of columns as powers of all, imports and then exports, and further variables."""
+        powers = np.zeros(2 * self._case.n_participants)
+        powers[self._some] = values[: len(self._some)]
+        return np.append(powers, values[len(self._some) :])
 
     def _answer(self) -> tuple[FloatArray, FloatArray]:
         """Values and reduced costs of all variables."""
@@ -220,9 +241,17 @@ def _with_balance(rows: Rows, case: Case, source: bool) -> Rows:
 
 
 def _model(most_kw: FloatArray, gain: FloatArray, rows: sp.csr_array, lower: FloatArray, upper: FloatArray) -> Any:
-    """Maximise what counts over powers up to ``most_kw`` and free further variables."""
+    """Maximise what counts over powers up to ``most_kw`` and further variables: those with a row of their own in it."""
     more = np.zeros(rows.shape[1] - len(most_kw))
-    free = np.full(len(more), highspy.kHighsInf)
+    alone = np.diff(rows.indptr) == 1
+    at = rows.indptr[:-1][alone]
+    alone[alone] = rows.indices[at] >= len(most_kw)
+    at = rows.indptr[:-1][alone]
+    both = np.sort(np.array([lower[alone], upper[alone]]) / rows.data[at], axis=0)
+    ends = np.full((2, len(more)), np.inf) * np.array([[-1.0], [1.0]])
+    np.maximum.at(ends[0], rows.indices[at] - len(most_kw), both[0])
+    np.minimum.at(ends[1], rows.indices[at] - len(most_kw), both[1])
+    rows, lower, upper = sp.csr_array(rows[~alone]), lower[~alone], upper[~alone]
     with silent():
         model = highspy.Highs()
     for name, value in {"output_flag": False, "threads": 1, "presolve": "off"}.items():
@@ -232,7 +261,7 @@ def _model(most_kw: FloatArray, gain: FloatArray, rows: sp.csr_array, lower: Flo
         *(rows.shape[1], rows.shape[0], rows.nnz, 0),
         *(int(highspy.MatrixFormat.kRowwise), int(highspy.HessianFormat.kTriangular)),
         int(highspy.ObjSense.kMaximize),
-        *(0.0, np.append(gain, more), np.append(np.zeros(len(most_kw)), -free), np.append(most_kw, free)),
+        *(0.0, np.append(gain, more), np.append(np.zeros(len(most_kw)), ends[0]), np.append(most_kw, ends[1])),
         *(lower, upper, rows.indptr.astype(np.int32), rows.indices.astype(np.int32), rows.data),
         *(nothing.astype(np.int32), nothing.astype(np.int32), nothing, np.zeros(rows.shape[1], dtype=np.int32)),
     )

@@ -96,7 +96,7 @@ def shapley(
 
     Args:
         v: the game, which gives what a set of players reaches together; it is asked once for each set. A
-            ``NetworkGame`` is one.
+            ``NetworkGame`` is one. It may say ``by_effort`` which players come and go most easily.
         players: names, n of them.
         rounds: of random orders; None: exact up to 12 players, 32 rounds above.
         seed: of the orders; the values do not depend on ``workers``.
@@ -135,7 +135,9 @@ def _exact(
 ) -> ShapleyValues:
     n = len(players)
     counter = np.arange(2**n)
-    near = counter ^ (counter >> 1)  # one player more or less from set to set, which suits solvers
+    first = [p for p in getattr(v, "by_effort", players) if p in players]
+    order = first if len(first) == n else players
+    near = _spread(counter ^ (counter >> 1), [players.index(p) for p in order])  # one player more or less at a time
     of_set = np.zeros(2**n)
     of_set[near] = evaluate(v, players, near.tolist(), workers, progress)
     size = np.bitwise_count(np.arange(2 ** (n - 1)))
@@ -145,6 +147,11 @@ def _exact(
         pairs = of_set.reshape(-1, 2, 2**p)
         value[p] = weight @ (pairs[:, 1] - pairs[:, 0]).ravel()
     return ShapleyValues(players, value, value, value, float(of_set[-1] - of_set[0]), 2**n, 0)
+
+
+def _spread(sets: IntArray, bit: Sequence[int]) -> IntArray:
+    """Sets in which bit k stands for the player number ``bit[k]``: that of bit 0 comes or goes in every other set."""
+    return np.asarray(sum(((sets >> k) & 1) << p for k, p in enumerate(bit)))
 
 
 def _sampled(

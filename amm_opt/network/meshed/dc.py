@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike
 from scipy.sparse.linalg import splu
 
-from amm_opt.arrays import FloatArray
+from amm_opt.arrays import FloatArray, IntArray
 from amm_opt.errors import InputError
 from amm_opt.network.feeder.feeder import Feeder
 from amm_opt.network.models.base import NetworkModel
@@ -60,6 +60,7 @@ class DCFlow(NetworkModel):
         either = sp.csr_array((np.ones(len(x)), (branches, start)), shape=shape)
         either -= sp.csr_array((np.ones(len(x)), (branches, stop)), shape=shape)
         per_rad = 1000.0 * feeder.vn_kv[stop] ** 2 / (x * feeder.tap[1:])
+        self._per_rad = per_rad
         self._angles = sp.csr_array(either[:, 1:])  # difference of angles along each branch
         self._flows = sp.csr_array(sp.diags_array(np.append(0.0, per_rad)) @ self._angles)
         self._laplacian = sp.csc_array(self._angles.T @ self._flows)
@@ -105,18 +106,42 @@ class DCFlow(NetworkModel):
         return a_p, np.zeros_like(a_p), a_p @ self._shunt_kw
 
     @cached_property
-    def by_angles(self) -> tuple[sp.csc_array, sp.csr_array]:
-        """The same model in few numbers per row, on angles phi of all buses but the source.
+    def by_flows(self) -> tuple[sp.csr_array, sp.csr_array, sp.csr_array]:
+        """The same model with a flow in kW on every branch and no angles: Kirchhoff's two laws.
 
-        Angles are in kW of a middling branch, so that numbers are of one size.
+        A limit is then a bound of one flow. Voltages add up to 0 around the loops that branches outside of a tree close
+        (J. Hörsch and others, "Linear optimal power flow using cycle flows", EPSR 158, 2018, doi
+        10.1016/j.epsr.2017.12.034).
 
         Returns:
-            ``(balance, rows)`` with shapes (n - 1, n - 1), (m, n - 1): ``balance @ phi`` is what is injected at the
-            buses, kW; ``rows @ phi`` all limited quantities.
+            ``(leaving, loops, rows)`` with shapes (n - 1, branches), (loops, branches), (m, branches): ``leaving @
+            flow`` is what is injected at the buses, the source's aside; ``loops @ flow`` is 0; ``rows @ flow`` are all
+            limited quantities.
         """
         of, _, flow, normal = self.limits.located(np.arange(len(self.quantities.kind)))
-        part = sp.csr_array((normal.real, (of, flow)), shape=(len(self.quantities.kind), len(self.branch)))
-        return sp.csc_array(self._laplacian / self._middling), sp.csr_array(part @ self._flows / self._middling)
+        rows = sp.csr_array((normal.real, (of, flow)), shape=(len(self.quantities.kind), len(self.branch)))
+        return sp.csr_array(self._angles[1:].T), self._loops(), sp.csr_array(rows[:, 1:])
+
+    def _loops(self) -> sp.csr_array:
+        """(loops, branches) reactances around every loop of a tree and one branch more, 1 on a middling branch."""
+        start, stop = self.feeder.ends[:, 1:]
+        parent, branch, depth = _tree(start, stop)
+        chords = np.setdiff1d(np.arange(len(start)), branch[branch >= 0])
+        row: list[int] = []
+        column: list[int] = []
+        sign: list[float] = []
+        for k, chord in enumerate(chords.tolist()):
+            ends = [int(stop[chord]), int(start[chord])]  # back from the end of the chord to its start
+            row, column, sign = [*row, k], [*column, chord], [*sign, 1.0]
+            while ends[0] != ends[1]:
+                side = int(depth[ends[1]] > depth[ends[0]])
+                here = int(branch[ends[side]])
+                row, column = [*row, k], [*column, here]
+                sign.append((1.0 if start[here] == ends[side] else -1.0) * (1.0, -1.0)[side])
+                ends[side] = int(parent[ends[side]])
+        reactance = np.median(self._per_rad) / self._per_rad
+        values = np.array(sign) * reactance[np.array(column, dtype=np.intp)]
+        return sp.csr_array((values, (row, column)), shape=(len(chords), len(start)))
 
     @cached_property
     def _middling(self) -> float:
@@ -144,3 +169,24 @@ class DCFlow(NetworkModel):
             scaled <= upper,
             scaled >= lower,
         ]
+
+
+def _tree(start: IntArray, stop: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+    """A shallow tree over all buses: the parent of each, the branch to it, and the distance from the root.
+
+    -1 is no branch.
+    """
+    near: dict[int, list[tuple[int, int]]] = {}
+    for k, (a, b) in enumerate(zip(start.tolist(), stop.tolist(), strict=True)):
+        near.setdefault(a, []).append((b, k))
+        near.setdefault(b, []).append((a, k))
+    count = int(max(start.max(), stop.max())) + 1
+    parent, branch, depth = (np.full(count, -1, dtype=np.intp) for _ in range(3))
+    root = max(near, key=lambda bus: (len(near[bus]), -bus))
+    depth[root], reached = 0, [root]
+    for bus in reached:
+        for other, k in near[bus]:
+            if depth[other] < 0:
+                parent[other], branch[other], depth[other] = bus, k, depth[bus] + 1
+                reached.append(other)
+    return parent, branch, depth

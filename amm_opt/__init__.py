@@ -116,6 +116,7 @@ if TYPE_CHECKING:
     from amm_opt.studies.indices import Design, Indices, delta_indices, morris_indices, sobol_indices
     from amm_opt.study.compare import compare
     from amm_opt.study.comparison import Comparison, load_comparison, open_comparison
+    from amm_opt.study.report.page import save_report
     from amm_opt.study.solvers import SolverComparison, compare_solvers
 
 logging.getLogger("amm_opt").addHandler(logging.NullHandler())
@@ -236,6 +237,7 @@ _HOME = {
     "amm_opt.studies.indices": ("Design", "Indices", "delta_indices", "morris_indices", "sobol_indices"),
     "amm_opt.studies": ("Sample", "Study", "StudyResult", "open_study", "read_study"),
     "amm_opt.study.compare": ("compare",),
+    "amm_opt.study.report.page": ("save_report",),
     "amm_opt.study.solvers": ("SolverComparison", "compare_solvers"),
     "amm_opt.study.comparison": ("Comparison", "load_comparison", "open_comparison"),
 }
@@ -356,6 +358,7 @@ __all__ = [
     "request_problem",
     "revealed",
     "save_case",
+    "save_report",
     "shapley",
     "shapley_span",
     "simulate",

@@ -18,7 +18,6 @@ from pathlib import Path
 import click
 
 import amm_opt as ao
-from amm_opt.study.report.page import save_report
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images" / "gallery"
 DAY = "2023-01-09"
@@ -95,7 +94,7 @@ def main(year: Path, with_browser: bool, feeder: Path | None) -> None:
         trade_off(feeder)
     if with_browser:
         with tempfile.TemporaryDirectory() as folder:
-            screenshots(save_report(result, Path(folder) / "report.html"))
+            screenshots(ao.save_report(result, Path(folder) / "report.html"))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ import pytest
 from click.testing import CliRunner
 
 import amm_opt as ao
-from amm_opt.cases.folder.report import MadeFrom
 from amm_opt.study.cli import main
 from amm_opt.study.report import content
 from amm_opt.study.report.page import report
@@ -22,25 +20,14 @@ from amm_opt.study.report.sample import MOST_STEPS, sampled
 pytest.importorskip("matplotlib")
 pytest.importorskip("jinja2")
 
-CASE = replace(
-    ao.load_case("synthetic:buses=150,days=1,seed=1").with_scenario(import_scale=2.0, export_scale=1.5),
-    source="",
-    name="<b>odd</b> & case",
-    report=MadeFrom("a file", read=["150 buses"], assumed=["every line is <i>new</i>"], left_out=["2 switches"]),
-)
-STEPS = slice(20, 46)
+
+@pytest.fixture
+def folder(reported: Path) -> Path:
+    return reported
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    result = ao.compare(CASE, ["no_control", "equal_doe", "amm"], steps=STEPS)
-    return result.save(tmp_path_factory.mktemp("report") / "r")
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture
 def page(folder: Path) -> str:
-    done = CliRunner().invoke(main, ["report", str(folder)])
-    assert done.exit_code == 0, done.output
     return (folder / "report.html").read_text(encoding="utf-8")
 
 
@@ -86,7 +73,7 @@ def test_the_table_is_the_summary(folder: Path, page: str) -> None:
     )
 
 
-def test_claims_limits_and_the_worst_off(folder: Path, page: str) -> None:
+def test_claims_limits_and_the_worst_off(odd: ao.Case, folder: Path, page: str) -> None:
     result = ao.open_comparison(folder)
     told = table(page, "claims").set_index("mechanism")
     assert list(told["rung"]) == ["falsified", "point", "point"]
@@ -104,19 +91,19 @@ def test_claims_limits_and_the_worst_off(folder: Path, page: str) -> None:
     first = worst[(worst["mechanism"] == "equal_doe") & (worst["direction"] == "import")]
     assert len(first) == 10
     np.testing.assert_allclose(first["served ratio"].astype(float), np.sort(ratio)[:10], atol=5e-4)
-    assert first["participant"].iloc[0] == CASE.participant_names[int(ratio.argmin())]
+    assert first["participant"].iloc[0] == odd.participant_names[int(ratio.argmin())]
 
 
-def test_starved_are_named() -> None:
+def test_starved_are_named(odd: ao.Case) -> None:
     """Who gets less than a tenth of the median: by hand, one of four."""
     from amm_opt.pictures.readings import Energies
 
-    people = np.flatnonzero(CASE.lv_feeder >= 0)[:4]
-    asked, served = np.zeros((1, 2, CASE.n_participants)), np.zeros((1, 2, CASE.n_participants))
+    people = np.flatnonzero(odd.lv_feeder >= 0)[:4]
+    asked, served = np.zeros((1, 2, odd.n_participants)), np.zeros((1, 2, odd.n_participants))
     asked[0, 0, people] = 10.0
     served[0, 0, people] = (10.0, 10.0, 10.0, 0.9)
-    result = ao.compare(CASE, "no_control", steps=1)
-    energies = {"no_control": Energies(CASE, pd.date_range("2030-01-01", periods=1), asked, served)}
+    result = ao.compare(odd, "no_control", steps=1)
+    energies = {"no_control": Energies(odd, pd.date_range("2030-01-01", periods=1), asked, served)}
     worst, said = content.worst_off(result, energies)
     assert said == ["no_control: 1 participants are starved of import, below a tenth of the median 1.000"]
     (row,) = worst.rows
@@ -131,11 +118,11 @@ def test_names_are_text_and_the_import_is_told(page: str) -> None:
     assert "digest of the case" in page
 
 
-def test_a_case_keeps_what_its_importer_said(tmp_path: Path) -> None:
-    ao.save_case(CASE, tmp_path / "case")
+def test_a_case_keeps_what_its_importer_said(odd: ao.Case, tmp_path: Path) -> None:
+    ao.save_case(odd, tmp_path / "case")
     again = ao.load_case(tmp_path / "case")
-    assert again.report == CASE.report
-    assert again.fingerprint == CASE.fingerprint
+    assert again.report == odd.report
+    assert again.fingerprint == odd.fingerprint
     assert "Assumed:\n  - every line" in str(again.report)
     toml = tmp_path / "case" / "case.toml"
     toml.write_text(toml.read_text(encoding="utf-8").replace('assumed = ["', 'guessed = ["'), encoding="utf-8")

@@ -84,8 +84,9 @@ def _numbered(axes: Axes, points: pd.DataFrame, numbers: Mapping[str, float], sp
             groups.append((x, y, [text]))
         elif text not in near[0][2]:
             near[0][2].append(text)
-    for x, y, texts in groups:
-        axes.annotate(", ".join(texts), (x, y), xytext=(5, 5), textcoords="offset points", fontsize=7)
+    for k, (x, y, texts) in enumerate(groups):
+        beside = (5, -11 if k % 2 else 5)
+        axes.annotate(", ".join(texts), (x, y), xytext=beside, textcoords="offset points", fontsize=7)
 
 
 def _marks(

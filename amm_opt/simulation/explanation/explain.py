@@ -34,6 +34,9 @@ Report = Callable[[int, int], None]
 class Explainer:
     """Adds up, block by block, what each limit kept from whom.
 
+    Attributes:
+        shared: the grid of this network and margin, where other runs use it too: it sweeps requests once.
+
     Raises:
         InputError: on a conic network model.
     """
@@ -42,11 +45,12 @@ class Explainer:
     network: NetworkModel
     worth: bool
     margin: Margin | None = None
+    shared: Grid | None = None
     rest: dict[str, Tally] = field(default_factory=dict)
     tallies: dict[int, Tally] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.grid = Grid(self.case, self.network, self.margin)
+        self.grid = Grid(self.case, self.network, self.margin) if self.shared is None else self.shared
         if self.grid.conic:
             raise InputError(
                 f"limits of the network model {self.network.name!r} are not rows: only linear ones explain"

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -179,7 +178,8 @@ class DiskStore(RunStore):
 
     def _read_totals(self) -> dict[str, FloatArray]:
         files = (self.folder / INTERVALS / f"{k:06}.parquet" for k in range(self.count))
-        table = pd.concat([pq.read_table(pa.BufferReader(f.read_bytes())).to_pandas() for f in files])
+        parts = [pq.ParquetFile(pa.BufferReader(f.read_bytes())).read(use_threads=False) for f in files]
+        table = pa.concat_tables(parts, promote_options="default").to_pandas()
         own = [name for name in table if name not in (*TOTALS, "time")]
         return {name: table[name].fillna(fill_of(name)).to_numpy() for name in (*TOTALS, *own)}
 

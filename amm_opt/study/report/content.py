@@ -10,7 +10,6 @@ import pandas as pd
 
 from amm_opt.arrays import DIRECTIONS
 from amm_opt.cases.scenario import SCALES, Scenario
-from amm_opt.errors import InputError
 from amm_opt.io.text import energy_unit, plain
 from amm_opt.pictures.readings import Energies
 from amm_opt.simulation import Run
@@ -168,15 +167,12 @@ def worst_off(result: Comparison, energies: Mapping[str, Energies]) -> tuple[Tab
 def limits(result: Comparison, spans: Spans) -> tuple[Table, list[str]]:
     """Which limits stand behind what was not served, for every mechanism, and what cannot be told."""
     rows, said = [], []
-    for label, run in result.runs.items():
-        if run.summary["unserved_mwh"] + run.summary["curtailed_mwh"] <= 0:
-            continue
-        try:
-            found = limits_of(run, spans)
-        except InputError as error:
-            said.append(plain(f"{label}: {error}"))
-            continue
-        rows += list(_limit_rows(label, found))
+    lost = {x: run.summary["unserved_mwh"] + run.summary["curtailed_mwh"] for x, run in result.runs.items()}
+    for label, found in limits_of({x: run for x, run in result.runs.items() if lost[x] > 0}, spans).items():
+        if isinstance(found, str):
+            said.append(plain(f"{label}: {found}"))
+        else:
+            rows += list(_limit_rows(label, found))
     names = [
         ("mechanism", False),
         ("limit", False),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from amm_opt.errors import InputError
+from amm_opt.grid import Grid
 from amm_opt.registry import model_of
 from amm_opt.simulation import Run
 from amm_opt.simulation.explanation.explain import BLOCK_STEPS, Explainer
@@ -35,19 +36,28 @@ def sampled(run: Run) -> tuple[Spans, str]:
     return spans, f"{len(spans)} of {len(starts)} days, evenly spaced"
 
 
-def limits_of(run: Run, spans: Spans) -> pd.DataFrame:
-    """As ``Run.explain`` on some of the intervals, without what limits are worth.
+def limits_of(runs: Mapping[str, Run], spans: Spans) -> dict[str, pd.DataFrame | str]:
+    """As ``Run.explain`` on some of the intervals, without what limits are worth; or why that cannot be told, by label.
 
-    Raises:
-        InputError: where limits cannot be told, see ``Run.explain``.
+    What is asked for is expanded and swept once for all runs that are on the same network with the same margin.
     """
-    if run.waits:
-        raise InputError("energy could wait, of which a run does not keep what was asked for in each interval")
-    explainer = Explainer(run.case, model_of(run.case, run.network, run.model), False, run.known_margin)
-    length = min(BLOCK_STEPS, explainer.grid.block_steps)
-    for start, stop in spans:
-        for a in range(start, stop, length):
-            b = min(a + length, stop)
-            asked = run.case.requests(run.first + a, run.first + b)
-            explainer.add(asked, run.allocation.select(slice(a, b)), run.failed_steps)
-    return explainer.table()
+    found: dict[str, pd.DataFrame | str] = {}
+    explainers: dict[str, Explainer] = {}
+    grids: dict[tuple[str, str], Grid] = {}
+    for label, run in runs.items():
+        try:
+            if run.waits:
+                raise InputError("energy could wait, of which a run does not keep what was asked for in each interval")
+            key, model = (run.network, repr(run.margin)), model_of(run.case, run.network, run.model)
+            shared = grids.setdefault(key, Grid(run.case, model, run.known_margin))
+            explainers[label] = Explainer(run.case, shared.network, False, run.known_margin, shared)
+        except InputError as error:
+            found[label] = str(error)
+    length = min([BLOCK_STEPS, *(grid.block_steps for grid in grids.values())])
+    for a, b in ((k, min(k + length, stop)) for start, stop in spans for k in range(start, stop, length)):
+        first = next(iter(runs.values())).first
+        asked = next(iter(runs.values())).case.requests(first + a, first + b) if explainers else None
+        for label, explainer in explainers.items():
+            assert asked is not None
+            explainer.add(asked, runs[label].allocation.select(slice(a, b)), runs[label].failed_steps)
+    return found | {label: explainer.table() for label, explainer in explainers.items()}

@@ -55,6 +55,7 @@ class Branches:
         self.returning: set[str] = set()
         self.units: list[Unit] = []
         self.moved: dict[tuple[str, str], complex] = {}
+        self._groups: list[tuple[dict[str, Any], list[Transformer]]] = []
         e = elements
         kron = settings.neutral == "kron"
         self.stars = {} if kron else star_resistances(e.transformers, e.lines, e.loads, e.grounding)
@@ -210,14 +211,27 @@ class Branches:
                 self._problems.append(f"{first.element}: unsupported bank {names}: {error}")
             else:
                 rows.append((first, {**self._edge(first), "name": names, **columns}))
+                self._groups.append((rows[-1][1], [u.transformer for u in group]))
                 self._report.assumed.append(f"transformers side by side are one branch: {_bank_text(names, columns)}")
             lines = [x for x in self._beside if _ends(x) == _ends(first)] if is_open else []
             self._topology.keep_first([*(u.transformer for u in group), *lines])
             merged.update(id(u) for u in group)
-        return [
-            *((u.transformer, {**self._edge(u.transformer), **u.columns}) for u in self.units if id(u) not in merged),
-            *rows,
+        single = [
+            (u.transformer, {**self._edge(u.transformer), **u.columns}) for u in self.units if id(u) not in merged
         ]
+        self._groups += [(row, [x]) for x, row in single]
+        return [*single, *rows]
+
+    def retap(self) -> None:
+        """Put the taps at which the transformers now stand into their rows."""
+        for row, members in self._groups:
+            units = [u for x in members if (u := self._unit(x, 0))]
+            alike = [self._alike(u, members[0]) for u in units]
+            row.pop("phase_taps", None)
+            if alike[0].group == OPEN_DELTA:
+                row.update(open_delta(alike))
+            else:
+                row.update(bank(alike) if len(alike) > 1 else alike[0].columns)
 
     def _open_delta(self, units: list[Unit]) -> dict[str, object]:
         """Columns of an open delta, of which a line beside it carries the common phase."""

@@ -9,18 +9,19 @@ from typing import Any
 import numpy as np
 
 from amm_opt.arrays import ComplexArray
-from amm_opt.errors import SolveError, shorten
+from amm_opt.errors import InputError, SolveError, shorten
 from amm_opt.importers.imported import ImportedNetwork
 from amm_opt.importers.opendss.banks import Unit
 from amm_opt.importers.opendss.circuit import Elements
 from amm_opt.importers.opendss.elements.component import PHASE_NAMES
 from amm_opt.importers.opendss.elements.loads import Capacitor, Load, power_factor_and_rest
 from amm_opt.importers.opendss.elements.reactors import Reactor
-from amm_opt.importers.opendss.solved.shares import Between, solved_shares
+from amm_opt.importers.opendss.settings import SOLVED, Settings
+from amm_opt.importers.opendss.solved.shares import Drawn, solved_power
 from amm_opt.importers.opendss.topology import Topology
 from amm_opt.importers.report import ImportReport
 
-UNEVEN = 0.005
+UNEVEN = 0.001
 """Part of its power by which a delta load may draw from a phase other than a third, and stay one customer."""
 CUSTOMER_COLUMNS = ["name", "bus", "phases", "kw", "kvar", "power_factor", "inflexible_kvar"]
 
@@ -34,11 +35,12 @@ class Customers:
         topology: Topology,
         problems: list[str],
         report: ImportReport,
-        load_voltage_pu: float = 1.0,
+        settings: Settings,
     ) -> None:
-        self._elements, self._topology, self._load_voltage_pu = elements, topology, load_voltage_pu
+        self._elements, self._topology, self._settings = elements, topology, settings
         self._problems, self._report = problems, report
-        self._shares: Mapping[int, ComplexArray] = {}
+        self._drawn: Mapping[int, ComplexArray] = {}
+        self._unsolved = ""
         self.load_of: dict[str, Load] = {}
 
     def rows(self) -> list[dict[str, Any]]:
@@ -46,42 +48,50 @@ class Customers:
         return [row for x in self._elements.loads for row in self._customers(x)]
 
     def settle(self, network: ImportedNetwork) -> bool:
-        """Solve for what loads between phases draw from each; whether there are any.
+        """Solve for what loads draw at the voltages that they meet; whether that changes any.
 
         Args:
-            network: with all rows at nominal voltages.
+            network: with all rows as they are now.
         """
-        loads = [x for x in self._elements.loads if _is_between(x) and x.kw * x.scale]
-        if not loads:
+        solved = self._settings.load_voltage_pu == SOLVED
+        loads = [x for x in self._elements.loads if (solved or _is_between(x)) and x.kw * x.scale]
+        if not loads or self._unsolved:
             return False
-        between = [self._between(x) for x in loads]
         theirs = {row["name"] for x in loads for row in self._customers(x)}
         others = network.customers[~network.customers["name"].isin(theirs)]
         try:
-            self._shares = solved_shares(network.feeder, others, between)
+            self._drawn = solved_power(network.feeder, others, [self._hanging(x) for x in loads])
         except SolveError as error:
-            self._report.assumed.append(f"loads between phases draw by nominal, balanced voltages, as {error}")
+            if solved:
+                raise InputError(f"load_voltage_pu={SOLVED!r}: {error}") from None
+            self._unsolved = str(error)
             return False
-        self._say_shares(loads)
         return True
 
-    def _say_shares(self, loads: list[Load]) -> None:
-        split = [x for x in loads if x.phases == 3 and self._uneven(x)]
-        pairs = sum(x.phases < 3 for x in loads)
+    def remarks(self) -> list[str]:
+        """What the report says of loads between phases."""
+        loads = [x for x in self._elements.loads if id(x) in self._drawn]
+        if self._unsolved:
+            return [f"loads between phases draw by nominal, balanced voltages, as {self._unsolved}"]
+        pairs = sum(x.phases < 3 for x in loads if _is_between(x))
+        split = [x for x in loads if self._uneven(x) and not (_is_between(x) and x.phases < 3)]
+        said = []
         if pairs:
-            self._report.assumed.append(
+            said.append(
                 f"{pairs} loads between two phases or in open delta: a customer on each, with what they draw at the"
                 " voltages of the file's own loads"
             )
         if split:
-            self._report.assumed.append(
-                f"{len(split)} delta loads draw unevenly from their phases, by more than {UNEVEN:.1%} of their power:"
+            said.append(
+                f"{len(split)} loads draw unevenly from their phases, by more than {UNEVEN:.1%} of their power:"
                 f" a customer on each phase: {shorten(x.element.name for x in split)}"
             )
+        return said
 
     def _uneven(self, x: Load) -> bool:
-        """Whether a delta load does not draw a third from each phase."""
-        return id(x) in self._shares and bool(np.abs(self._shares[id(x)] - 1 / 3).max() > UNEVEN)
+        """Whether a load does not draw alike from its phases."""
+        drawn = self._drawn.get(id(x))
+        return drawn is not None and bool(np.abs(drawn / drawn.sum() - 1 / len(drawn)).max() > UNEVEN)
 
     def _customers(self, x: Load) -> list[dict[str, Any]]:
         """Rows of a load: one, or one for each of the two phases that it is between."""
@@ -97,21 +107,23 @@ class Customers:
             )
             return []
         self._topology.check_rated(x)
-        power = x.at_voltage(self._load_voltage_pu)
         names = "".join(PHASE_NAMES[n] for n in nodes)
         if not (x.between_phases or x.open_delta or self._uneven(x)):
-            return [self._row(x, x.element.name, "".join(sorted(names)), power)]
-        between = self._between(x)
-        shares = self._shares.get(id(x), between.nominal())
-        return [
-            self._row(x, f"{x.element.name}.{p}", p, power * s) for p, s in zip(between.phases, shares, strict=True)
-        ]
+            power = self._drawn[id(x)].sum() if id(x) in self._drawn else x.at_voltage(self._settings.load_pu)
+            return [self._row(x, x.element.name, "".join(sorted(names)), complex(power))]
+        hanging = self._hanging(x)
+        drawn = self._drawn.get(id(x), hanging.nominal())
+        return [self._row(x, f"{x.element.name}.{p}", p, s) for p, s in zip(hanging.phases, drawn, strict=True)]
 
-    def _between(self, x: Load) -> Between:
-        """A load between phases: in the order of its own, but a closed delta."""
+    def _hanging(self, x: Load) -> Drawn:
+        """A load as it hangs on voltages: in the order of its own phases, but a closed delta."""
+        star = not _is_between(x)
         phases = "abc" if x.phases == 3 else "".join(PHASE_NAMES[n] for n in x.phase_nodes)
-        power = x.at_voltage(self._load_voltage_pu)
-        return Between(id(x), self._topology.names[x.bus.lower()], phases, power, not x.open_delta)
+        phases = "".join(sorted(phases)) if star else phases
+        fixed = x.at_voltage(self._settings.load_pu)
+        rated = x.kv * (3**0.5 if star and x.phases == 1 else 1.0) / self._topology.vn_kv[x.bus.lower()]
+        power = x.met if self._settings.load_voltage_pu == SOLVED else lambda _: fixed
+        return Drawn(id(x), self._topology.names[x.bus.lower()], phases, power, rated, star, not x.open_delta)
 
     def _row(self, x: Load, name: str, phases: str, power: complex) -> dict[str, Any]:
         factor, rest = power_factor_and_rest(power.real, power.imag)

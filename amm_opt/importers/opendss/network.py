@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from amm_opt.errors import InputError, as_path
+from amm_opt.errors import InputError, SolveError, as_path
 from amm_opt.importers.imported import ImportedNetwork
 from amm_opt.importers.opendss.branches import Branches
 from amm_opt.importers.opendss.circuit import Elements
@@ -19,11 +20,13 @@ from amm_opt.importers.opendss.dialect.reader import read_script
 from amm_opt.importers.opendss.dialect.script import Script
 from amm_opt.importers.opendss.dialect.text import numbers
 from amm_opt.importers.opendss.elements.neutral import unfit_neutrals
+from amm_opt.importers.opendss.elements.regulators import RegControl
 from amm_opt.importers.opendss.lines.parallel import listed
 from amm_opt.importers.opendss.prepared.service import as_one_phase, remarks
 from amm_opt.importers.opendss.prepared.sources import choose_sources
 from amm_opt.importers.opendss.report import describe
-from amm_opt.importers.opendss.settings import AS_60038, Settings, checked_settings
+from amm_opt.importers.opendss.settings import AS_60038, AS_STATED, HELD, Settings, checked_settings
+from amm_opt.importers.opendss.solved.regulation import ROUNDS, Regulation, flow
 from amm_opt.importers.opendss.topology import LV_KV, Topology
 from amm_opt.importers.report import ImportReport
 
@@ -38,8 +41,9 @@ def from_opendss(
     standard: str = AS_60038,
     lv_band_pu: tuple[float, float] | None = None,
     mv_band_pu: tuple[float, float] | None = None,
-    load_voltage_pu: float = 1.0,
+    load_voltage_pu: float | str = 1.0,
     sources: Sequence[str] | None = None,
+    regulators: str = AS_STATED,
 ) -> ImportedNetwork:
     """Import a radial network from OpenDSS text: lines, transformers, switch states, loads, capacitors, groundings.
 
@@ -60,9 +64,12 @@ def from_opendss(
             ``"IEC 60038"`` (+/-10 %) or ``"ANSI C84.1"`` (range A: +/-5 %, above 1 kV -2.5 % / +5 %).
         lv_band_pu, mv_band_pu: bands of buses below 1 kV and of the others in place of those.
         load_voltage_pu: of its rated kV, at which a load that depends on the voltage (models 2 to 8) is taken; the
-            report says what it draws at the ends of the band.
+            report says what it draws at the ends of the band. ``"solved"``: at the voltages that the file's own
+            loads meet, with their ``vminpu`` and ``vmaxpu``, as OpenDSS solves them.
         sources: which to keep where the file has several, by name or bus; what only the others feed is left out. By
             default all are joined at one stiff node, which is exact on separate trees.
+        regulators: ``"as_stated"``: taps as the file leaves them; ``"set_point"``: where regulator controls come to
+            rest under the file's own loads, as OpenDSS solves them with controls, capacitors as they stand.
 
     Raises:
         InputError: everything that is wrong with the files, with file and line; or a mesh, with the branches that
@@ -70,7 +77,9 @@ def from_opendss(
     """
     path = as_path(path, "file")
     bands = {"LV": lv_band_pu, "MV": mv_band_pu}
-    settings = checked_settings(xhl, neutral, ratings, nominal_kv, bands, standard, load_voltage_pu, sources)
+    settings = checked_settings(
+        xhl, neutral, ratings, nominal_kv, bands, standard, load_voltage_pu, sources, regulators
+    )
     return _Importer(read_script(path / "Master.dss" if path.is_dir() else path), path, settings).network()
 
 
@@ -102,7 +111,7 @@ class _Importer:
         services = as_one_phase(e)
         self.topology = Topology([*e.lines, *e.transformers], e.sources[0], sorted(self.nominal))
         branches = Branches(e, self.topology, self.settings, self.problems, self.report)
-        customers = Customers(e, self.topology, self.problems, self.report, self.settings.load_voltage_pu)
+        customers = Customers(e, self.topology, self.problems, self.report, self.settings)
         lines, transformers = branches.lines(), branches.transformers()
         loads, shunts = customers.rows(), customers.shunts(branches.units, branches.moved)
         taking_part = People(e, self.topology, self.problems, self.report)
@@ -110,12 +119,11 @@ class _Importer:
         self.problems += self._contradictions(places, {id(x): b["phases"] for x, b in rows}, branches.returning)
         if self.problems:
             raise InputError(list(dict.fromkeys(self.problems)), subject=str(self.path))
-        table = pd.DataFrame([b for _, b in rows])
-        table["name"] = table["name"].where(~table["name"].duplicated(keep=False), table["kind"] + "." + table["name"])
+        table = _table(rows)
         buses = self._buses(table, {id(x): n for (x, _), n in zip(rows, table["name"], strict=True)}, shunts)
         made = ImportedNetwork(self._title(), buses, table, pd.DataFrame(loads, columns=CUSTOMER_COLUMNS), self.report)
-        if customers.settle(made):
-            made = replace(made, customers=pd.DataFrame(customers.rows(), columns=CUSTOMER_COLUMNS))
+        made = self._settled(made, branches, customers, rows)
+        self.report.assumed += customers.remarks()
         self.report.assumed += remarks(services)
         used = (branches.reductions, branches.stars, branches.used_ratings)
         if taking_part.any:
@@ -123,9 +131,36 @@ class _Importer:
             made = replace(made, demand=taking_part.demand(rows_of_all, customers.load_of))
         if self.problems:
             raise InputError(list(dict.fromkeys(self.problems)), subject=str(self.path))
-        describe(self.report, self.script, e, self.settings, *used, buses, table, made.customers)
+        describe(self.report, self.script, e, self.settings, *used, buses, made.branches, made.customers)
         self.report.check(made.feeder)
         return made
+
+    def _settled(
+        self, made: ImportedNetwork, branches: Branches, customers: Customers, rows: list[tuple[Any, dict[str, Any]]]
+    ) -> ImportedNetwork:
+        """What hangs on voltages: what loads draw, and where regulators that hold a set point come to rest."""
+        controls = [x for x in self.elements.automatic if isinstance(x, RegControl)]
+        held = controls if self.settings.regulators == HELD else []
+        if said := [f"{c.element}: {why}; pass regulators='as_stated'" for c in held if (why := c.unfollowed())]:
+            raise InputError(said, subject=str(self.path))
+        regulation, rounds = Regulation(held), 0
+        while True:
+            if customers.settle(made):
+                made = replace(made, customers=pd.DataFrame(customers.rows(), columns=CUSTOMER_COLUMNS))
+            if not held:
+                return made
+            try:
+                moved, waits = regulation.step(flow(made.feeder, made.customers))
+            except SolveError as error:
+                raise InputError(f"regulators do not come to rest: {error}", subject=str(self.path)) from None
+            rounds += 1
+            if not waits or rounds > ROUNDS:
+                said = [] if not waits else [f"regulators do not come to rest in {ROUNDS} rounds"]
+                self.report.assumed += [*said, *regulation.remarks()]
+                return made
+            if moved:
+                branches.retap()
+                made = replace(made, branches=_table(rows))
 
     def _contradictions(self, sources: list[str], phases: Mapping[int, str], returning: set[str]) -> list[str]:
         """What is wrong with the network as a whole.
@@ -184,3 +219,10 @@ class _Importer:
                 for bus, own in zip(top.names, table["phases"], strict=True)
             ]
         return table
+
+
+def _table(rows: list[tuple[Any, dict[str, Any]]]) -> pd.DataFrame:
+    """The branches table; names that a line and a transformer share get their kind."""
+    table = pd.DataFrame([b for _, b in rows])
+    table["name"] = table["name"].where(~table["name"].duplicated(keep=False), table["kind"] + "." + table["name"])
+    return table

@@ -13,7 +13,7 @@ from amm_opt.importers.opendss.circuit import Elements
 from amm_opt.importers.opendss.dialect.classes import FOLLOWED_OPTIONS
 from amm_opt.importers.opendss.dialect.script import Script
 from amm_opt.importers.opendss.prepared.sources import JOINT
-from amm_opt.importers.opendss.settings import Settings
+from amm_opt.importers.opendss.settings import HELD, SOLVED, Settings
 from amm_opt.importers.report import ImportReport
 
 Used = Mapping[str, list[tuple[str, float, float]]]
@@ -43,7 +43,7 @@ def describe(
         *(f"{count} lines reduced {_NEUTRAL[how]}" for how, count in neutrals.items() if how != "none"),
         *_stars(stars),
         *_transformers(elements, settings.xhl),
-        *_automatic(elements),
+        *_automatic(elements, settings),
         *_ratings(used),
         *_bands(buses, settings.standard),
         *_loads(elements, customers),
@@ -97,9 +97,13 @@ def _transformers(elements: Elements, xhl: str) -> Iterable[str]:
     yield text
 
 
-def _automatic(elements: Elements) -> Iterable[str]:
+def _automatic(elements: Elements, settings: Settings) -> Iterable[str]:
     for kind, words in (
-        ("regcontrol", "regulator controls: taps as they stand in the file"),
+        *(
+            [("regcontrol", "regulator controls: taps as they stand in the file")]
+            if settings.regulators != HELD
+            else []
+        ),
         ("capcontrol", "capacitor controls: capacitors as they stand in the file"),
     ):
         if names := [x.element.name for x in elements.automatic if x.element.kind == kind]:
@@ -123,13 +127,16 @@ def _loads(elements: Elements, customers: pd.DataFrame) -> Iterable[str]:
 
 def _dependent(elements: Elements, settings: Settings) -> Iterable[str]:
     """Loads that depend on the voltage, and what they would draw at the ends of the bands."""
+    if settings.load_voltage_pu == SOLVED:
+        yield "loads draw what they draw at the voltages of the file's own loads, which counts at all voltages"
+        return
     ends = [f([band[i] for band in settings.bands.values()]) for i, f in ((0, min), (1, max))]
     for model in sorted({x.model for x in elements.loads} - {"1", "6"}):
         own = [x for x in elements.loads if x.model == model]
-        at = [sum((x.at_voltage(pu) for x in own), 0j) for pu in (settings.load_voltage_pu, *ends)]
+        at = [sum((x.at_voltage(pu) for x in own), 0j) for pu in (settings.load_pu, *ends)]
         taken, *others = (f"{s.real:.4g} kW and {s.imag:.4g} kvar" for s in at)
         yield (
-            f"{len(own)} loads of model {model} depend on the voltage: what they draw at {settings.load_voltage_pu:g}"
+            f"{len(own)} loads of model {model} depend on the voltage: what they draw at {settings.load_pu:g}"
             f" pu of their kV, {taken}, counts at all voltages; they would draw {others[0]} at {ends[0]:.3g} pu and"
             f" {others[1]} at {ends[1]:.3g} pu: {shorten(x.element.name for x in own)}"
         )

@@ -18,6 +18,10 @@ STANDARDS = {
 }
 """Bands of buses below 1 kV and of the others: AS 60038 (2022) and IEC 60038 (2009), supply voltage;
 ANSI C84.1 (2020), service voltage of range A, whose upper band begins at 600 V."""
+AS_STATED, HELD = "as_stated", "set_point"
+"""Taps as the file leaves them, or where regulators come to rest."""
+SOLVED = "solved"
+"""Loads at the voltages that they meet."""
 OTHERS, GUESS = "*", "guess"
 """Ratings of all line codes that have no other, and what is said of one that is to be guessed."""
 
@@ -36,8 +40,14 @@ class Settings:
     nominal_kv: list[float] | None
     bands: Mapping[str, tuple[float, float]]
     standard: str
-    load_voltage_pu: float
+    load_voltage_pu: float | str
     sources: list[str] | None
+    regulators: str = AS_STATED
+
+    @property
+    def load_pu(self) -> float:
+        """Voltage at which loads are taken before any power flow."""
+        return 1.0 if isinstance(self.load_voltage_pu, str) else self.load_voltage_pu
 
 
 def checked_settings(
@@ -47,8 +57,9 @@ def checked_settings(
     nominal_kv: Sequence[float] | None,
     bands: Mapping[str, tuple[float, float] | None],
     standard: str,
-    load_voltage_pu: float,
+    load_voltage_pu: float | str,
     sources: Sequence[str] | None,
+    regulators: str = AS_STATED,
 ) -> Settings:
     """Settings whose values are possible.
 
@@ -61,6 +72,7 @@ def checked_settings(
             ("xhl", xhl, ("percent", "per_unit")),
             ("neutral", neutral, ("auto", "kron", "return")),
             ("standard", standard, tuple(STANDARDS)),
+            ("regulators", regulators, (AS_STATED, HELD)),
         )
         if not isinstance(value, str) or value not in valid
     ]
@@ -85,8 +97,9 @@ def checked_settings(
             problems.append(f"{tier.lower()}_band_pu = {shortened(band)} must be two numbers in pu, the lower first")
     given = list(nominal_kv) if nominal_kv is not None else None
     problems += [f"nominal_kv: {v!r} must be a positive number of kV" for v in given or [] if not _positive(v)]
-    if not (_positive(load_voltage_pu) and 0.5 <= load_voltage_pu <= 1.5):
-        problems.append(f"load_voltage_pu = {shortened(load_voltage_pu)} must be within 0.5 to 1.5 pu")
+    at = load_voltage_pu
+    if not (at == SOLVED if isinstance(at, str) else _positive(at) and 0.5 <= at <= 1.5):
+        problems.append(f"load_voltage_pu = {shortened(at)} must be within 0.5 to 1.5 pu, or {SOLVED!r}")
     if not _is_list(sources) or not all(isinstance(name, str) for name in sources or []) or sources == []:
         problems.append(f"sources = {shortened(sources)} must be a list of names of sources or their buses")
     if problems:
@@ -94,9 +107,8 @@ def checked_settings(
     usual = dict(zip(("LV", "MV"), STANDARDS[standard], strict=True))
     chosen = {tier: usual[tier] if band is None else (band[0], band[1]) for tier, band in bands.items()}
     named = standard if any(band is None for band in bands.values()) else ""
-    return Settings(
-        xhl, neutral, own, given, chosen, named, load_voltage_pu, None if sources is None else list(sources)
-    )
+    kept = None if sources is None else list(sources)
+    return Settings(xhl, neutral, own, given, chosen, named, load_voltage_pu, kept, regulators)
 
 
 def _is_list(value: object) -> bool:

@@ -30,6 +30,9 @@ class Load(Component):
     conn: str = "wye"
     model: str = "1"
     exponents: tuple[float, float] = (1.0, 2.0)
+    v_min: float = 0.95
+    v_max: float = 1.05
+    v_low: float = 0.5
     zip_parts: tuple[float, ...] = ()
     status: str = "variable"
     kw: float = 10.0
@@ -59,6 +62,9 @@ class Load(Component):
         elif name in ("kv", "kw", "kvar", "kva", "pf", "xfkva", "kwh"):
             setattr(self, name, number(value))
             self._specified(name)
+        elif name in ("vminpu", "vmaxpu", "vlowpu"):
+            setattr(self, {"vminpu": "v_min", "vmaxpu": "v_max", "vlowpu": "v_low"}[name], number(value))
+            return False
         elif name in ("cvrwatts", "cvrvars"):
             own = self.exponents
             self.exponents = (number(value), own[1]) if name == "cvrwatts" else (own[0], number(value))
@@ -184,6 +190,28 @@ class Load(Component):
             z = self.zip_parts
             p, q = (z[i] * pu**2 + z[i + 1] * pu + z[i + 2] for i in (0, 3))
         return complex(self.kw * p, self.kvar * q) * self.scale
+
+    def met(self, pu: float) -> complex:
+        """kW and kvar at a voltage that it meets, in pu of its own.
+
+        Below ``vminpu`` its current goes linearly to that of constant impedance at ``vlowpu``, above ``vmaxpu`` it is
+        constant impedance; of models 3 and 4 that of constant power counts there, and models 6 and 7 are constant
+        impedance below as well.
+        """
+        inside = self.v_min <= pu <= self.v_max
+        if inside or self.model == "2":
+            return self.at_voltage(pu)
+        rated = complex(self.kw, self.kvar) * self.scale
+        edge = self.v_min if pu < self.v_min else self.v_max
+        at_edge = rated if self.model in ("1", "3", "4", "6", "7") else self.at_voltage(edge)
+        if self.model in ("6", "7"):
+            return complex(rated.real * (pu / edge) ** 2, rated.imag * pu**2)
+        if pu > self.v_max:
+            return at_edge * (pu / edge) ** 2
+        if pu <= self.v_low or self.v_low >= self.v_min:
+            return rated * pu**2
+        part = (pu - self.v_low) / (self.v_min - self.v_low)
+        return pu * (rated * self.v_low * (1.0 - part) + at_edge / edge * part)
 
     @property
     def fixed(self) -> bool:

@@ -76,11 +76,9 @@ def test_targets_and_extras_in_commands_exist() -> None:
         assert {e for some in extras for e in some.split(",")} <= set(project["optional-dependencies"]), name_of(page)
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(folder: Path) -> Path:
     pytest.importorskip("material")
     pytest.importorskip("mkdocstrings_handlers.python")
-    folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder]
     env = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
@@ -88,8 +86,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_site_holds_every_page_and_name(site: Path) -> None:
+def test_the_site_is_built_without_a_warning_and_needs_no_network(tmp_path: Path) -> None:
     """Links inside it are checked by the build, which is strict."""
+    site = built(tmp_path)
+    holds_every_page_and_name(site)
+    needs_no_network_and_shows_mathematics(site)
+
+
+def holds_every_page_and_name(site: Path) -> None:
     for page in ROOT.glob("docs/**/*.md"):
         path = page.relative_to(ROOT / "docs").as_posix()
         place = {"README.md": "pages.md"}.get(path, path.replace("README.md", "index.md"))
@@ -105,7 +109,7 @@ def test_the_site_holds_every_page_and_name(site: Path) -> None:
     assert {"mechanisms/amm.html", "concepts.html", "notebooks/reading_prices.html"} <= places
 
 
-def test_the_site_needs_no_network_and_shows_mathematics(site: Path) -> None:
+def needs_no_network_and_shows_mathematics(site: Path) -> None:
     from_elsewhere = re.compile(r'<(?:script|img|iframe)[^>]+src="?https?:|<link[^>]+stylesheet[^>]+href="?https?:')
     for page in site.glob("**/*.html"):
         text = page.read_text(encoding="utf-8")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -104,6 +105,7 @@ def envelopes(
     timezone: str | None = None,
     default_import_w: float | None = None,
     default_export_w: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Envelopes:
     """Limits and prices of every site from a run (docs/envelopes-out.md).
 
@@ -112,6 +114,7 @@ def envelopes(
         timezone: IANA name of the zone of the case's times, where the case names none.
         default_import_w, default_export_w: limits of every site where none was received. By default import of the
             site's largest inflexible load in these intervals, and export of what of it must run: no flexible use.
+        progress: called with (intervals done, all) where the limits of a mechanism are found again.
 
     Raises:
         SolveError: where the limits that a mechanism sets are not found again.
@@ -126,7 +129,7 @@ def envelopes(
         raise InputError(f"intervals of {seconds:g} s: limits are sent for whole seconds")
     asked = case.requests(first, stop, waits=run.waits)
     allocated = run.allocation.select(slice(first - run.first, stop - run.first))
-    load_kw, own = asked.inflexible_kw, own_room(run, asked, allocated)
+    load_kw, own = asked.inflexible_kw, own_room(run, asked, allocated, progress)
     flexible_kw = np.stack([allocated.drawn_kw, allocated.injected_kw]) if own is None else own
     limit_w = _whole(np.stack([load_kw + flexible_kw[0], flexible_kw[1] - load_kw]))
     default_w = _whole(np.stack([load_kw, -load_kw]).max(axis=1))

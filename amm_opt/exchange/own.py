@@ -3,6 +3,7 @@ served within them and not how far they reach beyond it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +28,9 @@ SAME_KW = 1e-3
 """What is served within limits that were found again may differ by this from what the run holds."""
 
 
-def own_room(run: Run, requests: Requests, allocated: Allocation) -> FloatArray | None:
+def own_room(
+    run: Run, requests: Requests, allocated: Allocation, progress: Callable[[int, int], None] | None
+) -> FloatArray | None:
     """(2, T, n) flexible power up to the mechanism's limits, in kW; None where it sets none.
 
     What was allocated stands instead where nobody asks in a direction, in intervals that failed or were cut back, and
@@ -35,6 +38,7 @@ def own_room(run: Run, requests: Requests, allocated: Allocation) -> FloatArray 
 
     Args:
         requests, allocated: of some of the run's intervals.
+        progress: called with (intervals done, all).
 
     Raises:
         SolveError: where an interval has no solution, or one that is not what the run holds.
@@ -54,6 +58,8 @@ def own_room(run: Run, requests: Requests, allocated: Allocation) -> FloatArray 
     room = np.stack([allocated.drawn_kw, allocated.injected_kw])
     first = int(run.case.times.get_loc(requests.times[0]))
     for k in range(len(requests.times)):
+        if progress is not None:
+            progress(k, len(requests.times))
         if first + k in run.failed_steps or first + k in run.repaired_steps:
             continue
         one = requests.interval(k)

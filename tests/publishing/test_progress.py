@@ -16,8 +16,9 @@ warnings.simplefilter("error")
 import amm_opt as ao
 with ao.progress_bars("amm") as report:
     assert report is not None
-    run = ao.simulate("synthetic:buses=20,days=1,seed=1", "amm", progress=report)
-print(len(run.times))
+    for done in range(48):
+        report(done + 1, 48)
+print(done + 1)
 """
 
 

@@ -16,6 +16,7 @@ from amm_opt.study.commands.reviewing import single_folder
 from amm_opt.study.commands.running import span_of
 from amm_opt.study.terminal import folder_given, progress, say
 
+LIMITS = "limits"
 SITE, GROUP = "site", "site_group_id"
 
 
@@ -70,14 +71,15 @@ def export(
     said.report()
     assert item is not None
     assert path is not None
-    found = envelopes(
-        item,
-        _chosen(item, start, steps),
-        timezone=timezone,
-        default_import_w=default_import_w,
-        default_export_w=default_export_w,
-    )
-    with progress(False, [form]) as report:
+    with progress(False, [LIMITS, form]) as report:
+        found = envelopes(
+            item,
+            _chosen(item, start, steps),
+            timezone=timezone,
+            default_import_w=default_import_w,
+            default_export_w=default_export_w,
+            progress=report and partial(report, LIMITS),
+        )
         export_envelopes(
             found,
             path,

@@ -60,8 +60,9 @@ def from_opendss(
             ``"guess"``, in place of a dictionary.
         nominal_kv: line-to-line nominal voltages; every bus gets the nearest. By default ``set voltagebases`` of the
             file, else the windings' rated voltages.
-        standard: of the voltage bands, as files have none: ``"AS 60038"`` (-6 % / +10 % below 1 kV, +/-10 % above),
-            ``"IEC 60038"`` (+/-10 %) or ``"ANSI C84.1"`` (range A: +/-5 %, above 1 kV -2.5 % / +5 %).
+        standard: of the voltage bands, as files have none: ``"AS 60038"`` (-6 % / +10 % of 400 V, +/-10 % above 1 kV),
+            ``"IEC 60038"`` (+/-10 % of 400 V, and above 1 kV) or ``"ANSI C84.1"`` (range A: +/-5 %, above 1 kV
+            -2.5 % / +5 %).
         lv_band_pu, mv_band_pu: bands of buses below 1 kV and of the others in place of those.
         load_voltage_pu: of its rated kV, at which a load that depends on the voltage (models 2 to 8) is taken; the
             report says what it draws at the ends of the band. ``"solved"``: at the voltages that the file's own
@@ -207,7 +208,8 @@ class _Importer:
         table = pd.DataFrame({"name": list(top.names.values()), "vn_kv": [top.vn_kv[b] for b in top.names]})
         table["tier"] = np.where(table["vn_kv"] < LV_KV, "LV", "MV")
         for i, column in enumerate(("v_min_pu", "v_max_pu")):
-            table[column] = [self.settings.bands[t][i] for t in table["tier"]]
+            own = zip(table["tier"], table["vn_kv"], strict=True)
+            table[column] = [self.settings.band(tier, kv)[i] for tier, kv in own]
         table["phases"] = ["".join(sorted(phases.get(n, set("abc")))) for n in table["name"]]
         feeder = top.lv_feeders(self.script.circuit, names)
         table["feeder"] = [feeder.get(b) for b in top.names]

@@ -22,6 +22,8 @@ AS_STATED, HELD = "as_stated", "set_point"
 """Taps as the file leaves them, or where regulators come to rest."""
 SOLVED = "solved"
 """Loads at the voltages that they meet."""
+NOMINAL_KV, NEAR_NOMINAL = 0.4, 0.1
+"""Of the standards with 230 V: their band in volts is that of 400 V, whatever near it a file calls nominal."""
 OTHERS, GUESS = "*", "guess"
 """Ratings of all line codes that have no other, and what is said of one that is to be guessed."""
 
@@ -32,6 +34,7 @@ class Settings:
 
     Attributes:
         standard: of the bands; empty where the caller gave both.
+        in_volts: whether the band of LV is that of a standard with 230 V.
     """
 
     xhl: str
@@ -40,6 +43,7 @@ class Settings:
     nominal_kv: list[float] | None
     bands: Mapping[str, tuple[float, float]]
     standard: str
+    in_volts: bool
     load_voltage_pu: float | str
     sources: list[str] | None
     regulators: str = AS_STATED
@@ -48,6 +52,13 @@ class Settings:
     def load_pu(self) -> float:
         """Voltage at which loads are taken before any power flow."""
         return 1.0 if isinstance(self.load_voltage_pu, str) else self.load_voltage_pu
+
+    def band(self, tier: str, vn_kv: float) -> tuple[float, float]:
+        """Band of a bus in pu of its nominal voltage."""
+        near = self.in_volts and tier == "LV" and abs(vn_kv / NOMINAL_KV - 1.0) <= NEAR_NOMINAL
+        factor = NOMINAL_KV / vn_kv if near else 1.0
+        low, high = self.bands[tier]
+        return factor * low, factor * high
 
 
 def checked_settings(
@@ -107,8 +118,9 @@ def checked_settings(
     usual = dict(zip(("LV", "MV"), STANDARDS[standard], strict=True))
     chosen = {tier: usual[tier] if band is None else (band[0], band[1]) for tier, band in bands.items()}
     named = standard if any(band is None for band in bands.values()) else ""
+    in_volts = bands["LV"] is None and not standard.startswith("ANSI")
     kept = None if sources is None else list(sources)
-    return Settings(xhl, neutral, own, given, chosen, named, load_voltage_pu, kept, regulators)
+    return Settings(xhl, neutral, own, given, chosen, named, in_volts, load_voltage_pu, kept, regulators)
 
 
 def _is_list(value: object) -> bool:

@@ -239,7 +239,8 @@ def test_bands_by_standard_in_volts(tmp_path: Path) -> None:
     (tmp_path / "Master.dss").write_text(HEAD + "new load.x bus1=e phases=3 kv=0.4 kw=10\n")
     for options, said in (
         ({}, "2 LV buses at 0.4 kV: 0.9391 to 1.1 pu, 217 to 254 V to neutral, by AS 60038"),
-        ({"standard": "IEC 60038", "nominal_kv": [230e-3 * np.sqrt(3)]}, "207 to 253 V to neutral, by IEC 60038"),
+        ({"standard": "IEC 60038"}, "0.9 to 1.1 pu, 208 to 254 V to neutral, by IEC 60038"),
+        ({"nominal_kv": [0.415]}, "2 LV buses at 0.415 kV: 0.9052 to 1.06 pu, 217 to 254 V to neutral, by AS 60038"),
         ({"standard": "ANSI C84.1"}, "0.95 to 1.05 pu, 219 to 242 V to neutral, by ANSI C84.1"),
         ({"lv_band_pu": (0.9, 1.05), "mv_band_pu": (0.95, 1.05)}, "0.9 to 1.05 pu, 208 to 242 V to neutral\n"),
     ):

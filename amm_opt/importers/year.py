@@ -146,6 +146,11 @@ def year_case(
         attribution=attribution or network.attribution,
     )
     notes = [f"a scenario instead of the customers' kW and power factors: {scenario}"]
+    if network.demand is not None:
+        plants = network.demand.participants
+        gone = plants["name"][~plants["name"].isin(network.customers["name"])]
+        more = f"; among them {len(gone)} that are no customers: {shorten(gone)}" if len(gone) else ""
+        notes.append(f"the file's own profiles, plants and batteries are left out for the scenario{more}")
     if len(sites):
         notes.append(
             f"{len(sites)} sites of more than {SERVICE_KW:g} kW on a phase keep their kW, as their peak, and power"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from amm_opt.errors import InputError, SolveError, as_path
+from amm_opt.errors import InputError, SolveError, as_path, shorten
 from amm_opt.importers.imported import ImportedNetwork
 from amm_opt.importers.opendss.branches import Branches
 from amm_opt.importers.opendss.circuit import Elements
@@ -176,6 +176,12 @@ class _Importer:
         if not e.broken and not (e.lines or e.transformers):
             said.append("no line and no transformer: the source feeds nothing")
         said += topology.problems
+        if topology.uncovered:
+            known = sorted({*self.nominal, *topology.uncovered}, reverse=True)
+            said.append(
+                f"voltage bases {self.nominal} do not cover {shorten(f'{kv:g} kV' for kv in topology.uncovered)}: pass"
+                f" nominal_kv={[float(f'{kv:.4g}') for kv in known]}, or give them in set voltagebases"
+            )
         said += topology.fed_phases(phases)
         said += [problem for load in e.loads for problem in topology.check_phases(load)]
         said += topology.ungrounded([*e.loads, *e.plants])

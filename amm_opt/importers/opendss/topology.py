@@ -37,12 +37,14 @@ class Topology:
         vn_kv: nominal voltage by bus, in lower case.
         depth: of the buses that are fed, how many branches from the source.
         problems: what is wrong with the edges.
+        uncovered: voltages between lines of windings that no nominal voltage is near to.
         arriving: phases by bus, in lower case, once ``fed_phases`` has found them.
     """
 
     def __init__(self, edges: Iterable[Edge], source: Source, nominal: list[float]) -> None:
         self.edges, self.source, self.nominal = list(edges), source, nominal
         self.problems: list[str] = []
+        self.uncovered: list[float] = []
         self.arriving: dict[str, str] = {}
         self.names: dict[str, str] = {}
         for bus in (source.bus, *(b for x in self.edges for b in x.buses)):
@@ -95,6 +97,8 @@ class Topology:
     def _winding(self, x: Transformer, bus: str) -> float:
         kv = x.line_kv[[b.lower() for b in x.buses].index(bus)]
         nominal = self._nominal(kv)
+        if x.legs is None and abs(kv / nominal - 1.0) > BASE_TOLERANCE and kv not in self.uncovered:
+            self.uncovered.append(kv)
         half = x.legs is not None and bus == x.buses[1].lower()
         return kv if half and abs(kv / nominal - 1.0) > BASE_TOLERANCE else nominal
 

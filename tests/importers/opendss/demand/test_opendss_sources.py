@@ -98,3 +98,11 @@ def test_two_sources_on_one_bus(tmp_path: Path) -> None:
     text = TEXT.replace("bus1=south model", "bus1=north model")
     with pytest.raises(InputError, match="vsource 'second': another source is at bus 'north'"):
         from_opendss(written(tmp_path, text))
+
+
+def test_voltage_bases_that_do_not_cover_a_winding(tmp_path: Path) -> None:
+    """One sentence says what to pass, beside the elements that do not fit."""
+    master = written(tmp_path, TEXT.replace("voltagebases=[33 11 0.4]", "voltagebases=[33 11]"))
+    with pytest.raises(InputError, match=r"do not cover 0.4 kV: pass nominal_kv=\[33.0, 11.0, 0.4\], or give them"):
+        from_opendss(master)
+    assert len(from_opendss(master, nominal_kv=[33.0, 11.0, 0.4]).buses) == 6

@@ -72,6 +72,13 @@ def agree(folder: Path, text: str, steps: int, minutes: float = 60, mode: str = 
     return case
 
 
+def worst_of_a_day(folder: Path, text: str, steps: int) -> float:
+    """Largest error in kW or kvar of any participant in any hour."""
+    master = written(folder, text)
+    truth, ours = opendss(master, steps), asked(from_opendss(master).case())
+    return float(max(np.abs(ours[name] - powers).max() for name, powers in truth.items()))
+
+
 LOAD = "new load.{0} bus1=e.{1} phases=1 kv=0.23 vminpu=.1 vmaxpu=2 "
 SHAPES = (
     "npts=4 interval=1 mult=[0.5 0.7 0.9 0.2]",
@@ -105,9 +112,9 @@ def files(folder: Path) -> None:
     np.array(values, "<f8").tofile(folder / "one.dbl")
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_random_loads_with_shapes(tmp_path: Path, seed: int) -> None:
-    files(tmp_path)
+def random_day(folder: Path, seed: int) -> str:
+    """Loads that follow shapes written in every way."""
+    files(folder)
     pick = random.Random(seed)
     text = "".join(f"new loadshape.s{i} {shape}\n" for i, shape in enumerate(SHAPES))
     for i in range(12):
@@ -116,8 +123,12 @@ def test_random_loads_with_shapes(tmp_path: Path, seed: int) -> None:
         also = pick.choice(["", "", "status=fixed", "status=exempt" if seed % 2 else "numcust=2", "daily=default"])
         text += LOAD.format(f"x{i}", i % 3 + 1) + " ".join(pick.sample([power, shape, also], 3)) + "\n"
     text += LOAD.format("steady", 1) + "kw=3\n" + LOAD.format("all", 2) + "kw=1 daily=default pf=0.9\n"
-    text += "" if seed % 2 else "set loadmult=0.5\n"
-    agree(tmp_path, text, 24)
+    return text + ("" if seed % 2 else "set loadmult=0.5\n")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_loads_with_shapes(tmp_path: Path, seed: int) -> None:
+    agree(tmp_path, random_day(tmp_path, seed), 24)
 
 
 def test_shapes_at_hours_are_straight_lines_between_them(tmp_path: Path) -> None:
@@ -188,6 +199,10 @@ def test_a_roof_and_a_battery_belong_to_the_one_load_there(tmp_path: Path) -> No
     assert people.loc["ann", ["connection_import_kw", "connection_export_kw"]].tolist() == pytest.approx([22.4, 9.0])
     assert people.loc["alone", "technology"] == "battery"
     assert "1 x invcontrol" in str(network.report)
+    year = ao.year_case(network, ao.YearScenario(days=1))
+    assert "plants and batteries are left out for the scenario; among them 1 that are no customers: alone" in str(
+        year.report
+    )
     run = ao.simulate(network.case(), "fot_storage")
     assert run.summary["thermal_violations"] == 0
 

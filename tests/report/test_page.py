@@ -141,6 +141,15 @@ def test_one_run_is_reported_too_and_stays_readable(folder: Path, page: str, tmp
     assert none.exit_code == 2
 
 
+def test_where_everything_is_served_no_limit_is_told() -> None:
+    """A night without any request, or with all of them served, on a network of one feeder, is a page like others."""
+    case = ao.load_case("synthetic:buses=70,days=1,seed=3")
+    night = report(ao.simulate(case, "amm", steps=slice(8, 9)))
+    assert table(night, "limits").empty
+    assert table(night, "worst-off").empty
+    assert "Nobody is starved" in night
+
+
 def test_long_runs_are_looked_at_on_days_of_every_weekday() -> None:
     year = ao.simulate(ao.load_case("synthetic:buses=5,days=366,seed=1"), "no_control")
     spans, words = sampled(year)

@@ -53,11 +53,12 @@ def limits_of(runs: Mapping[str, Run], spans: Spans) -> dict[str, pd.DataFrame |
             explainers[label] = Explainer(run.case, shared.network, False, run.known_margin, shared)
         except InputError as error:
             found[label] = str(error)
+    if not explainers:
+        return found
     length = min([BLOCK_STEPS, *(grid.block_steps for grid in grids.values())])
     for a, b in ((k, min(k + length, stop)) for start, stop in spans for k in range(start, stop, length)):
-        first = next(iter(runs.values())).first
-        asked = next(iter(runs.values())).case.requests(first + a, first + b) if explainers else None
+        some = next(iter(runs.values()))
+        asked = some.case.requests(some.first + a, some.first + b)
         for label, explainer in explainers.items():
-            assert asked is not None
             explainer.add(asked, runs[label].allocation.select(slice(a, b)), runs[label].failed_steps)
     return found | {label: explainer.table() for label, explainer in explainers.items()}

@@ -295,13 +295,14 @@ class _Blocks:
 
     def __init__(self, rows: sp.csr_array, border: int) -> None:
         at_row, at_col = _components(rows, border)
-        self.rows = rows if len(np.unique(at_row)) > 1 else rows.toarray()
+        several = len(np.unique(at_row)) > 1
+        self.rows = rows if several else rows.toarray()
         self._border, self._edge = border, rows[:border]
-        dense = sp.csc_array(rows)
+        by_column = sp.csc_array(rows) if several else None
         self._blocks = []
         for one in np.unique(at_row):
             row, col = np.flatnonzero(at_row == one), np.flatnonzero(at_col == one)
-            part = dense[:, col].toarray()
+            part = self.rows[:, col] if by_column is None else by_column[:, col].toarray()
             self._blocks.append((row + border, col, part[border:][row], part[:border]))
 
     def solver(self, d: FloatArray, e: FloatArray) -> Callable[[FloatArray], FloatArray]:
@@ -313,11 +314,11 @@ class _Blocks:
         border = self._border
         corner = (self._edge @ sp.diags_array(d) @ self._edge.T).toarray() if border else np.zeros((0, 0))
         corner = _lifted(corner, e[:border])
-        factors = []
+        factors, root = [], np.sqrt(d)
         for row, col, inner, edge in self._blocks:
-            scaled = inner * d[col]
-            factor = _factor(_lifted(scaled @ inner.T, e[row]))
-            coupled = scaled @ edge.T
+            half = inner * root[col]
+            factor = _factor(_lifted(half @ half.T, e[row]))  # a matrix times its own transpose costs half as much
+            coupled = half @ (edge * root[col]).T
             eliminated = dpotrs(factor, coupled)[0]
             corner -= coupled.T @ eliminated
             factors.append((row, factor, eliminated))

@@ -176,7 +176,7 @@ def test_every_mechanism_serves_as_on_lines_in_one_piece(spec: str, small: None)
 def test_merged_and_not_merged_are_the_same(balanced: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where inflexible load alone breaks limits; and results are of all buses."""
     tables = in_pieces(small_tables(balanced), PIECES, 3)
-    for spec, scale in (("amm", 1.0), ("equal_doe", 1.0), ("amm", 9.0)):
+    for spec, scale in (("equal_doe", 1.0), ("amm", 9.0)):
         case = ao.from_tables(**tables).with_scenario(load_scale=scale)
         runs = {}
         for worth in (0, 10**6):
@@ -206,5 +206,9 @@ def test_the_kit_on_chains(small: None, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(cases, "small_tables", tables)
     monkeypatch.setattr(cases, "small_case", case)
     for check in mechanism_checks("amm"):
-        if "phases" in str(check) or "limits" in str(check):
+        if check.name in (
+            "limits are kept (phases)",
+            "order does not matter (phases)",
+            "names of phases do not matter (phases)",
+        ):
             check.run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 
 import numpy as np
@@ -188,35 +189,39 @@ def _constant_kvar(elements: pd.DataFrame, profiles: pd.DataFrame, report: Impor
 
 def _groups(elements: pd.DataFrame, extremes: list[pd.Series[float]]) -> tuple[pd.Series[int], pd.Series[float]]:
     """Number of the group within its bus of every element, 0 for the bus's main participant, and its kvar per kW."""
-    weight = np.maximum(extremes[0].abs(), extremes[1].abs())
-    group = pd.Series(0, index=elements.index)
-    ratio = pd.Series(0.0, index=elements.index)
-    own = elements.assign(weight=weight)
-    for _, rows in own.groupby(["bus", "quantity"], sort=False):
+    weight = np.maximum(extremes[0].abs(), extremes[1].abs()).tolist()
+    p, q = elements["p_kw"].tolist(), elements["q_kvar"].tolist()
+    at: dict[tuple[str, str], dict[str, list[int]]] = {}
+    for i, (bus, quantity, profile) in enumerate(
+        zip(elements["bus"], elements["quantity"], elements["profile"], strict=True)
+    ):
+        at.setdefault((bus, quantity), {}).setdefault(profile, []).append(i)
+    group, ratio = [0] * len(elements), [0.0] * len(elements)
+    for by_profile in at.values():
         ratios: list[float] = []
-        sums = _sums(rows)
-        for index, own_ratio in sorted(sums, key=lambda s: -float(own.loc[s[0], "weight"].sum())):
+        sums = [s for _, same in sorted(by_profile.items()) for s in _sums(same, p, q)]
+        for members, own_ratio in sorted(sums, key=lambda s: -sum(weight[i] for i in s[0])):
             near = [k for k, known in enumerate(ratios) if abs(known - own_ratio) <= SAME_RATIO]
             if not near:
                 ratios.append(own_ratio)
-            group[index], ratio[index] = (near or [len(ratios) - 1])[0], own_ratio
-    return group, ratio
+            for i in members:
+                group[i], ratio[i] = (near or [len(ratios) - 1])[0], own_ratio
+    return pd.Series(group, index=elements.index, dtype=int), pd.Series(ratio, index=elements.index, dtype=float)
 
 
-def _sums(rows: pd.DataFrame) -> list[tuple[pd.Index[int], float]]:
+def _sums(same: list[int], p: list[float], q: list[float]) -> list[tuple[list[int], float]]:
     """Elements of one bus and quantity on one profile, and the kvar per kW of their sum.
 
     Those that draw and those that generate stay apart where the sum is too small for a power factor.
     """
+    p_sum, q_sum = sum(p[i] for i in same), sum(q[i] for i in same)
+    if abs(p_sum) >= MIN_POWER_FACTOR * math.hypot(p_sum, q_sum) and p_sum != 0:
+        return [(same, q_sum / p_sum)]
     out = []
-    for _, same in rows.groupby("profile", sort=False):
-        p, q = same["p_kw"].sum(), same["q_kvar"].sum()
-        if abs(p) >= MIN_POWER_FACTOR * np.hypot(p, q) and p != 0:
-            out.append((same.index, float(q / p)))
-            continue
-        for _, side in same.groupby(same["p_kw"] < 0):
-            p, q = side["p_kw"].sum(), side["q_kvar"].sum()
-            out.append((side.index, float(q / p) if p != 0 else 0.0))
+    for side in ([i for i in same if p[i] >= 0], [i for i in same if p[i] < 0]):
+        if side:
+            p_sum, q_sum = sum(p[i] for i in side), sum(q[i] for i in side)
+            out.append((side, q_sum / p_sum if p_sum != 0 else 0.0))
     return out
 
 

@@ -27,13 +27,15 @@ class ElementReader:
         """One row per load or plant, and per phase of those that are not alike on all; columns as in ``Draft``."""
         t, parts = self._tables, []
         costs = Costs(t)
-        for kind in ("load", "sgen", "gen", "ward", *PHASED):
+        for kind in ("load", "sgen", "gen", "ward", "storage", *PHASED):
             table = t.table(kind)
             if len(table) == 0:
                 continue
             table = t.at_buses(table, kind)
             if kind == "gen":
                 table = table[~t.texts(table, "slack").eq("True")]
+            if kind == "storage" and len(table := self._without_size(table)) == 0:
+                continue
             read = self._by_phase(table, kind) if kind in PHASED else self._powers(table, kind)
             parts.append(costs.priced(kind, table, read))
             self._report.read.append(f"{len(table)} {kind} elements")
@@ -54,6 +56,7 @@ class ElementReader:
         if len(table) == 0:
             return pd.DataFrame(columns=BATTERY_COLUMNS)
         table = t.at_buses(table, kind)
+        table = table.drop(index=self._without_size(table).index)
         number = t.numbers(table, kind, "scaling", 1.0, lower=0.0)
         low = t.numbers(table, kind, "min_e_mwh", 0.0, lower=0.0)
         kwh = 1e3 * number * (t.numbers(table, kind, "max_e_mwh", lower=0.0) - low)
@@ -84,6 +87,14 @@ class ElementReader:
         }
         return pd.DataFrame(values)[BATTERY_COLUMNS]
 
+    def _without_size(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Storage of which nobody says what it holds: its power as it stands is all there is."""
+        rows = table[table["max_e_mwh"].isna()]
+        if len(rows):
+            said = f"{len(rows)} storage elements without max_e_mwh draw their power as it stands"
+            self._report.assumed += [said] if said not in self._report.assumed else []
+        return rows
+
     def _stated(self, table: pd.DataFrame, kind: str, column: str, without: float) -> pd.Series[float]:
         """A column that a net may lack, but that has no empty places: ``runpp`` knows no power there either."""
         lacking = column not in table
@@ -94,7 +105,10 @@ class ElementReader:
         p_column, q_column = ("ps_mw", "qs_mvar") if kind == "ward" else ("p_mw", "q_mvar")
         scaling = 1e3 * self._stated(table, kind, "scaling", 1.0)
         profile = t.texts(table, "profile")
-        quantity = pd.Series("inflexible" if kind == "ward" else "export", index=table.index)
+        drawn = kind in ("ward", "storage")
+        quantity = pd.Series("inflexible" if drawn else "export", index=table.index)
+        if kind == "storage":
+            profile[:] = ""
         if kind == "load":
             flexible = profile.str.startswith(CHARGE_POINTS) | t.texts(table, "controllable").isin(["True", "1", "1.0"])
             quantity = flexible.map({True: "import", False: "inflexible"})

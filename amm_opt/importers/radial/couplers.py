@@ -20,7 +20,8 @@ def without_idle_loops(
 
     Buses between closed switches without impedance are one bus, where such a switch lies in a loop that is none then.
     Lines between the same two buses, and transformers of one ratio, are one branch: impedances in parallel, and a
-    rating at which the first of them is full. Loops that remain keep their switches, which could be opened.
+    rating at which the first of them is full. Loops that remain keep the switches that could open them, unless they
+    would be more than without these.
 
     Args:
         every_switch: whether all such switches count, and branches side by side stay what they are.
@@ -38,9 +39,19 @@ def without_idle_loops(
     graph = closed_graph(_side_by_side(made, unsaid))
     outside = set(bridges(graph))
     looped = {bus for a, b, key in graph.edges(keys=True) if key not in outside for bus in (a, b)}
-    ideal &= ~branches["from_bus"].replace(into).isin(looped)
+    own: nx.MultiGraph[str] = nx.MultiGraph()
+    for name, start, stop in branches.loc[ideal, ["name", "from_bus", "to_bus"]].itertuples(index=False):
+        own.add_edge(start, stop, key=name)
+    useful = branches["from_bus"].replace(into).isin(looped) & branches["name"].isin(bridges(own))
+    _, kept, _ = _fused(buses, branches, ideal & ~useful, unsaid)
+    if _loops(closed_graph(_side_by_side(kept, unsaid))) <= _loops(graph):
+        ideal &= ~useful
     buses, branches, into = _fused(buses, branches, ideal, report)
     return buses, _side_by_side(branches, report), into
+
+
+def _loops(graph: nx.MultiGraph[str]) -> int:
+    return int(graph.number_of_edges() - graph.number_of_nodes() + nx.number_connected_components(graph))
 
 
 def _fused(
@@ -62,9 +73,12 @@ def _fused(
     branches = branches[~(ideal & (branches["from_bus"].isin(into) | branches["to_bus"].isin(into)))]
     apart = branches["from_bus"].ne(branches["to_bus"])
     branches = branches.assign(**{end: branches[end].replace(into) for end in ("from_bus", "to_bus")})
-    idle = apart & branches["from_bus"].eq(branches["to_bus"]) & ~branches["closed"].astype(bool)
+    useless = branches["kind"].eq("switch") | ~branches["closed"].astype(bool)
+    idle = apart & branches["from_bus"].eq(branches["to_bus"]) & useless
     if idle.any():
-        report.left_out.append(f"{int(idle.sum())} open branches within one bus: {shorten(branches['name'][idle])}")
+        report.left_out.append(
+            f"{int(idle.sum())} switches or open branches within one bus: {shorten(branches['name'][idle])}"
+        )
     added = [c for c in ("shunt_kw", "shunt_kvar") if c in buses]
     moved = buses[added].groupby(buses["name"].replace(into)).sum()
     buses = buses[~buses["name"].isin(into)].reset_index(drop=True)

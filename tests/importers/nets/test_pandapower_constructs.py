@@ -153,6 +153,26 @@ def test_storage_is_a_battery() -> None:
         assert words in str(case.report)
 
 
+def test_storage_of_unknown_size_is_its_power() -> None:
+    net = two_buses()
+    net["storage"] = pd.DataFrame({"bus": [1, 1], "p_mw": [0.02, -0.005], "q_mvar": 0.0, "max_e_mwh": np.nan})
+    case = ao.from_pandapower(net)
+    assert case.requests(0, 1).inflexible_kw.sum() == pytest.approx(60.0 + 20.0 - 5.0)
+    assert (case.participants["battery_kwh"] == 0).all()
+    assert "2 storage elements without max_e_mwh draw their power as it stands" in str(case.report)
+
+
+def test_double_busbars_are_one_bus() -> None:
+    """Two closed couplers side by side and an open one between the same busbars."""
+    net = two_buses()
+    net["bus"] = pd.DataFrame({"name": ["mv", "lv", "bar"], "vn_kv": [20.0, 0.4, 0.4]})
+    net["load"] = net["load"].assign(bus=2)
+    net["switch"] = pd.DataFrame({"bus": 1, "element": 2, "et": "b", "closed": [True, True, False]})
+    case = ao.from_pandapower(net)
+    assert case.feeder.bus_names == ("mv", "lv")
+    assert bus_voltages(case)["lv"] == pytest.approx(1.0150, abs=2e-4)  # as without busbars
+
+
 def phase_net(**changes: Any) -> dict[str, Any]:
     net = dict(TRUTH["single_phases"][0])
     for kind, edit in changes.items():

@@ -1,0 +1,105 @@
+"""Writes docs/importers-networks.md from what ``run.py`` left in benchmarks/results/networks.csv."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+ROOT = Path(__file__).parents[2]
+HEAD = """# Which networks import
+
+Every distribution network that pandapower, SimBench and MATPOWER bring, imported as it is and held against pandapower's
+power flow. The last of these commands makes this page; the others run what is not yet in
+`benchmarks/results/networks.csv`, which has a line for every network.
+
+```sh
+pip install 'amm-opt[ac,simbench]'
+python benchmarks/networks/run.py pandapower
+python benchmarks/networks/run.py simbench
+python benchmarks/networks/run.py matpower --folder matpower/data
+python benchmarks/networks/table.py
+```
+
+- **AC error**: largest difference in pu of our [AC power flow](ac.md) from `pandapower.runpp` (`runpp_3ph` on phases)
+  over all buses, at the powers of the file. **Linear error**: the same of [LinDistFlow](network.md#lindistflow), on
+  phases of LinDist3Flow.
+- **Opened**: a mesh is refused with a list of branches to open. Where the list is short it is taken, in both tools, and
+  this column counts it; without `open_branches` these networks are refused. SimBench's codes with `no_sw` have lost the
+  switches that open their rings.
+- Generators give their power at unity power factor in both, and hold no voltage; batteries are idle. MATPOWER's plants
+  give Pmax; pandapower gets MATPOWER's matrices after the statements that convert units, by its own converter.
+"""
+COLUMNS = {
+    "one": ["network", "buses", "participants", "opened", "AC error", "linear error", "voltages, pu"],
+    "base": ["network", "switches", "codes", "buses", "batteries", "opened", "AC error", "linear error"],
+}
+
+
+def main() -> None:
+    """The page."""
+    found = pd.read_csv(ROOT / "benchmarks" / "results" / "networks.csv")
+    text = HEAD
+    for tool, title in (("pandapower", "pandapower"), ("matpower", "MATPOWER")):
+        rows = found[found["tool"].eq(tool)]
+        text += f"\n## {title}\n\n{counts(rows)}\n\n{table(rows)}\n"
+    rows = found[found["tool"].eq("simbench")]
+    text += f"\n## SimBench\n\n{counts(rows)} One row for the codes of all scenarios, with the largest errors.\n\n"
+    text += by_base(rows) + "\n"
+    (ROOT / "docs" / "importers-networks.md").write_text(text, encoding="utf-8")
+
+
+def counts(rows: pd.DataFrame) -> str:
+    """How many import."""
+    good = rows["refused"].isna()
+    opened = good & rows["opened"].fillna(0).gt(0)
+    said = f"{int(good.sum())} of {len(rows)} import"
+    return said + (f", {int(opened.sum())} of them with branches opened." if opened.any() else ".")
+
+
+def heading(which: str) -> list[str]:
+    """The first two lines of a table."""
+    return [f"| {' | '.join(COLUMNS[which])} |", "|---" * len(COLUMNS[which]) + "|"]
+
+
+def number(value: float, digits: str = ".1e") -> str:
+    """Empty where there is none."""
+    return "" if value != value else format(value, digits)
+
+
+def table(rows: pd.DataFrame) -> str:
+    """One line per network."""
+    lines = heading("one")
+    for r in rows.sort_values("name").itertuples():
+        if isinstance(r.refused, str):
+            lines.append(f"| `{r.name}` | {number(r.buses, '.0f')} | refused: {r.refused} | | | | |")
+            continue
+        band = "" if r.lowest_pu != r.lowest_pu else f"{r.lowest_pu:.3f} to {r.highest_pu:.3f}"
+        band = "no power flow when open" if r.no_flow is True or r.no_flow == "True" else band
+        errors = f"{number(r.ac_error_pu)} | {number(r.linear_error_pu, '.4f')}"
+        name = f"| `{r.name}` | {r.buses:.0f} | {r.participants:.0f} | {r.opened:.0f}"
+        lines.append(f"{name} | {errors} | {band} |")
+    return "\n".join(lines)
+
+
+def by_base(rows: pd.DataFrame) -> str:
+    """One line per SimBench network, with and without switches."""
+    parts = rows["name"].str.extract(r"^(.*)-(\d)-(sw|no_sw)$")
+    rows = rows.assign(base=parts[0], switches=parts[2])
+    lines = heading("base")
+    for (base, switches), own in rows.groupby(["base", "switches"]):
+        key = f"| `{base}` | {'yes' if switches == 'sw' else 'no'} | {len(own)}"
+        good = own[own["refused"].isna()]
+        if len(good):
+            span = [f"{int(good[c].min())} to {int(good[c].max())}" for c in ("buses", "batteries", "opened")]
+            span = [s if s.split(" to ")[0] != s.split(" to ")[1] else s.split(" to ")[0] for s in span]
+            errors = f"{number(good['ac_error_pu'].max())} | {number(good['linear_error_pu'].max(), '.4f')}"
+            lines.append(f"{key} | {' | '.join(span)} | {errors} |")
+        for reason, same in own[own["refused"].notna()].groupby("refused"):
+            short = reason.split(": dc takes")[0].split("meshed=true")[0].rstrip(": ")
+            lines.append(f"{key if not len(good) else f'| `{base}` | | {len(same)}'} | refused: {short} | | | | |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

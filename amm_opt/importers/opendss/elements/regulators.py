@@ -48,6 +48,7 @@ class RegControl(Automatic):
     delay: float = 15.0
     max_change: int = 16
     pt_phase: int = 1
+    reversible: bool = False
     beyond: dict[str, str] = field(default_factory=dict)
 
     def set(self, name: str, value: str) -> bool:
@@ -64,7 +65,9 @@ class RegControl(Automatic):
             self.max_change = whole(value)
         elif name == "ptphase" and value.isdigit():
             self.pt_phase = whole(value)
-        elif name in ("ptphase", "bus", "vlimit", "reversible", "inversetime"):
+        elif name == "reversible":
+            self.reversible = is_yes(value)
+        elif name in ("ptphase", "bus", "vlimit", "inversetime"):
             self.beyond[name] = value
         elif name == "tapnum":
             self._tap_number(whole(value))

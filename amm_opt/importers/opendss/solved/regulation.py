@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.arrays import ComplexArray
-from amm_opt.errors import shorten
+from amm_opt.errors import SolveError, shorten
 from amm_opt.importers.opendss.elements.component import PHASE_NAMES
 from amm_opt.importers.opendss.elements.regulators import RegControl
 from amm_opt.importers.opendss.elements.transformers import Transformer
@@ -25,6 +25,8 @@ from amm_opt.network.models.lindist3flow import LinDist3Flow
 from amm_opt.network.models.phase_sweeps import PhaseSweeps
 
 ROUNDS = 100
+REVERSED_W = 100e3
+"""Power that comes back, at which OpenDSS by default turns the direction of a control that may be reversed."""
 PART = 0.7
 """Of the steps that would make up the difference, what OpenDSS takes in one move (found by trying)."""
 
@@ -98,11 +100,17 @@ class Regulator:
         return self.transformer.windings[self.end].tap
 
     def sample(self, at: Flow) -> None:
-        """See whether its voltage is out of band, and by how many steps."""
+        """See whether its voltage is out of band, and by how many steps.
+
+        Raises:
+            SolveError: where power flows the other way through a control that may be reversed.
+        """
         control, winding = self.control, self.transformer.windings[self.end]
         bus = self.transformer.buses[self.end].lower()
         volt = at.volts[bus, self.first] - (at.volts[bus, self.second] if self.second else 0.0)
         measured = volt / control.pt_ratio
+        if control.reversible and (volt * self._current(at, bus).conjugate()).real < -REVERSED_W:
+            raise SolveError(f"{control.element}: power comes back through it, which reversible=yes makes another rule")
         if control.r or control.x:
             measured -= complex(control.r, control.x) * self._current(at, bus) / control.ct_rating
         off = control.v_set - abs(measured)

@@ -33,7 +33,7 @@ WRONG = (
     "new load.lost bus1=nowhere phases=3 kv=12.47 kw=9",
     "new line.l9 bus1=b1 bus2=x geometry=none length=1",
     "new transformer.w windings=4",
-    "new transformer.w phases=1 buses=[b1.1.2 w.1.2] kvs=[12.47 .4]",
+    "new transformer.w phases=1 buses=[b1.1.2 w.1.2] kvs=[12.47 .48]",
     "new capacitor.c1 bus1=b1 bus2=b2 kvar=9",
     "new load.w bus1=b1 phases=3 kv=(12.47/2) kw=1",
     "new indmach012.m bus1=b1 kv=12.47",

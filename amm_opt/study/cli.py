@@ -15,7 +15,7 @@ COMMANDS = {
     "cases": ("listing:cases", "List the cases that come with the toolkit."),
     "compare": ("running:compare_command", "Compare mechanisms on CASE (a name or a folder)."),
     "explain": ("reviewing:explain", "Say which limits kept RUN from serving more."),
-    "export": ("outputs.exporting:export", "Write limits and prices of RUN for systems that send them to sites."),
+    "export": ("outputs.exporting:export", "Write limits and prices of RUN for the systems that send them to sites."),
     "fair-play": (
         "requesting:fair_play",
         "Hold a market for requests of households, and two plans beside it.",

@@ -7,9 +7,9 @@ Every import counts, also inside a function or for types only. ``__init__.py`` c
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 FLOORS = (
@@ -69,7 +69,8 @@ class Source:
         return ".".join([*parts[: -node.level], *([node.module] if node.module else [])])
 
 
-def sources(root: Path, folders: Iterable[str] = FOLDERS) -> list[Source]:
+@cache
+def sources(root: Path, folders: tuple[str, ...] = FOLDERS) -> list[Source]:
     """All Python files below these folders of the project."""
     paths = [path.relative_to(root) for folder in folders for path in sorted((root / folder).rglob("*.py"))]
     names = {path: ".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in paths}
@@ -84,7 +85,7 @@ def room(module: str) -> str:
 
 def floors(root: Path) -> Iterator[str]:
     """Imports run downwards, and every room stands on a floor."""
-    for source in sources(root, ["amm_opt"]):
+    for source in sources(root, ("amm_opt",)):
         here = LEVEL.get(room(source.module)) if room(source.module) else ROOF
         if here is None:
             yield f"{source.path}: amm_opt/{room(source.module)} stands on no floor; add it to FLOORS"

@@ -108,8 +108,8 @@ def test_each_kind_of_breach_is_noticed(
 def test_full_folders_are_noticed(tmp_path: Path) -> None:
     house(tmp_path, **SOUND, **{f"tests/house/test_{k}": "" for k in range(10)})
     assert list(rules.full_folders(tmp_path)) == []
-    house(tmp_path, **{"tests/house/__init__": ""})
-    (found,) = rules.full_folders(tmp_path)
+    house(tmp_path / "fuller", **SOUND, **{f"tests/house/test_{k}": "" for k in range(11)})
+    (found,) = rules.full_folders(tmp_path / "fuller")
     assert "tests/house has 11 Python files" in found
 
 

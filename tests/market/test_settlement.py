@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -195,9 +196,11 @@ def test_settle_command_and_bad_input(tmp_path: Path) -> None:
         ("amm:import_price_min=0.05", "buying and selling at once would earn money"),
         ("amm:price_step=-1", "price_step = -1.0 must be positive"),
     ):
-        bad = _run("run", str(folder), "--mechanism", spec)
-        assert bad.returncode == 2
-        assert said in " ".join(bad.stderr.split())
+        with pytest.raises(ao.InputError, match=re.escape(said)):
+            ao.simulate(str(folder), spec)
+    bad = _run("run", str(folder), "--mechanism", spec)
+    assert bad.returncode == 2
+    assert said in " ".join(bad.stderr.split())
     out = tmp_path / "out"
     ao.compare(ao.load_case(folder), ["amm", "lmp", "equal_doe"], out=out)
     done = _run("settle", str(out), "--recover", "10", "--csv", str(tmp_path / "bills.csv"))

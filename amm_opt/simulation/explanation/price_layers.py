@@ -13,9 +13,7 @@ import pandas as pd
 from amm_opt.arrays import DIRECTIONS, BoolArray, FloatArray, IntArray
 from amm_opt.cases import Case, Requests
 from amm_opt.grid import Grid
-from amm_opt.margins import Margin
 from amm_opt.market import Allocation, Mechanism, areas_of
-from amm_opt.network import NetworkModel
 from amm_opt.simulation.explanation.places import LOWER, UPPER, Places
 
 Report = Callable[[int, int], None]
@@ -30,22 +28,19 @@ def has_layers(mechanism: Mechanism[Any]) -> bool:
 
 @dataclass
 class PriceSources:
-    """What sets the prices of one mechanism on one network model.
+    """What sets the prices of one mechanism on one grid, which is to be that of the run.
 
     Attributes:
         limits: (area, kind, name) of every limit that has set a price so far.
     """
 
-    case: Case
-    network: NetworkModel
+    grid: Grid
     mechanism: Mechanism[Any]
-    margin: Margin | None = None
     limits: list[tuple[int, str, str]] = field(default_factory=list)
     _numbers: dict[tuple[int, int], int] = field(default_factory=dict)
     _inside: dict[int, BoolArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.grid = Grid(self.case, self.network, self.margin)
         self._places = Places(self.grid.linear)
 
     @cached_property
@@ -89,12 +84,12 @@ class PriceSources:
         """(n,) who lies in the area of a limit; nobody in that of none."""
         if number not in self._inside:
             area = np.full(self.grid.n, self.limits[number][0] if number != NOTHING else NOTHING)
-            self._inside[number] = self.case.layers.holds(area, self.case.bus) & (number != NOTHING)
+            self._inside[number] = self.grid.case.layers.holds(area, self.grid.case.bus) & (number != NOTHING)
         return self._inside[number]
 
     def named(self) -> pd.DataFrame:
         """``layer``, ``area``, ``limit`` and ``kind`` by number; the last row, of -1, is empty."""
-        layers = self.case.layers
+        layers = self.grid.case.layers
         rows = [(layers.names[layers.layer[a]], layers.areas[a], name, kind) for a, kind, name in self.limits]
         return pd.DataFrame([*rows, ("", "", "", "")], columns=["layer", "area", "limit", "kind"])
 

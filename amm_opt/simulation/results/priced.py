@@ -10,11 +10,13 @@ import pandas as pd
 
 from amm_opt.cases import Case
 from amm_opt.errors import InputError
+from amm_opt.grid import Grid
 from amm_opt.margins import Margin
 from amm_opt.market import Allocation, Mechanism, Payments, Settlement
 from amm_opt.market.settlement import BY
 from amm_opt.registry import mechanism, model_of
 from amm_opt.simulation.explanation.price_layers import BLOCK_STEPS, PriceSources, counted, has_layers, prices_of
+from amm_opt.simulation.shared import merged_grid
 from amm_opt.simulation.stored.record import Recorded
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ class Priced:
     waits: bool
     model: Any
     margin: Margin | str | None
+    manifest: dict[str, Any]
+    tiers: str
 
     @property
     def allocation(self) -> Allocation:
@@ -113,7 +117,10 @@ class Priced:
         if not self.keeps_requests:
             raise InputError("what prices were made from is not kept where energy could wait, or plans were made")
         model = model_of(self.case, self.network, self.model if network is None else network)
-        return PriceSources(self.case, model, self.known_mechanism, self.known_margin)
+        whole, stop = Grid(self.case, model, self.known_margin), self.first + len(self.times)
+        all_buses = self.tiers != "joint" or self.manifest.get("inputs", {}).get("ac") == "secure"
+        merged = None if all_buses else merged_grid(whole, self.first, stop, waits=self.waits)
+        return PriceSources(merged or whole, self.known_mechanism)
 
     def settlement(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -192,6 +193,25 @@ def test_merged_and_not_merged_are_the_same(balanced: bool, monkeypatch: pytest.
         assert merged.voltages().sizes["node"] == (1 if balanced else 3) * case.feeder.n_buses
         counts = [c for c in whole.summary.index if "violations" in c]
         pd.testing.assert_series_equal(whole.summary[counts], merged.summary[counts])
+
+
+def test_prices_say_where_they_come_from(small: None, tmp_path: Path) -> None:
+    """On phases a limit amid a line may be nearer to somebody than those at its ends: prices are of what was cleared.
+
+    The linear curve is undone by hand: import 0.1 to 0.4, export 0.08 to 0.
+    """
+    tables = in_pieces(small_tables(False), PIECES, 4)
+    one = _run(small_tables(False), "amm", steps=8)
+    many = _run(tables, "amm", steps=8, out=tmp_path / "run")
+    secured = _run(tables, "amm", steps=8, ac="secure")
+    for run in (many, ao.load_run(tmp_path / "run"), secured):
+        prices = run.prices()
+        price, imports = prices["price_per_kwh"], prices["direction"] == "import"
+        deficit = np.where(imports, (price - 0.1) / 0.3, (0.08 - price) / 0.08)
+        assert (deficit > 0.01).sum() > 5
+        assert np.abs(deficit - prices["deficit"]).max() < 1e-9
+        assert (prices["limit"] != "").equals(prices["deficit"] > 0)
+    assert np.abs(many.prices()["price_per_kwh"] - one.prices()["price_per_kwh"]).max() < 1e-9
 
 
 def test_the_kit_on_chains(small: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 ROUNDING_W = 0.01
 """What is short of a whole watt by less than this is that watt: profiles may be in single precision."""
+LARGEST_DEFAULT_W = 1e12
 LARGEST = 2_000_000
 """Rows, of one site and one interval each, that are exported at once."""
 ID_DIGITS = 32
@@ -135,8 +136,8 @@ def envelopes(
     default_w = _whole(np.stack([load_kw, -load_kw]).max(axis=1))
     for k, (direction, given) in enumerate(zip(DIRECTIONS, (default_import_w, default_export_w), strict=True)):
         if given is not None:
-            if not is_number(given) or not 0 <= given < np.inf:
-                raise InputError(f"default_{direction}_w = {shortened(given)} must be a number of watts, at least 0")
+            if not is_number(given) or not 0 <= given <= LARGEST_DEFAULT_W:
+                raise InputError(f"default_{direction}_w = {shortened(given)} must be a number of watts, 0 to 1e12")
             default_w[k] = int(given)
     prices = (allocated.import_price, allocated.export_price)
     start = run.times[first - run.first : stop - run.first]

@@ -11,7 +11,7 @@ from pathlib import Path
 from amm_opt.errors import OutputError, Problems, as_path, reason, unknown
 from amm_opt.exchange.envelopes import Envelopes
 from amm_opt.exchange.formats import csip_aus, envoy, openadr3
-from amm_opt.io.files import replace_file
+from amm_opt.io.files import check_file, replace_file
 
 CSV, ENVOY, CSIP_AUS, OPENADR3 = FORMATS = ("csv", "envoy", "csip-aus", "openadr3")
 OWN = {"group_ids": ENVOY, "pen": CSIP_AUS, "created": CSIP_AUS, "currency": OPENADR3}
@@ -44,7 +44,7 @@ def export_envelopes(
 
     Raises:
         InputError: for an unknown format, an argument that it does not have, a package that is not installed, or what
-            the format cannot say.
+            the format cannot say, or a path that is a folder or whose folder is not there.
         OutputError: where nothing can be written.
     """
     if format not in FORMATS:
@@ -56,6 +56,8 @@ def export_envelopes(
             said.say(f"{name} is of {OWN[name]}, not of {format}")
     if format in MODELS and find_spec("envoy_schema") is None:
         said.say(f"{format} needs envoy-schema: pip install 'amm-opt[export]'")
+    if format != CSIP_AUS:
+        said.of(lambda: check_file(place))
     said.report()
     if format == CSIP_AUS:
         csip_aus.write(envelopes, place, pen=pen or 0, created=created, progress=progress)

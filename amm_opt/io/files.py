@@ -96,6 +96,20 @@ def check_writable(folder: Path) -> None:
         raise InputError(f"nothing can be written to {folder}: {error.strerror or error}") from error
 
 
+def check_file(path: Path) -> None:
+    """See before the work that a file can be made or replaced at a path.
+
+    Raises:
+        InputError: where it is a folder, or the folder that it is to lie in is not there or takes no files.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: give a file in it")
+    if not path.parent.is_dir():
+        raise InputError(f"{path} cannot be written: there is no folder {path.parent}")
+    if not path.exists():
+        check_writable(path.parent)
+
+
 def released(made: Iterable[Path]) -> None:
     """Remove the folders that were made, as far as they are empty."""
     for folder in reversed(list(made)):

@@ -168,6 +168,20 @@ def test_what_a_format_cannot_say_is_refused(run: ao.Run, found: ao.Envelopes, t
     with pytest.raises(ao.InputError, match=r"pen = 4294967296"):
         ao.export_envelopes(found, tmp_path / "x", "csip-aus", pen=2**32)
     assert not (tmp_path / "x").exists()
+    with pytest.raises(ao.InputError, match=r"default_import_w = 1e\+30 must be a number of watts"):
+        ao.envelopes(run, default_import_w=1e30)
+    with pytest.raises(ao.InputError, match="targets of OpenADR have 128 characters at most") as caught:
+        ao.export_envelopes(replace(found, sites=("x" * 129, "p1", "p2")), tmp_path / "x", "openadr3")
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("form", ["csv", "envoy", "openadr3"])
+def test_a_place_that_is_no_file_is_said_before_the_work(found: ao.Envelopes, tmp_path: Path, form: str) -> None:
+    with pytest.raises(ao.InputError, match="is a folder: give a file in it"):
+        ao.export_envelopes(found, tmp_path, form)
+    with pytest.raises(ao.InputError, match="there is no folder"):
+        ao.export_envelopes(found, tmp_path / "none" / "day", form)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_command_line_writes_every_format(run: ao.Run, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from amm_opt.arrays import FloatArray
 from amm_opt.cases import Case, from_tables, load_case
 from amm_opt.cases.synthetic import synthetic_tables
 from amm_opt.network import ACNetwork, ACState, Feeder, LinDistFlow
+from amm_opt.simulation import simulate
 
 NAN = float("nan")
 
@@ -297,3 +298,18 @@ def test_ac_flow_of_two_buses_in_closed_form() -> None:
     exact = math.sqrt((b + math.sqrt(b**2 - 4 * c)) / 2)
     assert ACNetwork(feeder).flow(p[1:], q[1:]).v_pu[1] == pytest.approx(exact, abs=1e-8)
     assert LinDistFlow(feeder).state(p[1:], q[1:]).v_pu[1] == pytest.approx(math.sqrt(b), abs=1e-12)
+
+
+@pytest.mark.parametrize("phases", [{}, {"phases": "abc"}])
+def test_a_network_of_one_bus_limits_nothing(phases: dict[str, str]) -> None:
+    case = from_tables(
+        name="one bus",
+        buses=pd.DataFrame(
+            {"name": ["only"], "vn_kv": 0.4, "v_min_pu": 0.9, "v_max_pu": 1.1, "v_source_pu": 1.0, **phases}
+        ),
+        branches=pd.DataFrame(columns=["name", "from_bus", "to_bus", "kind", "r_ohm", "x_ohm", "rating_kva"]),
+        participants=pd.DataFrame({"name": ["a"], "bus": ["only"], **phases}),
+        profiles=pd.DataFrame({"p": [1.0, 2.0]}, index=pd.date_range("2030-01-07", periods=2, freq="30min")),
+        series=pd.DataFrame({"participant": ["a"], "quantity": ["import"], "profile": ["p"], "scale_kw": [1.0]}),
+    )
+    assert simulate(case, "pro_rata").allocation.import_kw.ravel() == pytest.approx([1.0, 2.0])

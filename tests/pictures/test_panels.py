@@ -85,3 +85,10 @@ def test_names_are_text(tmp_path: Path) -> None:
     assert save_picture(result, tmp_path / "b.png")
     assert (tmp_path / "b.png").read_bytes()[:4] == b"\x89PNG"
     assert [p.name for p in sorted(tmp_path.iterdir())] == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize("steps", [1, 7, 8, 9, 11])
+def test_runs_of_hours_have_hours_below(steps: int, tmp_path: Path) -> None:
+    """No warning either, which tests would turn into an error."""
+    save_picture(ao.compare(CASE, [NoControl()], steps=slice(0, steps)), tmp_path / "hours.png")
+    assert (tmp_path / "hours.png").stat().st_size > 0

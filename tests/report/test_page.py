@@ -139,6 +139,9 @@ def test_one_run_is_reported_too_and_stays_readable(folder: Path, page: str, tmp
     assert list(ao.open_comparison(folder)) == ["no_control", "equal_doe", "amm"]
     none = CliRunner().invoke(main, ["report", str(tmp_path)])
     assert none.exit_code == 2
+    for place, said in ((tmp_path, "is a folder"), (tmp_path / "none" / "r.html", "there is no folder")):
+        wrong = CliRunner().invoke(main, ["report", str(folder / "amm"), "--out", str(place)])
+        assert (wrong.exit_code, said in wrong.output) == (2, True)
 
 
 def test_where_everything_is_served_no_limit_is_told() -> None:

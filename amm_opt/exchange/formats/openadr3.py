@@ -15,6 +15,7 @@ import numpy as np
 
 from amm_opt.errors import InputError
 from amm_opt.exchange.envelopes import Envelopes
+from amm_opt.fields import shortened
 
 LIMITS = ("IMPORT_CAPACITY_LIMIT", "EXPORT_CAPACITY_LIMIT")
 PRICES = ("PRICE", "EXPORT_PRICE")
@@ -40,7 +41,9 @@ def document(
         raise InputError(f"currency = {currency!r} is no ISO 4217 code such as AUD")
     for site in envelopes.sites:
         if len(site) > TARGET_LENGTH:
-            raise InputError(f"participant {site!r}: targets of OpenADR have at most {TARGET_LENGTH} characters")
+            raise InputError(
+                f"participant {shortened(site)}: targets of OpenADR have {TARGET_LENGTH} characters at most"
+            )
     descriptors = [_descriptor(name, "KW") for name in LIMITS]
     if envelopes.price_per_kwh is not None:
         descriptors += [_descriptor(name, "KWH", currency) for name in PRICES]

@@ -141,7 +141,7 @@ class Limits:
     @staticmethod
     def _at(index: IntArray, n: int) -> slice | IntArray:
         """The index as a slice where it is all but the first node: a view instead of a copy."""
-        return slice(1, None) if len(index) == n - 1 and index[:1] == 1 else index
+        return slice(1, None) if 0 < len(index) == n - 1 and index[0] == 1 else index
 
     def expression(self, w: cp.Expression, p_flow: cp.Expression, q_flow: cp.Expression) -> cp.Expression:
         """The same as a cvxpy expression of shape (m,)."""

@@ -146,7 +146,7 @@ def _fairness(axes: Axes, comparison: Compared, drawn: dict[str, dict[str, Any]]
     times = next(iter(comparison.runs.values())).times
     axes.set_xlim(times[0], times[-1] + dt)
     axes.set_ylim(top=1.005)
-    locator = AutoDateLocator(maxticks=8, tz=times.tz)
+    locator = AutoDateLocator(minticks=3, maxticks=8, tz=times.tz)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=times.tz))
 

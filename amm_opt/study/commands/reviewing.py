@@ -10,7 +10,7 @@ import pandas as pd
 
 from amm_opt.cases import load_case
 from amm_opt.errors import InputError, OutputError, Problems, as_path, reason
-from amm_opt.io.files import check_writable, replace_file
+from amm_opt.io.files import check_file, check_writable, replace_file
 from amm_opt.pictures.over_time.prices import save_price_layers
 from amm_opt.registry import as_mechanism, network_of
 from amm_opt.simulation import Run, open_run, price_parts, verify
@@ -88,6 +88,9 @@ def explain(run: Path, picture: str | None, as_json: bool) -> None:
     \b
     Example:  amm-opt explain out/amm
     """
+    path = None if picture is None else as_path(picture, "file")
+    if path is not None:
+        check_file(path)
     item = open_run(single_folder(run))
     label = str(item.mechanism)
     with progress(as_json, [label]) as report:
@@ -99,8 +102,8 @@ def explain(run: Path, picture: str | None, as_json: bool) -> None:
         print_explanation(item, limits)
         if prices is not None:
             print_price_layers(prices)
-    if picture is not None:
-        _save_prices(item, prices, as_path(picture, "file"))
+    if path is not None:
+        _save_prices(item, prices, path)
 
 
 def _save_prices(run: Run, prices: pd.DataFrame | None, path: Path) -> None:
@@ -147,6 +150,8 @@ def price_parts_command(
     step = None if loaded is None else said.of(lambda: loaded.span(slice(at, None))[0])
     if loaded is not None:
         said.of(lambda: network_of(loaded, network))
+    if path is not None:
+        said.of(lambda: check_file(path))
     said.report()
     assert loaded is not None
     assert chosen is not None

@@ -10,7 +10,7 @@ import click
 import pandas as pd
 
 from amm_opt.errors import InputError, OutputError, as_path, reason
-from amm_opt.io.files import replace_file
+from amm_opt.io.files import check_file, replace_file
 from amm_opt.io.output import emit
 from amm_opt.io.text import TableColumn, number, table
 from amm_opt.market import Settlement
@@ -55,6 +55,8 @@ def settle(
     Example:  amm-opt settle out --csv bills.csv
     """
     path = None if csv is None else as_path(csv, "file")
+    if path is not None:
+        check_file(path)
     stored = _stored(run)
     priced = {label: item for label, item in stored.runs.items() if item.priced}
     without = [label for label in stored.runs if label not in priced]
@@ -174,6 +176,8 @@ def recover(
     Example:  amm-opt recover out/dispatch --every 47 --csv plants.csv
     """
     path = None if csv is None else as_path(csv, "file")
+    if path is not None:
+        check_file(path)
     item = open_run(single_folder(run))
     against = None if benchmark is None else open_run(single_folder(as_path(benchmark, "benchmark")))
     label, names = str(item.mechanism), tuple(name.strip() for name in own.split(",") if name.strip())

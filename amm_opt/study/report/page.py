@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from amm_opt.errors import InputError, OutputError, as_path, reason
-from amm_opt.io.files import replace_file
+from amm_opt.io.files import check_file, replace_file
 from amm_opt.io.text import plain
 from amm_opt.pictures.readings import network_use
 from amm_opt.simulation import Run
@@ -70,10 +70,11 @@ def save_report(result: Comparison | Run, path: str | Path) -> Path:
     """Write the page, at one stroke.
 
     Raises:
-        InputError: as :func:`report`.
+        InputError: as :func:`report`, or where the path is a folder or its folder is not there.
         OutputError: where the file cannot be written.
     """
     place = as_path(path, "file")
+    check_file(place)
     page = report(result)
     try:
         replace_file(place, page)

@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from amm_opt.errors import InputError, Problems, as_path
-from amm_opt.exchange import FORMATS, envelopes, export_envelopes
+from amm_opt.exchange import CSIP_AUS, FORMATS, envelopes, export_envelopes
 from amm_opt.fields import shortened
+from amm_opt.io.files import check_file
 from amm_opt.io.tables import read_table
 from amm_opt.simulation import Run, open_run
 from amm_opt.study.commands.reviewing import single_folder
@@ -68,6 +69,8 @@ def export(
     path = said.of(lambda: as_path(out, "file or folder"))
     group_ids = None if sites is None else said.of(lambda: _group_ids(sites))
     item = said.of(lambda: open_run(single_folder(run)))
+    if path is not None and form != CSIP_AUS:
+        said.of(lambda: check_file(path))
     said.report()
     assert item is not None
     assert path is not None

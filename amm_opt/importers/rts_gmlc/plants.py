@@ -30,7 +30,7 @@ class Plants:
         gen["type"] = t.texts("gen", "Unit Type")
         gen["technology"] = t.texts("gen", "Category") if "Category" in t.table("gen") else gen["type"]
         gen["most"] = t.numbers("gen", "GEN UID", "PMax MW", lower=0.0)
-        gen["price"] = t.numbers("gen", "GEN UID", "Fuel Price $/MMBTU", 0.0)
+        gen["price"] = t.numbers("gen", "GEN UID", "Fuel Price $/MMBTU", np.nan)
         gen["vom"] = t.numbers("gen", "GEN UID", "VOM", 0.0)
         self._share = self._numbered("Output_pct_", 0)
         self._heat = self._numbered("HR_avg_", 0, only=1).join(self._numbered("HR_incr_", 1))
@@ -83,8 +83,14 @@ class Plants:
         share, heat = self._share.loc[i].to_numpy(float), self._heat.loc[i].to_numpy(float)
         count = int(min(np.isfinite(share).sum(), np.isfinite(heat).sum()))
         power = plant["most"] * share[:count]
-        rising = count > 0 and power[0] > 0 and (np.diff(power) > 0).all()
-        if not rising or plant["price"] == 0.0:
+        burns, why = bool((heat[:count] > 0).any()), ""
+        if burns and np.isnan(plant["price"]):
+            why = "heat rates, and no Fuel Price $/MMBTU"
+        elif burns and not (power[0] > 0 and (np.diff(power) > 0).all()):
+            why = f"Output_pct {', '.join(f'{v:g}' for v in share[:count])} must rise from above 0"
+        if why:
+            self._tables.problems.append(f"gen {plant['name']!r}: {why}")
+        if why or not burns or plant["price"] == 0.0:
             return [Piece(0.0, plant["most"], plant["vom"])], True
         per_mwh = plant["price"] * heat[:count] / 1e3 + plant["vom"]
         x = np.append(0.0, power)

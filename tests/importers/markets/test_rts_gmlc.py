@@ -147,6 +147,8 @@ def test_the_older_layout_of_pointers_is_read(tmp_path: Path) -> None:
         ),
         ("gen", "203_WIND_1,203", "203_RTPV_1,203", "gen: GEN UID 203_RTPV_1 more than once"),
         ("gen", "NG,50,20,4", "NG,50,20,dear", "gen '102_CT_1': Fuel Price $/MMBTU = 'dear' must be a finite number"),
+        ("gen", "NG,50,20,4", "NG,50,20,", "gen '102_CT_1': heat rates, and no Fuel Price $/MMBTU"),
+        ("gen", "0.5,0.75,1", "0.8,0.7,1", "gen '101_STEAM_1': Output_pct 0.8, 0.7, 1 must rise from above 0"),
         ("branch", "A3,102,203", "A3,102,204", "branch 'A3': there is no bus '204'"),
         ("branch", "0.05,0.4,60", "x,0.4,60", "branch 'A1': X = 'x' must be a finite number"),
         ("bus", "138.0,Ref", "138.0,PV", "one bus of type Ref is needed, bus.csv has 0"),

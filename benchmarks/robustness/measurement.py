@@ -163,10 +163,12 @@ def measures(run: ao.Run) -> dict[str, float]:
 
 def page(table: pd.DataFrame, case: ao.Case, steps: slice, name: str, given: Any) -> str:
     """The table as a page."""
+    shipped = given.name and not Path(given.case).exists()
     lines = [
-        f"# What measurement errors do on {name}",
+        f"# What measurement errors do on {given.case if shipped else name}",
         "",
-        f"`python benchmarks/robustness/measurement.py {name} --start {given.start} --days {given.days}"
+        f"`python benchmarks/robustness/measurement.py {f'{given.case} --name {name}' if shipped else name}"
+        f" --start {given.start} --days {given.days}"
         f"{' --margins' if (table['margin'] != NO_MARGIN).any() else ''}`",
         "",
         f"{case.times[steps.start]} to {case.times[steps.stop - 1]}, {steps.stop - steps.start} intervals,"

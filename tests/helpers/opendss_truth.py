@@ -12,6 +12,10 @@ import opendssdirect as engine
 LEFT_OUT = ("solve", "export", "batchedit", "clear", "show", "plot", "!")
 
 
+class UnsolvedError(AssertionError):
+    """OpenDSS finds no solution."""
+
+
 @dataclass(frozen=True)
 class Truth:
     """Complex node voltages in V by ``bus.node``, and the source's power in kW and kvar."""
@@ -40,7 +44,8 @@ def solve(master: Path, commands: Iterable[str] = (), frequency: float = 50.0) -
         for command in (*commands, "set maxiterations=500", "set tolerance=1e-9"):
             engine.Text.Command(command)
         engine.Solution.Solve()
-        assert engine.Solution.Converged()
+        if not engine.Solution.Converged():
+            raise UnsolvedError(str(master))
     finally:
         engine.Text.Command(f'cd "{here}"')
     flat = np.array(engine.Circuit.AllBusVolts())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import TypeVar
 
 import numpy as np
@@ -163,6 +163,14 @@ class Elements:
         """Load shape that a load follows; None where it is constant."""
         shape = self._components.get(("loadshape", load.shape))
         return shape if isinstance(shape, LoadShape) else None
+
+    def is_joined(self, x: Load | Capacitor | Reactor | Plant, buses: Container[str]) -> bool:
+        """Whether its bus is one of these, in lower case; a problem where not even anything broken ends there."""
+        if x.bus.lower() in buses:
+            return True
+        if x.bus.lower() not in self.ends:
+            self.problems.append(f"{x.element}: unknown bus {x.bus!r}: no line or transformer ends there")
+        return False
 
     def _ground(self, bus: str, ohm: float) -> None:
         known = self.grounding.get(bus.lower())

@@ -14,8 +14,7 @@ from amm_opt.importers.imported import ImportedNetwork
 from amm_opt.importers.opendss.banks import Unit
 from amm_opt.importers.opendss.circuit import Elements
 from amm_opt.importers.opendss.elements.component import PHASE_NAMES
-from amm_opt.importers.opendss.elements.loads import Capacitor, Load, power_factor_and_rest
-from amm_opt.importers.opendss.elements.reactors import Reactor
+from amm_opt.importers.opendss.elements.loads import Load, power_factor_and_rest
 from amm_opt.importers.opendss.settings import SOLVED, Settings
 from amm_opt.importers.opendss.solved.shares import Drawn, solved_power
 from amm_opt.importers.opendss.topology import Topology
@@ -95,7 +94,7 @@ class Customers:
 
     def _customers(self, x: Load) -> list[dict[str, Any]]:
         """Rows of a load: one, or one for each of the two phases that it is between."""
-        if not self._known_bus(x):
+        if not self._elements.is_joined(x, self._topology.names):
             return []
         nodes = x.phase_nodes
         neutral = () if x.delta or x.between_phases else x.nodes[x.phases : x.phases + 1]
@@ -138,14 +137,6 @@ class Customers:
             "inflexible_kvar": rest,
         }
 
-    def _known_bus(self, x: Load | Capacitor | Reactor) -> bool:
-        """Whether something ends at a bus; only where nothing is broken that might is it a problem."""
-        if x.bus.lower() in self._topology.names:
-            return True
-        if x.bus.lower() not in self._elements.ends:
-            self._problems.append(f"{x.element}: unknown bus {x.bus!r}: no line or transformer ends there")
-        return False
-
     def shunts(self, units: list[Unit], moved: Mapping[tuple[str, str], complex]) -> dict[tuple[str, str], complex]:
         """kW drawn and kvar fed in at nominal voltage by bus and phase: capacitors, and transformers without load.
 
@@ -154,14 +145,14 @@ class Customers:
         """
         shunts = dict(moved)
         for x in self._elements.capacitors:
-            if self._known_bus(x):
+            if self._elements.is_joined(x, self._topology.names):
                 self._topology.check_rated(x)
                 ratio = self._topology.vn_kv[x.bus.lower()] / (x.kv * (math.sqrt(3) if x.phases == 1 else 1.0))
                 for node in x.nodes:
                     key = (x.bus.lower(), PHASE_NAMES[node])
                     shunts[key] = shunts.get(key, 0.0) + 1j * x.kvar * ratio**2 / x.phases
         for reactor in self._elements.reactors:
-            if self._known_bus(reactor):
+            if self._elements.is_joined(reactor, self._topology.names):
                 drawn = np.conj(reactor.drawn(self._topology.vn_kv[reactor.bus.lower()]))
                 for node in reactor.nodes:
                     key = (reactor.bus.lower(), PHASE_NAMES[node])

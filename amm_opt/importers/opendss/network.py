@@ -156,8 +156,8 @@ class _Importer:
                 raise InputError(f"regulators do not come to rest: {error}", subject=str(self.path)) from None
             rounds += 1
             if not waits or rounds > ROUNDS:
-                said = [] if not waits else [f"regulators do not come to rest in {ROUNDS} rounds"]
-                self.report.assumed += [*said, *regulation.remarks()]
+                restless = [f"regulators do not come to rest in {ROUNDS} rounds: taps as they are then"]
+                self.report.assumed += restless if waits else regulation.remarks()
                 return made
             if moved:
                 branches.retap()

@@ -99,13 +99,11 @@ def _transformers(elements: Elements, xhl: str) -> Iterable[str]:
 
 def _automatic(elements: Elements, settings: Settings) -> Iterable[str]:
     for kind, words in (
-        *(
-            [("regcontrol", "regulator controls: taps as they stand in the file")]
-            if settings.regulators != HELD
-            else []
-        ),
+        ("regcontrol", "regulator controls: taps as they stand in the file"),
         ("capcontrol", "capacitor controls: capacitors as they stand in the file"),
     ):
+        if kind == "regcontrol" and settings.regulators == HELD:
+            continue
         if names := [x.element.name for x in elements.automatic if x.element.kind == kind]:
             yield f"{len(names)} {words}, which OpenDSS changes when it solves with controls: {shorten(names)}"
 
@@ -115,7 +113,7 @@ def _loads(elements: Elements, customers: pd.DataFrame) -> Iterable[str]:
         "loads are constant power at any voltage (OpenDSS takes them as impedances outside vminpu to vmaxpu, 0.95 to"
         " 1.05 by default); customers on one phase are connected to the neutral"
     )
-    if any(x.phases == 3 for x in elements.loads):
+    if customers["phases"].str.len().eq(3).any():
         yield "loads on three phases are balanced"
     loose = customers[customers["inflexible_kvar"] != 0]
     if len(loose):

@@ -145,13 +145,18 @@ class Writer:
         ][:: self.pick.choice([1, -1])]
 
 
-def modelled(network: ImportedNetwork) -> dict[tuple[str, int], float]:
+def voltages(network: ImportedNetwork) -> dict[tuple[str, int], complex]:
+    """Of the import with its customers, in pu by bus and node."""
     people, model = network.customers, LinDist3Flow(network.feeder)
     at = model.incidence(
         np.array([network.feeder.bus_index[b] for b in people["bus"]], dtype=int), tuple(people["phases"])
     )
-    v = np.abs(model.power_flow(-(at @ people["kw"].to_numpy(float)), -(at @ people["kvar"].to_numpy(float))))
-    return {(network.feeder.bus_names[b], p + 1): x for b, p, x in zip(model.bus, model.phase, v, strict=True)}
+    u = model.power_flow(-(at @ people["kw"].to_numpy(float)), -(at @ people["kvar"].to_numpy(float)))
+    return {(network.feeder.bus_names[b], int(p) + 1): v for b, p, v in zip(model.bus, model.phase, u, strict=True)}
+
+
+def modelled(network: ImportedNetwork) -> dict[tuple[str, int], float]:
+    return {place: abs(v) for place, v in voltages(network).items()}
 
 
 def imported_or_refused(master: Path) -> ImportedNetwork | tuple[str, ...]:

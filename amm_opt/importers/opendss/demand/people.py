@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,11 +15,11 @@ from amm_opt.importers.imported import Demand
 from amm_opt.importers.opendss.circuit import Elements
 from amm_opt.importers.opendss.demand.times import Axis
 from amm_opt.importers.opendss.elements.component import PHASE_NAMES
-from amm_opt.importers.opendss.elements.loads import Load, power_factor_and_rest
-from amm_opt.importers.opendss.plants.plants import Generator, Plant, PVSystem, Storage, kvar_of
+from amm_opt.importers.opendss.elements.loads import Load, kvar_of, power_factor_and_rest
+from amm_opt.importers.opendss.plants.plants import Generator, Plant, PVSystem, Storage
 from amm_opt.importers.opendss.plants.shapes import LoadShape
 from amm_opt.importers.opendss.topology import Topology
-from amm_opt.importers.people import MIN_POWER_FACTOR, SERVICE_KW
+from amm_opt.importers.people import SERVICE_KW
 from amm_opt.importers.report import ImportReport
 from amm_opt.io.columns import unique_names
 
@@ -70,9 +69,7 @@ class People:
 
     def _placed(self, x: Plant) -> bool:
         """Whether a plant stands where something feeds it; if not, that is a problem."""
-        if x.bus.lower() not in self._topology.names:
-            if x.bus.lower() not in self._elements.ends:
-                self._problems.append(f"{x.element}: unknown bus {x.bus!r}: no line or transformer ends there")
+        if not self._elements.is_joined(x, self._topology.names):
             return False
         nodes = x.phase_nodes
         neutral = () if x.delta or x.between_phases else x.nodes[x.phases :]
@@ -174,15 +171,10 @@ class People:
             self._problems.append(f"{x.element}: its load shape makes it draw power; it is a load")
         if x.model == "3":
             self._report.assumed.append(f"{x.element}: model=3 holds no voltage here, its power factor is constant")
-        if shape is not None and isinstance(shape, LoadShape) and shape.reactive is not None:
+        if isinstance(shape, LoadShape) and shape.reactive is not None:
             self._report.assumed.append(f"{x.element}: its reactive power follows its active power, not qmult")
-        size = math.hypot(x.kw, x.kvar)
-        weak = size > 0 and x.kw < MIN_POWER_FACTOR * size
-        return (
-            np.maximum(kw, 0.0),
-            1.0 if weak or not size else math.copysign(x.kw / size, x.kvar or 1.0),
-            (x.kvar * x.scale if weak else 0.0),
-        )
+        factor, rest = power_factor_and_rest(x.kw, x.kvar)
+        return np.maximum(kw, 0.0), factor, rest * x.scale
 
     def _say(self) -> None:
         kinds = Counter(x.element.kind for x in self.plants)

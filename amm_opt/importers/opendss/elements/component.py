@@ -64,6 +64,33 @@ class Component:
         """
 
 
+@dataclass
+class Terminal(Component):
+    """What draws or gives power at a bus, from phases to neutral or between them."""
+
+    phases: int = 3
+    bus1: str = ""
+    kv: float = 12.47
+    conn: str = "wye"
+    bus: str = ""
+    nodes: tuple[int, ...] = ()
+
+    @property
+    def delta(self) -> bool:
+        """Whether it is connected between phases."""
+        return is_delta(self.conn)
+
+    @property
+    def between_phases(self) -> bool:
+        """Whether it has one phase and both its ends are at phases."""
+        return self.phases == 1 and set(self.nodes[:2]) <= set(PHASE_NAMES) and len(self.nodes) > 1
+
+    @property
+    def phase_nodes(self) -> tuple[int, ...]:
+        """Its nodes but for the neutral."""
+        return self.nodes[: self.phases + self.between_phases]
+
+
 MAX_PHASES = 99
 
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from amm_opt.importers.opendss.dialect.text import array, number, numbers, whole
-from amm_opt.importers.opendss.elements.component import Component, UnsupportedError, bus_and_nodes, is_delta
+from amm_opt.importers.opendss.elements.component import Component, Terminal, UnsupportedError, bus_and_nodes, is_delta
 from amm_opt.importers.people import MIN_POWER_FACTOR
 
 HOURS_PER_DAY = 24.0
@@ -17,17 +17,13 @@ _PF_RANGE = "must be within 0..1 (or -1..0) and not 0"
 
 
 @dataclass
-class Load(Component):
+class Load(Terminal):
     """A load. Of five specifications OpenDSS keeps the last that was given, and works it out when the statement ends.
 
     Connected kVA and billed kWh are worked out where they are given, with the power factor of that moment; a later
     power factor then changes kvar only.
     """
 
-    phases: int = 3
-    bus1: str = ""
-    kv: float = 12.47
-    conn: str = "wye"
     model: str = "1"
     exponents: tuple[float, float] = (1.0, 2.0)
     v_min: float = 0.95
@@ -49,8 +45,6 @@ class Load(Component):
     pf_given: bool = False
     scale: float = 1.0
     shapes: dict[str, str] = field(default_factory=dict)
-    bus: str = ""
-    nodes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         self.end_of_statement()
@@ -119,7 +113,7 @@ class Load(Component):
             raise UnsupportedError(f"pf = {self.pf:g} {_PF_RANGE}")
         if self.pf == 0:
             return math.nan
-        return kw * math.sqrt(max(1.0 / self.pf**2 - 1.0, 0.0)) * (-1.0 if self.pf < 0 else 1.0)
+        return kvar_of(kw, self.pf)
 
     def end_of_statement(self) -> None:
         """After all properties of a statement."""
@@ -158,16 +152,6 @@ class Load(Component):
             raise UnsupportedError(f"kv = {self.kv:g} must be positive")
 
     @property
-    def delta(self) -> bool:
-        """Whether it is connected between phases."""
-        return is_delta(self.conn)
-
-    @property
-    def between_phases(self) -> bool:
-        """Whether it has one phase and both its ends are at phases."""
-        return self.phases == 1 and set(self.nodes[:2]) <= {1, 2, 3} and len(self.nodes) > 1
-
-    @property
     def open_delta(self) -> bool:
         """Whether it is in two equal parts, from its first node to the second and from the second to the third."""
         return self.delta and self.phases == 2
@@ -175,7 +159,7 @@ class Load(Component):
     @property
     def phase_nodes(self) -> tuple[int, ...]:
         """Its nodes but for the neutral."""
-        return self.nodes[: self.phases + (self.between_phases or self.open_delta)]
+        return self.nodes[:3] if self.open_delta else super().phase_nodes
 
     def at_voltage(self, pu: float) -> complex:
         """kW and kvar at a voltage, in pu of its own, by its model."""
@@ -217,6 +201,11 @@ class Load(Component):
     def fixed(self) -> bool:
         """Whether the circuit's load multiplier leaves it alone."""
         return self.status[:1] in ("f", "e")
+
+
+def kvar_of(kw: float, pf: float) -> float:
+    """Reactive power at a power factor; negative where that is."""
+    return kw * math.sqrt(1.0 / pf**2 - 1.0) * math.copysign(1.0, pf)
 
 
 def power_factor_and_rest(kw: float, kvar: float) -> tuple[float, float]:

@@ -16,7 +16,7 @@ from amm_opt.importers.opendss.elements.component import (
     bus_and_nodes,
     is_delta,
 )
-from amm_opt.importers.opendss.lines.conductors import matrix_of
+from amm_opt.importers.opendss.lines.conductors import matrix_of, symmetrical
 from amm_opt.importers.opendss.lines.line import Line
 
 _SEQUENCE = ("z1", "z2", "z0")
@@ -133,9 +133,7 @@ class Reactor(Component):
             first = self.sequence.get("z1", 0j)
             if self.sequence.get("z2", first) != first or n not in (1, 3):
                 raise UnsupportedError("z2 other than z1, or sequence values of other than 1 or 3 phases")
-            zero = self.sequence.get("z0", first)
-            own, mutual = ((2 * first + zero) / 3, (zero - first) / 3) if n == 3 else (first, 0j)
-            return np.asarray(np.full((n, n), mutual) + (own - mutual) * np.eye(n))
+            return symmetrical(n, first, self.sequence.get("z0", first))
         if self.by == "rx":
             return np.asarray(np.eye(n) * complex(self.r, self.x))
         kv = self.kv / (math.sqrt(3) if n > 1 and not is_delta(self.conn) else 1.0)

@@ -17,9 +17,6 @@ from amm_opt.importers.opendss.elements.component import (
 )
 
 _LISTS = {"buses": "bus", "conns": "conn", "kvs": "kv", "kvas": "kva", "taps": "tap", "%rs": "%r"}
-_REFUSED = {
-    "wires": "give its properties here",
-}
 
 
 @dataclass
@@ -103,8 +100,6 @@ class Transformer(Component):
             self.magnetising = number(value)
         elif name == "normhkva":
             self.normal_kva = number(value)
-        elif name in _REFUSED:
-            raise UnsupportedError(f"{name} is not supported: {_REFUSED[name]}")
         elif name == "xrconst":
             if is_yes(value):
                 raise UnsupportedError("xrconst is not supported")

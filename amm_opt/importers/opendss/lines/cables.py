@@ -15,6 +15,7 @@ import numpy as np
 
 from amm_opt.arrays import ComplexArray, FloatArray
 from amm_opt.importers.opendss.lines.carson import EPSILON_0, Earth, Strands, series_impedance
+from amm_opt.importers.opendss.lines.conductors import reduced_neutral
 
 TAPE_OHM_M = 2.3718e-8
 """Resistivity of a shield of copper tape."""
@@ -81,7 +82,7 @@ def cable_impedance(
             away = math.dist(places[i], places[other])
             distance = sheath.radius if other == i else away if k >= n else sheath.apart(away)
             z[at, k] = z[k, at] = earth.factor * math.log(1.0 / distance) + earth.term(places[i], places[other])
-    return np.asarray(z[:n, :n] - z[:n, n:] @ np.linalg.solve(z[n:, n:], z[n:, :n]))
+    return reduced_neutral(z, list(range(n)), list(range(n, n + m)), "kron")
 
 
 def cable_capacitance(n: int, sheaths: Sequence[Sheath]) -> FloatArray:

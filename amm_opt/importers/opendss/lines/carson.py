@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from scipy import special
 
 from amm_opt.arrays import ComplexArray, FloatArray
 
@@ -73,7 +74,7 @@ class Earth:
         if self.model != "deri":
             return wire.rac
         alpha = (1 + 1j) * math.sqrt(self.frequency * MU_0 / wire.rdc)
-        ratio = 1.0 if abs(alpha) > 35 else _i0_over_i1(alpha)
+        ratio = 1.0 if abs(alpha) > 35 else complex(special.iv(0, alpha) / special.iv(1, alpha))
         return float(((1 + 1j) * ratio * math.sqrt(wire.rdc * self.frequency * MU_0) / 2.0).real)
 
     def term(self, i: tuple[float, float], k: tuple[float, float]) -> complex:
@@ -100,18 +101,6 @@ class Earth:
         imag = 0.5 * math.log(1.85138 / m) + b[0] * m * cos[1] - d[1] * m**2 * cos[2] + b[2] * m**3 * cos[3]
         imag += -b[3] * m**4 * ((c4 - math.log(m)) * cos[4] + theta * sin[4]) + b[4] * m**5 * cos[5]
         return self.omega * MU_0 / math.pi * complex(real, imag + 0.5 * math.log(image))
-
-
-def _i0_over_i1(z: complex) -> complex:
-    """Ratio of the modified Bessel functions of the first kind, by their power series."""
-    term, first, second = 1.0 + 0j, 1.0 + 0j, z / 2
-    for k in range(1, 200):
-        term *= (z / 2) ** 2 / k**2
-        first += term
-        second += term * (z / 2) / (k + 1)
-        if abs(term) < 1e-16 * abs(first):
-            break
-    return first / second
 
 
 def series_impedance(wires: Sequence[Strands], places: Sequence[tuple[float, float]], earth: Earth) -> ComplexArray:

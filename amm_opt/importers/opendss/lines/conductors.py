@@ -38,23 +38,18 @@ class Conductors(Component):
     amps: float | None = None
     frequency: float | None = None
 
-    def symmetrical(self, first: complex, zero: complex) -> ComplexArray:
-        """(n, n) matrix of a positive- and a zero-sequence value."""
-        own, mutual = ((2 * first + zero) / 3, (zero - first) / 3) if self.n > 1 else (first, 0.0)
-        return np.asarray(np.full((self.n, self.n), mutual) + (own - mutual) * np.eye(self.n), dtype=complex)
-
     def impedance(self) -> ComplexArray:
         """(n, n) series impedance per unit of length."""
         if self.z is not None:
             return self.z
         s = self.sequence
-        return self.symmetrical(complex(s["r1"], s["x1"]), complex(s["r0"], s["x0"]))
+        return symmetrical(self.n, complex(s["r1"], s["x1"]), complex(s["r0"], s["x0"]))
 
     def capacitance(self) -> FloatArray:
         """(n, n) capacitance in nF per unit of length."""
         if self.c is not None:
             return self.c
-        return self.symmetrical(self.sequence["c1"], self.sequence["c0"]).real
+        return symmetrical(self.n, self.sequence["c1"], self.sequence["c0"]).real
 
     def _only(self, others: Iterable[str], name: str) -> None:
         """What OpenDSS makes of both kinds depends on where statements end, and is hardly what was meant."""
@@ -162,6 +157,12 @@ class LineCode(Conductors):
         else:
             return self.shared(name, value)
         return True
+
+
+def symmetrical(n: int, first: complex, zero: complex) -> ComplexArray:
+    """(n, n) matrix of a positive- and a zero-sequence value."""
+    own, mutual = ((2 * first + zero) / 3, (zero - first) / 3) if n > 1 else (first, 0.0)
+    return np.asarray(np.full((n, n), mutual) + (own - mutual) * np.eye(n), dtype=complex)
 
 
 def matrix_of(text: str, n: int) -> FloatArray | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from amm_opt.arrays import ComplexArray, FloatArray
 from amm_opt.importers.opendss.dialect.text import is_yes, number, numbers, whole
 from amm_opt.importers.opendss.elements.component import Component, UnsupportedError
-from amm_opt.importers.opendss.lines.cables import cable_capacitance, cable_impedance
+from amm_opt.importers.opendss.lines.cables import Sheath, cable_capacitance, cable_impedance
 from amm_opt.importers.opendss.lines.carson import Earth, capacitance, series_impedance
 from amm_opt.importers.opendss.lines.conductors import reduced_neutral
 from amm_opt.importers.opendss.lines.units import METRES, unit
@@ -37,15 +37,15 @@ class Laid:
         """Conductors that are left."""
         return self.phases if self.reduce else len(self.wires)
 
-    def _sheathed(self) -> int:
-        """How many, from the first on, are cables."""
-        return self.phases if self.wires[0].sheath else 0
+    @property
+    def sheaths(self) -> list[Sheath]:
+        """Of the phases, where these are cables."""
+        return [w.sheath for w in self.wires[: self.phases] if w.sheath]
 
     def impedance(self, earth: Earth) -> ComplexArray:
         """(n, n) ohm per m."""
-        sheaths = [w.sheath for w in self.wires[: self._sheathed()] if w.sheath]
-        if sheaths:
-            z = cable_impedance(self.wires, sheaths, self.places, earth)
+        if self.sheaths:
+            z = cable_impedance(self.wires, self.sheaths, self.places, earth)
         else:
             z = series_impedance(self.wires, self.places, earth)
         kept = list(range(self.n))
@@ -53,8 +53,8 @@ class Laid:
 
     def capacitance(self) -> FloatArray:
         """(n, n) F per m."""
-        sheaths = [w.sheath for w in self.wires[: self._sheathed()] if w.sheath]
-        c = cable_capacitance(len(self.wires), sheaths) if sheaths else capacitance(self.wires, self.places)
+        own = self.sheaths
+        c = cable_capacitance(len(self.wires), own) if own else capacitance(self.wires, self.places)
         return c[: self.n, : self.n]
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from amm_opt.arrays import FloatArray
 from amm_opt.importers.opendss.dialect.text import is_yes, number, whole
-from amm_opt.importers.opendss.elements.component import Component, UnsupportedError, bus_and_nodes, is_delta
+from amm_opt.importers.opendss.elements.component import Component, Terminal, UnsupportedError, bus_and_nodes
+from amm_opt.importers.opendss.elements.loads import kvar_of
 from amm_opt.importers.opendss.plants.shapes import Curve, LoadShape, Shape
 
 SHAPES = ("yearly", "daily", "duty")
@@ -17,7 +18,7 @@ PANEL_C = 25.0
 
 
 @dataclass
-class Plant(Component):
+class Plant(Terminal):
     """What feeds in at a bus, from phases to neutral or between them.
 
     Attributes:
@@ -25,16 +26,10 @@ class Plant(Component):
         scale: of ``set genmult``.
     """
 
-    phases: int = 3
-    bus1: str = ""
-    kv: float = 12.47
-    conn: str = "wye"
     pf: float = 1.0
     kvar: float = 0.0
     shapes: dict[str, str] = field(default_factory=dict)
     scale: float = 1.0
-    bus: str = ""
-    nodes: tuple[int, ...] = ()
 
     def set(self, name: str, value: str) -> bool:
         """Take a property; whether it was read."""
@@ -82,26 +77,6 @@ class Plant(Component):
             raise UnsupportedError("bus1 must be given")
         if not self.kv > 0:
             raise UnsupportedError(f"kv = {self.kv:g} must be positive")
-
-    @property
-    def delta(self) -> bool:
-        """Whether it is connected between phases."""
-        return is_delta(self.conn)
-
-    @property
-    def between_phases(self) -> bool:
-        """Whether it has one phase and both its ends are at phases."""
-        return self.phases == 1 and set(self.nodes[:2]) <= {1, 2, 3} and len(self.nodes) > 1
-
-    @property
-    def phase_nodes(self) -> tuple[int, ...]:
-        """Its nodes but for the neutral."""
-        return self.nodes[: self.phases + self.between_phases]
-
-
-def kvar_of(kw: float, pf: float) -> float:
-    """Reactive power at a power factor; negative where that is."""
-    return kw * math.sqrt(1.0 / pf**2 - 1.0) * math.copysign(1.0, pf)
 
 
 @dataclass

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 from opendss_truth import solve
 
 from amm_opt.errors import InputError
 from amm_opt.importers import ImportedNetwork, from_opendss
-from amm_opt.network import LinDist3Flow
+from tests.importers.opendss.test_opendss_random import voltages
 
+STATED_PU = 1e-3
+NAMED = re.compile(r"(Master\d+\.dss:\d+: |mesh: |island: )")
 KV = 12.47
 DATA = """new linecode.seq nphases=3 units=km r1=0.25 x1=0.3 r0=0.6 x0=0.9 c1=10 c0=5 normamps=300
 new linecode.mat nphases=3 units=mi normamps=300 rmatrix=[0.4|0.1 0.41|0.1 0.1 0.4] xmatrix=[0.9|0.4 .9|0.3 0.4 0.9]
@@ -167,10 +169,7 @@ def judged(feeder: AnyFeeder, folder: Path) -> float | tuple[str, ...]:
 
 def largest_error(network: ImportedNetwork, truth: dict[str, complex], floats: set[str]) -> float:
     """Of phases; without ground of what is between them; on two legs of their mean."""
-    model, people = LinDist3Flow(network.feeder), network.customers
-    at = model.incidence(np.array([network.feeder.bus_index[b] for b in people["bus"]]), tuple(people["phases"]))
-    u = model.power_flow(-(at @ people["kw"].to_numpy(float)), -(at @ people["kvar"].to_numpy(float)))
-    ours = {(network.feeder.bus_names[b], int(p) + 1): v for b, p, v in zip(model.bus, model.phase, u, strict=True)}
+    ours = voltages(network)
     kv, errors = network.buses.set_index("name")["vn_kv"], [0.0]
     for (bus, node), v in ours.items():
         base = 1000 * kv[bus]

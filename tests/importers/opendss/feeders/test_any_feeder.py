@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("opendssdirect", reason="pip install 'amm-opt[opendss]'")
-from tests.importers.opendss.feeders.any_feeder import AnyFeeder, judged
+from tests.importers.opendss.feeders.any_feeder import NAMED, STATED_PU, AnyFeeder, judged
 
 SEEDS = range(12)
-STATED_PU = 1e-3
 
 
 def test_any_feeder(tmp_path: Path) -> None:
-    """Many more are in benchmarks/robustness/opendss_feeders.py."""
+    """Many more are in benchmarks/imports/opendss_feeders.py."""
     imported = 0
     for seed in SEEDS:
         feeder = AnyFeeder(seed)
@@ -26,5 +24,5 @@ def test_any_feeder(tmp_path: Path) -> None:
             assert found < STATED_PU, (seed, feeder.text)
         else:
             assert feeder.wrong, (seed, found)
-            assert all(re.match(r"(Master\d+\.dss:\d+: |mesh: |island: )", said) for said in found), (seed, found)
+            assert all(NAMED.match(said) for said in found), (seed, found)
     assert len(SEEDS) // 2 <= imported < len(SEEDS)

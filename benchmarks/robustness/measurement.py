@@ -1,7 +1,7 @@
 """What noise, delay and topology error do to "zero violations": AC violations, unserved energy and fairness.
 
     python benchmarks/robustness/measurement.py mv33lv --start 2016-01-04 --days 14
-    python benchmarks/robustness/measurement.py PATH --start 2023-01-09 --days 3 --name csiro_mv_lv
+    python benchmarks/robustness/measurement.py PATH --start 2023-01-10 --days 2 --name csiro_mv_lv
 
 The mechanism sees a corrupted world (``simulate(..., measurement=...)``); what it allocates is a limit, and the true
 network judges by AC power flow. Mechanisms are AC-secure (``ac="secure"``): without errors none has a violation, so

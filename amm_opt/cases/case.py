@@ -317,3 +317,8 @@ class Case(Editable):
 def _known_direction(direction: str) -> None:
     if not isinstance(direction, str) or direction not in DIRECTIONS:
         raise InputError(f"direction = {shortened(direction)}; valid choices: {', '.join(DIRECTIONS)}")
+
+
+def power_factors(kvar_per_kw: FloatArray) -> FloatArray:
+    """Power factors as tables have them, negative for kvar below 0; what ``Case.kvar_per_kw`` turns back."""
+    return np.asarray(np.where(kvar_per_kw < 0, -1.0, 1.0) / np.sqrt(1.0 + kvar_per_kw**2))

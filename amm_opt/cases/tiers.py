@@ -11,7 +11,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from amm_opt.arrays import BoolArray, FloatArray, IntArray
-from amm_opt.cases.case import Case
+from amm_opt.cases.case import Case, power_factors
 from amm_opt.cases.requests import Requests
 from amm_opt.errors import InputError
 
@@ -104,8 +104,9 @@ def _upper(case: Case, used: Sequence[int], above: Sequence[int]) -> Tier:
     limit = case.participants[_LIMITS].to_numpy(dtype=float)
     weight = np.where(np.isfinite(limit), limit, 1.0).sum(axis=1) + 1e-9
     ratio = (member @ (weight * np.stack(case.kvar_per_kw)).T).T / (member @ weight)
-    factor = np.where(ratio < 0, -1.0, 1.0) / np.sqrt(1.0 + ratio**2)
-    feeders = pd.DataFrame(np.vstack([factor, (member @ limit).T])[:, : len(used)].T, columns=[*_FACTORS, *_LIMITS])
+    feeders = pd.DataFrame(
+        np.vstack([power_factors(ratio), (member @ limit).T])[:, : len(used)].T, columns=[*_FACTORS, *_LIMITS]
+    )
     feeders.insert(0, "name", [feeder.lv_feeders[f] for f in used])
     feeders.insert(1, "bus", [feeder.bus_names[b] for b in above])
     feeders["inflexible_kvar"] = (member @ case.inflexible_kvar)[: len(used)]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.arrays import DIRECTIONS
+from amm_opt.cases.case import power_factors
 from amm_opt.errors import shorten
 from amm_opt.importers.report import ImportReport
 from amm_opt.io.columns import unique_names
@@ -70,10 +71,7 @@ def _alone(
     q_per_kw = (elements["q_kvar"] / elements["p_kw"].where(elements["p_kw"] != 0)).fillna(0.0)
     first = elements.groupby(names, sort=False).first()
     table = pd.DataFrame({"name": first.index, "bus": first["bus"].to_numpy()})
-    for quantity, column in FACTORS.items():
-        own = elements["quantity"] == quantity
-        ratio = table["name"].map(dict(zip(names[own], q_per_kw[own], strict=True))).fillna(0.0)
-        table[column] = np.where(ratio < 0, -1.0, 1.0) / np.sqrt(1.0 + ratio**2)
+    _add_factors(table, elements["quantity"], names, q_per_kw)
     table["inflexible_kvar"] = 0.0
     _add_connections(table, elements, names, _extremes(elements, profiles))
     for column in PARTICIPANT:
@@ -82,6 +80,16 @@ def _alone(
     for direction in DIRECTIONS if "battery_kw" in table else ():
         table[f"connection_{direction}_kw"] += table["battery_kw"].fillna(0.0)
     return table, names
+
+
+def _add_factors(
+    table: pd.DataFrame, quantity: pd.Series[str], names: pd.Series[str], kvar_per_kw: pd.Series[float]
+) -> None:
+    """Power factors from the kvar per kW of elements, which are the same for one participant and quantity."""
+    for each, column in FACTORS.items():
+        own = quantity == each
+        ratio = table["name"].map(dict(zip(names[own], kvar_per_kw[own], strict=True))).fillna(0.0)
+        table[column] = power_factors(ratio.to_numpy(float))
 
 
 def _extremes(elements: pd.DataFrame, profiles: pd.DataFrame) -> list[pd.Series[float]]:
@@ -115,10 +123,7 @@ def _by_bus(
     table["bus"] = table["name"].map(dict(zip(names, place, strict=True)))
     if elements["phases"].ne("").any():
         table["phases"] = table["name"].map(dict(zip(names, elements["phases"], strict=True))).replace("", None)
-    for quantity, column in FACTORS.items():
-        own = elements["quantity"] == quantity
-        kvar_per_kw = table["name"].map(dict(zip(names[own], ratio[own], strict=True))).fillna(0.0)
-        table[column] = np.where(kvar_per_kw < 0, -1.0, 1.0) / np.sqrt(1.0 + kvar_per_kw**2)
+    _add_factors(table, elements["quantity"], names, ratio)
     sign = np.where(elements["quantity"] == "export", -1.0, 1.0)
     drawn = (elements["q_kvar"].where(loose, 0.0) * sign).groupby(names).sum()
     table["inflexible_kvar"] = table["name"].map(drawn)

@@ -21,24 +21,32 @@ _SHOWN = 5
 LARGEST = 1e300
 
 
-def read_table(path: object, what: str, *, texts: Collection[str] = ()) -> pd.DataFrame:
+def read_table(path: object, what: str, *, texts: Collection[str] | None = ()) -> pd.DataFrame:
     """A table from a file: .parquet, or else CSV, packed or not; only empty cells have no value.
 
     Args:
         what: it is, for messages.
-        texts: columns that are read as text.
+        texts: columns that are read as text; None for all.
 
     Raises:
-        InputError: where it cannot be read.
+        InputError: where it cannot be read, a name of a column is repeated, or rows are longer than the header.
     """
     file = as_path(path, what)
+    how: dict[str, Any] = {"keep_default_na": False, "encoding": "utf-8-sig"}
+    kind: Any = str if texts is None else dict.fromkeys(texts, str)
     try:
         if file.suffix == ".parquet":
-            return pd.read_parquet(file)
-        how: dict[str, Any] = {"keep_default_na": False, "na_values": [""], "low_memory": False}
-        return pd.read_csv(file, encoding="utf-8-sig", dtype=dict.fromkeys(texts, str), **how)
+            with file.open("rb") as opened:  # by its path a folder such as a=1 would become a column
+                return pd.read_parquet(opened)
+        header = pd.read_csv(file, header=None, nrows=1, dtype=str, **how).iloc[0]
+        table = pd.read_csv(file, dtype=kind, na_values=[""], low_memory=False, **how)
     except Exception as error:  # pandas and pyarrow raise errors of many kinds
         raise InputError(f"{file} cannot be read as a {what}: {reason(error)}") from error
+    if not isinstance(table.index, pd.RangeIndex):
+        raise InputError(f"{file}: rows have more cells than the header has names")
+    if (twice := header[header.duplicated() & header.ne("")].unique()).size:
+        raise InputError([f"{file}: repeated column {c!r}" for c in twice])
+    return table
 
 
 def as_table(table: object, what: str, *, times: Collection[str] = ()) -> pd.DataFrame:

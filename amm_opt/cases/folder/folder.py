@@ -21,11 +21,13 @@ from amm_opt.cases.synthetic import synthetic_from_spec
 from amm_opt.errors import InputError, Problems, as_path, unknown
 from amm_opt.fields import shortened
 from amm_opt.io.files import whole_folder
+from amm_opt.io.tables import read_table
 from amm_opt.network import Layers, LayerTable
 
 TOML = "case.toml"
 REQUIRED_TABLES = ("buses", "branches", "participants", "profiles", "series")
 OPTIONAL_TABLES = ("sessions", "offers")
+_TEXTS = ("name", "bus", "from_bus", "to_bus", "feeder", "participant", "phases", "profile", "technology")
 _TOML_KEYS = (
     "name",
     "title",
@@ -141,31 +143,7 @@ def _read_table(folder: Path, name: str) -> pd.DataFrame:
         raise InputError(f"{folder}: table {name!r} stands twice: {', '.join(p.name for p in found)}")
     if not found:
         raise InputError(f"{folder}: table {name!r} not found ({name}.parquet, {name}.csv or {name}.csv.gz)")
-    path = found[0]
-    text = {
-        "name": str,
-        "bus": str,
-        "from_bus": str,
-        "to_bus": str,
-        "feeder": str,
-        "participant": str,
-        "phases": str,
-        "profile": str,
-        "technology": str,
-    }
-    try:
-        if path.suffix == ".parquet":
-            with path.open("rb") as file:
-                return pd.read_parquet(file)
-        header = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0]
-        table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""], low_memory=False)
-    except Exception as error:  # whatever the readers of pandas and pyarrow raise on a file that is none
-        raise InputError(f"{path} is no readable table: {type(error).__name__}: {error}") from error
-    if not isinstance(table.index, pd.RangeIndex):
-        raise InputError(f"{path}: rows have more cells than the header has names")
-    if header.duplicated().any():
-        raise InputError([f"{path}: repeated column {c!r}" for c in header[header.duplicated()].unique()])
-    return table
+    return read_table(found[0], "table", texts=_TEXTS)
 
 
 def from_tables(

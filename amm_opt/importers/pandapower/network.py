@@ -111,19 +111,23 @@ def _network(net: Any, name: str, source: str = "", meshed: bool = False) -> Dra
     tables = NetTables(net, name or str(getattr(net, "name", "") or "pandapower"))
     tables.report.source = source
     if meshed:
-        tables.problems += [
-            f"trafo {name!r}: shift_degree = {shift:g}; dc has no phase shifters"
-            for name, shift in _shifting(tables)
-            if shift
-        ]
+        tables.problems += _shifting(tables)
     return _Reader(tables).draft()
 
 
-def _shifting(t: NetTables) -> list[tuple[str, float]]:
-    """Names of the transformers with two windings in service and their phase shifts."""
-    table = t.table("trafo")
-    shifts = t.numbers(table, "trafo", "shift_degree", 0.0)
-    return [*zip(t.names(table, "trafo"), shifts, strict=True)]
+def _shifting(t: NetTables) -> list[str]:
+    """Transformers in service that shift phases, which a mesh must not have."""
+    problems = []
+    for kind, columns in (("trafo", ("shift_degree",)), ("trafo3w", ("shift_mv_degree", "shift_lv_degree"))):
+        table = t.table(kind)
+        for column in columns:
+            shifts = t.numbers(table, kind, column, 0.0)
+            problems += [
+                f"{kind} {name!r}: {column} = {shift:g}; dc has no phase shifters"
+                for name, shift in zip(t.names(table, kind), shifts, strict=True)
+                if shift
+            ]
+    return problems
 
 
 class _Reader:

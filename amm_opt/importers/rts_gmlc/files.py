@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.errors import InputError, shorten, shown
+from amm_opt.io.tables import read_table
 
 SOURCE = "SourceData"
 REQUIRED: dict[str, tuple[str, ...]] = {
@@ -54,11 +55,11 @@ class Tables:
 
     def _read(self, file: Path) -> pd.DataFrame:
         try:
-            table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-        except Exception as error:  # whatever pandas raises on a file that is no table
-            self.problems.append(f"{file} is no readable table: {type(error).__name__}: {error}")
+            table = read_table(file, "table", texts=None)
+        except InputError as error:
+            self.problems += error.problems
             return pd.DataFrame()
-        return table.rename(columns=str.strip)
+        return table.fillna("").rename(columns=str.strip)
 
     def table(self, name: str) -> pd.DataFrame:
         """A table of texts; no rows where the folder has none."""

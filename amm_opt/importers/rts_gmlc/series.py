@@ -9,6 +9,7 @@ import pandas as pd
 
 from amm_opt.errors import InputError, shorten, shown
 from amm_opt.importers.rts_gmlc.files import Tables
+from amm_opt.io.tables import read_table
 
 TIME = ("Year", "Month", "Day", "Period")
 MINUTES = 24 * 60
@@ -27,6 +28,7 @@ class Series:
         times: of all of them.
         area: MW of load, a column per area.
         most, least: MW that plants can give and must give, a column per plant.
+        unread: parameters of which there are series that are not read, and how many; empty where there are none.
     """
 
     def __init__(self, tables: Tables, simulation: str) -> None:
@@ -51,12 +53,9 @@ class Series:
             else:
                 unread[what] = unread.get(what, 0) + 1
         self.area, self.most, self.least = (pd.DataFrame(found[what]) for what in (LOAD, MOST, LEAST))
-        if unread:
-            said = ", ".join(f"{what} ({count})" for what, count in unread.items())
-            tables.problems += [] if len(self.times) else ["timeseries_pointers.csv: no series of load or plants"]
-            self.unread = said
-        else:
-            self.unread = ""
+        self.unread = ", ".join(f"{what} ({count})" for what, count in unread.items())
+        if not any(found.values()):
+            tables.problems.append("timeseries_pointers.csv: no series of load or plants")
 
     def _file(self, name: str) -> pd.DataFrame | None:
         """A data file with its times checked; None where it cannot be used, which is said once."""
@@ -65,9 +64,9 @@ class Series:
             return self._files[path] if len(self._files[path].columns) else None
         self._files[path] = pd.DataFrame()
         try:
-            table = pd.read_csv(path, low_memory=False)
-        except Exception as error:  # whatever pandas raises on a file that is missing or no table
-            self._tables.problems.append(f"{path} is no readable table: {type(error).__name__}: {error}")
+            table = read_table(path, "table")
+        except InputError as error:
+            self._tables.problems += error.problems
             return None
         if missing := [c for c in TIME if c not in table]:
             self._tables.problems.append(f"{path}: missing column {shorten(missing)}")

@@ -1,6 +1,7 @@
 """Busbars of transmission networks, as SimBench has them: switches within one bus are none."""
 
 import pandas as pd
+import pytest
 
 import amm_opt as ao
 
@@ -22,3 +23,20 @@ def test_an_open_switch_beside_a_closed_one_is_left_out_of_a_mesh() -> None:
     assert sorted(case.feeder.bus_names) == ["a", "b"]
     assert len(case.feeder.ends[0]) - 1 == 2  # the two lines
     assert "1 switches or open branches within one bus: t" in " ".join(case.report.left_out)
+
+
+def test_a_three_winding_transformer_that_shifts_phases_is_refused_in_a_mesh() -> None:
+    """Radial it turns angles alone; a mesh in ``dc`` would leave its flow out."""
+    sides = {"sn_{}_mva": 40.0, "vk_{}_percent": 10.0, "vkr_{}_percent": 0.5}
+    windings = {c.format(side): v for c, v in sides.items() for side in ("hv", "mv", "lv")}
+    windings |= {"hv_bus": 0, "mv_bus": 1, "lv_bus": 2, "vn_hv_kv": 110.0, "vn_mv_kv": 20.0, "vn_lv_kv": 10.0}
+    net = {
+        "bus": pd.DataFrame({"vn_kv": [110.0, 20.0, 10.0], "name": ["a", "b", "c"]}),
+        "ext_grid": pd.DataFrame({"bus": [0], "vm_pu": [1.0]}),
+        "trafo3w": pd.DataFrame([{**windings, "name": "T", "shift_lv_degree": 30.0}]),
+        "load": pd.DataFrame({"bus": [2], "p_mw": [4.0], "q_mvar": 0.0}),
+    }
+    said = " ".join(ao.from_pandapower(net, name="radial").report.left_out)
+    assert "phase shifts of 1 transformers" in said
+    with pytest.raises(ao.InputError, match=r"trafo3w 'T': shift_lv_degree = 30; dc has no phase shifters"):
+        ao.from_pandapower(net, name="mesh", meshed=True)

@@ -47,7 +47,7 @@ class CasePictures:
             interactive: a map of plotly to move about in, which tells about what is pointed at.
         """
         if interactive:
-            return draw_interactive(self._case, None, f"{self._case.name}", layout)
+            return draw_interactive(self._case, None, self._case.name, layout)
         return draw_case(self._case, layout)
 
 

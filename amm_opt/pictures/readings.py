@@ -14,7 +14,7 @@ from amm_opt.cases import Case
 from amm_opt.errors import InputError
 from amm_opt.grid import Grid
 from amm_opt.market.state import served_ratio
-from amm_opt.network import Feeder
+from amm_opt.network.feeder.metered import Metered
 from amm_opt.registry import model_of
 from amm_opt.simulation import Run
 from amm_opt.simulation.results.fairness import by_feeder
@@ -122,8 +122,8 @@ def network_use(run: Run, spans: Sequence[tuple[int, int]], network: Any = None)
     """
     model = model_of(run.case, run.network, run.model if network is None else network)
     grid, feeder = Grid(run.case, model), run.case.feeder
-    flows = np.flatnonzero(model.branch > 0)
-    branch = model.branch[flows]
+    branch = model.branch[model.branch > 0]
+    metered = Metered.of(feeder, branch)
     of_branch = np.full(len(feeder.branch_names), -np.inf)
     low, high = np.full(feeder.n_buses, np.inf), np.full(feeder.n_buses, -np.inf)
     parts = []
@@ -131,28 +131,20 @@ def network_use(run: Run, spans: Sequence[tuple[int, int]], network: Any = None)
         for a, b in blocks(run.case, start, stop):
             found = on_network(run.store, run.waits, grid, a, b, ("loading", "voltage_pu", "p_kw"))
             loading = found["loading"].to_numpy()
-            for k in active_limits(feeder):
-                mine = branch == k
-                p_kw = found["p_kw"].to_numpy()[:, mine].sum(axis=1)
-                part = np.maximum(p_kw / feeder.import_limit_kw[k], -p_kw / feeder.export_limit_kw[k])
-                loading[:, mine] = np.maximum(loading[:, mine], part[:, None])
+            active = metered.loading(found["p_kw"].to_numpy())[:, metered.of_flow]
+            loading[:, metered.flow] = np.maximum(loading[:, metered.flow], active)
             v_pu = found["voltage_pu"].to_numpy()
             parts.append(loading.max(axis=1, initial=-np.inf))
             np.maximum.at(of_branch, branch, loading.max(axis=0))
             np.minimum.at(low, model.bus, v_pu.min(axis=0))
             np.maximum.at(high, model.bus, v_pu.max(axis=0))
     limited = np.isfinite(feeder.rating_kva)
-    limited[active_limits(feeder)] = True
+    limited[metered.branch] = True
     limited &= np.isfinite(of_branch)
     every = np.concatenate(parts) if parts else np.zeros(0)
     return NetworkUse(
         every if limited.any() else np.full(len(every), np.nan), np.where(limited, of_branch, np.nan), low, high
     )
-
-
-def active_limits(feeder: Feeder) -> list[int]:
-    """The branches with a limit of active power."""
-    return np.flatnonzero(np.isfinite(feeder.import_limit_kw) | np.isfinite(feeder.export_limit_kw)).tolist()
 
 
 def unlimited(runs: Mapping[str, Run]) -> set[str]:

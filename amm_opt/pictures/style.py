@@ -6,13 +6,13 @@ matplotlib is imported when something is drawn.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache, wraps
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -26,12 +26,8 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b", "#4d4d4d")
 """Told apart by colour-blind readers too (Okabe and Ito)."""
-OF_DIRECTION = {"import": COLOURS[0], "export": COLOURS[1]}
 BEYOND, UNKNOWN = COLOURS[1], "#c4c4c4"
 """Of what is beyond a limit, and of what has no value."""
 SCALE, DIVERGING = "cividis", "PuOr"
@@ -63,43 +59,30 @@ HINT = "pictures need matplotlib: pip install 'amm-opt[plot]'"
 
 
 @contextmanager
-def styled() -> Iterator[None]:
-    """Inside, pictures are drawn in our style, and characters that a font lacks are no warnings."""
-    from matplotlib import rc_context
+def in_style() -> Iterator[None]:
+    """Inside, and in functions that it decorates, pictures have our style, and what a font lacks is no warning.
 
+    Raises:
+        InputError: where matplotlib is not installed.
+    """
+    try:
+        from matplotlib import rc_context
+    except ImportError as error:
+        raise InputError(HINT) from error
     with rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")
         yield
 
 
-def in_style(draw: Callable[P, R]) -> Callable[P, R]:
-    """A function that draws, in our style.
-
-    Raises:
-        InputError: where matplotlib is not installed.
-    """
-
-    @wraps(draw)
-    def drawn(*args: P.args, **kwargs: P.kwargs) -> R:
-        _kind()
-        with styled():
-            return draw(*args, **kwargs)
-
-    return drawn
-
-
 @cache
 def _kind() -> type[Figure]:
     """A figure that is also saved in our style, and that notebooks show without further ado."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError(HINT) from error
+    from matplotlib.figure import Figure
 
     class Picture(Figure):
+        @in_style()
         def savefig(self, *args: Any, **kwargs: Any) -> None:
-            with styled():
-                super().savefig(*args, **{"dpi": DPI, **kwargs})
+            super().savefig(*args, **{"dpi": DPI, **kwargs})
 
         def _repr_png_(self) -> bytes:
             file = BytesIO()
@@ -110,11 +93,7 @@ def _kind() -> type[Figure]:
 
 
 def picture(width: float, height: float) -> Figure:
-    """An empty picture of a size in inches.
-
-    Raises:
-        InputError: where matplotlib is not installed.
-    """
+    """An empty picture of a size in inches."""
     return _kind()(figsize=(width, height), layout="constrained")
 
 

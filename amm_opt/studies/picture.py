@@ -21,7 +21,7 @@ FEW = 12
 """A parameter with at most so many values gets a line of means."""
 
 
-@in_style
+@in_style()
 def drawn(table: pd.DataFrame, values: Sequence[str], x: str, by: str | None, title: str) -> Figure:
     """One panel for each of the ``values``.
 

@@ -12,11 +12,11 @@ import pandas as pd
 
 from amm_opt.arrays import FloatArray
 from amm_opt.cases import Case
+from amm_opt.pictures.readings import blocks
 from amm_opt.study.compare import compare
 from amm_opt.study.show import print_table
 from amm_opt.study.terminal import complain, progress
 
-BLOCK_STEPS = 480
 FEWEST_DAYS = 2
 
 
@@ -40,11 +40,7 @@ def busiest_day(case: Case, span: tuple[int, int]) -> tuple[int, int] | None:
 
 def _asked_kw(case: Case, span: tuple[int, int]) -> FloatArray:
     """(T, 2) flexible import and export that all ask for together."""
-    found = []
-    for start in range(*span, BLOCK_STEPS):
-        asked = case.requests(start, min(start + BLOCK_STEPS, span[1]))
-        found.append(np.stack([asked.import_request_kw.sum(axis=1), asked.export_request_kw.sum(axis=1)], axis=1))
-    return np.concatenate(found)
+    return np.concatenate([case.requests(a, b).both_kw.sum(axis=2).T for a, b in blocks(case, *span)])
 
 
 def look(case: Case, mechanisms: list[Any], span: tuple[int, int], network: str, options: dict[str, Any]) -> bool:

@@ -51,7 +51,7 @@ def save_picture(comparison: Compared, path: Path) -> bool:
     return True
 
 
-@in_style
+@in_style()
 def draw_comparison(comparison: Compared) -> Figure:
     """Four panels: the scarcest evening's import, the scarcest noon's export, energy not served, fairness so far."""
     runs = comparison.runs

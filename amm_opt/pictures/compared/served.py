@@ -23,7 +23,7 @@ def distribution(ratios: FloatArray) -> tuple[FloatArray, FloatArray]:
     return np.concatenate([[0.0], known, [1.0]]), np.concatenate([share, share[-1:]])
 
 
-@in_style
+@in_style()
 def draw_served(energies: Mapping[str, Energies], per: str = "participant", beside: Collection[str] = ()) -> Figure:
     """Which part of those who asked was served at most so much of what it asked for over the run.
 

@@ -23,7 +23,7 @@ CLOSE = 0.01
 """Points closer than this part of what is drawn have their numbers together."""
 
 
-@in_style
+@in_style()
 def draw_trade_off(comparison: Compared, per: str = "participant") -> Figure:
     """Energy not served over the lowest served ratio of either direction; lower and further right is better.
 

@@ -62,7 +62,7 @@ def _text(text: object) -> str:
     return html.escape(plain(text))
 
 
-@in_style
+@in_style()
 def _shaded(figure: Figure, placed: Layout, values: Values) -> None:
     """Branches by steps of the scale, and apart what is beyond it and what has no number."""
     import matplotlib as mpl

@@ -26,7 +26,7 @@ MANY = 400
 """A network with more buses is drawn with thinner lines."""
 
 
-@in_style
+@in_style()
 def draw_case(case: Case, layout: str | None = None) -> Figure:
     """The network of a case: its tiers, transformers, source, and where how many participants are."""
     feeder, placed = case.feeder, laid_out(case.feeder, layout)
@@ -50,7 +50,7 @@ def draw_case(case: Case, layout: str | None = None) -> Figure:
     return figure
 
 
-@in_style
+@in_style()
 def draw_map(case: Case, values: Values, title: str, layout: str | None = None) -> Figure:
     """The network, coloured by numbers of its buses or branches."""
     from matplotlib.cm import ScalarMappable

@@ -13,7 +13,7 @@ from amm_opt.errors import InputError, unknown
 from amm_opt.grid import Grid
 from amm_opt.market import deficits
 from amm_opt.market.state import served_ratio
-from amm_opt.pictures.readings import blocks, network_use
+from amm_opt.pictures.readings import NetworkUse, blocks, network_use
 from amm_opt.registry import model_of
 from amm_opt.simulation import Run
 from amm_opt.tolerances import THERMAL_VIOLATION, VOLTAGE_VIOLATION_PU
@@ -78,15 +78,20 @@ def values_of(run: Run, what: str, direction: str, steps: Any, network: Any) -> 
 def _of_network(run: Run, what: str, span: tuple[int, int], network: Any) -> Values:
     use, feeder = network_use(run, [span], network), run.case.feeder
     if what == "loading":
-        kept = (use.branch_loading > 1.0) & (use.branch_loading <= 1.0 + THERMAL_VIOLATION)
-        loading = np.where(kept, 1.0, use.branch_loading)
-        return Values(100.0 * loading, "branch", "highest loading", "% of the limit", 0.0, 100.0)
+        return highest_loading(use)
     room = (use.v_lowest_pu - feeder.v_min_pu, feeder.v_max_pu - use.v_highest_pu)
     v_pu = np.where(room[0] < room[1], use.v_lowest_pu, use.v_highest_pu)
     low, high = float(feeder.v_min_pu.min()), float(feeder.v_max_pu.max())
     near = (v_pu > low - VOLTAGE_VIOLATION_PU) & (v_pu < high + VOLTAGE_VIOLATION_PU)
     v_pu = np.where(near, np.clip(v_pu, low, high), v_pu)
     return Values(v_pu, "bus", "voltage closest to a limit of its band", "pu", low, high, 0.5 * (low + high))
+
+
+def highest_loading(use: NetworkUse) -> Values:
+    """Of each branch, in % of its limit; what is beyond it by less than a violation is at it."""
+    kept = (use.branch_loading > 1.0) & (use.branch_loading <= 1.0 + THERMAL_VIOLATION)
+    loading = np.where(kept, 1.0, use.branch_loading)
+    return Values(100.0 * loading, "branch", "highest loading", "% of the limit", 0.0, 100.0)
 
 
 def _served(run: Run, direction: str, span: tuple[int, int]) -> Values:

@@ -32,7 +32,7 @@ def scarcest_day(run: Run) -> pd.Timestamp:
     return pd.Timestamp(of_day.idxmax())
 
 
-@in_style
+@in_style()
 def draw_day(run: Run, date: str | pd.Timestamp | None = None) -> Figure:
     """Power requested and served over a day, and below it the served ratio of every LV feeder in every interval.
 

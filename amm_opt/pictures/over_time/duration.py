@@ -23,7 +23,7 @@ def duration(values: FloatArray) -> tuple[FloatArray, FloatArray]:
     return 100.0 * (np.arange(len(known)) + 1.0) / max(len(known), 1), known
 
 
-@in_style
+@in_style()
 def draw_loading(loading: Mapping[str, FloatArray], note: str = "", beside: Collection[str] = ()) -> Figure:
     """The most loaded branch of every interval, sorted.
 
@@ -43,7 +43,7 @@ def draw_loading(loading: Mapping[str, FloatArray], note: str = "", beside: Coll
     return figure
 
 
-@in_style
+@in_style()
 def draw_prices_sorted(runs: Mapping[str, Run]) -> Figure:
     """The mean price over all participants in every interval, sorted, for import and export.
 

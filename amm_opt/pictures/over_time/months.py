@@ -49,7 +49,7 @@ def per_of(energies: Mapping[str, Energies], per: str | None) -> str:
     return per
 
 
-@in_style
+@in_style()
 def draw_months(energies: Mapping[str, Energies], per: str | None = None, beside: Collection[str] = ()) -> Figure:
     """1 - Jain's index, and what the worst-off lacked, in every month by itself, on a logarithmic axis.
 

@@ -46,7 +46,7 @@ def save_price_layers(prices: pd.DataFrame, title: str, intervals: int, path: Pa
     save(draw_price_layers(prices, title, intervals), path)
 
 
-@in_style
+@in_style()
 def draw_prices(run: Run, layers: pd.DataFrame | None = None) -> Figure:
     """The mean price by hour and month, and, of all prices of an hour and a month, the share that each layer set.
 
@@ -91,7 +91,7 @@ def _calendar(axes: Axes, prices: FloatArray) -> QuadMesh:
     return mesh
 
 
-@in_style
+@in_style()
 def draw_price_layers(prices: pd.DataFrame, title: str, intervals: int) -> Figure:
     """For each direction: of all prices of an hour of day, and of a month, the share that each layer set; and limits.
 

@@ -60,7 +60,7 @@ class Indices:
         return drawn([self])
 
 
-@in_style
+@in_style()
 def drawn(several: Sequence[Indices], title: str = "") -> Figure:
     """A panel for each outcome.
 

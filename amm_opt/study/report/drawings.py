@@ -17,7 +17,7 @@ from amm_opt.pictures.compared.panels import draw_comparison
 from amm_opt.pictures.compared.served import draw_served
 from amm_opt.pictures.compared.trade_off import draw_trade_off
 from amm_opt.pictures.network.maps import draw_map
-from amm_opt.pictures.network.values import Values
+from amm_opt.pictures.network.values import highest_loading
 from amm_opt.pictures.over_time.days import draw_day
 from amm_opt.pictures.over_time.duration import draw_loading, draw_prices_sorted
 from amm_opt.pictures.over_time.months import draw_months
@@ -102,9 +102,7 @@ def _in_focus(runs: Mapping[str, Run]) -> dict[str, str]:
 
 
 def _map(result: Comparison, label: str, use: NetworkUse) -> Figure:
-    loading = np.where(use.branch_loading <= 1.0001, np.minimum(use.branch_loading, 1.0), use.branch_loading)
-    values = Values(100.0 * loading, "branch", "highest loading", "% of the limit", 0.0, 100.0)
-    return draw_map(result.case, values, f"{label} on {result.case.name}")
+    return draw_map(result.case, highest_loading(use), f"{label} on {result.case.name}")
 
 
 def svg_of(figure: Figure, name: str) -> str:

@@ -58,9 +58,9 @@ def figure(value: float | None, form: str) -> Cell:
     return Cell(shown, float(value) if there and value is not None else None, True)
 
 
-def heading(column: Column, name: str = "") -> Heading:
+def heading(column: Column) -> Heading:
     """Of a summary column: its name in words, its unit, and which way is better."""
-    words = name or column.name.removesuffix("_mwh").replace("_", " ")
+    words = column.name.removesuffix("_mwh").replace("_", " ")
     better = {"higher": "higher is better", "lower": "lower is better"}.get(column.better or "", "")
     unit = f", {column.unit}" if column.unit else ""
     return Heading(f"{words}{unit}", "; ".join(filter(None, (column.meaning, better))), True)

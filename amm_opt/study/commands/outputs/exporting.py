@@ -63,7 +63,7 @@ def export(
     RUN is the folder of one run: what run --out wrote, or the folder of a mechanism in what compare --out wrote.
 
     \b
-    Example:  amm-opt export out/week/amm --format csv --start 2016-05-02 --steps 48 --out day.csv
+    Example:  amm-opt export out/week/amm --format csv --steps 48 --out day.csv
     """
     said = Problems()
     path = said.of(lambda: as_path(out, "file or folder"))

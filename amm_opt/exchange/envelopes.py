@@ -156,7 +156,7 @@ def envelopes(
 
 def calculation_id(run: Run) -> str:
     """32 hexadecimal digits of the SHA-256 of all that the run depends on."""
-    about = json.dumps(run.manifest.get("inputs", {}), sort_keys=True, default=str)
+    about = json.dumps(run.manifest["inputs"], sort_keys=True)
     return hashlib.sha256(about.encode()).hexdigest()[:ID_DIGITS]
 
 

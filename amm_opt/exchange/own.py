@@ -43,8 +43,8 @@ def own_room(
     Raises:
         SolveError: where an interval has no solution, or one that is not what the run holds.
     """
-    mechanism, given = run.known_mechanism, run.manifest.get("inputs", {})
-    plain = all(given.get(name, values[0]) in values for name, values in PLAIN.items()) and run.measurement is None
+    mechanism, given = run.known_mechanism, run.manifest["inputs"]
+    plain = all(given[name] in values for name, values in PLAIN.items()) and run.measurement is None
     if type(mechanism).room is Mechanism.room or not plain:
         return None
     grid = Grid(run.case, model_of(run.case, run.network, run.model))

@@ -11,6 +11,10 @@ from small import one_transformer
 
 import amm_opt as ao
 from amm_opt.cases import Case
+from amm_opt.grid import Grid
+from amm_opt.network.excess import excesses
+from amm_opt.registry import model_of
+from amm_opt.testing.cases import small_case
 
 FREE_KVA = 1e4
 
@@ -63,6 +67,30 @@ def test_equal_envelopes_reach_beyond_what_is_served() -> None:
     np.testing.assert_allclose(found.limit_w[0], 6000, atol=1)
     two = ao.envelopes(ao.simulate(in_brisbane(case), "equal_doe", forecast="persistence"))
     assert two.basis == "allocation"
+
+
+@pytest.mark.parametrize("balanced", [True, False])
+def test_a_network_is_full_with_everybody_at_its_limit(balanced: bool) -> None:
+    """On phases too, where limits are of all phases together: a tenth more is too much.
+
+    Not in intervals that were cut back, which have what was allocated.
+    """
+    case = in_brisbane(small_case(balanced))
+    run = ao.simulate(case, "equal_doe")
+    found, grid = ao.envelopes(run), Grid(case, model_of(case, run.network, run.model))
+    load_kw, limit_kw = run.requests.inflexible_kw, found.limit_w / 1000
+    corners = (
+        np.stack([limit_kw[0] - load_kw, np.zeros_like(load_kw)]),
+        np.stack([np.zeros_like(load_kw), limit_kw[1] + load_kw]),
+    )
+    for corner in corners:
+        beyond = []
+        for part in (1.0, 1.1):
+            state = grid.network.state(*grid.node_injections(load_kw, *(part * corner)))
+            kept = np.delete(np.hstack(excesses(grid.network, state)), run.repaired_steps, axis=0)
+            beyond.append(kept.max())
+        assert beyond[0] < 1e-4
+        assert beyond[1] > 1e-3
 
 
 def test_batteries_draw_and_feed_in() -> None:

@@ -261,7 +261,7 @@ def fit(
     TABLE has the columns time, meter, p_kw, v_pu or v, and where it is metered q_kvar (docs/fitted-network.md).
 
     \b
-    Example:  amm-opt fit meters.csv --rating-kva 250 --mechanism equal_doe --export-kw 8 --steps 48
+    Example:  amm-opt fit meters.csv --mechanism equal_doe --export-kw 8 --steps 48
     """
     result = None
     with working(f"fitting {table}"):

@@ -15,7 +15,7 @@ from amm_opt.errors import InputError
 from amm_opt.fields import checked_kind, is_number, shortened
 from amm_opt.grid import Grid
 from amm_opt.meters import FittedNetwork
-from amm_opt.network import ACNetwork, Feeder, NetworkModel
+from amm_opt.network import ACNetwork
 from amm_opt.network.default import default_model
 from amm_opt.network.excess import excesses
 from amm_opt.simulation import Run
@@ -87,7 +87,7 @@ def fit_report(
     requests = case.requests(*case.span(steps))
     mine = Grid(fitted.case_of(case), fitted)
     true = [Grid(case, default_model(f)(f)) for f in feeders]
-    wires = [_Wires(case, grid.network, f) for grid, f in zip(true, feeders, strict=True)]
+    wires = [_Wires(grid, ACNetwork(f)) for grid, f in zip(true, feeders, strict=True)]
     levels, rows = {}, {}
     for d in DIRECTIONS:
         keeps = {"fit": _keeping([mine], requests), "model": _keeping(true, requests), "ac": _wired(wires, requests)}
@@ -152,16 +152,15 @@ def replay_on(case: Case, run: Run) -> ReplayTotals:
 class _Wires:
     """A feeder's AC power flow, its limits, and participants at its nodes."""
 
-    case: Case
-    limits: NetworkModel
-    feeder: Feeder
+    grid: Grid
+    ac: ACNetwork
 
     def excess(self, requests: Requests, powers: tuple[Any, Any]) -> tuple[FloatArray, FloatArray]:
         """(T,) the furthest beyond a rating and beyond a band; infinite where there is no power flow."""
-        p, q = Grid(self.case, self.limits).node_injections(requests.inflexible_kw, *powers)
+        p, q = self.grid.node_injections(requests.inflexible_kw, *powers)
         with np.errstate(over="ignore", invalid="ignore"):  # far beyond what the network carries
-            state = ACNetwork(self.feeder).flow(p, q)
-        thermal, voltage = (np.where(state.solved, e.max(axis=1), np.inf) for e in excesses(self.limits, state))
+            state = self.ac.flow(p, q)
+        thermal, voltage = (np.where(state.solved, e.max(axis=1), np.inf) for e in excesses(self.grid.network, state))
         return thermal, voltage
 
 

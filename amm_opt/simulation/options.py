@@ -30,7 +30,7 @@ from amm_opt.simulation.loop.waiting import Sessions
 from amm_opt.simulation.measurement import Fault, Measurement, World, as_measurement
 from amm_opt.simulation.results.column import Column, checked_columns
 from amm_opt.simulation.results.columns import COLUMNS
-from amm_opt.simulation.shared import Shared
+from amm_opt.simulation.shared import Shared, needs_all_buses
 from amm_opt.simulation.start import Start, start_of
 from amm_opt.simulation.workers import unreachable
 from amm_opt.solve.backends.known import Choice, SolverOrder, solver_order
@@ -103,9 +103,9 @@ class Settings:
             InputError: where a program cannot be compiled, or solved by the named solver.
         """
         whole, mechanism = self.shared.on(self.believed, self.network, self.margin), self.mechanism
-        shared = (
-            whole if self._needs_all_buses else whole.merged(self.first, self.stop, waits=self.sessions is not None)
-        )
+        planned = self.measurement is not None or self.forecast is not None
+        all_buses = needs_all_buses(secure=self.secure, two_tiers=self.tiers == TWO, planned=planned)
+        shared = whole if all_buses else whole.merged(self.first, self.stop, waits=self.sessions is not None)
         grid, programs = shared.grid, shared.programs(mechanism)
         shared.expect(self.first, self.stop)
         world = None
@@ -137,20 +137,15 @@ class Settings:
             self.windows,
             self.first,
             self.stop,
+            whole.grid if world is None else world.on.grid,
             self.forecast,
             self.sessions,
             self.start,
             world,
-            whole.grid,
         )
 
     def _security(self, grid: Grid) -> ACSecurity | None:
         return ACSecurity(grid, self.shared.wires(self.believed, self.opendss)) if self.secure else None
-
-    @property
-    def _needs_all_buses(self) -> bool:
-        """Whether every bus is looked at: by AC power flow, by tiers, or where load may differ from what is known."""
-        return self.secure or self.tiers == TWO or self.measurement is not None or self.forecast is not None
 
 
 def settled(

@@ -113,6 +113,11 @@ class OnGrid:
         return made
 
 
+def needs_all_buses(*, secure: bool, two_tiers: bool, planned: bool) -> bool:
+    """Whether a run looks at every bus: by AC power flow, by tiers, or where load may differ from what was planned."""
+    return secure or two_tiers or planned
+
+
 def merged_grid(grid: Grid, first: int, stop: int, *, waits: bool) -> Grid | None:
     """The grid of ``OnGrid.merged``; None where that is not worth it."""
     case, n = grid.case, grid.case.feeder.n_buses

@@ -19,7 +19,7 @@ TRACE = "0.0001 | 0 0.0001 | 0 0 0.0001"
 
 
 def street(
-    lines: Sequence[tuple[str, str, str, str, float]],
+    lines: Sequence[tuple[str, str, str | float, str | float, float]],
     people: Sequence[tuple[str, str, float, float, float]],
     band: tuple[float, float] = (0.9, 1.1),
     feeder: dict[str, str] | None = None,

@@ -10,11 +10,9 @@ import numpy as np
 from amm_opt.arrays import DIRECTIONS, FloatArray
 from amm_opt.cases import Case
 from amm_opt.errors import InputError, unknown
-from amm_opt.grid import Grid
 from amm_opt.market import deficits
 from amm_opt.market.state import served_ratio
 from amm_opt.pictures.readings import NetworkUse, blocks, network_use
-from amm_opt.registry import model_of
 from amm_opt.simulation import Run
 from amm_opt.tolerances import THERMAL_VIOLATION, VOLTAGE_VIOLATION_PU
 
@@ -122,8 +120,7 @@ def _price(run: Run, direction: str, span: tuple[int, int]) -> Values:
 
 
 def _deficit(run: Run, direction: str, span: tuple[int, int], network: Any) -> Values:
-    d, case = DIRECTIONS.index(direction), run.case
-    grid = Grid(case, model_of(case, run.network, run.model if network is None else network), run.known_margin)
+    d, case, grid = DIRECTIONS.index(direction), run.case, run.program_grid(network)
     total, count = np.zeros(case.n_participants), 0
     for a, b in blocks(case, *span):
         asked = case.requests(run.first + a, run.first + b, waits=run.waits)

@@ -54,8 +54,16 @@ def generator_worth(
         InputError: where there are no generators, or inflexible load, which no source meets here.
     """
     offering = _with_batteries_offered(case)
-    how = {"every": every, "rounds": rounds, "seed": seed, "progress": progress}
-    found = shapley_span(offering, clusters(offering), network=network, steps=slice(start, stop), **how)  # type: ignore[arg-type]
+    found = shapley_span(
+        offering,
+        clusters(offering),
+        network=network,
+        steps=slice(start, stop),
+        every=every,
+        rounds=rounds,
+        seed=seed,
+        progress=progress,
+    )
     return Worth(found.names, np.repeat(found.value, every, axis=0)[: stop - start])
 
 

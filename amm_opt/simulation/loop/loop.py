@@ -54,11 +54,11 @@ class Loop:
 
     Attributes:
         on: what it runs on, as the mechanism believes it to be.
+        true_grid: what judges it, with all buses; programs may run on one without those that follow from others.
         forecast: what windows are planned on; None where everything is known beforehand.
         sessions: the case's sessions where their energy can wait; None where every request is instantaneous.
         start: state and backlog before the first interval; None where nothing has been before.
         world: what there is beside what the mechanism sees; None where it sees everything as it is.
-        whole: the grid with all buses, where programs run on one without those that follow from others.
     """
 
     on: Inputs
@@ -69,21 +69,16 @@ class Loop:
     windows: Windows
     first: int
     stop: int
+    true_grid: Grid
     forecast: Forecast | None = None
     sessions: Sessions | None = None
     start: tuple[State, Backlog | None] | None = None
     world: World | None = None
-    whole: Grid | None = None
 
     @property
     def grid(self) -> Grid:
         """What it runs on."""
         return self.on.grid
-
-    @property
-    def true_grid(self) -> Grid:
-        """What judges it: the same with all buses, unless the mechanism sees something else."""
-        return (self.whole or self.grid) if self.world is None else self.world.on.grid
 
     @property
     def block_steps(self) -> int:

@@ -16,7 +16,7 @@ from amm_opt.market import Allocation, Mechanism, Payments, Settlement
 from amm_opt.market.settlement import BY
 from amm_opt.registry import mechanism, model_of
 from amm_opt.simulation.explanation.price_layers import BLOCK_STEPS, PriceSources, counted, has_layers, prices_of
-from amm_opt.simulation.shared import merged_grid
+from amm_opt.simulation.shared import merged_grid, needs_all_buses
 from amm_opt.simulation.stored.record import Recorded
 
 if TYPE_CHECKING:
@@ -116,11 +116,23 @@ class Priced:
     def _price_sources(self, network: Any) -> PriceSources:
         if not self.keeps_requests:
             raise InputError("what prices were made from is not kept where energy could wait, or plans were made")
+        return PriceSources(self.program_grid(network), self.known_mechanism)
+
+    def program_grid(self, network: Any = None) -> Grid:
+        """The grid that the run's programs were on: without the buses that follow from others, where they had none.
+
+        Args:
+            network: as for ``verify``.
+
+        Raises:
+            InputError: as :attr:`known_margin`, and where the network model is unknown.
+        """
         model = model_of(self.case, self.network, self.model if network is None else network)
         whole, stop = Grid(self.case, model, self.known_margin), self.first + len(self.times)
-        all_buses = self.tiers != "joint" or self.manifest.get("inputs", {}).get("ac") == "secure"
-        merged = None if all_buses else merged_grid(whole, self.first, stop, waits=self.waits)
-        return PriceSources(merged or whole, self.known_mechanism)
+        secure = self.manifest.get("inputs", {}).get("ac") == "secure"
+        if needs_all_buses(secure=secure, two_tiers=self.tiers == "two", planned=self.planned is not None):
+            return whole
+        return merged_grid(whole, self.first, stop, waits=self.waits) or whole
 
     def settlement(
         self,

@@ -29,6 +29,7 @@ from amm_opt.verification.four_wire import FourWireNetwork
 
 NUMERICS = (
     "amm-opt", "numpy", "scipy", "cvxpy", "clarabel", "highspy", "piqp", "qoco", "power-grid-model",
+    "dss_python_backend",
 )  # fmt: skip
 """Packages whose release may change the last bits of a result."""
 Document = dict[str, Any]

@@ -15,6 +15,7 @@ import amm_opt as ao
 from amm_opt.grid import Grid
 from amm_opt.market import Mechanism
 from amm_opt.network import LinDist3Flow, LinDistFlow, Merged
+from amm_opt.pictures.network.values import values_of
 from amm_opt.registry import mechanisms, network_of
 from amm_opt.simulation import shared
 from amm_opt.testing import cases, mechanism_checks
@@ -212,6 +213,10 @@ def test_prices_say_where_they_come_from(small: None, tmp_path: Path) -> None:
         assert np.abs(deficit - prices["deficit"]).max() < 1e-9
         assert (prices["limit"] != "").equals(prices["deficit"] > 0)
     assert np.abs(many.prices()["price_per_kwh"] - one.prices()["price_per_kwh"]).max() < 1e-9
+    few, more = (values_of(run, "deficit", "export", None, None) for run in (one, many))
+    same = [many.case.feeder.bus_index[name] for name in one.case.feeder.bus_names]
+    assert np.nanmax(few.values) > 0.01
+    np.testing.assert_allclose(more.values[same], few.values, atol=1e-9)  # noqa: PD011
 
 
 def test_the_kit_on_chains(small: None, monkeypatch: pytest.MonkeyPatch) -> None:

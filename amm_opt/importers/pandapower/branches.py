@@ -14,8 +14,22 @@ from amm_opt.importers.pandapower.stars import star_legs
 
 SWITCH_RX_RATIO = 2.0
 """R/X of switches with an impedance, pandapower's default."""
+TRUE = ("True", "1", "1.0")
 APPLIED = ("Ratio", "Symmetrical")
 """Types of tap changers that change magnitudes; an ideal phase shifter turns angles alone."""
+
+
+def turning(t: NetTables, table: pd.DataFrame, kind: str, tap: str) -> pd.Series[bool]:
+    """Transformers whose tap changer stands where it turns the angle: ideal phase shifters and steps with an angle."""
+    if f"{tap}_pos" not in table:
+        return pd.Series(False, index=table.index)
+    position, neutral = (t.numbers(table, kind, f"{tap}_{c}", np.nan) for c in ("pos", "neutral"))
+    degree = t.numbers(table, kind, f"{tap}_step_degree", 0.0)
+    percent = t.numbers(table, kind, f"{tap}_step_percent", 0.0)
+    ideal = t.texts(table, f"{tap}_changer_type").eq("Ideal")
+    ideal |= t.texts(table, f"{tap}_phase_shifter").isin(TRUE)
+    turned = np.where(ideal, degree.ne(0) | percent.ne(0), percent.ne(0) & (degree % 180.0).ne(0))
+    return (position - neutral).fillna(0.0).ne(0) & turned
 
 
 class BranchReader:
@@ -221,6 +235,11 @@ class BranchReader:
             step = moved * percent / 100.0
             factor = np.hypot(1.0 + step * np.cos(np.deg2rad(degree)), step * np.sin(np.deg2rad(degree)))
             factor = factor.where(self._applied(tr, tap, moved), 1.0)
+            if (turned := turning(t, tr, "trafo", tap)).any():
+                self._report.left_out.append(
+                    f"angles of {tap} positions of {int(turned.sum())} transformers: in a radial network they change no"
+                    " voltage"
+                )
             tabular = t.texts(tr, f"{tap}_dependency_table").eq("True")
             if tabular.any() and tap == "tap":
                 ratio, vk, vkr = self._from_table(tr, tabular, position, vk, vkr)
@@ -248,7 +267,7 @@ class BranchReader:
                 )
             return kind.isin(APPLIED)
         if f"{tap}_phase_shifter" in tr:
-            return ~t.texts(tr, f"{tap}_phase_shifter").isin(["True", "1", "1.0"])
+            return ~t.texts(tr, f"{tap}_phase_shifter").isin(TRUE)
         if moved.any():
             self._report.assumed.append(f"{tap} positions change the ratio: the net has no {tap}_changer_type")
         return pd.Series(True, index=tr.index)

@@ -15,7 +15,7 @@ from amm_opt.errors import InputError
 from amm_opt.fields import shortened
 from amm_opt.importers.draft import V_MAX_PU, V_MIN_PU, Draft
 from amm_opt.importers.imported import ImportedNetwork
-from amm_opt.importers.pandapower.branches import BranchReader
+from amm_opt.importers.pandapower.branches import BranchReader, turning
 from amm_opt.importers.pandapower.elements import ElementReader
 from amm_opt.importers.pandapower.file import read_net
 from amm_opt.importers.pandapower.net import NetTables
@@ -126,6 +126,11 @@ def _shifting(t: NetTables) -> list[str]:
                 f"{kind} {name!r}: {column} = {shift:g}; dc has no phase shifters"
                 for name, shift in zip(t.names(table, kind), shifts, strict=True)
                 if shift
+            ]
+        for tap in ("tap", "tap2"):
+            problems += [
+                f"{kind} {name!r}: {tap}_pos turns the angle; dc has no phase shifters"
+                for name in t.names(table[turning(t, table, kind, tap)], kind)
             ]
     return problems
 

@@ -40,3 +40,30 @@ def test_a_three_winding_transformer_that_shifts_phases_is_refused_in_a_mesh() -
     assert "phase shifts of 1 transformers" in said
     with pytest.raises(ao.InputError, match=r"trafo3w 'T': shift_lv_degree = 30; dc has no phase shifters"):
         ao.from_pandapower(net, name="mesh", meshed=True)
+
+
+@pytest.mark.parametrize(
+    "tap",
+    [
+        {"tap_changer_type": "Ideal", "tap_step_degree": 5.0},
+        {"tap_phase_shifter": True, "tap_step_degree": 5.0},
+        {"tap_changer_type": "Ratio", "tap_step_percent": 1.0, "tap_step_degree": 60.0},
+    ],
+    ids=str,
+)
+def test_a_tap_that_turns_the_angle_is_said_and_refused_in_a_mesh(tap: dict[str, object]) -> None:
+    sizes = {"sn_mva": 40.0, "vn_hv_kv": 110.0, "vn_lv_kv": 20.0, "vk_percent": 10.0, "vkr_percent": 0.5}
+    at = {"hv_bus": 0, "lv_bus": 1, "name": "T", "tap_side": "hv", "tap_neutral": 0}
+
+    def net(position: int) -> dict[str, pd.DataFrame]:
+        return {
+            "bus": pd.DataFrame({"vn_kv": [110.0, 20.0], "name": ["a", "b"]}),
+            "ext_grid": pd.DataFrame({"bus": [0], "vm_pu": [1.0]}),
+            "trafo": pd.DataFrame([{**sizes, **at, **tap, "tap_pos": position}]),
+            "load": pd.DataFrame({"bus": [1], "p_mw": [4.0], "q_mvar": 0.0}),
+        }
+
+    assert "angles of tap positions of 1 transformers" in " ".join(ao.from_pandapower(net(3), name="x").report.left_out)
+    with pytest.raises(ao.InputError, match="trafo 'T': tap_pos turns the angle"):
+        ao.from_pandapower(net(3), name="x", meshed=True)
+    ao.from_pandapower(net(0), name="x", meshed=True)

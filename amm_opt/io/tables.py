@@ -37,7 +37,9 @@ def read_table(path: object, what: str, *, texts: Collection[str] | None = ()) -
     try:
         if file.suffix == ".parquet":
             with file.open("rb") as opened:  # by its path a folder such as a=1 would become a column
-                return pd.read_parquet(opened)
+                table = pd.read_parquet(opened)
+            whole = [c for c in texts or () if c in table and pd.api.types.is_integer_dtype(table[c])]
+            return table.astype(dict.fromkeys(whole, str))
         header = pd.read_csv(file, header=None, nrows=1, dtype=str, **how).iloc[0]
         table = pd.read_csv(file, dtype=kind, na_values=[""], low_memory=False, **how)
     except Exception as error:  # pandas and pyarrow raise errors of many kinds

@@ -76,7 +76,7 @@ class Monolith:
         reached = np.zeros(2)
         self.most.value = reached
         for k, problem in enumerate(self.problems):
-            problem.solve(solver=cp.HIGHS, warm_start=False)  # from an old basis it takes 100 times as long
+            problem.solve(solver=cp.HIGHS, warm_start=False)  # from an old basis it takes far longer
             assert problem.status == "optimal", problem.status
             if k < 2:
                 reached[k] = max(0.0, float((self.shed, self.lack)[k].value)) + 1e-8 * asked.sum()

@@ -19,11 +19,12 @@ NUMBER = re.compile(r"(?<![\w.:-])-?\d+(?:\.\d+)?(?:e[+-]\d+)?(?![\w.:-])")
 
 
 def texts(of: list[Any]) -> list[list[str]]:
-    """What each code cell printed or showed as text."""
+    """What each code cell printed or showed as text. What a busy machine makes a library warn of is not counted."""
     found = []
     for cell in of:
         if cell["cell_type"] == "code":
-            shown = [o.get("text") or o.get("data", {}).get("text/plain", "") for o in cell["outputs"]]
+            said = [o for o in cell["outputs"] if o.get("name") != "stderr"]
+            shown = [o.get("text") or o.get("data", {}).get("text/plain", "") for o in said]
             found.append(["".join(text) for text in shown])
     return found
 

@@ -119,6 +119,11 @@ def shorten(names: Iterable[object], limit: int = 8) -> str:
     return text if len(listed) <= limit else f"{text} and {len(listed) - limit} more"
 
 
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """So many of something: ``1 interval``, ``2 intervals``; of words that take no s, ``many`` is given."""
+    return f"{count} {one}" if count == 1 else f"{count} {many or f'{one}s'}"
+
+
 def shown(value: object) -> str:
     """A table cell for a message: plain Python notation, whatever scalar type it has."""
     try:

@@ -19,7 +19,7 @@ from amm_opt.cases.profiles import Profiles, requested
 from amm_opt.cases.requests import Requests, asked_for
 from amm_opt.cases.scenario import SCALES, Scenario
 from amm_opt.cases.times import span
-from amm_opt.errors import InputError, unknown
+from amm_opt.errors import InputError, counted, unknown
 from amm_opt.fields import is_whole, shortened
 from amm_opt.io.html import facts
 from amm_opt.network import Feeder, Layers, LayerTable
@@ -256,7 +256,9 @@ class Case(Editable):
         if not (is_whole(start) and is_whole(stop)):
             raise InputError(f"start = {shortened(start)} and stop = {shortened(stop)} must be whole numbers")
         if not 0 <= start < stop <= self.n_steps:
-            raise InputError(f"intervals {start} to {stop} are outside case {self.name!r}: {self.n_steps} intervals")
+            raise InputError(
+                f"intervals {start} to {stop} are outside case {self.name!r}: {counted(self.n_steps, 'interval')}"
+            )
         requests = asked_for(self.profiles, self.scenario, start, stop, self.n_participants)
         self._check_connections(self.without_sessions.requests(start, stop) if waits else requests)
         return requests
@@ -298,7 +300,8 @@ class Case(Editable):
         return span(self.times, steps, self.name)
 
     def __repr__(self) -> str:
-        return f"Case({self.name!r}, {self.n_participants} participants, {self.n_steps} intervals, {self.feeder!r})"
+        people, steps = counted(self.n_participants, "participant"), counted(self.n_steps, "interval")
+        return f"Case({self.name!r}, {people}, {steps}, {self.feeder!r})"
 
     def _repr_html_(self) -> str:
         about = {

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.arrays import BoolArray
-from amm_opt.errors import InputError, shown
+from amm_opt.errors import InputError, counted, shown
 from amm_opt.fields import is_number, is_whole, shortened
 
 UNITS = {"time_s": "s", "time_min": "min", "time_h": "h"}
@@ -257,7 +257,7 @@ def span(times: pd.DatetimeIndex, steps: object, case: str) -> tuple[int, int]:
     """
     if steps is None:
         return 0, len(times)
-    inside = f"case {case!r} has {len(times)} intervals from {times[0]} to {times[-1]}"
+    inside = f"case {case!r} has {counted(len(times), 'interval')} from {times[0]} to {times[-1]}"
     if isinstance(steps, str | dt.date | np.datetime64):
         steps = slice(steps, steps)
     elif not isinstance(steps, slice):

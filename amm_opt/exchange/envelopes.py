@@ -19,8 +19,9 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from amm_opt.arrays import DIRECTIONS, FloatArray, IntArray
+from amm_opt.arrays import DIRECTIONS, BoolArray, FloatArray, IntArray
 from amm_opt.cases.times import unknown_zone
 from amm_opt.errors import InputError
 from amm_opt.exchange.own import own_room
@@ -35,7 +36,7 @@ LARGEST_DEFAULT_W = 1e12
 LARGEST = 2_000_000
 """Rows, of one site and one interval each, that are exported at once."""
 ID_DIGITS = 32
-ALLOCATION, MECHANISM = "allocation", "mechanism"
+ALLOCATION, MECHANISM, CUT_BACK, FAILED = "allocation", "mechanism", "cut_back", "failed"
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +53,10 @@ class Envelopes:
         price_per_kwh: (2, T, n) prices in the case's currency, NaN where an interval has none; None without prices.
         calculation_id: 32 hexadecimal digits, the same for the same run.
         title: what was run, in words.
-        basis: where limits come from: ``allocation``, or ``mechanism`` where it sets limits of net power itself.
+        bases: (2, T) where the limits of each interval come from: ``mechanism``, which sets limits of net power itself;
+            ``allocation``, what each site was served of what it asked for; ``cut_back``, what was left of an allocation
+            that broke a limit; ``failed``, where nobody was served and inflexible load is all there is.
+        claim: what the run claims of the network's limits, in words; empty where it claims nothing.
     """
 
     sites: tuple[str, ...]
@@ -63,7 +67,13 @@ class Envelopes:
     price_per_kwh: FloatArray | None
     calculation_id: str
     title: str
-    basis: str
+    bases: NDArray[np.str_]
+    claim: str = ""
+
+    @property
+    def basis(self) -> str:
+        """``mechanism`` where it sets any of the limits itself, else ``allocation``."""
+        return MECHANISM if (self.bases == MECHANISM).any() else ALLOCATION
 
     @cached_property
     def start_text(self) -> tuple[str, ...]:
@@ -80,8 +90,8 @@ class Envelopes:
         """A row for every interval and site, all sites of the first interval first.
 
         Columns: ``site``, ``start_utc`` (ISO 8601), ``duration_s``, ``import_limit_w``, ``export_limit_w``,
-        ``default_import_limit_w``, ``default_export_limit_w``, with prices ``import_price_per_kwh`` and
-        ``export_price_per_kwh``, and ``calculation_id``.
+        ``default_import_limit_w``, ``default_export_limit_w``, ``import_basis``, ``export_basis`` (``bases``), with
+        prices ``import_price_per_kwh`` and ``export_price_per_kwh``, and ``calculation_id``.
         """
         times, n = len(self.start), len(self.sites)
         columns: dict[str, object] = {
@@ -93,6 +103,8 @@ class Envelopes:
             columns[f"{direction}_limit_w"] = limit.ravel()
         for direction, default in zip(DIRECTIONS, self.default_w, strict=True):
             columns[f"default_{direction}_limit_w"] = np.tile(default, times)
+        for direction, basis in zip(DIRECTIONS, self.bases, strict=True):
+            columns[f"{direction}_basis"] = np.repeat(basis.astype(object), n)
         if self.price_per_kwh is not None:
             for direction, price in zip(DIRECTIONS, self.price_per_kwh, strict=True):
                 columns[f"{direction}_price_per_kwh"] = price.ravel()
@@ -131,7 +143,7 @@ def envelopes(
     asked = case.requests(first, stop, waits=run.waits)
     allocated = run.allocation.select(slice(first - run.first, stop - run.first))
     load_kw, own = asked.inflexible_kw, own_room(run, asked, allocated, progress)
-    flexible_kw = np.stack([allocated.drawn_kw, allocated.injected_kw]) if own is None else own
+    flexible_kw = np.stack([allocated.drawn_kw, allocated.injected_kw]) if own is None else own[0]
     limit_w = _whole(np.stack([load_kw + flexible_kw[0], flexible_kw[1] - load_kw]))
     default_w = _whole(np.stack([load_kw, -load_kw]).max(axis=1))
     for k, (direction, given) in enumerate(zip(DIRECTIONS, (default_import_w, default_export_w), strict=True)):
@@ -150,8 +162,20 @@ def envelopes(
         price_per_kwh=_prices(prices, load_kw.shape),
         calculation_id=calculation_id(run),
         title=f"{run.mechanism} on {case.name}",
-        basis=ALLOCATION if own is None else MECHANISM,
+        bases=_bases(run, first, stop, None if own is None else own[1]),
+        claim="" if run.claim is None else f"{run.claim.rung}, {run.claim.words}",
     )
+
+
+def _bases(run: Run, first: int, stop: int, sets: BoolArray | None) -> NDArray[np.str_]:
+    """(2, T) where limits come from; ``sets``: whether the mechanism does."""
+    steps = np.arange(first, stop)
+    bases = np.full((2, len(steps)), ALLOCATION, dtype="U10")
+    if sets is not None:
+        bases[sets] = MECHANISM
+    bases[:, np.isin(steps, run.repaired_steps)] = CUT_BACK
+    bases[:, np.isin(steps, list(run.failed_steps))] = FAILED
+    return bases
 
 
 def calculation_id(run: Run) -> str:

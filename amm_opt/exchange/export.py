@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from amm_opt.errors import OutputError, Problems, as_path, reason, unknown
 from amm_opt.exchange.envelopes import Envelopes
 from amm_opt.exchange.formats import csip_aus, envoy, openadr3
-from amm_opt.io.files import check_file, replace_file
+from amm_opt.io.files import check_file, claimed, released, replace_file
 
 CSV, ENVOY, CSIP_AUS, OPENADR3 = FORMATS = ("csv", "envoy", "csip-aus", "openadr3")
 OWN = {"group_ids": ENVOY, "pen": CSIP_AUS, "created": CSIP_AUS, "currency": OPENADR3}
@@ -47,18 +48,8 @@ def export_envelopes(
             the format cannot say, or a path that is a folder or whose folder is not there.
         OutputError: where nothing can be written.
     """
-    if format not in FORMATS:
-        raise unknown("format", format, FORMATS)
-    said, place = Problems(), as_path(path, "file or folder")
-    given = {"group_ids": group_ids, "pen": pen, "created": created, "currency": currency}
-    for name, value in given.items():
-        if value is not None and OWN[name] != format:
-            said.say(f"{name} is of {OWN[name]}, not of {format}")
-    if format in MODELS and find_spec("envoy_schema") is None:
-        said.say(f"{format} needs envoy-schema: pip install 'amm-opt[export]'")
-    if format != CSIP_AUS:
-        said.of(lambda: check_file(place))
-    said.report()
+    check_export(path, format, group_ids=group_ids, pen=pen, created=created, currency=currency)
+    place = as_path(path, "file or folder")
     if format == CSIP_AUS:
         csip_aus.write(envelopes, place, pen=pen or 0, created=created, progress=progress)
         return
@@ -72,6 +63,33 @@ def export_envelopes(
         replace_file(place, text)
     except OSError as error:
         raise OutputError(f"{place} could not be written: {reason(error)}") from error
+
+
+def check_export(path: str | Path, format: str, **given: Any) -> None:
+    """See before limits are worked out whether they can be written; nothing is.
+
+    Args:
+        path, format, given: as of ``export_envelopes``.
+
+    Raises:
+        InputError: as there, apart from what depends on the limits.
+    """
+    if format not in FORMATS:
+        raise unknown("format", format, FORMATS)
+    said, place = Problems(), as_path(path, "file or folder")
+    for name, value in given.items():
+        if value is not None and OWN[name] != format:
+            said.say(f"{name} is of {OWN[name]}, not of {format}")
+    if format in MODELS and find_spec("envoy_schema") is None:
+        said.say(f"{format} needs envoy-schema: pip install 'amm-opt[export]'")
+    if format == CSIP_AUS:
+        said.of(lambda: csip_aus.check_pen(given.get("pen") or 0))
+        said.of(lambda: released(claimed(place)))
+    else:
+        said.of(lambda: check_file(place))
+    if format == OPENADR3:
+        said.of(lambda: openadr3.check_currency(given.get("currency")))
+    said.report()
 
 
 def _json(document: object) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from amm_opt.arrays import DIRECTIONS, FloatArray
+from amm_opt.arrays import DIRECTIONS, BoolArray, FloatArray
 from amm_opt.cases import Requests
 from amm_opt.errors import SolveError
 from amm_opt.grid import Grid
@@ -30,7 +30,7 @@ SAME_KW = 1e-3
 
 def own_room(
     run: Run, requests: Requests, allocated: Allocation, progress: Callable[[int, int], None] | None
-) -> FloatArray | None:
+) -> tuple[FloatArray, BoolArray] | None:
     """(2, T, n) flexible power up to the mechanism's limits, in kW; None where it sets none.
 
     What was allocated stands instead where nobody asks in a direction, in intervals that failed or were cut back, and
@@ -39,6 +39,9 @@ def own_room(
     Args:
         requests, allocated: of some of the run's intervals.
         progress: called with (intervals done, all).
+
+    Returns:
+        The power, and (2, T) whether it is that of the mechanism's limits.
 
     Raises:
         SolveError: where an interval has no solution, or one that is not what the run holds.
@@ -56,6 +59,7 @@ def own_room(
     matching = JointMatching(grid, mechanism, {name: ProgramSolver(p, grid, [None]) for name, p in programs.items()})
     state = mechanism.initial_state(run.case)
     room = np.stack([allocated.drawn_kw, allocated.injected_kw])
+    sets = np.zeros(room.shape[:2], dtype=bool)
     first = int(run.case.times.get_loc(requests.times[0]))
     for k in range(len(requests.times)):
         if progress is not None:
@@ -69,5 +73,5 @@ def own_room(
             raise SolveError(f"{run.mechanism} at {one.times[0]}: other limits were found than those of the run")
         for d, direction in enumerate(DIRECTIONS):
             if (found := mechanism.room(solution).get(direction)) is not None:
-                room[d, k] = np.maximum(found, 0.0)
-    return room
+                room[d, k], sets[d, k] = np.maximum(found, 0.0), True
+    return room, sets

@@ -9,7 +9,7 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 
-from amm_opt.errors import InputError, shorten
+from amm_opt.errors import InputError, counted, shorten
 from amm_opt.importers.imported import Demand, ImportedNetwork
 from amm_opt.importers.people import BATTERY_COLUMNS, CONSTANT, participants, with_batteries
 from amm_opt.importers.radial.couplers import without_idle_loops
@@ -107,7 +107,7 @@ class Draft:
             )
         if empty.any():
             self.report.assumed.append(
-                f"{V_MIN_PU} to {V_MAX_PU} pu at {int(empty.sum())} buses whose band has no width:"
+                f"{V_MIN_PU} to {V_MAX_PU} pu at {counted(int(empty.sum()), 'bus', 'buses')} whose band has no width:"
                 f" {shorten(buses['name'][empty])}"
             )
         none = source | empty

@@ -11,7 +11,7 @@ import pandas as pd
 
 from amm_opt.arrays import FloatArray
 from amm_opt.cases.times import read_times
-from amm_opt.errors import InputError, shorten
+from amm_opt.errors import InputError, counted, shorten
 from amm_opt.fields import is_number, is_text, shortened
 from amm_opt.io.columns import numbers, text
 from amm_opt.io.tables import as_table, read_table
@@ -58,7 +58,7 @@ class MeterData:
     def __repr__(self) -> str:
         lacks = [w for w, a in (("kvar", self.q_kvar), ("transformer voltage", self.v_transformer_pu)) if a is None]
         without = f", without {' and '.join(lacks)}" if lacks else ""
-        return f"MeterData({self.n_meters} meters, {self.n_steps} intervals{without})"
+        return f"MeterData({counted(self.n_meters, 'meter')}, {counted(self.n_steps, 'interval')}{without})"
 
     def without(self, *, kvar: bool = False, transformer: bool = False) -> MeterData:
         """The same readings without reactive power, without the transformer's voltage, or without both."""
@@ -220,6 +220,6 @@ def _gaps(arrays: dict[str, FloatArray], names: list[str], times: pd.DatetimeInd
             at = np.flatnonzero(np.isnan(values[:, i]))
             meter = TRANSFORMER if column == TRANSFORMER else names[i]
             yield (
-                f"meter {meter!r} has no {what} in {len(at)} of {len(times)} intervals, first at {times[at[0]]};"
-                " gaps='drop' leaves out every interval with a gap"
+                f"meter {meter!r} has no {what} in {len(at)} of {counted(len(times), 'interval')}, first at"
+                f" {times[at[0]]}; gaps='drop' leaves out every interval with a gap"
             )

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from amm_opt.arrays import FloatArray, IntArray
+from amm_opt.errors import counted
 from amm_opt.network.models.base import NetworkModel
 from amm_opt.tolerances import THERMAL_VIOLATION, VOLTAGE_VIOLATION_PU
 
@@ -110,7 +111,7 @@ class Unavoidable:
     def sentences(self, model: NetworkModel, steps: int) -> list[str]:
         """The elements with the most such intervals of ``steps``, one sentence each, and one that counts the others."""
         names = Names(model)
-        through = f"of {steps} intervals through inflexible load alone, by up to"
+        through = f"of {counted(steps, 'interval')} through inflexible load alone, by up to"
         return [
             *_most_severe(
                 self.voltage_times + self.voltage_pu / (1.0 + self.voltage_pu.max(initial=0.0)),

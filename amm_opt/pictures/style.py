@@ -40,6 +40,7 @@ STYLE = {
     "axes.spines.right": False,
     "axes.titlelocation": "left",
     "axes.titlesize": 10,
+    "axes.formatter.useoffset": False,
     "figure.titlesize": 11,
     "legend.frameon": False,
     "image.cmap": SCALE,

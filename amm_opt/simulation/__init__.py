@@ -7,7 +7,7 @@ from amm_opt.simulation.costs.worth import generator_worth
 from amm_opt.simulation.driver import simulate
 from amm_opt.simulation.explanation.prices import PriceParts, price_parts
 from amm_opt.simulation.measurement import Measurement
-from amm_opt.simulation.replay import verify
+from amm_opt.simulation.replay import replayed, verify
 from amm_opt.simulation.results.column import Column
 from amm_opt.simulation.results.run import Run
 from amm_opt.simulation.sensitivity.sensitivity import Sensitivity
@@ -29,6 +29,7 @@ __all__ = [
     "load_run",
     "open_run",
     "price_parts",
+    "replayed",
     "simulate",
     "verify",
 ]

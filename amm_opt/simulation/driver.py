@@ -17,7 +17,7 @@ import pandas as pd
 
 from amm_opt.arrays import DIRECTIONS
 from amm_opt.cases import Case
-from amm_opt.errors import InexactWarning, OutputError, Problems, UnavoidableWarning, as_path, reason
+from amm_opt.errors import InexactWarning, OutputError, Problems, UnavoidableWarning, as_path, counted, reason
 from amm_opt.margins import Margin
 from amm_opt.market import Mechanism, State
 from amm_opt.network.excess import broken_without_injection
@@ -29,7 +29,7 @@ from amm_opt.simulation.loop.result import BlockResult
 from amm_opt.simulation.loop.waiting import Backlog
 from amm_opt.simulation.measurement import Fault, Measurement
 from amm_opt.simulation.options import JOINT, TWO, Options, Settings, is_flag, settled
-from amm_opt.simulation.replay import verify
+from amm_opt.simulation.replay import replayed, verify
 from amm_opt.simulation.results.claim import Claim
 from amm_opt.simulation.results.column import Column
 from amm_opt.simulation.results.reasons import logger, tell
@@ -238,10 +238,17 @@ def _executed(settings: Settings, loop: Loop, manifest: dict[str, Any], folder: 
     _tell(settings, total)
     run = _run(settings, store, total, totals, processes, _unavoidable(loop, total), manifest)
     run = replace(run, claim=_claim(loop, run.network, total))
-    run = verify(run, opendss=settings.opendss) if settings.verified else summarised(run)
+    run = _verified(settings, run) if settings.verified else summarised(run)
     if folder is not None:
         folder.finish(run.document)
     return run
+
+
+def _verified(settings: Settings, run: Run) -> Run:
+    """The run with its AC columns; an OpenDSS file is read once for all runs."""
+    if settings.opendss is None:
+        return verify(run)
+    return replayed(run, settings.shared.four_wires(settings.case, settings.opendss))
 
 
 def _store(case: Case, first: int, stop: int, length: int) -> RunStore:
@@ -341,15 +348,17 @@ def _tell(settings: Settings, total: BlockResult) -> None:
     tell(label, times, total.fallback, total.failed)
     if total.failed:
         first, reason = next(iter(total.failed.items()))
-        failed = f"{label}: nobody is served in {len(total.failed)} intervals, first at {times[first]}: {reason}"
+        failed = (
+            f"{label}: nobody is served in {counted(len(total.failed), 'interval')}, first at {times[first]}: {reason}"
+        )
         warnings.warn(failed, stacklevel=5)
     if total.inexact and total.gap is not None:
         branch = int(np.argmax(total.gap))
         warnings.warn(
-            f"{label}: the relaxed network model is inexact in {len(total.inexact)} intervals, first at"
+            f"{label}: the relaxed network model is inexact in {counted(len(total.inexact), 'interval')}, first at"
             f" {times[total.inexact[0]]}; the worst gap is {total.gap[branch]:.2g} of the rating squared, on"
-            f" branch {settings.case.feeder.branch_names[branch]!r}. {len(set(total.repaired))} allocations were scaled"
-            " back",
+            f" branch {settings.case.feeder.branch_names[branch]!r}. Scaled back:"
+            f" {counted(len(set(total.repaired)), 'allocation')}",
             InexactWarning,
             stacklevel=5,
         )

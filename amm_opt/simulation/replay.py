@@ -58,9 +58,17 @@ def verify(
     if problem := not_callable(progress, "progress"):
         raise InputError(problem)
     master = None if opendss is None else as_path(opendss, "file")
+    feeder = run.case.feeder
+    wires: PowerFlow = ACNetwork(feeder, threads) if master is None else FourWireNetwork(feeder, master)
+    return replayed(run, wires, network=network, progress=progress)
+
+
+def replayed(
+    run: Run, wires: PowerFlow, *, network: Any = None, progress: Callable[[int, int], None] | None = None
+) -> Run:
+    """As ``verify``, by a power flow of the case's feeder that has solved nothing yet."""
     case = run.case
     grid = Grid(case, model_of(case, run.network, run.model if network is None else network))
-    wires: PowerFlow = FourWireNetwork(case.feeder, master) if master is not None else ACNetwork(case.feeder, threads)
     length = max(1, min(BLOCK_STEPS, BLOCK_NUMBERS // grid.network.n_nodes))
     totals = ReplayTotals()
     for start in range(0, len(run.times), length):
@@ -69,7 +77,7 @@ def verify(
         totals.add(grid, wires, requests, run.allocation.select(slice(start, stop)))
         if progress is not None:
             progress(stop, len(run.times))
-    points = "AC points" if master is None else "AC points on all wires"
+    points = "AC points on all wires" if isinstance(wires, FourWireNetwork) else "AC points"
     return summarised(replace(run, ac=totals, claim=_claim(run, grid, totals, points)))
 
 

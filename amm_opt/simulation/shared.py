@@ -16,7 +16,7 @@ from amm_opt.cases import Case, Requests
 from amm_opt.grid import Grid
 from amm_opt.margins import Margin
 from amm_opt.market import Mechanism
-from amm_opt.network import ACNetwork, Merged
+from amm_opt.network import ACNetwork, Feeder, Merged
 from amm_opt.program import HorizonProgram, Program
 from amm_opt.registry import network_of
 from amm_opt.simulation.loop.matching import programs_of
@@ -146,6 +146,7 @@ class Shared:
         self._known: dict[tuple[int, Hashable, str | None], tuple[Case, Any, OnGrid]] = {}
         self._believed: tuple[Case, Measurement, Case] | None = None
         self._wires: tuple[Case, Path | None, PowerFlow] | None = None
+        self._read: tuple[Feeder, Path, FourWireNetwork] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Shared, (self._room,)
@@ -172,9 +173,20 @@ class Shared:
         known = self._wires
         if known is None or known[0] is not case or known[1] != opendss:
             feeder = case.feeder
-            made = ACNetwork(feeder, threads=-1) if opendss is None else FourWireNetwork(feeder, opendss)
+            made = ACNetwork(feeder, threads=-1) if opendss is None else self.four_wires(case, opendss)
             known = self._wires = (case, opendss, made)
         return known[2]
+
+    def four_wires(self, case: Case, opendss: Path) -> FourWireNetwork:
+        """The power flow on all wires, which has solved nothing yet; the last file is not read twice.
+
+        Raises:
+            InputError: see ``FourWireNetwork``.
+        """
+        known = self._read
+        if known is None or known[0] is not case.feeder or known[1] != opendss:
+            known = self._read = (case.feeder, opendss, FourWireNetwork(case.feeder, opendss))
+        return known[2].fresh()
 
     def on(self, case: Case, network: Any, margin: Margin | None = None) -> OnGrid:
         """What runs on this case have in common, with this network model (see ``network_of``) and margin.

@@ -13,6 +13,7 @@ import click
 import numpy as np
 import pandas as pd
 
+from amm_opt.errors import counted
 from amm_opt.io.output import emit, reserved
 from amm_opt.io.text import TableColumn, energy_unit, fold, number, table
 from amm_opt.simulation import PriceParts, Run
@@ -68,7 +69,7 @@ def print_table(result: Comparison, span: tuple[int, int], network: str) -> None
     """One row per mechanism, and what the table has no room for."""
     case, t = result.case, result.table
     times = f"{case.times[span[0]]:%Y-%m-%d %H:%M} to {case.times[span[1] - 1]:%Y-%m-%d %H:%M}"
-    title = f"{printable(case.name)}: {times}, {span[1] - span[0]} intervals, {network}"
+    title = f"{printable(case.name)}: {times}, {counted(span[1] - span[0], 'interval')}, {network}"
     per, unit = energy_unit(t[[lost for _, lost in ENERGIES]].to_numpy(float).ravel())
     price = "price_of_fairness"
     columns = [
@@ -142,9 +143,9 @@ def print_ac(result: Comparison) -> None:
     _print_columns(f"{printable(result.case.name)}: network model (model) and AC power flow (AC)", columns)
     unsolved = int(t["ac_unsolved_steps"].astype(float).sum())
     if unsolved:
-        say(f"{unsolved} intervals have no AC solution; nothing is counted in them.")
+        say(f"Without an AC solution, and not counted: {counted(unsolved, 'interval')}.")
     if repaired := int(t["repaired_steps"].fillna(0).sum()) if "repaired_steps" in t else 0:
-        say(f"{repaired} allocations were cut back to be feasible.")
+        say(f"Cut back to be feasible: {counted(repaired, 'allocation')}.")
 
 
 def print_claims(result: Comparison) -> None:
@@ -170,9 +171,8 @@ def print_explanation(run: Run, limits: pd.DataFrame) -> None:
     some = (limits["intervals"] > 0) | (limits["worth_mwh"] > 0) | (limits["kind"] == "")
     t = pd.concat([limits[some & (limits["kind"] != "")].head(SHOWN_LIMITS), limits[limits["kind"] == ""]])
     times = f"{run.times[0]:%Y-%m-%d %H:%M} to {run.times[-1]:%Y-%m-%d %H:%M}"
-    title = (
-        f"{printable(run.mechanism)} on {printable(run.case.name)}: {times}, {len(run.times)} intervals, {run.network}"
-    )
+    about = f"{times}, {counted(len(run.times), 'interval')}, {run.network}"
+    title = f"{printable(run.mechanism)} on {printable(run.case.name)}: {about}"
     total = float(run.summary["unserved_mwh"] + run.summary["curtailed_mwh"])
     if not len(t):
         emit("\n".join(fold(f"{title}\nEverything was served.", width())))
@@ -201,12 +201,13 @@ def print_explanation(run: Run, limits: pd.DataFrame) -> None:
     if t["shared"].any():
         say("* customers of several LV feeders are behind it")
     for k, row in enumerate(t[(t["kind"] != "") & (lost > 0)].head(NAMED_LIMITS).to_dict("records")):
-        shared = f" ({row['feeders']} LV feeders)" if row["shared"] else ""
+        shared = f" ({counted(row['feeders'], 'LV feeder')})" if row["shared"] else ""
         groups = [row["most_affected_feeders"] if row["shared"] else (), row["most_affected"]]
         who = "; ".join(", ".join(f"{name} {mwh / per:.3f}" for name, mwh in group[:3]) for group in groups if group)
         say(f"Behind {k + 1}{shared}, most affected, {unit}: {who}")
     if more := int((limits["kind"] != "").sum() - (t["kind"] != "").sum()):
-        say(f"{more} more limits that bind less, or that only full service would exceed: --json has all.")
+        rest = counted(more, "more limit")
+        say(f"{rest} of those that bind less, or that only full service would exceed: --json has all.")
 
 
 def print_price_layers(prices: pd.DataFrame) -> None:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from amm_opt.arrays import FloatArray
 from amm_opt.cases import Case, as_case
-from amm_opt.errors import InputError, Problems, SolveError
+from amm_opt.errors import InputError, Problems, SolveError, counted
 from amm_opt.fields import shortened
 from amm_opt.io.html import as_html
 from amm_opt.program import Solution
@@ -69,7 +69,7 @@ class SolverComparison:
 
     def __repr__(self) -> str:
         both = f"{self.table['mechanism'].nunique()} mechanisms by {self.table['solver'].nunique()} solvers"
-        return f"SolverComparison({both} on {self.case!r}, {self.steps} intervals)"
+        return f"SolverComparison({both} on {self.case!r}, {counted(self.steps, 'interval')})"
 
     def _repr_html_(self) -> str:
         return as_html(repr(self), self.table)

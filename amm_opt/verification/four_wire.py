@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,20 @@ class FourWireNetwork:
         self._currents = self._current_map()
         self._loaded = np.zeros(self.n_nodes, dtype=bool)
         self._order: IntArray = np.zeros(0, dtype=np.intp)
+
+    @native
+    def fresh(self) -> FourWireNetwork:
+        """The same circuit without any load, as if no power flow had been solved: the file is not read again."""
+        import opendssdirect
+
+        twin = copy(self)
+        twin._dss, twin.statements = opendssdirect.NewContext(), []
+        for statement in self.statements:
+            twin._tell(statement)
+        twin._set_taps()
+        twin._dss.Solution.Solve()
+        twin._loaded, twin._order = np.zeros_like(self._loaded), np.zeros(0, dtype=np.intp)
+        return twin
 
     def flow(self, p_kw: ArrayLike, q_kvar: ArrayLike) -> ACState:
         """Power flow of many intervals, one after the other; those that OpenDSS does not solve are NaN.

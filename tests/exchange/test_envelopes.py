@@ -58,6 +58,20 @@ def test_a_fixed_limit_is_sent_whatever_is_asked_for() -> None:
     assert found.limit_w[:, 0].tolist() == [[1500, 2000], [1500, 1500]]
 
 
+def test_every_row_says_where_its_limit_comes_from() -> None:
+    """Of a mechanism that limits sites, of what was served, and of intervals that failed or were cut back."""
+    case = in_brisbane(one_transformer(FREE_KVA, [0.5, 2.0], [0.2, 5.0], [0.0, 0.0]))
+    run = ao.simulate(case, "static")
+    assert ao.envelopes(run).bases.tolist() == [["mechanism"] * 2] * 2
+    assert ao.envelopes(ao.simulate(case, "amm")).bases.tolist() == [["allocation"] * 2] * 2
+    some = replace(run, failed_steps={0: "out of order"}, repaired_steps=(1,))
+    found = ao.envelopes(some)
+    assert found.bases.tolist() == [["failed", "cut_back"]] * 2
+    assert found.table["import_basis"].tolist() == ["failed"] * 2 + ["cut_back"] * 2
+    assert ao.envelopes(some, slice(1, 2)).bases.tolist() == [["cut_back"]] * 2
+    np.testing.assert_array_equal(found.limit_w[0, 1], [700, 2000])  # what was served, not 1.5 kW
+
+
 def test_equal_envelopes_reach_beyond_what_is_served() -> None:
     """12 kW in equal parts for two, of whom one asks for 1 kW."""
     case = in_brisbane(one_transformer(12.0, [1.0, 1.0], [1.0, 9.0], [0.0, 0.0]))

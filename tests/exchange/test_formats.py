@@ -184,6 +184,33 @@ def test_a_place_that_is_no_file_is_said_before_the_work(found: ao.Envelopes, tm
     assert not list(tmp_path.iterdir())
 
 
+def test_what_is_wrong_is_said_before_limits_are_worked_out(
+    run: ao.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.save(tmp_path / "run")
+    monkeypatch.setattr("amm_opt.study.commands.outputs.exporting.envelopes", None)
+    for words, sentence in {
+        ("csip-aus", "--out", str(tmp_path)): "exists and is not an empty folder",
+        ("csip-aus", "--out", str(tmp_path / "new"), "--pen", str(2**32)): "pen = 4294967296 must be",
+        ("openadr3", "--out", str(tmp_path / "new"), "--currency", "euros"): "no ISO 4217 code",
+        ("csv", "--out", str(tmp_path / "new"), "--pen", "1"): "pen is of csip-aus, not of csv",
+    }.items():
+        said = CliRunner().invoke(main, ["export", str(tmp_path / "run"), "--format", *words])
+        assert said.exit_code == 2
+        assert sentence in said.output
+    assert [item.name for item in tmp_path.iterdir()] == ["run"]
+
+
+def test_names_that_xml_has_other_uses_for(found: ao.Envelopes, tmp_path: Path) -> None:
+    from envoy_schema.server.schema.sep2.der import DefaultDERControl
+
+    odd = replace(found, sites=("a<b>&{c}", "b\x01", "c"))
+    ao.export_envelopes(odd, tmp_path / "csip", "csip-aus")
+    assert readers.read_csip(tmp_path / "csip").keys() == expected(odd).keys()
+    texts = [path.read_bytes() for path in sorted((tmp_path / "csip").glob("*.default.xml"))]
+    assert {DefaultDERControl.from_xml(text).description for text in texts} == {"a<b>&{c}", "b\\x01", "c"}
+
+
 def test_the_command_line_writes_every_format(run: ao.Run, tmp_path: Path) -> None:
     run.save(tmp_path / "run")
     read = {
@@ -200,7 +227,10 @@ def test_the_command_line_writes_every_format(run: ao.Run, tmp_path: Path) -> No
             main, ["export", str(tmp_path / "run"), "--format", form, "--out", str(out), *default, *later]
         )
         assert said.exit_code == 0, said.output
-        assert "3 sites, 1 intervals of 1800 s from 2030-01-06T14:30:00Z (UTC)" in said.output
+        assert "3 sites, 1 interval of 1800 s from 2030-01-06T14:30:00Z (UTC)" in said.output
+        assert (
+            "Basis of limits: allocation in 1 interval\nClaim of the run: point, holds at the requested" in said.output
+        )
         assert len(reader(out)) == 3
     sites = tmp_path / "sites.csv"
     sites.write_text("site,site_group_id\np0,4\np1,5\np2,x\n")

@@ -47,7 +47,7 @@ def test_the_report_says_what_was_done(network: ImportedNetwork) -> None:
         "xhl read as percent: short-circuit reactance 0.0392 to 0.049 %",
         "ugsc_16cu_xlpe/nyl/pvc_ug_4w_bundled 95 A",
         "74 commented-out elements of class line (open ties?)",
-        "3 LV feeders have no customers: LV14_13bus, LV19_13bus, LV33_1bus",
+        "3 LV feeders without customers, kept in the network: LV14_13bus, LV19_13bus, LV33_1bus",
         "LV feeder LV33_1bus is a transformer without any line: its LV bus floats",
         "is defined again; the later values count",
     ):

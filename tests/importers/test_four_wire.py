@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import amm_opt as ao
 from amm_opt.cases import Case
@@ -18,6 +19,8 @@ from amm_opt.errors import InputError
 from amm_opt.importers import ImportedNetwork, YearScenario, csiro_network, from_opendss, year_case
 from amm_opt.importers.opendss.elements.neutral import star_resistances
 from amm_opt.network import ACNetwork
+from amm_opt.simulation.results.columns import COLUMNS
+from amm_opt.study.cli import main
 
 pytest.importorskip("opendssdirect", reason="pip install 'amm-opt[opendss]'")
 
@@ -205,6 +208,25 @@ def test_what_is_secured_on_all_wires_keeps_the_limits_of_the_file(mechanism: st
         assert "on all wires" in each.claim.points
     served = [float(x.allocation.import_kw.sum() + x.allocation.export_kw.sum()) for x in (reduced, run)]
     assert served[1] == pytest.approx(served[0], rel=0.03)
+
+
+def test_the_file_is_read_once_for_all_mechanisms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And every mechanism is judged as if it were alone, to the bit."""
+    from amm_opt.verification import four_wire
+
+    case, names, read, script = crowded(tmp_path), ["no_control", "amm"], [], four_wire.read_script
+    ac = [name for name in COLUMNS if name.startswith("ac_")]
+    alone = [ao.simulate(case, name, ac="verify", opendss=tmp_path, steps=12).summary[ac] for name in names]
+    monkeypatch.setattr(four_wire, "read_script", lambda path: read.append(path) or script(path))
+    together = ao.compare(case, names, ac="verify", opendss=tmp_path, steps=12)
+    assert len(read) == 1
+    for name, summary in zip(names, alone, strict=True):
+        assert together.runs[name].summary[ac].equals(summary)
+    together.save(tmp_path / "out")
+    read.clear()
+    said = CliRunner().invoke(main, ["verify", str(tmp_path / "out"), "--opendss", str(tmp_path)])
+    assert said.exit_code == 0, said.output
+    assert len(read) == 1
 
 
 def test_a_run_on_all_wires_is_gone_on_with_on_the_same_wires_only(tmp_path: Path) -> None:

@@ -118,9 +118,9 @@ def test_pandapower_numbers() -> None:
         "1 of 6 bus elements out of service",
         "1 storage elements as batteries of 20 kWh and 10 kW",
         "iron losses of transformers, 0.60 kW",
-        "1 loads ask for flexible import",
+        "flexible import (controllable, or a charge point's profile): 1 load",
         "line charging",
-        "v_min_pu = 0.9 at 1 buses",
+        "v_min_pu = 0.9 at 1 bus without",
     ):
         assert said in text
     assert ao.simulate(case, "amm").summary["failed_steps"] == 0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small import one_transformer
 
 import amm_opt as ao
 
@@ -38,6 +39,19 @@ def test_served_ratios_as_steps(result: ao.Comparison) -> None:
     assert figure.axes[0].get_ylabel() == "% of participants served at most this"
     feeders = result.plot.served("feeder").axes[0].get_lines()[0]
     assert len(feeders.get_xdata()) == 2 + 2
+
+
+def test_what_differs_by_rounding_is_drawn_as_one_point() -> None:
+    """And numbers that are close are written out, not as what is to be added to another."""
+    case = one_transformer(9.0, [1.0, 1.0], [4.0, 6.0], [0.0, 0.0])
+    result = ao.compare(case, ["amm:alpha=1", "amm:alpha=1.0001"])
+    figure = result.plot.trade_off()
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    assert [t.get_text() for t in axes.texts] == ["1, 1.0001"]
+    for axis, ends in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+        assert ends[1] - ends[0] >= 1e-3
+        assert axis.get_offset_text().get_text() == ""
 
 
 def test_the_trade_off_joins_what_differs_in_one_number(result: ao.Comparison) -> None:

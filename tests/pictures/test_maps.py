@@ -100,7 +100,7 @@ def test_the_case() -> None:
     assert count == {"MV": 1, "LV": 3, "transformer": 1}
     assert axes.collections[-1].get_offsets().tolist() == [[3, 2], [3, 0]]
     assert [t.get_text() for t in axes.texts] == ["source"]
-    assert "6 buses, 2 participants, 1 LV feeders" in figure.get_suptitle()
+    assert "6 buses, 2 participants, 1 LV feeder" in figure.get_suptitle()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert figure._repr_png_()[:4] == b"\x89PNG"

@@ -105,7 +105,7 @@ def test_starved_are_named(odd: ao.Case) -> None:
     result = ao.compare(odd, "no_control", steps=1)
     energies = {"no_control": Energies(odd, pd.date_range("2030-01-01", periods=1), asked, served)}
     worst, said = content.worst_off(result, energies)
-    assert said == ["no_control: 1 participants are starved of import, below a tenth of the median 1.000"]
+    assert said == ["no_control: 1 participant is starved of import, below a tenth of the median 1.000"]
     (row,) = worst.rows
     assert [c.text for c in row[5:]] == ["0.090", "10.0", "9.1", "yes"]
 

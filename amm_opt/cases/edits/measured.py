@@ -10,7 +10,7 @@ import pandas as pd
 from amm_opt.cases.folder.parts import TIMES
 from amm_opt.cases.profiles import QUANTITIES
 from amm_opt.cases.times import checked_times, time_column
-from amm_opt.errors import InputError, shorten
+from amm_opt.errors import InputError, counted, shorten
 from amm_opt.fields import shortened
 from amm_opt.io.columns import unique_names
 from amm_opt.io.tables import as_table
@@ -53,7 +53,7 @@ def with_columns(
 
 def _other_times(given: pd.DataFrame, times: pd.DatetimeIndex, timezone: str) -> list[str]:
     """What is wrong with the times of profiles that are to fit a case."""
-    has = f"the case has {len(times)} intervals from {times[0]} to {times[-1]}"
+    has = f"the case has {counted(len(times), 'interval')} from {times[0]} to {times[-1]}"
     hint = "with_tables(profiles=...) gives a case other times"
     if len(given) != len(times):
         return [f"profiles: {len(given)} rows; {has}; {hint}"]

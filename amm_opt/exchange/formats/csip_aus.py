@@ -1,24 +1,30 @@
 """CSIP-AUS 1.3 (SA TS 5573) on IEEE 2030.5: the controls of every site, and its default, as XML.
 
-Documents are models of the package ``envoy-schema`` (2.7). The limits are ``opModImpLimW`` and ``opModExpLimW``, of net
-power at the connection point. An ``ActivePower`` of IEEE 2030.5 is a whole number of 16 bits times a power of ten, so
-that limits above 32,767 W are rounded down to four or five digits.
+Documents are models of the package ``envoy-schema`` (2.7). It writes one of each kind, and this is filled in for every
+site and interval. The limits are ``opModImpLimW`` and ``opModExpLimW``, of net power at the connection point. An
+``ActivePower`` of IEEE 2030.5 is a whole number of 16 bits times a power of ten, so that limits above 32,767 W are
+rounded down to four or five digits.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
+import numpy as np
 import pandas as pd
 
-from amm_opt.errors import InputError
+from amm_opt.arrays import IntArray
+from amm_opt.errors import InputError, OutputError
 from amm_opt.exchange.envelopes import Envelopes
 from amm_opt.fields import is_whole, shortened
-from amm_opt.io.files import folder_names, replace_bytes, replace_file, whole_folder
+from amm_opt.io.files import folder_names, replace_file, whole_folder
+from amm_opt.io.text import plain
 
 LARGEST_VALUE = 32_767
 """Of a signed whole number of 16 bits."""
@@ -27,6 +33,11 @@ DESCRIPTION_LENGTH = 32
 UNIQUE_DIGITS = 24
 """Hexadecimal digits of an mRID before the 8 of the provider's private enterprise number."""
 INDEX = "index.csv"
+ABOUT = ("mRID", "description")
+WHEN = ("currentStatus", "start")
+LIMITS = {"opModImpLimW": "import", "opModExpLimW": "export"}
+LIMIT_FIELDS = tuple(f"{direction}_{part}" for part in ("multiplier", "value") for direction in LIMITS.values())
+CONTROL = re.compile(r"<DERControl [^>]*>.*</DERControl>", re.DOTALL)
 
 
 def write(
@@ -46,26 +57,27 @@ def write(
         progress: called with (sites done, all).
 
     Raises:
-        InputError: where the number has not 32 bits, or the folder is not empty.
+        InputError: where the folder is not empty.
+        OutputError: where ``envoy-schema`` writes other documents than are known here.
     """
-    from envoy_schema.server.schema.sep2.der import DefaultDERControl, DERControlListResponse
-
-    if not is_whole(pen) or not 0 <= pen < 2**32:
-        raise InputError(f"pen = {shortened(pen)} must be a whole number from 0 to {2**32 - 1}")
     now_s = int((created or datetime.now(UTC)).timestamp())
     names, rows = folder_names(envelopes.sites), []
+    status = [SCHEDULED if start_s > now_s else ACTIVE for start_s in envelopes.start_s]
+    listed, control, default = _forms(len(status), envelopes.duration_s, now_s)
+    powers, defaults = _active_power(envelopes.limit_w), _active_power(envelopes.default_w)
     with whole_folder(folder):
         for k, site in enumerate(envelopes.sites):
-            controls = [_control(envelopes, k, step, pen, now_s) for step in range(len(envelopes.start))]
-            listed = DERControlListResponse(all_=len(controls), results=len(controls), DERControl=controls)
-            default = DefaultDERControl(
-                mRID=_mrid(envelopes, site, "default", pen),
-                description=site[:DESCRIPTION_LENGTH],
-                DERControlBase_=_limits(*envelopes.default_w[:, k]),
-            )
-            files = {"controls": listed, "default": default}
-            for what, model in files.items():
-                replace_bytes(folder / f"{names[site]}.{what}.xml", _xml(model))
+            about = escape(plain(site)[:DESCRIPTION_LENGTH])
+            controls = "".join(
+                control.format(mRID=_mrid(envelopes, site, str(start_s), pen), description=about, start=start_s,
+                               currentStatus=now, **dict(zip(LIMIT_FIELDS, limit, strict=True)))
+                for start_s, now, limit in zip(envelopes.start_s, status, powers[:, :, k].T.tolist(), strict=True)
+            )  # fmt: skip
+            limit = dict(zip(LIMIT_FIELDS, defaults[:, k].tolist(), strict=True))
+            own = default.format(mRID=_mrid(envelopes, site, "default", pen), description=about, **limit)
+            files = {"controls": listed.format(controls=controls), "default": own}
+            for what, text in files.items():
+                replace_file(folder / f"{names[site]}.{what}.xml", text)
             rows.append({"site": site, **{what: f"{names[site]}.{what}.xml" for what in files}})
             if progress is not None:
                 progress(k + 1, len(envelopes.sites))
@@ -73,38 +85,74 @@ def write(
         replace_file(folder / INDEX, table.to_csv(index=False))
 
 
-def _control(envelopes: Envelopes, k: int, step: int, pen: int, now_s: int) -> Any:
-    """One DERControl: a site in an interval."""
-    from envoy_schema.server.schema.sep2.der import DERControlResponse
+def check_pen(pen: int) -> None:
+    """Raise InputError where a private enterprise number has not 32 bits."""
+    if not is_whole(pen) or not 0 <= pen < 2**32:
+        raise InputError(f"pen = {shortened(pen)} must be a whole number from 0 to {2**32 - 1}")
+
+
+def _forms(count: int, duration_s: int, now_s: int) -> tuple[str, str, str]:
+    """A list of so many controls, a control of it, and a default, with fields in braces for what differs by site.
+
+    Raises:
+        OutputError: where what ``envoy-schema`` writes has not one of every field.
+    """
+    from envoy_schema.server.schema.sep2.der import (
+        DefaultDERControl,
+        DERControlBase,
+        DERControlListResponse,
+        DERControlResponse,
+    )
+    from envoy_schema.server.schema.sep2.der_control_types import ActivePower
     from envoy_schema.server.schema.sep2.event import EventStatus
     from envoy_schema.server.schema.sep2.types import DateTimeIntervalType
 
-    site, start_s = envelopes.sites[k], envelopes.start_s[step]
-    status = SCHEDULED if start_s > now_s else ACTIVE
-    return DERControlResponse(
-        mRID=_mrid(envelopes, site, str(start_s), pen),
-        description=site[:DESCRIPTION_LENGTH],
+    none = ActivePower(value=0, multiplier=0)
+    limits = DERControlBase(opModImpLimW=none, opModExpLimW=none)
+    one = DERControlResponse(
+        mRID="0" * 32,
+        description="site",
         creationTime=now_s,
-        EventStatus_=EventStatus(currentStatus=status, dateTime=now_s, potentiallySuperseded=False),
-        interval=DateTimeIntervalType(duration=envelopes.duration_s, start=start_s),
-        DERControlBase_=_limits(*envelopes.limit_w[:, step, k]),
+        EventStatus_=EventStatus(currentStatus=SCHEDULED, dateTime=now_s, potentiallySuperseded=False),
+        interval=DateTimeIntervalType(duration=duration_s, start=now_s),
+        DERControlBase_=limits,
     )
+    several = _xml(DERControlListResponse(all_=count, results=count, DERControl=[one]))
+    control = _form("".join(CONTROL.findall(several)), (*ABOUT, *WHEN))
+    default = _form(_xml(DefaultDERControl(mRID="0" * 32, description="site", DERControlBase_=limits)), ABOUT)
+    return CONTROL.sub("{controls}", several), control, default
 
 
-def _limits(import_w: int, export_w: int) -> Any:
-    from envoy_schema.server.schema.sep2.der import DERControlBase
+def _form(xml: str, fields: Iterable[str]) -> str:
+    """A document with these elements, and the two numbers of each limit, as fields."""
+    counts = []
+    for name in fields:
+        xml, count = re.subn(rf"<{name}>[^<]*<", f"<{name}>{{{name}}}<", xml)
+        counts.append(count)
+    for element, direction in LIMITS.items():
+        for part in ("multiplier", "value"):
+            place = rf"(<csipaus:{element}>(?:(?!</csipaus:{element}>).)*<{part}>)[^<]*<"
+            xml, count = re.subn(place, rf"\1{{{direction}_{part}}}<", xml)
+            counts.append(count)
+    if set(counts) != {1}:
+        raise OutputError("envoy-schema writes documents of another form than amm-opt knows; use release 2.7")
+    return xml
 
-    return DERControlBase(opModImpLimW=_active_power(import_w), opModExpLimW=_active_power(export_w))
 
+def _active_power(watts: IntArray) -> IntArray:
+    """Multipliers and values, each of import and export: ``value`` times ten to the power of ``multiplier``.
 
-def _active_power(watts: int) -> Any:
-    """``value`` times ten to the power of ``multiplier``, at most ``watts``."""
-    from envoy_schema.server.schema.sep2.der_control_types import ActivePower
+    Args:
+        watts: (2, ...) limits.
 
-    value, multiplier = int(watts), 0
-    while value > LARGEST_VALUE:
-        value, multiplier = value // 10, multiplier + 1
-    return ActivePower(value=value, multiplier=multiplier)
+    Returns:
+        (4, ...) in the order of ``LIMIT_FIELDS``; at most the watts, no more than ``LARGEST_VALUE`` each.
+    """
+    value, multiplier = watts.copy(), np.zeros_like(watts)
+    while (beyond := value > LARGEST_VALUE).any():
+        value[beyond] //= 10
+        multiplier[beyond] += 1
+    return np.concatenate([multiplier, value])
 
 
 def _mrid(envelopes: Envelopes, site: str, what: str, pen: int) -> str:
@@ -113,5 +161,6 @@ def _mrid(envelopes: Envelopes, site: str, what: str, pen: int) -> str:
     return f"{hashlib.sha256(text.encode()).hexdigest()[:UNIQUE_DIGITS]}{pen:08x}".upper()
 
 
-def _xml(model: Any) -> bytes:
-    return b'<?xml version="1.0" encoding="UTF-8"?>\n' + bytes(model.to_xml(skip_empty=True, exclude_none=True))
+def _xml(model: Any) -> str:
+    text = bytes(model.to_xml(skip_empty=True, exclude_none=True)).decode()
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}'

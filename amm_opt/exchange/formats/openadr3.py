@@ -35,10 +35,8 @@ def document(
         progress: called with (sites done, all).
 
     Raises:
-        InputError: for a name that is longer than a target may be, or a currency that is no code.
+        InputError: for a name that is longer than a target may be.
     """
-    if currency is not None and not (len(currency) == 3 and currency.isascii() and currency.isupper()):
-        raise InputError(f"currency = {currency!r} is no ISO 4217 code such as AUD")
     for site in envelopes.sites:
         if len(site) > TARGET_LENGTH:
             raise InputError(
@@ -60,6 +58,12 @@ def document(
         },
         "events": events,
     }
+
+
+def check_currency(currency: str | None) -> None:
+    """Raise InputError where a currency is given that is no code."""
+    if currency is not None and not (len(currency) == 3 and currency.isascii() and currency.isupper()):
+        raise InputError(f"currency = {currency!r} is no ISO 4217 code such as AUD")
 
 
 def _events(envelopes: Envelopes, k: int, site: str, descriptors: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from amm_opt.arrays import FloatArray
 from amm_opt.cases.folder.offers import step_name
-from amm_opt.errors import InputError, shorten
+from amm_opt.errors import InputError, counted, shorten
 from amm_opt.importers.draft import Draft
 from amm_opt.importers.matpower.costs import GeneratorCosts
 from amm_opt.importers.report import ImportReport
@@ -286,7 +286,7 @@ def _say_what_they_are(
     report: ImportReport,
 ) -> None:
     demand = plants["PMIN"] < 0
-    report.read += [f"{len(loads)} loads", f"{len(gen)} generators in service"]
+    report.read += [counted(len(loads), "load"), f"{counted(len(gen), 'generator')} in service"]
 
     def told(which: pd.Series[bool], text: str) -> None:
         if which.any():
@@ -310,7 +310,7 @@ def _say_costs(
     """What became of the costs of generators."""
     if not costs:
         return
-    report.read.append(f"costs of {len(gen)} generators; offers are per kWh")
+    report.read.append(f"costs of {counted(len(gen), 'generator')}; offers are per kWh")
     for k in at_source.index:
         says = ", ".join(
             f"{p.prices['export_offer']:g}" for p in costs.pieces(int(k), 0.0, max(at_source["PMAX"][k], 1.0))

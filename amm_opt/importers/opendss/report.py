@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from amm_opt.errors import shorten
+from amm_opt.errors import counted, shorten
 from amm_opt.importers.opendss.circuit import Elements
 from amm_opt.importers.opendss.dialect.classes import FOLLOWED_OPTIONS
 from amm_opt.importers.opendss.dialect.script import Script
@@ -61,9 +61,11 @@ def _read(
 ) -> Iterable[str]:
     kinds = branches["kind"].value_counts()
     levels = buses["vn_kv"].value_counts().sort_index(ascending=False)
-    yield f"{len(script.files)} files"
-    yield f"{len(buses)} buses: " + ", ".join(f"{count} at {kv:g} kV" for kv, count in levels.items())
-    yield f"{kinds.get('line', 0)} lines and {kinds.get('switch', 0)} switches"
+    yield counted(len(script.files), "file")
+    yield f"{counted(len(buses), 'bus', 'buses')}: " + ", ".join(
+        f"{count} at {kv:g} kV" for kv, count in levels.items()
+    )
+    yield f"{counted(kinds.get('line', 0), 'line')} and {counted(kinds.get('switch', 0), 'switch', 'switches')}"
     if units := [x for x in elements.transformers if not x.link]:
         total = sum(x.kva for x in units)
         own = branches["kind"].eq("transformer") & branches["from_bus"].ne(JOINT)
@@ -71,20 +73,20 @@ def _read(
         listed = ", ".join(f"{count} {group}" for group, count in groups.items())
         off = sum(x.taps != (1.0, 1.0) for x in units)
         yield (
-            f"{len(units)} transformers ({listed}), {total / 1000:.2f} MVA; {off} with taps away from"
+            f"{counted(len(units), 'transformer')} ({listed}), {total / 1000:.2f} MVA; {off} with taps away from"
             " 1, which are applied"
         )
     by_phase = customers["phases"].value_counts().sort_index()
-    yield f"{len(customers)} loads: " + ", ".join(f"{count} on {phase}" for phase, count in by_phase.items())
+    yield f"{counted(len(customers), 'load')}: " + ", ".join(f"{count} on {phase}" for phase, count in by_phase.items())
     if elements.capacitors:
         listed = shorten((f"{x.element.name} {x.kvar:g} kvar at {x.bus}" for x in elements.capacitors), 6)
-        yield f"{len(elements.capacitors)} capacitors as shunts: {listed}"
+        yield f"{counted(len(elements.capacitors), 'capacitor')} as shunts: {listed}"
     if elements.controls:
         held = [x.element.name for x in elements.controls if x.present]
         opened = f"; held open by {shorten(held)}" if held else ""
-        yield f"{len(elements.controls)} switch controls, whose states are followed{opened}"
+        yield f"{counted(len(elements.controls), 'switch control')}, whose states are followed{opened}"
     if elements.grounding:
-        yield f"{len(elements.grounding)} neutral groundings"
+        yield counted(len(elements.grounding), "neutral grounding")
 
 
 def _transformers(elements: Elements, xhl: str) -> Iterable[str]:
@@ -169,10 +171,10 @@ def _ratings(used: Used) -> Iterable[str]:
         for code, amps, metres in lines:
             listed.setdefault((code, amps), []).append(metres)
         if all(np.isinf(amps) for _, amps in listed):
-            yield f"{len(lines)} lines: {source}"
+            yield f"{counted(len(lines), 'line')}: {source}"
             continue
         parts = [
-            f"{code} {amps:g} A ({len(lengths)} lines, {np.nansum(lengths) / 1000:.2f} km)"
+            f"{code} {amps:g} A ({counted(len(lengths), 'line')}, {np.nansum(lengths) / 1000:.2f} km)"
             for (code, amps), lengths in sorted(listed.items())
         ]
         yield f"ratings, {source}: " + ", ".join(parts)
@@ -183,9 +185,10 @@ def _bands(buses: pd.DataFrame, standard: str) -> Iterable[str]:
     for (tier, low, high, kv), group in buses.groupby(["tier", "v_min_pu", "v_max_pu", "vn_kv"]):
         volts = [1000 * kv * pu / (np.sqrt(3) if tier == "LV" else 1.0) for pu in (low, high)]
         what = "to neutral" if tier == "LV" else "between lines"
+        some = counted(len(group), f"{tier} bus", f"{tier} buses")
         yield (
-            f"voltage band of {len(group)} {tier} buses at {kv:g} kV: {low:.4g} to {high:.4g} pu, {volts[0]:.0f} to"
-            f" {volts[1]:.0f} V {what}{by}"
+            f"voltage band of {some} at {kv:g} kV: {low:.4g} to {high:.4g} pu, {volts[0]:.0f} to {volts[1]:.0f} V"
+            f" {what}{by}"
         )
 
 
@@ -195,12 +198,13 @@ def _left_out(
     for what, count in script.left_out.items():
         yield f"{count} x {what}"
     for kind, names in script.commented.items():
-        yield f"{len(names)} commented-out elements of class {kind} (open ties?): {shorten(names, 4)}"
+        some = counted(len(names), "commented-out element")
+        yield f"{some} of class {kind} (open ties?): {shorten(names, 4)}"
     opened = branches["name"][~branches["closed"].astype(bool)]
     if len(opened):
-        yield f"{len(opened)} open branches, kept as open: {shorten(opened)}"
+        yield f"{counted(len(opened), 'open branch', 'open branches')}, kept as open: {shorten(opened)}"
     if elements.disabled:
-        yield f"{len(elements.disabled)} disabled elements: {shorten(e.name for e in elements.disabled)}"
+        yield f"{counted(len(elements.disabled), 'disabled element')}: {shorten(e.name for e in elements.disabled)}"
     if elements.opened:
         listed = shorten(map(str, elements.opened))
         yield f"{len(elements.opened)} loads, capacitors or reactors that are opened: {listed}"
@@ -221,10 +225,8 @@ def _left_out(
     sizes = Counter(buses["feeder"].dropna())
     idle = [f for f in sizes if f not in busy]
     if idle:
-        yield (
-            f"{len(idle)} LV feeders have no customers: {shorten(idle)}; they stay in the network, but nobody"
-            " takes part there"
-        )
+        some = counted(len(idle), "LV feeder without customers", "LV feeders without customers")
+        yield f"{some}, kept in the network: {shorten(idle)}"
     low = branches["to_bus"].map(feeder_of)
     heads = set(low[branches["kind"].eq("transformer")])
     for name in (f for f in idle if sizes[f] == 1 and f in heads):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from amm_opt.errors import shorten
+from amm_opt.errors import counted, shorten
 from amm_opt.importers.draft import ELEMENT_COLUMNS
 from amm_opt.importers.pandapower.costs import Costs
 from amm_opt.importers.pandapower.net import NetTables
@@ -113,9 +113,8 @@ class ElementReader:
             flexible = profile.str.startswith(CHARGE_POINTS) | t.texts(table, "controllable").isin(["True", "1", "1.0"])
             quantity = flexible.map({True: "import", False: "inflexible"})
             if flexible.any():
-                self._report.assumed.append(
-                    f"{int(flexible.sum())} loads ask for flexible import (controllable, or a charge point's profile)"
-                )
+                some = counted(int(flexible.sum()), "load")
+                self._report.assumed.append(f"flexible import (controllable, or a charge point's profile): {some}")
             dependent = [c for c in table if str(c).startswith("const_") and t.numbers(table, kind, str(c), 0.0).any()]
             if dependent:
                 self._report.assumed.append(

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.cases.case import Case
-from amm_opt.errors import InputError
+from amm_opt.errors import InputError, counted
 from amm_opt.fields import shortened
 from amm_opt.importers.draft import V_MAX_PU, V_MIN_PU, Draft
 from amm_opt.importers.imported import ImportedNetwork
@@ -172,7 +172,9 @@ class _Reader:
         for column, ours, default in (("min_vm_pu", "v_min_pu", V_MIN_PU), ("max_vm_pu", "v_max_pu", V_MAX_PU)):
             given = t.numbers(bus, "bus", column, np.nan)
             if missing := int(given.isna().sum()):
-                self._report.assumed.append(f"{ours} = {default} at {missing} buses without {column}")
+                self._report.assumed.append(
+                    f"{ours} = {default} at {counted(missing, 'bus', 'buses')} without {column}"
+                )
             table[ours] = given.reindex(table.index).fillna(default)
         return table
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from amm_opt.arrays import FloatArray, IntArray
 from amm_opt.cases import Case
-from amm_opt.errors import InputError
+from amm_opt.errors import InputError, counted
 from amm_opt.fields import is_whole, shortened
 from amm_opt.market.shapley.clustering import Clusters
 from amm_opt.market.shapley.network_game import NetworkGame
@@ -69,7 +69,7 @@ class ShapleySpan:
         )
 
     def __repr__(self) -> str:
-        return f"ShapleySpan({len(self.names)} names, {len(self.intervals)} intervals)"
+        return f"ShapleySpan({counted(len(self.names), 'name')}, {counted(len(self.intervals), 'interval')})"
 
 
 def shapley_span(

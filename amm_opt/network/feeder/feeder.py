@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from amm_opt.arrays import BoolArray, ComplexArray, FloatArray, IntArray
-from amm_opt.errors import InputError, shorten
+from amm_opt.errors import InputError, counted, shorten
 from amm_opt.io.html import facts
 from amm_opt.network.feeder.limits import BRANCH_LIMITS, LimitChanges, NamedLimits, unknown_branches
 from amm_opt.network.feeder.phases import PHASES, POSITIVE_SEQUENCE, phase_taps
@@ -261,13 +261,14 @@ class Feeder:
         return f"cycles are closed by {shorten(repr(name) for name in self.branch_names[self.n_buses :])}"
 
     def __repr__(self) -> str:
-        return f"Feeder({self.n_buses} buses, {len(self.lv_feeders)} LV feeders, source {self.bus_names[0]!r})"
+        size = f"{counted(self.n_buses, 'bus', 'buses')}, {counted(len(self.lv_feeders), 'LV feeder')}"
+        return f"Feeder({size}, source {self.bus_names[0]!r})"
 
     def _repr_html_(self) -> str:
         kinds = {f"{kind}s": self.branch_kind.count(kind) for kind in sorted(set(self.branch_kind)) if kind}
         rated = int(np.isfinite(self.rating_kva[1:]).sum())
         about = {"source": self.bus_names[0], "buses": self.n_buses, **kinds, "branches with a rating": rated}
-        return facts(f"Feeder with {len(self.lv_feeders)} LV feeders", about)
+        return facts(f"Feeder with {counted(len(self.lv_feeders), 'LV feeder')}", about)
 
 
 def _rooted(tables: FeederTables) -> Feeder:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 CLOSE = 0.01
 """Points closer than this part of what is drawn have their numbers together."""
+LEAST = 1e-3
+"""What an axis spans at least, as a served ratio or as a part of the energy: less is no difference to be seen."""
 
 
 @in_style()
@@ -47,6 +49,7 @@ def draw_trade_off(comparison: Compared, per: str = "participant") -> Figure:
     broken = (table["thermal_violations"] + table["voltage_violations"]) > 0
     figure = picture(8, 5)
     axes = figure.subplots()
+    spread = max(LEAST, float(np.ptp(level.dropna()))), max(LEAST * lost.max(), float(np.ptp(lost))) / size
     joined = curves(comparison.runs)
     alone = [label for label in table.index if not any(label in numbers for _, _, numbers in joined)]
     colour = {label: style["color"] for label, style in styles(table.index, unlimited(comparison.runs)).items()}
@@ -54,7 +57,7 @@ def draw_trade_off(comparison: Compared, per: str = "participant") -> Figure:
         members = sorted(numbers, key=numbers.__getitem__)
         points = pd.DataFrame({"x": level[members], "y": lost[members] / size})
         _marks(axes, points, broken[members], colour[members[0]], k, f"{name}, by {number}", line="-")
-        _numbered(axes, points, numbers, (float(np.ptp(level.dropna())), float(np.ptp(lost)) / size))
+        _numbered(axes, points, numbers, spread)
     for k, label in enumerate(alone, start=len(joined)):
         points = pd.DataFrame({"x": level[[label]], "y": lost[[label]] / size})
         _marks(axes, points, broken[[label]], colour[label], k, label, line="")
@@ -63,10 +66,18 @@ def draw_trade_off(comparison: Compared, per: str = "participant") -> Figure:
     )
     axes.grid(alpha=0.3)
     axes.margins(0.08)
+    axes.set_xlim(_wide(axes.get_xlim(), LEAST))
+    axes.set_ylim(_wide(axes.get_ylim(), LEAST * float(lost.max()) / size))
     legend_below(figure, axes)
     note = "; hollow: limits were broken" if broken.any() else ""
     figure.suptitle(f"{caption(comparison.case.name)}: energy against the worst-off{note}")
     return figure
+
+
+def _wide(ends: tuple[float, float], least: float) -> tuple[float, float]:
+    """The ends of an axis, further apart where they are closer than ``least``."""
+    more = max(0.0, least - (ends[1] - ends[0])) / 2
+    return ends[0] - more, ends[1] + more
 
 
 def _numbered(axes: Axes, points: pd.DataFrame, numbers: Mapping[str, float], spread: tuple[float, float]) -> None:

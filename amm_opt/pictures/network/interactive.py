@@ -9,7 +9,7 @@ import numpy as np
 
 from amm_opt.arrays import FloatArray, IntArray
 from amm_opt.cases import Case
-from amm_opt.errors import InputError
+from amm_opt.errors import InputError, counted
 from amm_opt.io.text import plain
 from amm_opt.network import Feeder
 from amm_opt.pictures.network.layout import Layout, laid_out
@@ -106,7 +106,7 @@ def _buses(figure: Figure, case: Case, placed: Layout, values: Values | None) ->
     feeder, people = case.feeder, at_bus(case, np.ones(case.n_participants))
     own = values if values is not None and values.of == "bus" else None
     texts = [
-        f"bus {_text(name)}<br>{int(people[i])} participants"
+        f"bus {_text(name)}<br>{counted(int(people[i]), 'participant')}"
         + (f"<br>{_text(own.title)}: {own.text(i)}" if own is not None else "")
         for i, name in enumerate(feeder.bus_names)
     ]

@@ -8,6 +8,7 @@ import numpy as np
 
 from amm_opt.arrays import BoolArray, IntArray
 from amm_opt.cases import Case
+from amm_opt.errors import counted
 from amm_opt.io.text import plain
 from amm_opt.network import Feeder
 from amm_opt.pictures.network.layout import Layout, laid_out
@@ -45,7 +46,13 @@ def draw_case(case: Case, layout: str | None = None) -> Figure:
     _source(axes, placed)
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     _framed(axes, placed)
-    limited = f"{feeder.n_buses} buses, {case.n_participants} participants, {len(feeder.lv_feeders)} LV feeders"
+    limited = ", ".join(
+        (
+            counted(feeder.n_buses, "bus", "buses"),
+            counted(case.n_participants, "participant"),
+            counted(len(feeder.lv_feeders), "LV feeder"),
+        )
+    )
     figure.suptitle(f"{caption(case.name)}: {limited}")
     return figure
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from amm_opt.arrays import DIRECTIONS, FloatArray
 from amm_opt.cases import Case
-from amm_opt.errors import InputError, unknown
+from amm_opt.errors import InputError, counted, unknown
 from amm_opt.market import deficits
 from amm_opt.market.state import served_ratio
 from amm_opt.pictures.readings import NetworkUse, blocks, network_use
@@ -130,7 +130,9 @@ def _deficit(run: Run, direction: str, span: tuple[int, int], network: Any) -> V
         count += len(steps)
     people = at_bus(case, np.ones(case.n_participants))
     mean = np.where(people > 0, at_bus(case, total) / np.maximum(people * max(count, 1), 1), np.nan)
-    return Values(mean, "bus", f"mean deficit in {count} scarce intervals, {direction}", "", 0.0, _ends(mean)[1])
+    return Values(
+        mean, "bus", f"mean deficit in {counted(count, 'scarce interval')}, {direction}", "", 0.0, _ends(mean)[1]
+    )
 
 
 def at_bus(case: Case, values: FloatArray) -> FloatArray:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.arrays import DIRECTIONS, FloatArray
-from amm_opt.errors import InputError
+from amm_opt.errors import InputError, counted
 from amm_opt.pictures.style import COLOURS, SCALE, UNKNOWN, brief, caption, in_style, picture, save
 from amm_opt.simulation import Run
 
@@ -107,7 +107,7 @@ def draw_price_layers(prices: pd.DataFrame, title: str, intervals: int) -> Figur
         shares(axes[row, :2], mine, colour, direction)
         _limits(axes[row, 2], mine[mine["layer"] != ""].nlargest(8, "share_pct"), colour, direction)
     _legend(figure, colour)
-    figure.suptitle(f"{caption(title)}: which layers set prices, {intervals} intervals")
+    figure.suptitle(f"{caption(title)}: which layers set prices, {counted(intervals, 'interval')}")
     return figure
 
 

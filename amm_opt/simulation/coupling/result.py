@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.cases import Case
+from amm_opt.errors import counted
 from amm_opt.io.html import as_html
 from amm_opt.market import Allocation, Settlement
 from amm_opt.simulation.results.run import Run
@@ -87,7 +88,7 @@ class Coupled:
 
     def __repr__(self) -> str:
         short = int(self.table["short"].sum())
-        return f"Coupled({self.case.name!r} at {self.node!r}, {len(self.table)} intervals, {short} short)"
+        return f"Coupled({self.case.name!r} at {self.node!r}, {counted(len(self.table), 'interval')}, {short} short)"
 
     def _repr_html_(self) -> str:
         return as_html(f"{self.case.name} at {self.node}", self.table)

@@ -24,7 +24,7 @@ import pandas as pd
 
 from amm_opt.arrays import BoolArray, FloatArray
 from amm_opt.cases import Case, as_case
-from amm_opt.errors import InputError, unknown
+from amm_opt.errors import InputError, counted, unknown
 from amm_opt.fields import is_number
 from amm_opt.market import Mechanism
 from amm_opt.registry import as_mechanism
@@ -108,9 +108,8 @@ def _check(
         said.append(f"intervals of {feeder.name} take {feeder.dt_h:g} h, those of {system.name} {system.dt_h:g} h")
     (first, stop), (system_first, system_stop) = span, system_span
     if stop - first != system_stop - system_first:
-        said.append(
-            f"steps are {stop - first} intervals of {feeder.name}, {system_stop - system_first} of {system.name}"
-        )
+        steps = counted(stop - first, "interval")
+        said.append(f"steps are {steps} of {feeder.name}, {system_stop - system_first} of {system.name}")
     if feeder.name in system.participant_names:
         said.append(f"{system.name} already has a participant called {feeder.name!r}")
     if mechanism.horizon != 1:

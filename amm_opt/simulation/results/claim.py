@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from amm_opt.errors import counted
+
 UNKNOWN = "-"
 """The rung of a run that was stored by a version without claims."""
 
@@ -65,8 +67,8 @@ class Claim:
         tested = f"no violation at {self.tested}{most} tested {self.points}"
         said = tested if self.tested else f"holds {self.holds}"
         if self.certified:
-            some = "" if self.rung == "certified" else f" in {self.certified} of {self.intervals} intervals"
+            some = "" if self.rung == "certified" else f" in {self.certified} of {counted(self.intervals, 'interval')}"
             proved = f"every use within what is served is proved to keep every limit of the balanced equivalent{some}"
             said = f"{proved}; {tested}" if self.tested else proved
-        apart = f", apart from {self.unavoidable} pairs that inflexible load alone has beyond a limit"
+        apart = f", apart from {counted(self.unavoidable, 'pair')} that inflexible load alone has beyond a limit"
         return said + (apart if self.unavoidable else "")

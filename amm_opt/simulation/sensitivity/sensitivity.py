@@ -11,7 +11,7 @@ import pandas as pd
 
 from amm_opt.arrays import DIRECTIONS, BoolArray, FloatArray
 from amm_opt.cases import Case
-from amm_opt.errors import InputError, unknown
+from amm_opt.errors import InputError, counted, unknown
 from amm_opt.fields import not_callable, shortened
 from amm_opt.grid import Grid
 from amm_opt.market import Allocation, Mechanism, State
@@ -63,7 +63,7 @@ class Sensitivity:
     memory: str
 
     def __repr__(self) -> str:
-        return f"Sensitivity({', '.join(self.names)}; {len(self.times)} intervals, memory {self.memory})"
+        return f"Sensitivity({', '.join(self.names)}; {counted(len(self.times), 'interval')}, memory {self.memory})"
 
     def intervals(self) -> pd.DataFrame:
         """One row for each number and interval: energy in kWh per unit, ``until_kink``, ``at_kink`` and ``reason``."""

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from amm_opt.cases import load_case
-from amm_opt.errors import OutputError, Problems, reason
+from amm_opt.errors import OutputError, Problems, counted, reason
 from amm_opt.io.files import claimed, released, replace_file
 from amm_opt.io.text import TableColumn, number, table
 from amm_opt.study.commands.running import span_of, split_specs
@@ -113,7 +113,7 @@ def _print(found: SolverComparison) -> None:
             TableColumn("fall-\nbacks", cells("fallbacks", ".0f")),
             TableColumn("failed", cells("failed", ".0f"), rank=1),
         ]
-        title = f"{printable(mechanism)} on {printable(found.case)}, {found.steps} intervals"
+        title = f"{printable(mechanism)} on {printable(found.case)}, {counted(found.steps, 'interval')}"
         click.echo("\n".join(table(title, columns, width())))
         for solver, why in zip(rows["solver"], rows["reasons"], strict=True):
             if why:

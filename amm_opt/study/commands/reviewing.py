@@ -13,8 +13,9 @@ from amm_opt.errors import InputError, OutputError, Problems, as_path, reason
 from amm_opt.io.files import check_file, check_writable, replace_file
 from amm_opt.pictures.over_time.prices import save_price_layers
 from amm_opt.registry import as_mechanism, network_of
-from amm_opt.simulation import Run, open_run, price_parts, verify
+from amm_opt.simulation import Run, open_run, price_parts, replayed, verify
 from amm_opt.simulation.explanation.price_layers import has_layers
+from amm_opt.simulation.shared import Shared
 from amm_opt.simulation.stored.folder import DOCUMENT
 from amm_opt.study.comparison import Comparison, open_comparison
 from amm_opt.study.result_folder import stored_folders
@@ -52,11 +53,14 @@ def verify_command(run: Path, opendss: Path | None, as_json: bool) -> None:
         stored = Comparison(item.case, {str(item.mechanism): item})
     else:
         stored = open_comparison(run)
+    shared, runs = Shared(), {}
     with progress(as_json, stored.runs) as report:
-        runs = {
-            label: verify(item, opendss=opendss, progress=report and partial(report, label))
-            for label, item in stored.runs.items()
-        }
+        for label, item in stored.runs.items():
+            told = report and partial(report, label)
+            if opendss is None:
+                runs[label] = verify(item, progress=told)
+            else:
+                runs[label] = replayed(item, shared.four_wires(item.case, opendss), progress=told)
     result = Comparison(stored.case, runs)
     unsaved = ""
     try:

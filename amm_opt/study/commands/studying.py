@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pandas as pd
 
-from amm_opt.errors import OutputError, reason
+from amm_opt.errors import OutputError, counted, reason
 from amm_opt.io.files import released, replace_bytes
 from amm_opt.io.text import TableColumn, energy_unit, number, table
 from amm_opt.simulation.driver import mode_of
@@ -111,15 +111,16 @@ def _print(result: StudyResult) -> None:
     energies = [name for name in SHOWN if name in frame and COLUMNS[name].unit == "MWh"]
     unit = energy_unit(frame[energies].to_numpy(float).ravel())
     columns += [_column(frame, name, rank, unit) for rank, name in enumerate((WORST, *SHOWN)) if name in frame]
-    title = f"{printable(result.title or 'Study')}: {len(result.table)} variants"
+    title = f"{printable(result.title or 'Study')}: {counted(len(result.table), 'variant')}"
     say_lines(table(title, columns, width()))
     if len(result.table) > MOST_ROWS:
-        say(f"{len(result.table) - MOST_ROWS} more variants: --json and the table in --out have all.")
+        more = counted(len(result.table) - MOST_ROWS, "more variant")
+        say(f"{more}: --json and the table in --out have all.")
     for k, text in list(result.failed.items())[:MOST_ROWS]:
         say(f"Variant {k} has no run: {text}")
     if warned := int((result.table["warnings"] != "").sum()):
         first = result.table.loc[result.table["warnings"] != "", "warnings"].iloc[0]
-        say(f"{warned} variants have warnings, the first: {first}")
+        say(f"With warnings: {counted(warned, 'variant')}, the first: {first}")
 
 
 def say_lines(lines: list[str]) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from amm_opt.arrays import DIRECTIONS
 from amm_opt.cases.scenario import SCALES, Scenario
+from amm_opt.errors import counted
 from amm_opt.io.text import energy_unit, plain
 from amm_opt.pictures.readings import Energies
 from amm_opt.simulation import Run
@@ -51,7 +52,7 @@ def asked(result: Comparison) -> list[tuple[str, str]]:
             "intervals",
             f"{len(run.times):,} of {60 * case.dt_h:g} minutes, {run.times[0]:%d %b %Y %H:%M} to {end:%d %b %Y %H:%M}",
         ),
-        ("network", f"{case.feeder.n_buses:,} buses, {len(case.feeder.lv_feeders)} LV feeders"),
+        ("network", f"{case.feeder.n_buses:,} buses, {counted(len(case.feeder.lv_feeders), 'LV feeder')}"),
         ("participants", f"{case.n_participants:,}"),
         ("mechanisms", ", ".join(result.runs)),
         ("scenario", case.scenario.description),
@@ -129,7 +130,7 @@ def remarks(result: Comparison) -> list[str]:
         found += summarised(label, run.fallback_reasons, run.failed_steps)
         if "repaired_steps" in run.summary and run.summary["repaired_steps"] > 0:
             found.append(
-                f"{label}: allocations of {run.summary['repaired_steps']:.0f} intervals were cut back to be feasible"
+                f"{label}: cut back to be feasible in {counted(int(run.summary['repaired_steps']), 'interval')}"
             )
     for run in result.runs.values():
         found += [sentence for sentence in run.unavoidable if sentence not in found]
@@ -149,7 +150,8 @@ def worst_off(result: Comparison, energies: Mapping[str, Energies]) -> tuple[Tab
             starved = int(np.nansum(ratios < STARVED * median))
             if starved:
                 below = f"below a tenth of the median {median:.3f}"
-                said.append(f"{label}: {starved} participants are starved of {direction}, {below}")
+                are = "participant is" if starved == 1 else "participants are"
+                said.append(f"{label}: {starved} {are} starved of {direction}, {below}")
             count = min(int(np.nansum(ratios < 1.0)), max(WORST_OFF, min(starved, MOST_STARVED)))
             for i in np.argsort(ratios, kind="stable")[:count].tolist():
                 who = (case.participant_names[i], case.participants["bus"].iloc[i], feeders[case.lv_feeder[i]])

@@ -26,7 +26,7 @@ def sampled(run: Run) -> tuple[Spans, str]:
     """
     steps = len(run.times)
     if steps <= MOST_STEPS:
-        return [(0, steps)], f"all {steps} intervals"
+        return [(0, steps)], f"all {steps} intervals" if steps > 1 else "the one interval"
     day = run.times.normalize()
     starts = np.flatnonzero(np.r_[True, day[1:] != day[:-1]])
     stops = np.r_[starts[1:], steps]

@@ -116,7 +116,7 @@ def test_a_mesh_that_a_control_opens_is_radial(tmp_path: Path) -> None:
     (tmp_path / "Master.dss").write_text(text)
     network = from_opendss(tmp_path / "Master.dss")
     assert network.branches.set_index("name")["closed"].to_dict() == {"tie": True, "back": True, "ring": False}
-    assert "1 switch controls, whose states are followed; held open by r" in str(network.report)
+    assert "1 switch control, whose states are followed; held open by r" in str(network.report)
     assert np.isfinite(network.feeder.rating_kva[1:]).all()
 
 

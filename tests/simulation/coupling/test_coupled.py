@@ -130,7 +130,7 @@ def test_cases_that_do_not_fit_are_refused_with_all_reasons() -> None:
         ao.coupled(two_nodes([1.0] * 2), "z", village(2))
     with pytest.raises(ao.InputError) as error:
         ao.coupled(two_nodes([1.0, 1.0]), "b", ao.load_case("ieee14"), steps=1, count=-1.0, mechanism="fot", rounds=0)
-    for part in ("radial", "1 intervals of ieee14, 2 of system", "count = -1", "rounds = 0", "several intervals"):
+    for part in ("radial", "1 interval of ieee14, 2 of system", "count = -1", "rounds = 0", "several intervals"):
         assert part in str(error.value)
 
 

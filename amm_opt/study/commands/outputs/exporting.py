@@ -6,11 +6,13 @@ from functools import partial
 from pathlib import Path
 
 import click
+import numpy as np
+from numpy.typing import NDArray
 
-from amm_opt.errors import InputError, Problems, as_path
-from amm_opt.exchange import CSIP_AUS, FORMATS, envelopes, export_envelopes
+from amm_opt.arrays import DIRECTIONS
+from amm_opt.errors import InputError, Problems, as_path, counted
+from amm_opt.exchange import FORMATS, Envelopes, check_export, envelopes, export_envelopes
 from amm_opt.fields import shortened
-from amm_opt.io.files import check_file
 from amm_opt.io.tables import read_table
 from amm_opt.simulation import Run, open_run
 from amm_opt.study.commands.reviewing import single_folder
@@ -69,8 +71,8 @@ def export(
     path = said.of(lambda: as_path(out, "file or folder"))
     group_ids = None if sites is None else said.of(lambda: _group_ids(sites))
     item = said.of(lambda: open_run(single_folder(run)))
-    if path is not None and form != CSIP_AUS:
-        said.of(lambda: check_file(path))
+    if path is not None:
+        said.of(lambda: check_export(path, form, group_ids=group_ids, pen=pen, currency=currency))
     said.report()
     assert item is not None
     assert path is not None
@@ -93,10 +95,27 @@ def export(
             progress=report and partial(report, form),
         )
     say(
-        f"{len(found.sites)} sites, {len(found.start)} intervals of {found.duration_s} s from {found.start_text[0]}"
+        f"{counted(len(found.sites), 'site')}, {counted(len(found.start), 'interval')} of {found.duration_s} s"
+        f" from {found.start_text[0]}"
         f" (UTC), calculation {found.calculation_id}"
     )
+    say(_from_where(found))
+    if found.claim:
+        say(f"Claim of the run: {found.claim}")
     say(f"Written to {path}")
+
+
+def _from_where(found: Envelopes) -> str:
+    """In how many intervals limits come from where, once where that is the same in both directions."""
+    said = {direction: _counts(row) for direction, row in zip(DIRECTIONS, found.bases, strict=True)}
+    if len(set(said.values())) == 1:
+        return f"Basis of limits: {said[DIRECTIONS[0]]}"
+    return "Basis of limits: " + "; ".join(f"of {direction} {text}" for direction, text in said.items())
+
+
+def _counts(bases: NDArray[np.str_]) -> str:
+    kinds, counts = np.unique(bases, return_counts=True)
+    return ", ".join(f"{kind} in {counted(n, 'interval')}" for kind, n in zip(kinds, counts.tolist(), strict=True))
 
 
 def _chosen(item: Run, start: str | None, steps: int | None) -> slice:

@@ -116,7 +116,8 @@ def _print_remarks(result: Comparison, t: pd.DataFrame) -> None:
         )
     fewest = t["unavoidable_violations"].idxmin()
     if unavoidable := int(t["unavoidable_violations"][fewest]):
-        say(f"{unavoidable} (element, interval) pairs are beyond a limit through inflexible load alone.")
+        pairs = counted(unavoidable, "(element, interval) pair")
+        say(f"Beyond a limit through inflexible load alone: {pairs}.")
     for sentence in result.runs[str(fewest)].unavoidable:
         say(f"  - {sentence}")
 
@@ -206,8 +207,7 @@ def print_explanation(run: Run, limits: pd.DataFrame) -> None:
         who = "; ".join(", ".join(f"{name} {mwh / per:.3f}" for name, mwh in group[:3]) for group in groups if group)
         say(f"Behind {k + 1}{shared}, most affected, {unit}: {who}")
     if more := int((limits["kind"] != "").sum() - (t["kind"] != "").sum()):
-        rest = counted(more, "more limit")
-        say(f"{rest} of those that bind less, or that only full service would exceed: --json has all.")
+        say(f"Limits that bind less, or that only full service would exceed: {more} more, --json has all.")
 
 
 def print_price_layers(prices: pd.DataFrame) -> None:

@@ -65,25 +65,27 @@ def test_loading_sorted(run: ao.Run) -> None:
     (axes,) = run.plot.duration().axes
     x, y = axes.get_lines()[0].get_data()
     highest = run.loading().to_numpy().max(axis=1)
-    np.testing.assert_allclose(y, 100.0 * np.sort(highest)[::-1], rtol=1e-9)
-    np.testing.assert_allclose(x, 100.0 * np.arange(1, 97) / 96)
+    np.testing.assert_allclose(y[:-1], 100.0 * np.sort(highest)[::-1], rtol=1e-9)
+    np.testing.assert_allclose(x, 100.0 * np.arange(97) / 96)
     assert axes.get_ylabel() == "most loaded branch, % of its limit"
     assert y.max() <= 100.0 + 1e-2
     (some,) = run.plot.duration(steps="2030-01-08").axes
-    np.testing.assert_allclose(some.get_lines()[0].get_ydata(), 100.0 * np.sort(highest[48:])[::-1])
+    np.testing.assert_allclose(some.get_lines()[0].get_ydata()[:-1], 100.0 * np.sort(highest[48:])[::-1])
 
 
 def test_a_duration_curve_by_hand() -> None:
     x, y = duration(np.array([1.0, 4.0, np.nan, 2.0, 3.0]))
-    assert x.tolist() == [25.0, 50.0, 75.0, 100.0]
-    assert y.tolist() == [4.0, 3.0, 2.0, 1.0]
+    assert x.tolist() == [0.0, 25.0, 50.0, 75.0, 100.0]
+    assert y.tolist() == [4.0, 3.0, 2.0, 1.0, 1.0]  # as steps: 4 is reached in a quarter of the time
+    assert [values.tolist() for values in duration(np.array([5.0]))] == [[0.0, 100.0], [5.0, 5.0]]
+    assert not any(values.size for values in duration(np.array([np.nan])))
 
 
 def test_prices_sorted_and_by_hour_and_month(run: ao.Run) -> None:
     table = run.intervals()
     for axes, direction in zip(run.plot.duration("price").axes, ("import", "export"), strict=True):
         np.testing.assert_allclose(
-            axes.get_lines()[0].get_ydata(), np.sort(table[f"mean_{direction}_price"].to_numpy())[::-1]
+            axes.get_lines()[0].get_ydata()[:-1], np.sort(table[f"mean_{direction}_price"].to_numpy())[::-1]
         )
     figure = run.plot.prices()
     assert [title(axes) for axes in figure.axes[:6]] == [

@@ -147,7 +147,7 @@ def test_the_command_line_names_them(tmp_path: Path) -> None:
         "amm",
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "4 (element, interval) pairs are beyond a limit through inflexible load alone" in done.stdout
+    assert "Beyond a limit through inflexible load alone: 4 (element, interval) pairs." in done.stdout
     assert "bus 'e' is at 1.0600 pu with nobody connected" in " ".join(done.stdout.split())
 
 

@@ -15,8 +15,9 @@ from click.testing import CliRunner, Result
 
 import amm_opt as ao
 from amm_opt.cases import save_case
+from amm_opt.importers import importers
 from amm_opt.registry import mechanisms
-from amm_opt.study.cli import main
+from amm_opt.study.cli import COMMANDS, main
 from amm_opt.study.commands.running import split_specs
 
 CASE = "synthetic:buses=70,days=1,seed=3"
@@ -102,6 +103,15 @@ def test_help_has_an_example(command: str) -> None:
     assert f"Example:  amm-opt {command}" in call(command, "--help").stdout
     assert "amm-opt compare mv33lv" in call("--help").stdout
     assert ao.__version__ in call("--version").stdout
+
+
+def test_help_fits_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every command and every format; sentences are whole."""
+    monkeypatch.setenv("COLUMNS", "80")
+    for words in ((), *((name,) for name in COMMANDS), *(("import", name) for name in importers())):
+        lines = call(*words, "--help").stdout.splitlines()
+        assert max(map(len, lines)) <= 80, words
+        assert words != ("import",) or not any(line.endswith("...") for line in lines[1:])
 
 
 def test_json_of_a_comparison() -> None:

@@ -89,7 +89,7 @@ def pandapower_network(
 def simbench_network(
     code: str, *, open_branches: Sequence[str] = (), meshed: bool = False, sources: Sequence[str] = ()
 ) -> ImportedNetwork:
-    """A SimBench network with its year of quarter-hours, such as ``"1-LV-rural1--0-sw"``; see ``from_pandapower``.
+    """A SimBench network (``"1-LV-rural1--0-sw"``) with its year of quarter-hours; see ``from_pandapower``.
 
     Raises:
         InputError: where simbench is not installed, the code is unknown, or ``from_pandapower`` refuses the net.

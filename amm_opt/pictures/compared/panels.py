@@ -13,7 +13,18 @@ from amm_opt.arrays import DIRECTIONS, FloatArray, IntArray
 from amm_opt.cases import Case
 from amm_opt.io.text import number
 from amm_opt.pictures.readings import unlimited
-from amm_opt.pictures.style import caption, held, in_style, legend_below, lines, picture, power_unit, save, styles
+from amm_opt.pictures.style import (
+    caption,
+    held,
+    in_style,
+    legend_below,
+    lines,
+    picture,
+    power_unit,
+    said,
+    save,
+    styles,
+)
 from amm_opt.simulation import Run
 from amm_opt.simulation.results.columns import ENERGIES
 from amm_opt.simulation.results.fairness import jain, served_ratios
@@ -96,7 +107,9 @@ def _day(
     requested = held(base[asked][shown] / per)
     axes.fill_between(x, requested, step="post", color="0.85", label="requested")
     lines(axes, {label: (x, held(tables[label][given][shown] / per)) for label in drawn}, drawn, step=True)
-    axes.set(title=f"{title}, {unit}, from {day + pd.Timedelta(hours=first_hour):%a %d %b, %H:%M}", ylim=(0, None))
+    axes.set(title=f"{title}, {unit}, from {x[0]:%a %d %b, %H:%M}", ylim=(0, None))
+    if not requested.any():
+        said(axes, "nothing was asked for")
     axes.margins(x=0)
     axes.xaxis.set_major_formatter(DateFormatter("%H:%M", tz=x.tz))
 
@@ -113,10 +126,10 @@ def _energy(axes: Axes, comparison: Compared, drawn: dict[str, dict[str, Any]]) 
             color=[drawn[x]["color"] if x in drawn else "0.6" for x in labels],
             alpha=1.0 if shift < 0 else 0.55,
         )
-        said = [
+        words = [
             f"no {direction} was asked for" if np.isnan(v) else f"{number(v, '.1f')} % of {direction}" for v in share
         ]
-        axes.bar_label(bars, said, padding=3, fontsize=8)
+        axes.bar_label(bars, words, padding=3, fontsize=8)
     violations = (table["thermal_violations"] + table["voltage_violations"]).astype(int)
     names = [f"{caption(x)}\n{v:,} violations" if v else caption(x) for x, v in violations.items()]
     axes.set_yticks(np.arange(len(labels)), names)

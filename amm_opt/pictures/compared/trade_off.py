@@ -12,7 +12,7 @@ from amm_opt.errors import InputError, unknown
 from amm_opt.io.text import energy_unit
 from amm_opt.pictures.compared.panels import Compared
 from amm_opt.pictures.readings import PER, unlimited
-from amm_opt.pictures.style import MARKERS, caption, in_style, legend_below, picture, styles
+from amm_opt.pictures.style import MARKERS, brief, caption, in_style, legend_below, picture, styles
 from amm_opt.simulation import Run
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 CLOSE = 0.01
 """Points closer than this part of what is drawn have their numbers together."""
+RATIOS = (-0.05, 1.05)
+"""Served ratios go from 0 to 1, with room for marks."""
 LEAST = 1e-3
 """What an axis spans at least, as a served ratio or as a part of the energy: less is no difference to be seen."""
 
@@ -58,6 +60,9 @@ def draw_trade_off(comparison: Compared, per: str = "participant") -> Figure:
         points = pd.DataFrame({"x": level[members], "y": lost[members] / size})
         _marks(axes, points, broken[members], colour[members[0]], k, f"{name}, by {number}", line="-")
         _numbered(axes, points, numbers, spread)
+    same = _alike(pd.DataFrame({"x": level, "y": lost / size}).loc[alone], spread)
+    if same:
+        axes.text(0.99, 0.98, same, transform=axes.transAxes, fontsize=7, ha="right", va="top", in_layout=False)
     for k, label in enumerate(alone, start=len(joined)):
         points = pd.DataFrame({"x": level[[label]], "y": lost[[label]] / size})
         _marks(axes, points, broken[[label]], colour[label], k, label, line="")
@@ -66,12 +71,20 @@ def draw_trade_off(comparison: Compared, per: str = "participant") -> Figure:
     )
     axes.grid(alpha=0.3)
     axes.margins(0.08)
-    axes.set_xlim(_wide(axes.get_xlim(), LEAST))
+    low, high = _wide(axes.get_xlim(), LEAST)
+    axes.set_xlim(max(low, RATIOS[0]), min(high, RATIOS[1]))
     axes.set_ylim(_wide(axes.get_ylim(), LEAST * float(lost.max()) / size))
     legend_below(figure, axes)
     note = "; hollow: limits were broken" if broken.any() else ""
     figure.suptitle(f"{caption(comparison.case.name)}: energy against the worst-off{note}")
     return figure
+
+
+def _alike(points: pd.DataFrame, spread: tuple[float, float]) -> str:
+    """The labels of points that lie on each other, a line for each place."""
+    near = (points / np.multiply(LEAST, spread)).round().dropna()
+    groups = [list(map(brief, rows.index)) for _, rows in near.groupby(["x", "y"], sort=False)]
+    return "\n".join(" = ".join(group) for group in groups if len(group) > 1)
 
 
 def _wide(ends: tuple[float, float], least: float) -> tuple[float, float]:

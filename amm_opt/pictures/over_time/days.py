@@ -89,6 +89,8 @@ def _total(axes: Axes, edges: pd.DatetimeIndex, asked: FloatArray, served: Float
     axes.plot(edges, held(served / per), drawstyle="steps-post", color=COLOURS[0], lw=1.8, label="served")
     axes.set(title=title, ylabel=unit, ylim=(0, None))
     axes.margins(x=0)
+    if not asked.any():
+        said(axes, "nothing was asked for")
     _hours(axes, edges)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from amm_opt.arrays import DIRECTIONS, FloatArray
 from amm_opt.errors import InputError
-from amm_opt.pictures.style import in_style, legend_below, lines, picture, said, styles
+from amm_opt.pictures.style import held, in_style, legend_below, lines, picture, said, styles
 from amm_opt.simulation import Run
 
 if TYPE_CHECKING:
@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
 
 def duration(values: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Percent of the time (of those with a value) and the value that is reached or exceeded in it, highest first."""
+    """Percent of the time (of that with a value), and the value that is reached or exceeded in more of it than that.
+
+    The highest value comes first, at 0 %; the last one stands again at 100 %. Nothing of nothing.
+    """
     known = np.sort(values[~np.isnan(values)])[::-1]
-    return 100.0 * (np.arange(len(known)) + 1.0) / max(len(known), 1), known
+    return np.linspace(0.0, 100.0, len(known) + 1)[: len(known) + 1 if len(known) else 0], held(known)
 
 
 @in_style()
@@ -70,5 +73,5 @@ def _drawn(
 ) -> None:
     if not curves:
         said(axes, nothing)
-    lines(axes, curves, styles(curves, beside), note=(0.99, 0.98))
+    lines(axes, curves, styles(curves, beside), step=True, note=(0.99, 0.98))
     axes.set(xlabel="% of the intervals in which it is at least this", xlim=(0, 100))

@@ -11,7 +11,7 @@ import pandas as pd
 from amm_opt.arrays import DIRECTIONS, FloatArray
 from amm_opt.errors import unknown
 from amm_opt.pictures.readings import PER, Energies
-from amm_opt.pictures.style import MARKERS, in_style, legend_below, lines, picture, plain_log, styles
+from amm_opt.pictures.style import MARKERS, in_style, legend_below, lines, picture, plain_log, said, styles
 from amm_opt.simulation.results.fairness import jain, lowest, served_ratios
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 LEAST = (1e-6, 1e-3)
 """Of either row, what is less is drawn here: the logarithm of 0 has no place."""
+NOBODY = ("no index: fewer than two asked for", "nobody asked for")
 WORDS = {"feeder": "LV feeders", "participant": "participants"}
 
 
@@ -78,6 +79,8 @@ def draw_months(energies: Mapping[str, Energies], per: str | None = None, beside
             ax.grid(alpha=0.3)
             curves = {label: (months, np.maximum(both[row][:, d], LEAST[row])) for label, both in found.items()}
             lines(ax, curves, drawn, note=(0.99, 0.02))
+            if all(np.isnan(values).all() for _, values in curves.values()):
+                said(ax, f"{NOBODY[row]} {direction}")
             ax.set_title(f"{title}, {direction}")
         axes[row, 0].set_ylabel("0 is equal; lower is fairer" if row == 0 else "lower is better off")
     for ax in axes[1]:

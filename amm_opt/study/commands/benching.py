@@ -46,7 +46,7 @@ def bench_solvers(
     CASE is a name or a folder; answers are compared raw, before anything polishes them.
 
     \b
-    Example:  amm-opt bench-solvers mv33lv --mechanisms amm --solvers clarabel,highs --start 2016-01-12 --steps 48
+    Example:  amm-opt bench-solvers mv33lv --start 2016-01-12 --steps 48
     """
     said = Problems()
     item = said.of(lambda: load_case(case))

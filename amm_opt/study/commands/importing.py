@@ -30,10 +30,10 @@ from amm_opt.study.show import json_option, print_json, print_table, show
 from amm_opt.study.terminal import folder_given, progress, say
 
 EXAMPLES = {
-    "matpower": "case33bw.m --option 'open_branches=[\"branch 33\"]'",
-    "opendss": "feeder/Master.dss --option 'nominal_kv=[11, 0.4]' --scenario ev=0.5",
+    "matpower": "case14.m --option meshed=true",
+    "opendss": "Master.dss --scenario ev=0.5",
     "pandapower": "net.json",
-    "rts-gmlc": "RTS-GMLC/RTS_Data/SourceData",
+    "rts-gmlc": "RTS_Data/SourceData",
     "simbench": "1-LV-rural1--0-sw",
 }
 """What stands after the format in the examples of our own importers; PATH for those of others."""
@@ -49,6 +49,8 @@ uptake_option = click.option(
     metavar="NAME=VALUE,...",
     help="Who owns what: ev, pv, battery, heat_pump (shares), seed, latitude_deg; see Case.with_uptake.",
 )
+LONGEST = 1000
+"""Characters of a sentence in the list of formats; the list folds it."""
 UPTAKE = {"ev": float, "pv": float, "battery": float, "heat_pump": float, "seed": int, "latitude_deg": float}
 out_option = click.option(
     "--out", callback=folder_given, metavar="PATH", help="New folder for the case; without it only the report is shown."
@@ -61,6 +63,12 @@ class Formats(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of all formats that can be loaded."""
         return sorted({*super().list_commands(ctx), *importers()})
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Names and whole sentences."""
+        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, item.get_short_help_str(LONGEST)) for name, item in commands.items()])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
         """The command of a format.
@@ -81,7 +89,7 @@ def import_group() -> None:
     installed.
 
     \b
-    Example:  amm-opt import csiro ../csiro_mv_lv --scenario ev=0.6,pv=0.5 --out csiro
+    Example:  amm-opt import csiro ../csiro_mv_lv --scenario ev=0.6 --out csiro
     """
 
 
@@ -101,7 +109,7 @@ def csiro(path: Path, scenario: str | None, xhl: str, uptake: str | None, out: P
     """The Australian MV and LV feeders of CSIRO's data set, from the folder with Master.dss.
 
     \b
-    Example:  amm-opt import csiro ../csiro_mv_lv --scenario ev=0.6,pv=0.5,seed=1 --out csiro
+    Example:  amm-opt import csiro ../csiro_mv_lv --scenario ev=0.6 --out csiro
     """
     _import("csiro", path, {"xhl": xhl}, Demanded(scenario, None, uptake), out)
 
@@ -261,7 +269,7 @@ def fit(
     TABLE has the columns time, meter, p_kw, v_pu or v, and where it is metered q_kvar (docs/fitted-network.md).
 
     \b
-    Example:  amm-opt fit meters.csv --mechanism equal_doe --export-kw 8 --steps 48
+    Example:  amm-opt fit meters.csv --mechanism equal_doe --export-kw 8
     """
     result = None
     with working(f"fitting {table}"):

@@ -146,7 +146,7 @@ def price_parts_command(
     """Take the marginal prices of one interval of CASE apart: energy, losses, congestion, voltage.
 
     \b
-    Example:  amm-opt price-parts pjm5 --mechanism lmp:source_price=none --at "2030-01-07 00:00"
+    Example:  amm-opt price-parts pjm5 --at "2030-01-07 00:00"
     """
     said = Problems()
     path = None if csv is None else said.of(lambda: as_path(csv, "file"))

@@ -100,21 +100,27 @@ def run(case: str, mechanism: str, **options: Any) -> None:
     """Run one mechanism on CASE (a name or a folder).
 
     \b
-    Example:  amm-opt run mv33lv --mechanism amm:alpha=2 --start 2016-05-02 --steps 48
+    Example:  amm-opt run mv33lv --mechanism amm:alpha=2,rho=0 --steps 48
     """
     _compare(case, [mechanism], **options)
 
 
 @click.command(name="compare")
 @click.argument("case")
-@click.option("--mechanisms", "specs", default=DEFAULT_MECHANISMS, show_default=True, help="Comma-separated specs.")
+@click.option(
+    "--mechanisms",
+    "specs",
+    default=DEFAULT_MECHANISMS,
+    show_default=DEFAULT_MECHANISMS.replace(",", ", "),
+    help="Comma-separated specs.",
+)
 @click.option("--day-first", is_flag=True, help="Show the busiest day before all of it, and ask whether to go on.")
 @_common
 def compare_command(case: str, specs: str, **options: Any) -> None:
     """Compare mechanisms on CASE (a name or a folder).
 
     \b
-    Example:  amm-opt compare mv33lv --mechanisms equal_doe,amm:alpha=2,rho=0 --steps 48
+    Example:  amm-opt compare mv33lv --mechanisms equal_doe,amm:rho=0 --steps 48
     """
     _compare(case, split_specs(specs), **options)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from io import StringIO
@@ -33,6 +33,8 @@ DPI = 110
 """Of what is drawn in dots: maps and tables of colours."""
 POINTS_PER_INCH = 104
 """How large a picture is on a wide page, so that letters are of one size in all."""
+SAME = 5e-4
+"""Served ratios closer than this are the same in tables."""
 BLACK, WHITE = re.compile("#000000|\\bblack\\b"), re.compile("#ffffff|\\bwhite\\b")
 
 
@@ -60,8 +62,8 @@ def drawings(
     plans: list[tuple[str, str, str, Callable[[], Figure]]] = [
         ("panels", "Side by side", "Scarcest evening and noon, energy not served, and Jain's index of feeders so far",
          lambda: draw_comparison(result)),
-        ("trade-off", "Energy against the worst-off", "Lower and further right is better",
-         lambda: draw_trade_off(result)),
+        *([] if len(runs) == 1 else [("trade-off", "Energy against the worst-off", "Lower and further right is better",
+         lambda: draw_trade_off(result))]),
         ("served", "Who got what", "Which part of the participants was served at most so much of its requests",
          lambda: draw_served(energies, beside=beside)),
         ("months", "Fairness by month", "What is missing to an equal share, and to the full service of the worst-off",
@@ -69,9 +71,9 @@ def drawings(
         ("loading", "How loaded the network was", f"The most loaded branch of each interval, sorted; {days}",
          lambda: draw_loading({label: u.loading for label, u in use.items()}, days, beside)),
     ]  # fmt: skip
-    for k, (label, why) in enumerate(_in_focus(kept).items()):
+    for k, (label, why) in enumerate(_in_focus(kept, beside).items()):
         plans += [
-            (f"day-{k}", f"A day of {label}", f"The day on which it leaves most unserved; it has {why}",
+            (f"day-{k}", f"A day of {label}", f"The day on which it leaves most unserved{why}",
              partial(draw_day, kept[label])),
             (f"map-{k}", f"Where the network was loaded: {label}", f"The highest loading of each branch; {days}",
              partial(_map, result, label, use[label])),
@@ -90,15 +92,18 @@ def drawings(
             yield Drawing(name, plain(title), plain(f"Not drawn: {error}"), "")
 
 
-def _in_focus(runs: Mapping[str, Run]) -> dict[str, str]:
+def _in_focus(runs: Mapping[str, Run], beside: Collection[str]) -> dict[str, str]:
     """The mechanisms whose worst-off participant is served worst and best, and why they are looked at."""
     level = {
         label: float(np.nan_to_num(run.summary["worst_participant_served"], nan=1.0)) for label, run in runs.items()
     }
     low, high = min(level, key=level.__getitem__), max(level, key=level.__getitem__)
-    return {high: "the best-served of all worst-off participants"} | (
-        {low: "the worst-off participant of all"} if low != high else {}
-    )
+    if len(level) == 1:
+        return {high: ""}
+    if level[high] - level[low] < SAME:
+        return {high: "; the worst-off participants of all are served alike"}
+    has = f"; of all {'that keep limits' if beside else 'mechanisms'}, its worst-off participant is served"
+    return {high: f"{has} best", low: f"{has} worst"}
 
 
 def _map(result: Comparison, label: str, use: NetworkUse) -> Figure:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from amm_opt.importers.opendss.lines.parallel import triangles
 
 MIDDLE_OHM = 1e-6
 """Impedance of the common phase of an open delta, whose current passes beside it."""
+SAME_RATIO = 1e-6
+"""How far apart the ratios of transformers in parallel may be."""
 OPEN_DELTA = "open delta"
 """Group of a unit between two phases, which is part of a branch only together with another one."""
 
@@ -100,19 +102,45 @@ def unit(x: Transformer, start: int, vn_kv: Mapping[str, float], reactance: floa
 
 
 def bank(units: Sequence[Unit]) -> dict[str, object]:
-    """Columns of the branch that units side by side, each on phases of its own, make up, but for name and ends.
+    """Columns of the branch that units side by side make up, but for name and ends.
 
-    The rating is that of the smallest unit, as a branch has one for all its phases.
+    Units on the same phases are in parallel; wye-wye units on phases of their own are a bank. The rating is that of the
+    smallest unit, as a branch has one for all its phases.
 
     Raises:
         UnsupportedError: where they are none.
     """
+    units = [_parallel([x for x in units if x.phases == phases]) for phases in dict.fromkeys(x.phases for x in units)]
+    if len(units) == 1:
+        return units[0].columns
     phases = "".join(x.phases for x in units)
     if len(set(phases)) < len(phases) or any(x.group != "YNyn0" for x in units):
-        raise UnsupportedError("supported are wye-wye transformers side by side, each on phases of its own")
+        raise UnsupportedError(
+            "supported are transformers of one vector group on the same phases, and wye-wye transformers side by side,"
+            " each on phases of its own"
+        )
     if len({x.star_ohm for x in units}) > 1:
         raise UnsupportedError("their star points are joined to the neutral in different ways")
     return _columns(units, "".join(sorted(phases)))
+
+
+def _parallel(units: Sequence[Unit]) -> Unit:
+    """Units on the same phases as one; current divides by their admittances, so the first at its rating limits all.
+
+    Raises:
+        UnsupportedError: where they are unlike in more than impedance and rating.
+    """
+    first = units[0]
+    if len(units) == 1:
+        return first
+    if len({(x.group, x.star_ohm) for x in units}) > 1:
+        raise UnsupportedError("transformers in parallel have unlike connections")
+    if any(abs(x.ratio / first.ratio - 1.0) > SAME_RATIO for x in units):
+        ratios = ", ".join(f"{x.transformer.element.name} {x.ratio:.5g}" for x in units)
+        raise UnsupportedError(f"a current circulates between transformers in parallel of unlike ratios: {ratios}")
+    admittance = sum(1.0 / x.ohm for x in units)
+    rating = min(x.rating_kva * abs(admittance * x.ohm) for x in units)
+    return replace(first, ohm=1.0 / admittance, rating_kva=rating)
 
 
 def open_delta(units: Sequence[Unit]) -> dict[str, object]:

@@ -146,6 +146,8 @@ class Branches:
 
     def _amps(self, x: Line) -> float | None:
         """Ampacity: the caller's, the file's, none for switches and links, the caller's for others, the catalogue's."""
+        if x.element.kind == "vsource":
+            return math.inf
         label = x.code or x.element.name
         own, others = (self._settings.ratings.get(name) for name in (label.lower(), OTHERS))
         rating: Rating | None
@@ -176,9 +178,11 @@ class Branches:
         for label, lines in self._unrated.items():
             more = f" and {len(lines) - 1} more lines" if len(lines) > 1 else ""
             metres = math.fsum(x.metres for x in lines)
+            length = f"{metres:,.0f} m" if math.isfinite(metres) else "length without units"
+            guessed = isinstance(self._settings.ratings.get(OTHERS), str)
             self._problems.append(
-                f"{lines[0].element}{more}: missing rating: no normamps, and {label!r} ({metres:,.0f} m) is not in the"
-                " catalogue"
+                f"{lines[0].element}{more}: missing rating: no normamps, and {label!r} ({length}) is not in the"
+                " catalogue" + (", nor can it be guessed without its resistance per km" if guessed else "")
             )
             guess = guessed_rating(label, lines[0].ohm_per_km)
             guesses[label] = "A" if guess is None else f"{guess.amps:g}"

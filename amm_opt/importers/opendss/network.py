@@ -19,9 +19,13 @@ from amm_opt.importers.opendss.demand.people import People
 from amm_opt.importers.opendss.dialect.reader import read_script
 from amm_opt.importers.opendss.dialect.script import Script
 from amm_opt.importers.opendss.dialect.text import numbers
+from amm_opt.importers.opendss.elements.component import UnsupportedError
+from amm_opt.importers.opendss.elements.loads import Capacitor, Load
 from amm_opt.importers.opendss.elements.neutral import unfit_neutrals
+from amm_opt.importers.opendss.elements.reactors import Reactor
 from amm_opt.importers.opendss.elements.regulators import RegControl
 from amm_opt.importers.opendss.lines.parallel import listed
+from amm_opt.importers.opendss.plants.plants import Plant
 from amm_opt.importers.opendss.prepared.service import as_one_phase, remarks
 from amm_opt.importers.opendss.prepared.sources import choose_sources
 from amm_opt.importers.opendss.report import describe
@@ -43,6 +47,7 @@ def from_opendss(
     mv_band_pu: tuple[float, float] | None = None,
     load_voltage_pu: float | str = 1.0,
     sources: Sequence[str] | None = None,
+    source_impedance: bool = True,
     regulators: str = AS_STATED,
 ) -> ImportedNetwork:
     """Import a radial network from OpenDSS text: lines, transformers, switch states, loads, capacitors, groundings.
@@ -69,6 +74,8 @@ def from_opendss(
             loads meet, with their ``vminpu`` and ``vmaxpu``, as OpenDSS solves them.
         sources: which to keep where the file has several, by name or bus; what only the others feed is left out. By
             default all are joined at one stiff node, which is exact on separate trees.
+        source_impedance: whether a source that is not ``model=ideal`` holds its voltage behind its impedance, which is
+            a branch from a bus of its own, ``"infinite bus of ..."``, or at its bus itself.
         regulators: ``"as_stated"``: taps as the file leaves them; ``"set_point"``: where regulator controls come to
             rest under the file's own loads, as OpenDSS solves them with controls, capacitors as they stand.
 
@@ -79,7 +86,7 @@ def from_opendss(
     path = as_path(path, "file")
     bands = {"LV": lv_band_pu, "MV": mv_band_pu}
     settings = checked_settings(
-        xhl, neutral, ratings, nominal_kv, bands, standard, load_voltage_pu, sources, regulators
+        xhl, neutral, ratings, nominal_kv, bands, standard, load_voltage_pu, sources, source_impedance, regulators
     )
     return _Importer(read_script(path / "Master.dss" if path.is_dir() else path), path, settings).network()
 
@@ -108,7 +115,7 @@ class _Importer:
             self.problems.append("no circuit: 'new circuit.name bus1=... basekv=...' is missing")
             raise InputError(self.problems, subject=str(self.path))
         places = [x.bus for x in e.sources]
-        choose_sources(e, self.settings.sources)
+        choose_sources(e, self.settings.sources, self.settings.source_impedance)
         services = as_one_phase(e)
         self.topology = Topology([*e.lines, *e.transformers], e.sources[0], sorted(self.nominal))
         branches = Branches(e, self.topology, self.settings, self.problems, self.report)
@@ -160,7 +167,10 @@ class _Importer:
                 self.report.assumed += restless if waits else regulation.remarks()
                 return made
             if moved:
-                branches.retap()
+                try:
+                    branches.retap()
+                except UnsupportedError as error:
+                    raise InputError(f"{error}; pass regulators='as_stated'", subject=str(self.path)) from None
                 made = replace(made, branches=_table(rows))
 
     def _contradictions(self, sources: list[str], phases: Mapping[int, str], returning: set[str]) -> list[str]:
@@ -173,7 +183,7 @@ class _Importer:
         """
         e, topology = self.elements, self.topology
         said = []
-        if not e.broken and not (e.lines or e.transformers):
+        if not e.broken and not (e.transformers or any(x.element.kind != "vsource" for x in e.lines)):
             said.append("no line and no transformer: the source feeds nothing")
         said += topology.problems
         if topology.uncovered:
@@ -182,14 +192,13 @@ class _Importer:
                 f"voltage bases {self.nominal} do not cover {shorten(f'{kv:g} kV' for kv in topology.uncovered)}: pass"
                 f" nominal_kv={[float(f'{kv:.4g}') for kv in known]}, or give them in set voltagebases"
             )
-        said += topology.fed_phases(phases)
-        said += [problem for load in e.loads for problem in topology.check_phases(load)]
-        said += topology.ungrounded([*e.loads, *e.plants])
-        said += unfit_neutrals(e.loads, e.lines, e.transformers, e.grounding, returning, topology.depth)
-        said += [problem for reactor in e.reactors for problem in topology.check_phases(reactor)]
-        said += [problem for capacitor in e.capacitors for problem in topology.check_phases(capacitor)]
-        said += [problem for plant in e.plants for problem in topology.check_phases(plant)]
         meshes = list(topology.meshes())
+        if not meshes:  # else what arrives where hangs on the branch that is opened
+            said += topology.fed_phases(phases)
+            placed: list[Load | Capacitor | Plant | Reactor] = [*e.loads, *e.reactors, *e.capacitors, *e.plants]
+            said += [problem for x in placed for problem in topology.check_phases(x)]
+            said += topology.ungrounded([*e.loads, *e.plants])
+            said += unfit_neutrals(e.loads, e.lines, e.transformers, e.grounding, returning, topology.depth)
         if meshes and any(x.link for x in e.transformers):
             said.append(
                 f"sources at {', '.join(map(repr, sources))} on one tree: name those to keep, as in"
@@ -206,7 +215,9 @@ class _Importer:
     def _buses(
         self, branches: pd.DataFrame, names: Mapping[int, str], shunts: Mapping[tuple[str, str], complex]
     ) -> pd.DataFrame:
-        phases: dict[str, set[str]] = {self.topology.names[self.topology.start]: set("abc")}
+        phases: dict[str, set[str]] = {
+            self.topology.names[self.topology.start]: set(self.topology.arriving[self.topology.start])
+        }
         for start, stop, own in zip(branches["from_bus"], branches["to_bus"], branches["phases"], strict=True):
             for end in (start, stop):
                 phases.setdefault(end, set()).update(own)
@@ -219,7 +230,7 @@ class _Importer:
         table["phases"] = ["".join(sorted(phases.get(n, set("abc")))) for n in table["name"]]
         feeder = top.lv_feeders(self.script.circuit, names)
         table["feeder"] = [feeder.get(b) for b in top.names]
-        held = source.pu * source.kv / top.vn_kv[top.start]
+        held = source.pu * source.line_kv / top.vn_kv[top.start]
         table["v_source_pu"] = [held if b == top.start else np.nan for b in top.names]
         for column, part in (("shunt_kw", "real"), ("shunt_kvar", "imag")):
             table[column] = [

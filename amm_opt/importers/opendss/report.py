@@ -12,7 +12,8 @@ from amm_opt.errors import counted, shorten
 from amm_opt.importers.opendss.circuit import Elements
 from amm_opt.importers.opendss.dialect.classes import FOLLOWED_OPTIONS
 from amm_opt.importers.opendss.dialect.script import Script
-from amm_opt.importers.opendss.prepared.sources import JOINT
+from amm_opt.importers.opendss.elements.sources import Source
+from amm_opt.importers.opendss.prepared.sources import BEHIND, JOINT
 from amm_opt.importers.opendss.settings import HELD, SOLVED, Settings
 from amm_opt.importers.report import ImportReport
 
@@ -42,6 +43,7 @@ def describe(
     report.assumed = [
         *(f"{count} lines reduced {_NEUTRAL[how]}" for how, count in neutrals.items() if how != "none"),
         *_stars(stars),
+        *_sources(elements, customers),
         *_transformers(elements, settings.xhl),
         *_automatic(elements, settings),
         *_ratings(used),
@@ -59,7 +61,7 @@ def describe(
 def _read(
     script: Script, elements: Elements, buses: pd.DataFrame, branches: pd.DataFrame, customers: pd.DataFrame
 ) -> Iterable[str]:
-    kinds = branches["kind"].value_counts()
+    kinds = branches["kind"][~branches["from_bus"].str.startswith(BEHIND)].value_counts()
     levels = buses["vn_kv"].value_counts().sort_index(ascending=False)
     yield counted(len(script.files), "file")
     yield f"{counted(len(buses), 'bus', 'buses')}: " + ", ".join(
@@ -87,6 +89,24 @@ def _read(
         yield f"{counted(len(elements.controls), 'switch control')}, whose states are followed{opened}"
     if elements.grounding:
         yield counted(len(elements.grounding), "neutral grounding")
+
+
+def _sources(elements: Elements, customers: pd.DataFrame) -> Iterable[str]:
+    kept = [x for x in elements.lines if x.element.kind == "vsource"]
+    for x in kept:
+        z = complex(x.z_ohm[0, 0] - (x.z_ohm[0, 1] if len(x.z_ohm) > 1 else 0.0))
+        drop = f": {_drop(elements.sources[0], customers)}" if elements.sources[0].bus == x.buses[0] else ""
+        yield (
+            f"the source of bus {x.buses[1]!r} holds its voltage at {x.buses[0]!r}, behind its impedance of {z:.3g} ohm"
+            f" per phase{drop}; source_impedance=False leaves it out"
+        )
+
+
+def _drop(source: Source, customers: pd.DataFrame) -> str:
+    """About by how much an impedance lowers the voltage, in pu."""
+    drawn = complex(customers["kw"].sum(), customers["kvar"].sum())
+    drop = (source.z[1] * drawn.conjugate()).real / (1000.0 * source.line_kv**2)
+    return f"it lowers the voltage by about {drop:.2g} pu at the file's own loads"
 
 
 def _transformers(elements: Elements, xhl: str) -> Iterable[str]:
@@ -211,9 +231,8 @@ def _left_out(
     if elements.cut:
         yield elements.cut
     source = elements.sources[0]
-    if not source.ideal:
-        stated = f" ({source.impedance})" if source.impedance else ""
-        yield f"impedance of the source{stated}: its voltage is held"
+    if not source.ideal and not source.bus.startswith(BEHIND):
+        yield f"impedance of the source: its voltage is held; {_drop(source, customers)}"
     for kind in sorted({k for k, _ in elements.unread}):
         given = (f"{name} ({n})" for (k, name), n in elements.unread.items() if k == kind)
         yield f"properties of {kind} elements that are not used: {shorten(given, 40)}"

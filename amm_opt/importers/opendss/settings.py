@@ -46,6 +46,7 @@ class Settings:
     in_volts: bool
     load_voltage_pu: float | str
     sources: list[str] | None
+    source_impedance: bool = True
     regulators: str = AS_STATED
 
     @property
@@ -70,6 +71,7 @@ def checked_settings(
     standard: str,
     load_voltage_pu: float | str,
     sources: Sequence[str] | None,
+    source_impedance: bool = True,
     regulators: str = AS_STATED,
 ) -> Settings:
     """Settings whose values are possible.
@@ -113,6 +115,8 @@ def checked_settings(
         problems.append(f"load_voltage_pu = {shortened(at)} must be within 0.5 to 1.5 pu, or {SOLVED!r}")
     if not _is_list(sources) or not all(isinstance(name, str) for name in sources or []) or sources == []:
         problems.append(f"sources = {shortened(sources)} must be a list of names of sources or their buses")
+    if source_impedance not in (True, False):
+        problems.append(f"source_impedance = {shortened(source_impedance)} must be true or false")
     if problems:
         raise InputError(problems)
     usual = dict(zip(("LV", "MV"), STANDARDS[standard], strict=True))
@@ -120,7 +124,9 @@ def checked_settings(
     named = standard if any(band is None for band in bands.values()) else ""
     in_volts = bands["LV"] is None and not standard.startswith("ANSI")
     kept = None if sources is None else list(sources)
-    return Settings(xhl, neutral, own, given, chosen, named, in_volts, load_voltage_pu, kept, regulators)
+    return Settings(
+        xhl, neutral, own, given, chosen, named, in_volts, load_voltage_pu, kept, source_impedance, regulators
+    )
 
 
 def _is_list(value: object) -> bool:

@@ -64,8 +64,11 @@ class Topology:
 
     def _base_voltages(self) -> dict[str, float]:
         """Nominal voltage of every bus, from the source outwards; contradictions are problems."""
-        vn = {self.start: self._nominal(self.source.kv)}
-        self.check_kv(self.source.element, "basekv", self.source.kv, vn[self.start])
+        given = self.source.line_kv
+        vn = {self.start: self._nominal(given)}
+        if abs(given / vn[self.start] - 1.0) > BASE_TOLERANCE:
+            self.uncovered.append(given)
+        self.check_kv(self.source.element, "basekv", self.source.line_kv, vn[self.start])
         for component in nx.connected_components(self.graph):
             if self.start not in component:
                 windings = (d["edge"] for at in component for *_, d in self.graph.edges(at, data=True))
@@ -157,7 +160,7 @@ class Topology:
             opened = f"; open there: {shorten(near)} (by a command or a switch control)" if near else ""
             yield (
                 f"island: no closed line or transformer joins {shorten(sorted(self.names[b] for b in island))} to the"
-                f" source bus {self.names[self.start]!r}{opened}"
+                f" source bus {self.source.own_bus!r}{opened}"
             )
 
     def fed_phases(self, phases: Mapping[int, str]) -> Iterator[str]:
@@ -166,7 +169,7 @@ class Topology:
         Args:
             phases: of the branches, by ``id`` of their element.
         """
-        self.arriving = {self.start: "abc"}
+        self.arriving = {self.start: "".join(PHASE_NAMES[n] for n in self.source.nodes)}
         for above, below in nx.bfs_edges(self.graph, self.start):
             supply = self.arriving[above]
             edges = [data["edge"] for data in self.graph[above][below].values()]

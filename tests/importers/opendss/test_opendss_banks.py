@@ -144,7 +144,7 @@ def test_capacitors_with_a_control_stand_as_they_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (BANK + UNIT.format(3, 500, 1).replace("r3", "r4"), "unsupported bank r1+r2+r3+r4: supported are wye-wye"),
+        (BANK + UNIT.format(3, 500, 1).replace("r3", "r4"), "bank r1+r2+r3+r4: a current circulates between"),
         (BANK + "new line.by bus1=a bus2=b linecode=c length=1\n", "mesh: open one of line 'by'"),
         (BANK.replace("a.2 b.2", "a.2.1 b.2.1"), "r1+r2+r3: an open delta has two units with one phase in common"),
         (OPEN_DELTA.replace("new line.by", "!"), "bank r1+r2: no line, or one on other phases, carries phase b"),

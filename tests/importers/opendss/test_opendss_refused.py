@@ -36,7 +36,7 @@ def test_what_is_not_used_is_reported(tmp_path: Path) -> None:
         ("var @x=3", "unsupported command 'var'"),
         ("set loadmult=x", "set loadmult=x: 'x' is not a number"),
         ("new circuit.second basekv=11", "only one circuit is supported: circuit 'second' follows 'small'"),
-        ("edit vsource.source phases=1", "a source of 1 phases; only three are supported"),
+        ("edit vsource.source phases=2", "a source of 2 phases; only one and three are supported"),
         ("edit vsource.source sequence=neg", "only the positive one is supported"),
         ("open vsource.source", "opening the source is not supported"),
         ("new line.m b d phases=3 r1=1 x1=1 rmatrix=[1|0 1|0 0 1]", "rmatrix beside r1, x1: of matrices and sequence"),

@@ -23,6 +23,8 @@ def no_file(path: Path) -> str:
 def found(folder: Path, text: str) -> Path:
     """Path that a statement names, from a folder; a file without an ending may end in ``.dss``.
 
+    Where no file has that name, one counts that has it in other letters, small or capital.
+
     Raises:
         ValueError: where it names none.
     """
@@ -31,6 +33,18 @@ def found(folder: Path, text: str) -> Path:
         raise ValueError("redirect without a file")
     try:
         path = (folder / name).resolve()
-        return path if path.exists() or path.suffix else path.with_name(f"{path.name}.dss")
+        path = path if path.exists() or path.suffix else path.with_name(f"{path.name}.dss")
+        return path if path.exists() else _in_other_letters(path)
     except (OSError, RuntimeError, ValueError):
         raise ValueError(f"file {name!r} not found") from None
+
+
+def _in_other_letters(path: Path) -> Path:
+    """The one path that differs in small and capital letters only; the path itself where there is none, or several."""
+    at = Path(path.anchor)
+    for part in path.parts[1:]:
+        if not (at / part).exists() and at.is_dir():
+            alike = [x.name for x in at.iterdir() if x.name.lower() == part.lower()]
+            part = alike[0] if len(alike) == 1 else part
+        at = at / part
+    return at

@@ -305,6 +305,7 @@ class _Reader:
         for element in self._matching(values[0], where):
             if len(values) > 2 and values[2] != "0":
                 self._problem(where, f"{verb} of single conductors of {element.kind} {element.name!r} is not supported")
+                continue
             given = [(OPEN if verb == "open" else CLOSE, values[1] if len(values) > 1 else "1")]
             element.given.extend(given)
             self.script.events.append(Edit(element, given, where))

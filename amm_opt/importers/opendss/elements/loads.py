@@ -147,7 +147,9 @@ class Load(Terminal):
                 f" second to ground; say phases=1, or give the three nodes of an open delta, as in {self.bus}.1.2.3"
             )
         if self.delta and self.phases == 1 and self.bus1.count(".") < 2:
-            raise UnsupportedError(f"a load between phases needs both nodes, as in {self.bus}.1.2")
+            raise UnsupportedError(
+                f"a load between phases needs both nodes, as in {self.bus}.1.2; OpenDSS takes it from one to ground"
+            )
         if not self.kv > 0:
             raise UnsupportedError(f"kv = {self.kv:g} must be positive")
 

@@ -133,6 +133,8 @@ class Transformer(Component):
             return True
         if name in _LISTS:
             given = re.split(r"[\s,]+", value.strip("()[]{}\"' ").strip()) if name == "conns" else array(value)
+            if name == "kvas" and len(given) == 1:
+                given *= self.count  # OpenDSS takes it for the first winding, to which all percentages refer
             if len(given) != self.count:
                 raise UnsupportedError(f"{name} = [{value}] needs a value for each of the {self.count} windings")
             for self.active, text in enumerate(given):
@@ -236,8 +238,11 @@ class Transformer(Component):
     @property
     def line_kv(self) -> tuple[float, float]:
         """Rated voltages between lines."""
-        factor = math.sqrt(3) if self.phases == 1 and not self.between_phases else 1.0
-        return factor * self.windings[0].kv, factor * self.windings[1].kv
+        one, two = (
+            w.kv * (1.0 if self.phases > 1 or set(side) <= set(PHASE_NAMES) else math.sqrt(3))
+            for w, side in zip(self.windings, self.nodes, strict=True)
+        )
+        return one, two
 
     @property
     def without_ground(self) -> bool:

@@ -1,4 +1,4 @@
-"""Several sources as one: joined at a stiff node, or some of them cut."""
+"""Sources behind their impedances; several as one: joined at a stiff node, or some of them cut."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import math
 from collections.abc import Sequence
 
 import networkx as nx
+import numpy as np
 
 from amm_opt.errors import shorten, unknown
 from amm_opt.importers.opendss.circuit import Elements
 from amm_opt.importers.opendss.dialect.script import Element
+from amm_opt.importers.opendss.elements.component import UnsupportedError
 from amm_opt.importers.opendss.elements.sources import Source
 from amm_opt.importers.opendss.elements.transformers import Transformer, Winding
 from amm_opt.importers.opendss.lines.line import Line
 
 JOINT = "joined sources"
+BEHIND = "infinite bus of "
+"""What the bus behind the impedance of a source is called, with the source's own bus."""
 LINK_PERCENT, LINK_KVA = 1e-4, 1e6
 """A link has 1e-9 ohm per kV squared, which is 10^9 MVA of short-circuit power."""
 
@@ -36,8 +40,7 @@ def _joined(sources: Sequence[Source]) -> tuple[Source, list[Transformer]]:
     first = sources[0]
     if len(sources) == 1:
         return first, []
-    joint = Source(first.element, first.base_frequency, bus=JOINT, kv=first.kv, pu=first.pu, ideal=first.ideal)
-    joint.impedance = first.impedance
+    joint = Source(first.element, first.base_frequency, bus=JOINT, own_bus=JOINT, kv=first.kv, pu=first.pu, ideal=True)
     links = []
     for x in sources:
         ends = [Winding(JOINT, kv=first.kv), Winding(x.bus, kv=x.kv, tap=x.pu / first.pu)]
@@ -51,11 +54,23 @@ def _joined(sources: Sequence[Source]) -> tuple[Source, list[Transformer]]:
     return joint, links
 
 
-def choose_sources(elements: Elements, names: Sequence[str] | None) -> None:
+def _behind_impedance(source: Source) -> Line:
+    """The impedance of a source as a line, to the bus that it is moved from."""
+    own, behind = source.bus, f"{BEHIND}{source.bus}"
+    line = Line(Element("vsource", f"impedance of {own}", source.element.where), source.base_frequency)
+    line.z_ohm = source.z_ohm
+    line.c_nf, line.n = np.zeros(line.z_ohm.shape), len(line.z_ohm)
+    line.buses, line.nodes, line.amps = (behind, own), (source.nodes, source.nodes), math.inf
+    source.bus = behind
+    return line
+
+
+def choose_sources(elements: Elements, names: Sequence[str] | None, impedance: bool = True) -> None:
     """Keep these sources, by name or bus, with what they feed; several are joined at one stiff node.
 
     Args:
         names: all by default.
+        impedance: whether those that are not ideal are behind their impedances, each from a bus of its own.
     """
     chosen, wrong = _kept(elements.sources, names)
     elements.problems += wrong
@@ -67,11 +82,22 @@ def choose_sources(elements: Elements, names: Sequence[str] | None) -> None:
     cut = [x for x in elements.sources if x not in chosen]
     if cut:
         _cut(elements, set(places), cut)
+    if len(chosen) > 1 and (single := [x for x in chosen if x.phases != 3]):
+        elements.problems.append(
+            f"{single[0].element}: unsupported: one phase beside other sources; name those to keep"
+        )
+        return
+    for x in chosen if impedance else ():
+        try:
+            if not x.ideal and np.abs(x.z_ohm).max() > 0:
+                elements.lines.append(_behind_impedance(x))
+        except UnsupportedError as error:
+            elements.problems.append(f"{x.element}: {error}")
     joint, links = _joined(chosen)
     elements.sources = [joint]
     elements.transformers = [*links, *elements.transformers]
     if links:
-        listed = ", ".join(f"{x.bus} at {x.pu:g} pu of {x.kv:g} kV" for x in chosen)
+        listed = ", ".join(f"{x.own_bus} at {x.pu:g} pu of {x.kv:g} kV" for x in chosen)
         elements.assumed.append(
             f"{len(chosen)} sources are joined at one stiff node, {joint.bus!r}, and keep their voltages: {listed};"
             " sources=[...] keeps only those that it names"

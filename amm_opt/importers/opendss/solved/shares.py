@@ -18,8 +18,8 @@ from amm_opt.errors import SolveError
 from amm_opt.network.feeder.feeder import Feeder
 from amm_opt.network.models.lindist3flow import LinDist3Flow
 
-ROUNDS, TOLERANCE = 200, 1e-7
-"""At most so many power flows; what loads draw, in parts of their power, has settled."""
+ROUNDS, TOLERANCE, SLOWEST = 200, 1e-7, 0.05
+"""At most so many power flows; what loads draw, in parts of their power, has settled; smallest step towards it."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,9 @@ class Drawn:
 def solved_power(feeder: Feeder, others: pd.DataFrame, loads: Sequence[Drawn]) -> Mapping[int, ComplexArray]:
     """kW + j kvar by phase of each load, by its key.
 
+    Steps are relaxed by Aitken's method (U. Kuettler, W. A. Wall, "Fixed-point fluid-structure interaction solvers with
+    dynamic relaxation", Comput. Mech. 43, 2008, eq. 44).
+
     Args:
         feeder: the network, with taps and switches as they are.
         others: customers of all other loads: ``bus``, ``phases``, ``kw``, ``kvar``.
@@ -76,21 +79,35 @@ def solved_power(feeder: Feeder, others: pd.DataFrame, loads: Sequence[Drawn]) -
     phase = np.zeros(0, dtype=np.intp) if model.phase is None else model.phase
     rest = node_power(model, others)
     node = {(feeder.bus_names[b], int(p)): i for i, (b, p) in enumerate(zip(model.bus, phase, strict=True))}
-    where = [[node[x.bus, "abc".index(p)] for p in x.phases] for x in loads]
-    drawn = [x.nominal() for x in loads]
-    size = [max(float(np.abs(s).sum()), 1e-9) for s in drawn]
-    pace, last = 1.0, np.inf
+    where = [np.array([node[x.bus, "abc".index(p)] for p in x.phases]) for x in loads]
+    ends = np.cumsum([0, *(len(i) for i in where)])
+    parts = [slice(a, b) for a, b in pairwise(ends)]
+    size = np.concatenate(
+        [np.full(len(i), max(np.abs(x.nominal()).sum(), 1e-9)) for x, i in zip(loads, where, strict=True)]
+    )
+    at = np.concatenate(where)
+    drawn: ComplexArray = np.concatenate([x.nominal() for x in loads])
+    carried, before, pace = 0.0 * drawn, 0.0 * drawn, 1.0
     for _ in range(ROUNDS):
         power = rest.copy()
-        for i, s in zip(where, drawn, strict=True):
-            power[i] += s
-        u = model.power_flow(-power.real, -power.imag)
-        met = [x.at(u[i]) for x, i in zip(loads, where, strict=True)]
-        change = max(np.abs(a - b).max() / s for a, b, s in zip(drawn, met, size, strict=True))
-        if change < TOLERANCE:
-            return {x.key: s for x, s in zip(loads, met, strict=True)}
-        pace, last = (pace / 2 if change > 0.7 * last else pace), change
-        drawn = [a + pace * (b - a) for a, b in zip(drawn, met, strict=True)]
+        np.add.at(power, at, drawn)
+        try:
+            u = model.power_flow(-power.real, -power.imag)
+        except SolveError:
+            # loads that are impedances at low voltages draw less there: halfway back to what could be carried
+            if np.abs(drawn - carried).max() < TOLERANCE * size.max():
+                raise
+            drawn, before = (drawn + carried) / 2, 0.0 * drawn
+            continue
+        off = np.concatenate([x.at(u[i]) for x, i in zip(loads, where, strict=True)]) - drawn
+        if (np.abs(off) / size).max() < TOLERANCE:
+            drawn = drawn + off
+            return {x.key: drawn[part] for x, part in zip(loads, parts, strict=True)}
+        turn = off - before
+        if before.any():
+            pace = float(np.clip(-pace * np.vdot(turn, before).real / np.vdot(turn, turn).real, SLOWEST, 1.0))
+        carried, before = drawn, off
+        drawn = drawn + pace * off
     raise SolveError("what loads draw at the voltages that they meet does not settle")
 
 

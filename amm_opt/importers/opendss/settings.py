@@ -89,10 +89,7 @@ def checked_settings(
         )
         if not isinstance(value, str) or value not in valid
     ]
-    if isinstance(ratings, Mapping):
-        own = {str(name).lower(): amps for name, amps in ratings.items()}
-    else:
-        own = {} if ratings is None else {OTHERS: ratings}
+    own = _by_code(ratings)
     for name, amps in own.items():
         if not ((isinstance(amps, str) and amps == GUESS) or _positive(amps)):
             where = "" if not isinstance(ratings, Mapping) else f"[{name!r}]"
@@ -127,6 +124,13 @@ def checked_settings(
     return Settings(
         xhl, neutral, own, given, chosen, named, in_volts, load_voltage_pu, kept, source_impedance, regulators
     )
+
+
+def _by_code(ratings: Mapping[str, float | str] | float | str | None) -> dict[str, float | str]:
+    """Ratings by line code, in lower case; one that is not in a dictionary is for all others."""
+    if isinstance(ratings, Mapping):
+        return {str(name).lower(): amps for name, amps in ratings.items()}
+    return {} if ratings is None else {OTHERS: ratings}
 
 
 def _is_list(value: object) -> bool:

@@ -33,6 +33,7 @@ from amm_opt.specs import read_options
 
 Kind = Literal["gaussian", "cantelli", "symmetric", "unimodal", "scenario", "box"]
 KINDS: tuple[str, ...] = get_args(Kind)
+AUTO = "auto"
 LARGEST_EPS = {"symmetric": 0.5, "unimodal": 1.0 / 6.0}
 NEGATIVE = 1e-9
 """An eigenvalue of a covariance below minus this share of the largest is no rounding."""
@@ -68,7 +69,7 @@ class Margin(Checked):
 
     Raises:
         InputError: an unknown kind; eps that the kind does not permit; numbers out of range; a covariance that is not
-            symmetric or not positive semidefinite; samples that are not finite.
+            symmetric or not positive semidefinite; samples that are too few or not finite.
     """
 
     kind: Kind = "gaussian"
@@ -119,10 +120,15 @@ class Margin(Checked):
                 continue
             array.setflags(write=False)
             object.__setattr__(self, name, array)
-            said += _not_a_covariance(array) if name == "covariance" else []
+            said += _not_a_covariance(array) if name == "covariance" else self._too_few(array)
         if self.kind == "box" and self.covariance is not None:
             said.append("a covariance has no largest error: give sigma or samples")
         return said
+
+    def _too_few(self, samples: FloatArray) -> list[str]:
+        """A spread takes two errors that were seen, the largest one of them one."""
+        fewest = 1 if self.kind in ("box", "scenario") else 2
+        return [f"samples of shape {samples.shape} must be at least {fewest}"] if len(samples) < fewest else []
 
     def factor(self, limits: int) -> float:
         """Times which the standard deviation is taken, of so many limits at once where the margin is joint."""
@@ -182,6 +188,12 @@ def as_margin(item: Margin | str | None) -> Margin | None:
     if not isinstance(item, str):
         raise InputError(f"margin = {shortened(item)} must be a Margin or a text such as gaussian:eps=0.05")
     kind, _, rest = item.partition(":")
+    if kind == AUTO:
+        raise InputError(
+            "margin auto: which margin is enough is found on days of its own, by"
+            " ao.smallest_margin(case, mechanism, train=, held_out=, rate_pct=); give the .margin that it returns, or"
+            " what it is as text"
+        )
     if kind not in KINDS:
         raise unknown("margin", kind, list(KINDS))
     said = Problems()

@@ -11,10 +11,12 @@ from unittest.mock import patch
 
 import numpy as np
 
+from amm_opt.arrays import FloatArray
 from amm_opt.cases import Case, from_tables
 from amm_opt.errors import InputError
 from amm_opt.grid import Grid
 from amm_opt.market import Mechanism
+from amm_opt.network import NetworkModel
 from amm_opt.registry import as_mechanism, network_of, parameters_of
 from amm_opt.simulation import Run, simulate
 from amm_opt.simulation.loop import loop
@@ -26,6 +28,8 @@ TOLERANCE = 1e-3
 """How far two allocations that should be equal may be apart, as a fraction of the request (of 1 kW where less)."""
 VOLTAGE_SLACK_PU, THERMAL_SLACK = 2e-5, 2e-4
 TINY_KW = 1e-10
+CORNERS = 16
+"""Of every box, drawn at random."""
 SPLIT = 8
 """Intervals of the first part where a run is split: a day of the small case."""
 POWERS = ("import_kw", "export_kw")
@@ -153,18 +157,33 @@ def _within_limits(s: _Subject) -> None:
     if not s.mechanism.enforces_limits:
         return
     model = network_of(s.case, s.network)
-    requests, a = s.run.requests, s.run.allocation
-    p, q = s.case.bus_injections(
-        requests.inflexible_kw, a.drawn_kw, a.injected_kw, model.incidence(s.case.bus, s.case.phases)
-    )
-    state = model.state(p, q)
+    a = s.run.allocation
+    _keeps_limits(s, model, a.drawn_kw, a.injected_kw, "")
+    if model.boxes:
+        for imports, exports in _corners(a.import_kw, a.export_kw):
+            _keeps_limits(s, model, imports, exports, ", where some use less than they may")
+
+
+def _corners(import_kw: FloatArray, export_kw: FloatArray) -> Iterator[tuple[FloatArray, FloatArray]]:
+    """Corners of the boxes (T, n) from nothing to what is served: one direction alone, and drawn ones."""
+    yield import_kw, 0.0 * export_kw
+    yield 0.0 * import_kw, export_kw
+    rng = np.random.default_rng(0)
+    for _ in range(CORNERS):
+        yield import_kw * rng.integers(2, size=import_kw.shape), export_kw * rng.integers(2, size=export_kw.shape)
+
+
+def _keeps_limits(s: _Subject, model: NetworkModel, drawn_kw: FloatArray, injected_kw: FloatArray, why: str) -> None:
+    """What (T, n) powers make of the network, by the model's own state of a point."""
+    incidence = model.incidence(s.case.bus, s.case.phases)
+    state = model.state(*s.case.bus_injections(s.run.requests.inflexible_kw, drawn_kw, injected_kw, incidence))
     over = np.nanmax(state.v_pu - model.v_max_pu), np.nanmax(model.v_min_pu - state.v_pu)
-    claim(max(over) <= VOLTAGE_SLACK_PU, f"a voltage is {max(over):.3g} pu beyond its band")
+    claim(max(over) <= VOLTAGE_SLACK_PU, f"a voltage is {max(over):.3g} pu beyond its band{why}")
     loading = float(np.nanmax((state.loading_kva / model.rating_kva)[..., 1:]))
-    claim(loading <= 1.0 + THERMAL_SLACK, f"a branch carries {loading:.5f} of its rating")
+    claim(loading <= 1.0 + THERMAL_SLACK, f"a branch carries {loading:.5f} of its rating{why}")
     active = model.metered.loading(state.p_flow_kw).max(initial=0.0) if len(model.metered) else 0.0
-    claim(active <= 1.0 + THERMAL_SLACK, f"a branch carries {active:.5f} of its limit of active power")
-    claim(np.all(np.isfinite(state.v_pu)), "the network has no state under some allocation")
+    claim(active <= 1.0 + THERMAL_SLACK, f"a branch carries {active:.5f} of its limit of active power{why}")
+    claim(np.all(np.isfinite(state.v_pu)), "the network has no state under some allocation{why}")
 
 
 def _served_at_all(s: _Subject) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import amm_opt as ao
-from amm_opt.network import LinDist3Flow, LinDistFlow
+from amm_opt.network import BranchFlowSOCP, LinDist3Flow, LinDistFlow
 from amm_opt.registry import mechanisms, network_models
 from amm_opt.solve.backends import Point, Reduced, failed
 from amm_opt.solve.backends.known import solvers
@@ -34,6 +34,10 @@ QUICK = (
     "order does not matter",
     "the solver is",
 )
+ENVELOPES = (
+    *("equal_doe", "equal_doe:enrolled=requesting", "static", "floored"),
+    *("greedy_doe", "greedy_doe:rule=largest_request_first", "greedy_doe:rule=worst_bus_first"),
+)
 LINEAR_ONLY = {"fet", "fot", "fuh", "fot_storage", "lmp", "lmp_ahead", "dispatch"}
 FLAT = {("lmp", "highs"), ("lmp", "qoco")}
 """A curvature of a millionth breaks ties, which these solvers do not see."""
@@ -52,6 +56,25 @@ def test_every_mechanism_on_every_network_model(spec: str, network: str | None) 
             check_mechanism(spec, network=network)
         return
     check_mechanism(spec, network=network, **({"tolerance": 0.05} if network and spec in STAGES else {}))
+
+
+@pytest.mark.parametrize("spec", ENVELOPES)
+def test_every_envelope_on_certified_boxes(spec: str) -> None:
+    """The network model takes balanced feeders only."""
+    ran = [c for c in mechanism_checks(spec, network="certified") if c.name.startswith(QUICK)]
+    for check in ran:
+        check.run()
+    assert len(ran) == len(QUICK)
+
+
+def test_points_taken_for_boxes_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exact branch flow keeps limits at the point that is decided, and not where some use less than they may."""
+    checks = {check.name: check for check in mechanism_checks("greedy_doe", network="socp")}
+    kept = checks["limits are kept (balanced)"]
+    kept.run()
+    monkeypatch.setattr(BranchFlowSOCP, "boxes", True)
+    with pytest.raises(AssertionError, match="where some use less than they may"):
+        kept.run()
 
 
 @pytest.mark.parametrize("solver", INSTALLED)

@@ -231,9 +231,10 @@ def test_bad_margins_are_named() -> None:
         ("unimodal:eps=0.3", "eps = 0.3 must be at most 0.167"),
         ("gaussian:sigma=-1", "sigma = -1 must not be negative"),
         ("scenario:draws=100", "100 draws are too few for scenario:draws=100, which needs 270"),
+        ("auto", "margin auto: .* by ao.smallest_margin\\(case, mechanism, train="),
         ("gaussian:alpha=1", "unknown parameter of margin gaussian 'alpha'"),
     ):
-        with pytest.raises(ao.InputError, match=said.replace(".", r"\.")):
+        with pytest.raises(ao.InputError, match=said):
             ao.simulate(pocket(), "leximin", margin=spec)
     for given, said in (
         (
@@ -241,6 +242,8 @@ def test_bad_margins_are_named() -> None:
             "covariance is not positive semidefinite: its lowest eigenvalue is -1",
         ),
         ({"covariance": [[1.0, 0.5], [0.0, 1.0]]}, "must be square and symmetric"),
+        ({"samples": [[1.0, 2.0]]}, r"samples of shape \(1, 2\) must be at least 2"),
+        ({"samples": np.zeros((0, 2))}, "must be at least 2"),
         ({"samples": [[np.nan]]}, "must be a table of finite numbers"),
         ({"samples": [[1.0]], "covariance": [[1.0]]}, "give covariance or samples, not both"),
     ):

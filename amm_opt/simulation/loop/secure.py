@@ -51,6 +51,7 @@ class ACSecurity:
         self._ac = wires
         self._tolerance = grid.network.quantities.tolerance
         self._margins = self._none()
+        self._inflexible: tuple[Requests, ACState] | None = None
 
     def reset(self) -> None:
         """Forget the last interval."""
@@ -85,8 +86,11 @@ class ACSecurity:
         return full, {int(k): inflexible.interval(i) for i, k in enumerate(rest)}
 
     def inflexible(self, interval: Requests) -> ACState:
-        """The power flow of an interval with inflexible load only."""
-        return self._flow(interval.inflexible_kw, 0.0, 0.0)
+        """The power flow of an interval with inflexible load only; of the last one it is known."""
+        known = self._inflexible
+        if known is None or known[0] is not interval:
+            known = self._inflexible = (interval, self._flow(interval.inflexible_kw, 0.0, 0.0))
+        return known[1]
 
     def keeps(self, allocation: Allocation, interval: Requests) -> bool:
         """Whether an allocation breaks no limit on AC, nor uses its margin, further than inflexible load only does."""

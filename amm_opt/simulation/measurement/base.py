@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import Any, ClassVar
 
+from amm_opt.cases import Case
 from amm_opt.errors import InputError
 from amm_opt.fields import Checked
 
@@ -20,6 +21,10 @@ class Fault(Checked):
     """
 
     kind: ClassVar[str] = ""
+
+    def beyond(self, case: Case) -> str:
+        """What of it is beyond a case; empty where nothing is."""
+        return ""
 
     def refuse(self, *sentences: str) -> None:
         """Raise the sentences that are not empty.
@@ -40,6 +45,13 @@ class Fault(Checked):
 def negative(fault: Fault, *names: str) -> list[str]:
     """A sentence for each of these that is below 0."""
     return [f"{n} = {getattr(fault, n)} must not be negative" for n in names if getattr(fault, n) < 0]
+
+
+def no_interval(name: str, interval: int, case: Case, *, last: int) -> str:
+    """A sentence where a number of intervals is larger than ``last``, the largest that a case has."""
+    if interval <= last:
+        return ""
+    return f"{name} = {interval} is beyond the {case.n_steps} intervals of case {case.name}; at most {last}"
 
 
 def no_rate(rate: float | None) -> str:

@@ -8,10 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from amm_opt.cases import Requests
+from amm_opt.cases import Case, Requests
 from amm_opt.market import Allocation
 from amm_opt.simulation.measurement import draws
-from amm_opt.simulation.measurement.base import Fault, negative, no_rate
+from amm_opt.simulation.measurement.base import Fault, negative, no_interval, no_rate
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,10 @@ class Memory(Fault):
         short = f"steps = {self.steps} must be at least 1" if self.steps < 1 else ""
         early = f"older = {self.older} is before the first interval" if self.older > self.at >= 0 else ""
         self.refuse(short, early, *negative(self, "at", "older"))
+
+    def beyond(self, case: Case) -> str:
+        """It is lost in an interval of the case."""
+        return no_interval("at", self.at, case, last=case.n_steps - 1)
 
     @property
     def copied_at(self) -> int:

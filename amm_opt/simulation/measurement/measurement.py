@@ -82,6 +82,8 @@ class Measurement:
         Raises:
             InputError: where the case does not have what is to be wrong.
         """
+        if said := [f"{fault.kind}: {sentence}" for fault in self.faults if (sentence := fault.beyond(case))]:
+            raise InputError(said, subject="measurement")
         for fault in self.faults:
             if isinstance(fault, Wrong):
                 case = fault.believed(case)

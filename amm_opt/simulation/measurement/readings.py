@@ -15,8 +15,9 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from amm_opt.arrays import FloatArray, IntArray
+from amm_opt.cases import Case
 from amm_opt.simulation.measurement import draws
-from amm_opt.simulation.measurement.base import Fault, negative, no_rate
+from amm_opt.simulation.measurement.base import Fault, negative, no_interval, no_rate
 
 QUANTITIES = ("load", "import", "export")
 Of = Literal["all", "load", "requests"]
@@ -167,6 +168,10 @@ class Delay(Reading):
     def __post_init__(self) -> None:
         self.refuse(*negative(self, "steps"))
 
+    def beyond(self, case: Case) -> str:
+        """As late as the case is long, nothing is read but its first interval."""
+        return no_interval("steps", self.steps, case, last=case.n_steps - 1)
+
     def seen(self, source: Source, names: Sequence[str], start: int, stop: int) -> FloatArray:
         """What was read ``steps`` intervals before."""
         return _only(self.of, _at(source, np.arange(start, stop) - self.steps), source(start, stop))
@@ -186,6 +191,10 @@ class Stale(Reading):
 
     def __post_init__(self) -> None:
         self.refuse(f"steps = {self.steps} must be at least 1" if self.steps < 1 else "")
+
+    def beyond(self, case: Case) -> str:
+        """Renewed once in the whole case is as seldom as it can be."""
+        return no_interval("steps", self.steps, case, last=case.n_steps)
 
     def seen(self, source: Source, names: Sequence[str], start: int, stop: int) -> FloatArray:
         """Load as it is, requests as they were renewed last."""

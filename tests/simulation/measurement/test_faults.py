@@ -205,6 +205,9 @@ BAD = {
     "memory:at=1,older=2": "older = 2 is before the first interval",
     "memory:at=4,steps=3+memory:at=6": "before the last one is restored",
     "noise:sigma=-1+drop:rate=2": "drop: rate = 2.0",
+    "noise+delay:steps=16": "delay: steps = 16 is beyond the 16 intervals of case small; at most 15",
+    "stale:steps=17": "stale: steps = 17 is beyond the 16 intervals of case small; at most 16",
+    "memory:at=16": "memory: at = 16 is beyond",
 }
 
 

@@ -1,7 +1,8 @@
 """Margins: how far a limit shifts for load that turns out otherwise than it was told.
 
 A limit a'x + a'w <= b, with x what a mechanism gives and w errors of inflexible load. x does not answer to w, so that
-every kind of margin is a shift of the limit, and programs stay as they are: a'x <= b - shift,
+every kind of margin is a shift of the limit, and programs stay as they are: a'x <= b - shift, with the mean of a'w
+where errors that were seen have one,
 
     gaussian     z(1 - eps) sqrt(a'S a)               z the quantile of the normal distribution
     cantelli     sqrt((1 - eps) / eps) sqrt(a'S a)    any distribution with covariance S
@@ -65,7 +66,8 @@ class Margin(Checked):
         seed: of draws.
         scale: times which the shift is taken.
         covariance: (n, n) of errors in kW, in place of ``sigma``.
-        samples: (K, n) errors in kW that were seen, in place of ``sigma``.
+        samples: (K, n) errors in kW that were seen, real load less what was told, in place of ``sigma``; their mean
+            counts as well as their spread.
 
     Raises:
         InputError: an unknown kind; eps that the kind does not permit; numbers out of range; a covariance that is not

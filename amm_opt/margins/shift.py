@@ -48,9 +48,11 @@ class Shift:
         """(..., m) by how much lower limits rise and upper ones fall, both at least 0."""
         if self._margin.kind == "scenario":
             return self._by_draws(requests)
-        size = self.errors.largest(requests) if self._margin.kind == "box" else self.errors.deviation(requests)
-        shift = self._factor * size
-        return shift, shift
+        if self._margin.kind == "box":
+            shift = self._factor * self.errors.largest(requests)
+            return shift, shift
+        spread, mean = self._factor * self.errors.deviation(requests), self._margin.scale * self.errors.mean
+        return np.maximum(spread - mean, 0.0), np.maximum(spread + mean, 0.0)
 
     def _by_draws(self, requests: Requests) -> Limits:
         if self.errors.drawn_alike:
@@ -112,6 +114,12 @@ class LoadErrors:
         if not self.drawn_alike:
             return np.sqrt(self._squares.times((self._margin.sigma * requests.inflexible_kw) ** 2))
         return np.broadcast_to(self._constant, (*requests.inflexible_kw.shape[:-1], len(self._constant)))
+
+    @cached_property
+    def mean(self) -> FloatArray:
+        """(m,) what errors that were seen make on average; nothing of others, which are as often up as down."""
+        seen = self._margin.samples
+        return np.zeros(len(self._network.quantities.lower)) if seen is None else self.use(seen).mean(axis=0)
 
     def largest(self, requests: Requests) -> FloatArray:
         """(..., m) the most that errors within a box can make."""

@@ -88,6 +88,10 @@ def test_a_box_takes_every_error_at_once_and_arrays_say_the_same_as_sigma() -> N
     seen = np.random.default_rng(0).standard_normal((20_000, case.n_participants)) * 0.2 * np.abs(inflexible)
     by_samples = ao.simulate(case, "leximin", steps=1, margin=ao.Margin("gaussian", samples=seen))
     assert by_samples.allocation.export_kw[0, -1] == pytest.approx(80.482, abs=1.0)
+    for bias in (-0.05, 0.05):  # load that turns out smaller leaves less room for export, and the other way round
+        biased = ao.Margin("gaussian", samples=seen + bias * np.abs(inflexible))
+        found = ao.simulate(case, "leximin", steps=1, margin=biased).allocation.export_kw[0, -1]
+        assert found - by_samples.allocation.export_kw[0, -1] == pytest.approx(bias * load.sum() / 2, abs=2e-3)
     worst = ao.simulate(case, "leximin", steps=1, margin=ao.Margin("scenario", samples=seen[:300]))
     behind = np.array([int(name.split()[-1]) in range(3, 13) for name in case.participant_names[:-2]])
     lowest = seen[:300][:, :-2][:, behind].sum(axis=1).min()

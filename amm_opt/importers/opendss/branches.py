@@ -106,13 +106,16 @@ class Branches:
         if named != [x.nodes[1][i] for i in phases] or any(x.nodes[1][i] in PHASE_NAMES for i in neutrals):
             self._problems.append(f"{x.element}: unsupported: its phases change places between its ends")
             return None
-        if len(neutrals) > 1:
-            self._problems.append(f"{x.element}: unsupported: {len(neutrals)} neutral conductors")
-            return None
         how = self._settings.neutral if neutrals else "none"
         if how == "auto":
-            ends = zip(x.buses, x.nodes, strict=True)
-            how = "kron" if all(self._solid(b, n[neutrals[0]]) for b, n in ends) else "return"
+            ends = [(bus, nodes[i]) for bus, nodes in zip(x.buses, x.nodes, strict=True) for i in neutrals]
+            how = "kron" if all(self._solid(bus, node) for bus, node in ends) else "return"
+        if len(neutrals) > 1 and how != "kron":
+            self._problems.append(
+                f"{x.element}: unsupported: {len(neutrals)} neutral conductors, unless all are grounded at both ends"
+                f" through at most {SOLID_OHM:g} ohm; neutral='kron' takes them so"
+            )
+            return None
         if how == "return" and x.buses[0].lower() in self._idle_neutrals:
             how = "idle"
         self.reductions[how] += 1
@@ -142,7 +145,7 @@ class Branches:
                     self.moved[key] = self.moved.get(key, 0.0) + complex(power / 2)
 
     def _solid(self, bus: str, node: int) -> bool:
-        return node == 0 or self._elements.grounding.get(bus.lower(), math.inf) <= SOLID_OHM
+        return node == 0 or self._elements.grounded.get((bus.lower(), node), math.inf) <= SOLID_OHM
 
     def _amps(self, x: Line) -> float | None:
         """Ampacity: the caller's, the file's, none for switches and links, the caller's for others, the catalogue's."""

@@ -65,6 +65,7 @@ class Elements:
         lines, transformers, loads, capacitors, reactors, plants, controls, automatic, sources: those in service,
             complete and right; reactors are shunts, as those in series are lines.
         grounding: ohm from the neutral to ground by bus, in lower case.
+        grounded: the same by bus and node.
         ends: buses of all lines and transformers, also of those with problems, in lower case.
         broken: whether a line or transformer is missing because of its problems.
         frequency: of the circuit, in Hz.
@@ -130,15 +131,16 @@ class Elements:
         self.plants = [x for x in plants if x.closed]
         self.loads, self.capacitors = [x for x in loads if x.closed], [x for x in capacitors if x.closed]
         self.grounding: dict[str, float] = {}
+        self.grounded: dict[tuple[str, int], float] = {}
         self.reactors = [x for x in reactors if x.closed and x.use == "shunt"]
         for reactor in reactors:
             if reactor.closed and reactor.use == "neutral":
-                self._ground(reactor.bus, reactor.ohm)
+                self._ground(reactor.bus, reactor.nodes[0], reactor.ohm)
         for transformer in self.transformers:
             for end, winding in enumerate(transformer.windings):
                 grounded = winding.neutral_ohm is not None and winding.neutral_ohm.real >= 0
                 if grounded and transformer.conns[end] == "wye" and transformer.nodes[end][-1] > 3:
-                    self._ground(transformer.buses[end], abs(winding.neutral_ohm or 0.0))
+                    self._ground(transformer.buses[end], transformer.nodes[end][-1], abs(winding.neutral_ohm or 0.0))
         joining: list[Line | Transformer | Reactor] = [*self._of(Line), *self._of(Transformer), *self._of(Reactor)]
         joining = [x for x in joining if x.element.enabled]
         right = len(self.lines) + len(self.transformers) + len(reactors)
@@ -172,9 +174,10 @@ class Elements:
             self.problems.append(f"{x.element}: unknown bus {x.bus!r}: no line or transformer ends there")
         return False
 
-    def _ground(self, bus: str, ohm: float) -> None:
-        known = self.grounding.get(bus.lower())
-        self.grounding[bus.lower()] = ohm if known is None else (ohm * known / (ohm + known) if ohm + known else 0.0)
+    def _ground(self, bus: str, node: int, ohm: float) -> None:
+        place = (bus.lower(), node)
+        self.grounding[place[0]] = _beside(self.grounding.get(place[0]), ohm)
+        self.grounded[place] = _beside(self.grounded.get(place), ohm)
 
     def _guarded(self, element: Element, act: Callable[[], object]) -> None:
         try:
@@ -349,6 +352,11 @@ class Elements:
                     f"{line.element}: spacing beside earthmodel={other[0].earth}: which model OpenDSS takes depends on"
                     " other lines; give a geometry"
                 )
+
+
+def _beside(known: float | None, ohm: float) -> float:
+    """Resistances in parallel."""
+    return ohm if known is None else (ohm * known / (ohm + known) if ohm + known else 0.0)
 
 
 def _named_ends(component: Line | Transformer | Reactor) -> Iterable[str]:

@@ -137,8 +137,8 @@ def test_open_and_disabled_branches(tmp_path: Path) -> None:
     assert net.branches.set_index("name")["closed"].to_dict() == {"l1": True, "l2": True, "l3": False}
     assert net.feeder.n_buses == 3
     report = str(net.report)
-    assert "1 open branches, kept as open: l3" in report
-    assert "1 disabled elements: l4" in report
+    assert "1 open branch, kept as open: l3" in report
+    assert "1 disabled element: l4" in report
     customer = net.customers.iloc[0]
     assert (customer["bus"], customer["phases"], customer["kw"]) == ("d", "b", 3.0)
     assert customer["power_factor"] == pytest.approx(3 / np.hypot(3, 1.5))

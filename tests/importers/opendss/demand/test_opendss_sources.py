@@ -49,7 +49,7 @@ def test_sources_on_separate_trees_are_joined(tmp_path: Path) -> None:
     assert (
         "2 sources are joined at one stiff node, 'joined sources', and keep their voltages: north at 1.02 pu" in report
     )
-    assert "1 transformers (1 Dyn1), 0.50 MVA" in report
+    assert "1 transformer (1 Dyn1), 0.50 MVA" in report
     run = ao.simulate(year_case(network, YearScenario(days=1, tap_steps=0)), "amm")
     assert run.summary["thermal_violations"] == 0
 

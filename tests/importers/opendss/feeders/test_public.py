@@ -75,7 +75,7 @@ def test_what_a_source_impedance_costs_is_said(tmp_path: Path) -> None:
     )
     said = str(from_opendss(master).report)
     assert "at 'infinite bus of s', behind its impedance of 0.4+1.1j ohm per phase: it lowers" in said
-    assert "1 lines and 0 switches" in said
+    assert "1 line and 0 switches" in said
 
 
 def test_weak_sources_are_joined_and_cut(tmp_path: Path) -> None:
@@ -162,3 +162,34 @@ def test_only_the_reason_is_said(tmp_path: Path) -> None:
     found = refused(tmp_path, HEAD + "\n" + LINE + LOADS + units)
     assert sum("unsupported element: connection delta-wye" in x for x in found) == 2
     assert not any("inconsistent base voltage: kv at" in x for x in found)
+
+
+SERVICE = """new linecode.five nphases=5 units=km normamps=300
+~ rmatrix=[.3 | .05 .3 | .05 .05 .3 | .05 .05 .05 .6 | .05 .05 .05 .05 .9]
+~ xmatrix=[.8 | .4 .8 | .35 .4 .8 | .33 .34 .35 .9 | .3 .31 .32 .33 .95]
+new line.n bus1=s.1.2.3.{0} bus2=a.1.2.3.{0} linecode=five length=2 units=km
+new reactor.g1 phases=1 bus1=s.4 bus2=s.0 r={1} x=0
+new reactor.g2 phases=1 bus1=s.5 bus2=s.0 r={1} x=0
+new reactor.g3 phases=1 bus1=a.4 bus2=a.0 r={1} x=0
+new reactor.g4 phases=1 bus1=a.5 bus2=a.0 r={1} x=0
+"""
+
+
+@pytest.mark.parametrize(("nodes", "ohm", "error"), [("0.0", 1e-4, 2e-5), ("4.5", 1e-4, 2e-5), ("4.5", 1.0, 2e-3)])
+def test_several_neutrals_that_are_grounded_at_both_ends(tmp_path: Path, nodes: str, ohm: float, error: float) -> None:
+    """Exact where they are ground; at the most that counts as grounded, 1 ohm, within 0.002 pu."""
+    loads = LOADS.replace("bus1=s.3", "bus1=a.3")
+    master = written(tmp_path, HEAD + "mvasc3=90 mvasc1=70\n" + SERVICE.format(nodes, ohm) + loads)
+    network, truth = from_opendss(master), solve(master, frequency=60.0)
+    ours = modelled(network)
+    off = [abs(ours["a", n] - abs(truth.volts[f"a.{n}"]) / (12470 / np.sqrt(3))) for n in (1, 2, 3)]
+    assert max(off) < error
+    assert "1 lines reduced by Kron reduction" in str(network.report)
+
+
+def test_several_neutrals_that_are_not_grounded_are_refused(tmp_path: Path) -> None:
+    """Not even one of them, at one end."""
+    text = HEAD + "mvasc3=90 mvasc1=70\n" + SERVICE.format("4.5", 0.1) + LOADS.replace("bus1=s.3", "bus1=a.3")
+    (said,) = refused(tmp_path, text + "edit reactor.g4 r=1.1\n")
+    assert "line 'n': unsupported: 2 neutral conductors, unless all are grounded at both ends through at most" in said
+    assert from_opendss(tmp_path / "Master.dss", neutral="kron").feeder.n_buses == 3

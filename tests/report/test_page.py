@@ -148,9 +148,12 @@ def test_where_everything_is_served_no_limit_is_told() -> None:
     """A night without any request, or with all of them served, on a network of one feeder, is a page like others."""
     case = ao.load_case("synthetic:buses=70,days=1,seed=3")
     night = report(ao.simulate(case, "amm", steps=slice(8, 9)))
-    assert table(night, "limits").empty
-    assert table(night, "worst-off").empty
+    assert 'id="table-limits"' not in night
+    assert 'id="table-worst-off"' not in night
+    assert "No limit of the network stands behind anything that was not served." in night
     assert "Nobody is starved" in night
+    assert "Energy against the worst-off" not in night  # of one mechanism there is no trade-off
+    assert night.count("nothing was asked for") >= 2
 
 
 def test_long_runs_are_looked_at_on_days_of_every_weekday() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from amm_opt.cases import Case, save_case
-from amm_opt.errors import InputError, OutputError, reason
+from amm_opt.errors import InputError, OutputError, counted, reason
 from amm_opt.io.chunks import DESCRIPTION
 from amm_opt.io.files import check_writable, claimed, released, remove, replace_file
 from amm_opt.io.lock import LOCK, lock_of
@@ -182,7 +182,7 @@ def occupied(path: Path) -> str:
     if (path / DOCUMENT).is_file():
         held = f"a finished run, which {FORCE} replaces"
     else:
-        held = f"an unfinished run, with {_blocks_in(path)} blocks; {GO_ON}"
+        held = f"an unfinished run, with {counted(_blocks_in(path), 'block')}; {GO_ON}"
     return f"{path} exists and is not an empty folder: it holds {held}"
 
 
@@ -229,7 +229,9 @@ def checked_document(path: Path) -> dict[str, Any]:
     if not (path / DOCUMENT).is_file():
         if (path / MANIFEST).is_file():
             done = _blocks_in(path)
-            raise InputError(f"{path} holds a run that was not finished, with {done} blocks: go on with --resume")
+            raise InputError(
+                f"{path} holds a run that was not finished, with {counted(done, 'block')}: go on with --resume"
+            )
         raise InputError(f"{path} is not the folder of a run: it has no {DOCUMENT}")
     document = opened(path / DOCUMENT)
     files = document.get("files")

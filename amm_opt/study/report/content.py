@@ -61,7 +61,9 @@ def asked(result: Comparison) -> list[tuple[str, str]]:
     inputs = [run.manifest.get("inputs", {}) for run in result.runs.values()]
     for name in ("network model", "ac", "forecast", "measurement", "waiting", "tiers", "margin", "time limit"):
         values = dict.fromkeys(
-            str(given[name]) for given in inputs if name in given and given[name] not in (None, False)
+            "yes" if given[name] is True else str(given[name])
+            for given in inputs
+            if name in given and given[name] not in (None, False)
         )
         if values:
             said.append((name, ", ".join(values)))

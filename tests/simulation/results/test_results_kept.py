@@ -135,7 +135,7 @@ def test_a_full_disk_ends_the_run_and_keeps_what_is_there(tmp_path: Path, monkey
         with pytest.raises(OutputError, match=r"No space left on device\); 1 of 3 blocks are kept: go on with resume"):
             ao.compare(CASE, ["no_control", "equal_doe"], out=out)
     assert ao.open_run(out / "no_control").summary["steps"] == 48
-    with pytest.raises(ao.InputError, match="was not finished, with 1 blocks: go on with --resume"):
+    with pytest.raises(ao.InputError, match="was not finished, with 1 block: go on with --resume"):
         ao.open_run(out / "equal_doe")
     result = ao.compare(CASE, ["no_control", "equal_doe"], out=out, resume=True)
     for label, run in plain.runs.items():

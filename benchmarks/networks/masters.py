@@ -1,9 +1,9 @@
-"""Imports every OpenDSS master under a folder and holds it against OpenDSS, for the table of docs/importers-opendss.md.
+"""Imports every OpenDSS master under a folder and holds it against OpenDSS: the table of docs/importers-opendss.md.
 
-PYTHONPATH=tests/helpers python benchmarks/networks/masters.py FOLDER [part of a name]
+python benchmarks/networks/masters.py FOLDER [part of a path] > table.md
 
-Masters are files that make a circuit, by themselves or by what they redirect to. Each is solved by OpenDSS twice: with
-taps as its statements leave them, and with its regulator controls; capacitors stand as they are and plants are off.
+Masters are files that make a circuit. OpenDSS solves each twice, without the file's own solves: with taps as its
+statements leave them, and with its regulator controls. Capacitors stand as they are, and plants are off.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import re
 import shutil
 import sys
 import tempfile
-import time
-import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,52 +24,52 @@ from amm_opt.importers import ImportedNetwork, from_opendss
 from amm_opt.importers.opendss.prepared.sources import BEHIND, JOINT
 from amm_opt.network import LinDist3Flow
 
-RUNS = re.compile(
-    r"^\s*(solve|show|export|plot|visualize|buscoords|latlongcoords|closedi|help|about|dump|save)\b", re.I
-)
-CIRCUIT = re.compile(r"^\s*(new\s+(object\s*=\s*)?\"?circuit\.)", re.I | re.M)
-OFF = [f"batchedit {kind}..* enabled=no" for kind in ("capcontrol", "generator", "pvsystem", "storage", "invcontrol")]
+RUNS = re.compile(r"^\s*(solve|show|export|plot|visualize|buscoords|latlongcoords|closedi|dump|save)\b", re.IGNORECASE)
+CIRCUIT = re.compile(r"^\s*new\s+(object\s*=\s*)?\"?circuit\.", re.IGNORECASE | re.MULTILINE)
+OFF = [f"batchedit {kind}..* enabled=no" for kind in ("capcontrol", "generator", "pvsystem", "storage")]
+read = partial(from_opendss, ratings=400, load_voltage_pu="solved")  # A where the file has none
+PRECISE = ["set maxiterations=500 maxcontroliter=200 tolerance=1e-9", "solve mode=snap"]
 
 
 def main(folder: Path, part: str = "") -> None:
     """Print a row per master."""
-    warnings.simplefilter("ignore")
-    print(
-        "| master | buses | taps as stated | regulators at set points | linear | seconds |\n|---|---|---|---|---|---|"
-    )
+    print("| master | buses | taps as stated | regulators at set points | linear |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as copy:
         silent = Path(shutil.copytree(folder, Path(copy) / "silent"))
         files = [p for p in silent.rglob("*") if p.suffix.lower() in (".dss", ".txt")]
-        for file in files:
-            text = file.read_text(errors="replace")
-            for other in (p.name for p in files if p.parent == file.parent):
-                text = re.sub(rf"(?<![\w-]){re.escape(other)}\b", other, text, flags=re.I)
-            file.write_text("\n".join("" if RUNS.match(x) else x for x in text.splitlines()))
+        for file in files:  # without solves, and with names of files as they are written, as OpenDSS wants on Linux
+            text = file.read_text(encoding="utf-8", errors="replace")
+            for name in (p.name for p in files if p.parent == file.parent):
+                text = re.sub(rf"(?<![\w-]){re.escape(name)}\b", name, text, flags=re.IGNORECASE)
+            file.write_text("\n".join("" if RUNS.match(x) else x for x in text.splitlines()), encoding="utf-8")
         for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() == ".dss" and part in str(p)):
-            if CIRCUIT.search(path.read_text(errors="replace")):
+            if CIRCUIT.search(path.read_text(encoding="utf-8", errors="replace")):
                 print(row(path, silent / path.relative_to(folder), path.relative_to(folder)), flush=True)
 
 
 def row(path: Path, silent: Path, name: Path) -> str:
     """What becomes of one master."""
-    began = time.perf_counter()
     try:
-        stated = from_opendss(path, ratings=400, load_voltage_pu="solved")
+        stated = read(path)
     except ao.InputError as error:
-        return f"| `{name}` | | refused: {' / '.join(error.problems[:4])} | | | {time.perf_counter() - began:.1f} |"
-    seconds = time.perf_counter() - began
-    cells = [errors(stated, silent, "set controlmode=off")[0]]
+        return f"| `{name}` | | {refusal(error)} | | |"
+    cells = [str(stated.feeder.n_buses), errors(stated, silent, "set controlmode=off")[0]]
     try:
-        held = from_opendss(path, ratings=400, load_voltage_pu="solved", regulators="set_point")
-        cells += errors(held, silent, "set controlmode=static")
+        cells += errors(read(path, regulators="set_point"), silent, "set controlmode=static")
     except ao.InputError as error:
-        cells += [f"refused: {error.problems[0]}", ""]
-    return f"| `{name}` | {stated.feeder.n_buses} | {' | '.join(cells)} | {seconds:.1f} |"
+        cells += [refusal(error), ""]
+    return f"| `{name}` | {' | '.join(cells)} |"
 
 
-def errors(network: ImportedNetwork, path: Path, *commands: str) -> tuple[str, str]:
+def refusal(error: ao.InputError) -> str:
+    """The first problem."""
+    more = f" (and {len(error.problems) - 1} more)" if len(error.problems) > 1 else ""
+    return f"refused: {error.problems[0]}{more}".replace("|", "\\|")
+
+
+def errors(network: ImportedNetwork, path: Path, control: str) -> tuple[str, str]:
     """Largest errors in pu of the power flow and of the linear model, over all phases of all buses."""
-    truth, feeder, people = solved(path, *commands), network.feeder, network.customers
+    truth, feeder, people = solved(path, control), network.feeder, network.customers
     if truth is None:
         return "no solution in OpenDSS", ""
     model = LinDist3Flow(feeder)
@@ -85,47 +84,44 @@ def errors(network: ImportedNetwork, path: Path, *commands: str) -> tuple[str, s
 def pairs(
     model: LinDist3Flow, phases: np.ndarray, u: np.ndarray, truth: dict[str, dict[int, complex]]
 ) -> Iterator[tuple[float, float]]:
-    """Voltage of each node here and in OpenDSS, in pu; between phases where OpenDSS has them without ground."""
+    """Voltages here and in OpenDSS, in pu: to neutral, or between phases where OpenDSS has no ground there."""
     for b in np.unique(model.bus):
-        own = np.flatnonzero(model.bus == b)
-        name = model.feeder.bus_names[b].lower()
+        name, own = model.feeder.bus_names[b].lower(), np.flatnonzero(model.bus == b)
         if name.startswith(BEHIND) or name == JOINT:
             continue
         volts, base = truth[name], model.feeder.vn_kv[b] * 1000 / 3**0.5
-        nodes = {int(phases[i]) + 1: u[i] for i in own}
-        if not set(nodes) <= set(volts) or (len(nodes) == 1 and set(volts) == {1, 2}):
+        nodes = {int(phases[i]) + 1: complex(u[i]) for i in own}
+        if not set(nodes) <= set(volts) or (len(nodes) == 1 and set(volts) == {1, 2}):  # the halves of a service
             yield abs(u[own[0]]), abs(volts[1] - volts[2]) / 2 / base
             continue
         neutral = volts.get(4, 0.0)
-        apart = abs(sum(volts[n] - neutral for n in nodes) / base - sum(nodes.values()))
-        if len(nodes) == 3 and apart > 0.01:
-            yield from (
-                (abs(nodes[i] - nodes[k]) / 3**0.5, abs(volts[i] - volts[k]) / base / 3**0.5)
-                for i, k in ((1, 2), (2, 3), (3, 1))
-            )
+        floats = abs(sum(volts[n] - neutral for n in nodes) / base - sum(nodes.values())) > 0.01
+        if len(nodes) == 3 and floats:
+            ends = ((1, 2), (2, 3), (3, 1))
+            yield from ((abs(nodes[i] - nodes[k]) / 3**0.5, abs(volts[i] - volts[k]) / base / 3**0.5) for i, k in ends)
         else:
             yield from ((abs(v), abs(volts[n] - neutral) / base) for n, v in nodes.items())
 
 
-def solved(path: Path, *commands: str) -> dict[str, dict[int, complex]] | None:
-    """Voltages in V by bus and node, as OpenDSS solves the file without its own solves."""
+def solved(path: Path, control: str) -> dict[str, dict[int, complex]] | None:
+    """Voltages in V by bus and node; None where OpenDSS cannot read the file, or finds no solution."""
     here = Path.cwd()
     engine.Basic.AllowForms(False)
-    more = "set maxiterations=500 maxcontroliter=200 tolerance=1e-9", "solve mode=snap"
-    for command in ("clearall", "set defaultbasefrequency=60", f'compile "{path}"', *OFF, *commands, *more):
-        try:
+    try:
+        for command in ("clearall", "set defaultbasefrequency=60", f'compile "{path}"', *OFF, control, *PRECISE):
             engine.Text.Command(command)
-        except engine.DSSException as error:
-            if command[:5] != "batch":
-                print(f"OpenDSS on {path.name}: {error}", file=sys.stderr)
-    engine.Text.Command(f'cd "{here}"')
+    except engine.DSSException as error:
+        print(f"OpenDSS on {path.name}: {error}", file=sys.stderr)
+        return None
+    finally:
+        engine.Text.Command(f'cd "{here}"')
     if not engine.Solution.Converged():
         return None
     flat = np.array(engine.Circuit.AllBusVolts())
     volts: dict[str, dict[int, complex]] = {}
     for name, v in zip(engine.Circuit.AllNodeNames(), flat[::2] + 1j * flat[1::2], strict=True):
         bus, _, node = name.rpartition(".")
-        volts.setdefault(bus.lower(), {})[int(node)] = v
+        volts.setdefault(bus.lower(), {})[int(node)] = complex(v)
     return volts
 
 

@@ -55,7 +55,7 @@ def describe(
         *elements.assumed,
         *script.remarks,
     ]
-    report.left_out += _left_out(script, elements, buses, branches, customers)
+    report.left_out += _left_out(script, elements, settings, buses, branches, customers)
 
 
 def _read(
@@ -92,20 +92,20 @@ def _read(
 
 
 def _sources(elements: Elements, customers: pd.DataFrame) -> Iterable[str]:
-    kept = [x for x in elements.lines if x.element.kind == "vsource"]
-    for x in kept:
+    for x in (x for x in elements.lines if x.element.kind == "vsource"):
         z = complex(x.z_ohm[0, 0] - (x.z_ohm[0, 1] if len(x.z_ohm) > 1 else 0.0))
-        drop = f": {_drop(elements.sources[0], customers)}" if elements.sources[0].bus == x.buses[0] else ""
+        alone = elements.sources[0].bus == x.buses[0]
         yield (
             f"the source of bus {x.buses[1]!r} holds its voltage at {x.buses[0]!r}, behind its impedance of {z:.3g} ohm"
-            f" per phase{drop}; source_impedance=False leaves it out"
+            f" per phase{': ' + _drop(z, elements.sources[0], customers) if alone else ''};"
+            " source_impedance=False leaves it out"
         )
 
 
-def _drop(source: Source, customers: pd.DataFrame) -> str:
+def _drop(z_ohm: complex, source: Source, customers: pd.DataFrame) -> str:
     """About by how much an impedance lowers the voltage, in pu."""
     drawn = complex(customers["kw"].sum(), customers["kvar"].sum())
-    drop = (source.z[1] * drawn.conjugate()).real / (1000.0 * source.line_kv**2)
+    drop = (z_ohm * drawn.conjugate()).real / (1000.0 * source.kv**2)
     return f"it lowers the voltage by about {drop:.2g} pu at the file's own loads"
 
 
@@ -213,7 +213,12 @@ def _bands(buses: pd.DataFrame, standard: str) -> Iterable[str]:
 
 
 def _left_out(
-    script: Script, elements: Elements, buses: pd.DataFrame, branches: pd.DataFrame, customers: pd.DataFrame
+    script: Script,
+    elements: Elements,
+    settings: Settings,
+    buses: pd.DataFrame,
+    branches: pd.DataFrame,
+    customers: pd.DataFrame,
 ) -> Iterable[str]:
     for what, count in script.left_out.items():
         yield f"{count} x {what}"
@@ -232,9 +237,11 @@ def _left_out(
         yield elements.cut
     source = elements.sources[0]
     if not source.ideal and not source.bus.startswith(BEHIND):
-        yield f"impedance of the source: its voltage is held; {_drop(source, customers)}"
-    for kind in sorted({k for k, _ in elements.unread}):
-        given = (f"{name} ({n})" for (k, name), n in elements.unread.items() if k == kind)
+        yield f"impedance of the source: its voltage is held; {_drop(source.z[1], source, customers)}"
+    used = {("load", name) for name in ("vminpu", "vmaxpu", "vlowpu")} if settings.load_voltage_pu == SOLVED else set()
+    unread = {key: n for key, n in elements.unread.items() if key not in used}
+    for kind in sorted({k for k, _ in unread}):
+        given = (f"{name} ({n})" for (k, name), n in unread.items() if k == kind)
         yield f"properties of {kind} elements that are not used: {shorten(given, 40)}"
     options = [f"{k}={v}" for k, v in script.options.items() if k not in FOLLOWED_OPTIONS]
     if options:

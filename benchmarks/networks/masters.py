@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -62,9 +63,9 @@ def row(path: Path, silent: Path, name: Path) -> str:
 
 
 def refusal(error: ao.InputError) -> str:
-    """The first problem."""
+    """The first problem, as far as a table has room."""
     more = f" (and {len(error.problems) - 1} more)" if len(error.problems) > 1 else ""
-    return f"refused: {error.problems[0]}{more}".replace("|", "\\|")
+    return f"refused: {textwrap.shorten(error.problems[0], 160, placeholder=' ...')}{more}".replace("|", "\\|")
 
 
 def errors(network: ImportedNetwork, path: Path, control: str) -> tuple[str, str]:

@@ -45,14 +45,14 @@ class Source:
     modules: frozenset[str]
 
     @cached_property
-    def tree(self) -> ast.Module:
-        return ast.parse(self.text)
+    def nodes(self) -> list[ast.AST]:
+        return list(ast.walk(ast.parse(self.text)))
 
     @cached_property
     def imports(self) -> list[tuple[int, str, str]]:
         """Line, module and name (empty for the module itself) of everything that is imported from the project."""
         found = []
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.Import):
                 found += [(node.lineno, alias.name, "") for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
@@ -71,7 +71,9 @@ class Source:
 
 @cache
 def sources(root: Path, folders: tuple[str, ...] = FOLDERS) -> list[Source]:
-    """All Python files below these folders of the project."""
+    """All Python files below these folders of the project; each is read and parsed once."""
+    if folders != FOLDERS:
+        return [source for source in sources(root) if source.path.parts[0] in folders]
     paths = [path.relative_to(root) for folder in folders for path in sorted((root / folder).rglob("*.py"))]
     names = {path: ".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in paths}
     modules = frozenset(names.values())
@@ -101,9 +103,8 @@ def floors(root: Path) -> Iterator[str]:
 
 def circles(root: Path) -> Iterator[str]:
     """No module imports itself through others."""
-    below = {
-        s.module: sorted({m for _, m, _ in s.imports if m in s.modules} - {s.module}) for s in sources(root, PACKAGES)
-    }
+    files = {source.module: source for source in sources(root, PACKAGES)}
+    below = {name: sorted({m for _, m, _ in file.imports if m in files} - {name}) for name, file in files.items()}
     done: set[str] = set()
 
     def walk(module: str, path: list[str]) -> Iterator[str]:
@@ -133,7 +134,7 @@ def private_names(root: Path) -> Iterator[str]:
                     yield f"{source.path}:{line} imports {name or module} of {module}, which is private there"
             if not name:
                 bound[module.rpartition(".")[2]] = module
-        for node in ast.walk(source.tree):
+        for node in source.nodes:
             if not (isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in bound):
                 continue
             if private(node.attr):
@@ -164,7 +165,7 @@ def long_functions(root: Path) -> Iterator[str]:
     """Functions stay under ``FUNCTION_LINES`` lines of code; tables of data stand outside of functions."""
     for source in sources(root):
         lines = source.text.splitlines()
-        for node in ast.walk(source.tree):
+        for node in source.nodes:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 count = code_lines(node, lines)
                 if count >= FUNCTION_LINES:

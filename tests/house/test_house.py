@@ -12,9 +12,9 @@ from tests.house import rules
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("rule", rules.RULES, ids=lambda rule: rule.__name__)
-def test_the_house_stands(rule: Callable[[Path], Iterable[str]]) -> None:
-    breaches = list(rule(ROOT))
+def test_the_house_stands() -> None:
+    """By all rules in one test, so that files are read once."""
+    breaches = [breach for rule in rules.RULES for breach in rule(ROOT)]
     assert not breaches, "\n" + "\n".join(breaches)
 
 
@@ -63,7 +63,7 @@ def test_a_sound_house_has_no_breach(tmp_path: Path) -> None:
             rules.floors,
             "amm_opt/study/show",
             "from formulations import amm",
-            "show.py:1 imports formulations: amm_opt finds",
+            "show.py:1 imports formulations.amm: amm_opt finds",
         ),
         (rules.floors, "amm_opt/testing/kit", "from tests.helpers import small", "is not installed with the package"),
         (rules.floors, "amm_opt/attic", "", "amm_opt/attic stands on no floor"),

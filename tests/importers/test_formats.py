@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from in_process import amm_opt
 
 import amm_opt as ao
 from amm_opt.importers import Demand, importers
@@ -55,9 +56,21 @@ def package(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(tmp_path), "COLUMNS": "120"}
 
 
-def command(env: dict[str, str], *arguments: object) -> subprocess.CompletedProcess[str]:
-    words = [AMM_OPT, *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, text=True, timeout=300, env=env, check=False)
+SEVERAL = """
+from amm_opt.study.cli import main
+
+for words in {words!r}:
+    try:
+        main(["import", *words])
+    except SystemExit as end:
+        print("exit", end.code)
+"""
+
+
+def several(env: dict[str, str], *commands: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Commands of ``amm-opt import`` in one process, in which the plug-ins of ``env`` are installed."""
+    script = [sys.executable, "-c", SEVERAL.format(words=commands)]
+    return subprocess.run(script, capture_output=True, text=True, timeout=300, env=env, check=False, cwd=cwd)
 
 
 def lane() -> ao.ImportedNetwork:
@@ -75,21 +88,19 @@ def test_the_importer_of_the_page_is_short() -> None:
 
 
 def test_a_strangers_importer_on_the_command_line(package: dict[str, str], tmp_path: Path) -> None:
-    listed = command(package, "import", "--help")
-    assert listed.returncode == 0, listed.stderr
+    options = ["--option", "v_source_pu=1.02", "--scenario", "days=2", "--out", "case"]
+    done = several(package, ["--help"], ["two_tables", "--help"], ["two_tables", "lane", *options], cwd=tmp_path)
+    listed, about, made, end = done.stdout.split("exit 0\n")
+    assert end == "", done.stderr
     for name in ("csiro", "matpower", "opendss", "pandapower", "simbench", "two_tables", "liar"):
-        assert re.search(rf"^  {name} ", listed.stdout, re.MULTILINE)
-    assert "missing" not in listed.stdout
-    assert "package strangers) cannot be loaded: ModuleNotFoundError" in listed.stderr
-    about = command(package, "import", "two_tables", "--help")
-    assert "A balanced LV feeder from cables.csv" in about.stdout
-    assert "Example:  amm-opt import two_tables PATH --out case" in about.stdout
-    assert "source, v_source_pu" in about.stdout
-    options = ("--option", "v_source_pu=1.02", "--scenario", "days=2", "--out", tmp_path / "case")
-    made = command(package, "import", "two_tables", tmp_path / "lane", *options)
-    assert made.returncode == 0, made.stderr
-    assert "  - 2 cables" in made.stdout
-    assert "Scenario: 30% of customers" in made.stdout
+        assert re.search(rf"^  {name} ", listed, re.MULTILINE)
+    assert "missing" not in listed
+    assert "package strangers) cannot be loaded: ModuleNotFoundError" in done.stderr
+    assert "A balanced LV feeder from cables.csv" in about
+    assert "Example:  amm-opt import two_tables PATH --out case" in about
+    assert "source, v_source_pu" in about
+    assert "  - 2 cables" in made
+    assert "Scenario: 30% of customers" in made
     case = ao.load_case(tmp_path / "case")
     assert (case.participant_names, case.n_steps) == (("ann", "bob"), 96)
     assert case.feeder.v_source_pu == 1.02
@@ -110,20 +121,10 @@ BAD: list[tuple[list[str], str]] = [
     (["two_tables", "lane", "--scenario", "ev=2"], "ev = 2.0 must be within 0 to 1"),
     (["matpower", "none.m"], "none.m not found, or not a file"),
 ]
-SEVERAL = """
-from amm_opt.study.cli import main
-
-for words in {words!r}:
-    try:
-        main(["import", *words, "--out", "case"])
-    except SystemExit as end:
-        print("exit", end.code)
-"""
 
 
 def test_bad_input_ends_with_two_and_a_sentence(package: dict[str, str], tmp_path: Path) -> None:
-    script = [sys.executable, "-c", SEVERAL.format(words=[words for words, _ in BAD])]
-    done = subprocess.run(script, capture_output=True, text=True, timeout=300, env=package, check=False, cwd=tmp_path)
+    done = several(package, *([*words, "--out", "case"] for words, _ in BAD), cwd=tmp_path)
     assert done.stdout.splitlines() == ["exit 2"] * len(BAD)
     for _, said in BAD:
         assert said in done.stderr
@@ -135,9 +136,8 @@ def test_demand_of_the_file_or_a_scenario(tmp_path: Path) -> None:
     path = tmp_path / "three.m"
     path.write_text(THREE_BUSES)
     opened = ["--option", 'open_branches=["branch 3"]', "--option", "name=5"]
-    env = dict(os.environ)
-    assert "open one of: branch" in command(env, "import", "matpower", path).stderr
-    own = command(env, "import", "matpower", path, *opened, "--out", tmp_path / "own")
+    assert "open one of: branch" in amm_opt("import", "matpower", path).stderr
+    own = amm_opt("import", "matpower", path, *opened, "--out", tmp_path / "own")
     assert own.returncode == 0, own.stderr
     assert "Demand: that of the file" in own.stdout
     case = ao.load_case(tmp_path / "own")
@@ -145,7 +145,7 @@ def test_demand_of_the_file_or_a_scenario(tmp_path: Path) -> None:
     assert case.name == "5"
     for name, table in expected.tables().items():
         pd.testing.assert_frame_equal(case.tables()[name], table, check_dtype=False)
-    laid = command(env, "import", "matpower", path, *opened, "--scenario", "days=2,pv=1", "--out", tmp_path / "year")
+    laid = amm_opt("import", "matpower", path, *opened, "--scenario", "days=2,pv=1", "--out", tmp_path / "year")
     assert laid.returncode == 0, laid.stderr
     year = ao.load_case(tmp_path / "year")
     assert (year.participant_names, year.n_steps) == (("bus 2", "bus 3"), 96)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from in_process import amm_opt
 
 import amm_opt as ao
 from amm_opt.cases import Case
@@ -256,19 +255,7 @@ def test_all_wires_need_to_be_asked_for_ac_and_to_be_the_true_ones(tmp_path: Pat
 def test_the_command_takes_the_file(tmp_path: Path) -> None:
     ao.save_case(crowded(tmp_path), tmp_path / "case")
     command = ["run", str(tmp_path / "case"), "--mechanism", "amm", "--steps", "4", "--ac", "secure"]
-    made = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from amm_opt.study.cli import main; main()",
-            *command,
-            "--opendss",
-            str(tmp_path),
-            "--json",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    made = amm_opt(*command, "--opendss", tmp_path, "--json")
+    assert made.returncode == 0, made.stderr
     (row,) = json.loads(made.stdout)["rows"]
     assert row["ac_voltage_violations"] == 0

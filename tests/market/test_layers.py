@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from in_process import amm_opt
 from small import TRACE, shuffled
 
 import amm_opt as ao
@@ -263,14 +262,9 @@ def test_layers_that_do_not_nest_are_refused(layers: dict[str, Any], said: str) 
     assert said in str(caught.value)
 
 
-def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from amm_opt.study.cli import main; main()", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 def test_bad_layers_end_with_code_2(tmp_path: Path) -> None:
     folder = ao.save_case(town(), tmp_path / "case")
-    unknown = _run("run", str(folder), "--mechanism", "amm:pricing=zone", "--steps", "1")
+    unknown = amm_opt("run", str(folder), "--mechanism", "amm:pricing=zone", "--steps", "1")
     assert unknown.returncode == 2
     assert (
         "unknown pricing 'zone'; valid choices: feeder, mv_feeder, nodal, node, section, system, uniform"
@@ -278,7 +272,7 @@ def test_bad_layers_end_with_code_2(tmp_path: Path) -> None:
     )
     with (folder / "case.toml").open("a") as file:
         file.write('\n[layers]\nfeeder = "default"\nzone = {x = ["la-end", "b1"]}\n')
-    crossing = _run("run", str(folder), "--mechanism", "amm", "--steps", "1")
+    crossing = amm_opt("run", str(folder), "--mechanism", "amm", "--steps", "1")
     assert crossing.returncode == 2
     assert "overlap" in crossing.stderr
     assert "Traceback" not in crossing.stderr + unknown.stderr
@@ -321,7 +315,7 @@ def test_recorded_prices_are_the_tightest_of_the_layers(seed: int) -> None:
 def test_prices_of_stored_runs_of_two_tiers_and_in_any_order(tmp_path: Path) -> None:
     case = ao.load_case("synthetic:buses=120,days=1,seed=3").with_scenario(import_scale=2.0, export_scale=1.5)
     run = ao.simulate(case, AMM(), out=tmp_path / "run")
-    table, again = run.prices(), ao.open_run(tmp_path / "run").prices()
+    table, again = run.prices(), ao.openamm_opt(tmp_path / "run").prices()
     pd.testing.assert_frame_equal(table, again)
     assert set(table["layer"]) >= {"", "feeder"}
     two = ao.simulate(case, AMM(), tiers="two").prices()

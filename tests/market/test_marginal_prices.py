@@ -1,8 +1,6 @@
 """Prices by parts: published values, closed forms, another program's multipliers, finite differences, by hand."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ import cvxpy as cp
 import numpy as np
 import pandas as pd
 import pytest
+from in_process import amm_opt
 from known import feeder15
 from streets import random_street
 
@@ -342,14 +341,9 @@ def test_one_price_by_source() -> None:
     assert not parts.limits[["limit", "kind", "direction"]].duplicated().any()
 
 
-def _price_parts(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from amm_opt.study.cli import main; main()", "price-parts", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 def test_command_says_published_prices_and_bad_input(tmp_path: Path) -> None:
     asked = ("pjm5", "--mechanism", "lmp:source_price=none", "--at", "2030-01-07 00:00")
-    told = _price_parts(*asked, "--json", "--csv", str(tmp_path / "prices.csv"))
+    told = amm_opt("price-parts", *asked, "--json", "--csv", str(tmp_path / "prices.csv"))
     assert told.returncode == 0, told.stderr
     found = json.loads(told.stdout)
     published = {f"bus {k}": p / 1000 for k, p in enumerate((16.9774, 26.3845, 30.0, 39.9427, 10.0), start=1)}
@@ -357,10 +351,10 @@ def test_command_says_published_prices_and_bad_input(tmp_path: Path) -> None:
         assert row["price"] == pytest.approx(published[row["bus"]], abs=1e-7)
     assert [limit["limit"] for limit in found["limits"]] == ["line 4-5"]
     assert pd.read_csv(tmp_path / "prices.csv")["price"].max() == pytest.approx(0.0399427, abs=1e-7)
-    shown = _price_parts(*asked)
+    shown = amm_opt("price-parts", *asked)
     assert "0.02638" in shown.stdout
     assert "line 4-5" in shown.stdout
-    bad = _price_parts("pjm5", "--mechanism", "lpm", "--at", "2031-01-07 00:00")
+    bad = amm_opt("price-parts", "pjm5", "--mechanism", "lpm", "--at", "2031-01-07 00:00")
     assert bad.returncode == 2
     assert "2 problems" in bad.stderr
     assert "unknown mechanism 'lpm'" in bad.stderr

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from in_process import amm_opt
 from small import one_transformer, rebuilt
 
 import amm_opt as ao
@@ -184,11 +183,6 @@ def test_surplus_of_the_pjm_5_bus_system() -> None:
     assert operator["residual"] == pytest.approx(paid - earned, rel=1e-4)
 
 
-def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from amm_opt.study.cli import main; main()", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 def test_settle_command_and_bad_input(tmp_path: Path) -> None:
     folder = ao.save_case(one_transformer(10.0, [0.0, 0.0], [5.0, 15.0], [0.0, 0.0]), tmp_path / "case")
     for spec, said in (
@@ -198,20 +192,20 @@ def test_settle_command_and_bad_input(tmp_path: Path) -> None:
     ):
         with pytest.raises(ao.InputError, match=re.escape(said)):
             ao.simulate(str(folder), spec)
-    bad = _run("run", str(folder), "--mechanism", spec)
+    bad = amm_opt("run", str(folder), "--mechanism", spec)
     assert bad.returncode == 2
     assert said in " ".join(bad.stderr.split())
     out = tmp_path / "out"
     ao.compare(ao.load_case(folder), ["amm", "lmp", "equal_doe"], out=out)
-    done = _run("settle", str(out), "--recover", "10", "--csv", str(tmp_path / "bills.csv"))
+    done = amm_opt("settle", str(out), "--recover", "10", "--csv", str(tmp_path / "bills.csv"))
     assert done.returncode == 0, done.stderr
     assert "equal_doe sets no prices" in done.stdout + done.stderr
-    large = _run("settle", str(out / "amm"), "--recover", "1234567.89")
+    large = amm_opt("settle", str(out / "amm"), "--recover", "1234567.89")
     assert large.returncode == 0
     assert "1234567.89" in large.stdout
     bills = pd.read_csv(tmp_path / "bills.csv")
     assert list(bills["mechanism"].unique()) == ["amm", "lmp"]
     assert bills.groupby("mechanism")["bill"].sum().tolist() == pytest.approx([10.0, 10.0], abs=1e-4)
-    nothing = _run("settle", str(out / "equal_doe"))
+    nothing = amm_opt("settle", str(out / "equal_doe"))
     assert nothing.returncode == 2
     assert "sets no prices" in nothing.stderr

@@ -78,7 +78,7 @@ def test_points_taken_for_boxes_are_found(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("solver", INSTALLED)
-@pytest.mark.parametrize("spec", MECHANISMS)
+@pytest.mark.parametrize("spec", mechanisms())
 def test_every_mechanism_by_every_solver(spec: str, solver: str) -> None:
     info = solvers()[solver.upper()]
     if (spec, solver) in LOOSE:

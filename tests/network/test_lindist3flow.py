@@ -8,9 +8,9 @@ import cvxpy as cp
 import numpy as np
 import pandas as pd
 import pytest
-from ac3 import asymmetric_voltages
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from known.ac3 import asymmetric_voltages
 
 from amm_opt.cases import Case, from_tables
 from amm_opt.errors import InputError, SolveError

@@ -1,13 +1,12 @@
 """Margins of limits: published factors and counts, the 15-bus feeder, rates on fresh draws, every mechanism."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import cvxpy as cp
 import numpy as np
 import pandas as pd
 import pytest
+from in_process import amm_opt
 from known import feeder15
 from streets import random_street
 
@@ -262,12 +261,11 @@ def test_bad_margins_are_named() -> None:
 
 
 def test_the_command_line_takes_a_margin() -> None:
-    command = [sys.executable, "-c", "from amm_opt.study.cli import main; main()", "run"]
-    asked = ["synthetic:buses=40,days=1,seed=3", "--mechanism", "amm", "--steps", "4", "--margin"]
-    bad = subprocess.run([*command, *asked, "gaussian:eps=2"], capture_output=True, text=True, check=False)
+    asked = ["run", "synthetic:buses=40,days=1,seed=3", "--mechanism", "amm", "--steps", "4", "--margin"]
+    bad = amm_opt(*asked, "gaussian:eps=2")
     assert bad.returncode == 2
     assert "eps = 2 must be between 0 and 1" in bad.stderr
-    assert subprocess.run([*command, *asked, "gaussian"], capture_output=True, check=False).returncode == 0
+    assert amm_opt(*asked, "gaussian").returncode == 0
 
 
 # chance constraints with devices that respond: the published values, from the product's rows of the network

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from in_process import amm_opt
 from small import one_transformer, rebuilt
 
 import amm_opt as ao
@@ -89,8 +89,8 @@ def test_nothing_runs_before_the_second_mechanism_is_checked() -> None:
 def test_the_command_line_says_all_at_once(tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
-    command = [AMM_OPT, "compare", "synthetic:buses=10,days=1", "--mechanisms", "amm,x1,x2", "--network", "x3"]
+    command = ["compare", "synthetic:buses=10,days=1", "--mechanisms", "amm,x1,x2", "--network", "x3"]
     command += ["--solver", "x4", "--start", "2031-01-01", "--forecast", "x5", "--out", str(tmp_path / "full")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = amm_opt(*command)
     assert done.returncode == 2
     assert [word in done.stderr for word in ("x1", "x2", "x3", "x4", "2031", "x5", "full")] == [True] * 7

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from in_process import amm_opt
 
 import amm_opt as ao
 from amm_opt.network import ACNetwork, BranchFlowSOCP, Feeder, LinDist3Flow, LinDistFlow
@@ -135,18 +134,11 @@ def test_shunts_alone_count_as_inflexible() -> None:
     assert state.loading_kva[1] > 25
 
 
+@pytest.mark.filterwarnings("always::amm_opt.errors.UnavoidableWarning")
 def test_the_command_line_names_them(tmp_path: Path) -> None:
     ao.save_case(case(e_v_max_pu=1.05), tmp_path / "tight")
-    command = [
-        sys.executable,
-        "-c",
-        "from amm_opt.study.cli import main; main()",
-        "run",
-        str(tmp_path / "tight"),
-        "--mechanism",
-        "amm",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = amm_opt("run", tmp_path / "tight", "--mechanism", "amm")
+    assert done.returncode == 0, done.stderr
     assert "Beyond a limit through inflexible load alone: 4 (element, interval) pairs." in done.stdout
     assert "bus 'e' is at 1.0600 pu with nobody connected" in " ".join(done.stdout.split())
 

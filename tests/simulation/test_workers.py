@@ -24,7 +24,7 @@ from amm_opt.simulation.workers import UNGUARDED, _sendable, spread
 from amm_opt.study.cli import main
 from formulations import AMM, DNP, AlphaFair, EqualDOE, GreedyDOE, Leximin
 
-MEMORYLESS = [EqualDOE(), GreedyDOE(enrolled="requesting"), AlphaFair(), Leximin(), DNP()]
+MEMORYLESS = [GreedyDOE(enrolled="requesting"), AlphaFair(), Leximin(), DNP()]
 
 
 @pytest.mark.parametrize("mechanism", MEMORYLESS, ids=str)

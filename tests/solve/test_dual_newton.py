@@ -221,13 +221,13 @@ def test_the_interior_points_answer_stands_where_newton_cannot_end_it(monkeypatc
 
 
 def test_rows_are_too_many_only_where_they_are_so_in_one_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three problems side by side are solved as each by itself, by blocks of 150 rows; one of 300 rows is refused."""
+    """Two problems side by side are solved as each by itself, by blocks of 150 rows; one of 300 rows is refused."""
     monkeypatch.setattr("amm_opt.solve.backends.interior_point.MANY_ROWS", 200)
-    alone = [nearly_linear(seed) for seed in range(3)]
+    alone = [nearly_linear(seed) for seed in range(2)]
     rows = Rows.from_sparse(sp.csr_array(sp.block_diag([p.rows for p in alone])))
     names = ("hessian", "q", "row_lower", "row_upper", "lower", "upper")
     arrays: Any = {name: np.concatenate([getattr(p, name) for p in alone]) for name in names}
-    x, _, reason, _ = solve_separable(SeparableQP(rows=rows, **arrays), [np.zeros(450)])
+    x, _, reason, _ = solve_separable(SeparableQP(rows=rows, **arrays), [np.zeros(300)])
     assert reason == ""
     each = [solve_separable(p, [np.zeros(150)]).x for p in alone]
     np.testing.assert_allclose(x, np.concatenate(each), atol=1e-4)

@@ -12,7 +12,7 @@ from amm_opt.registry import mechanisms
 from amm_opt.solve.backends.known import solvers
 
 CASE = "synthetic:buses=70,days=1,seed=3"
-SPAN = ["--start", "2030-01-07 12:00", "--steps", "8", "--json"]
+SPAN = ["--start", "2030-01-07 12:00", "--steps", "2", "--json"]
 AMM_OPT = str(Path(sys.executable).with_name("amm-opt"))
 MANY = """
 import os, sys
@@ -77,7 +77,7 @@ def test_every_mechanism_and_every_solver_prints_json_alone() -> None:
     assert len(linear) >= 5
     by_name += [["run", CASE, "--mechanism", "amm", "--solver", name.lower(), *SPAN] for name in quadratic]
     by_name += [["run", CASE, "--mechanism", "equal_doe", "--solver", name.lower(), *SPAN] for name in linear]
-    by_name += [["run", CASE, "--mechanism", "amm", "--network", "socp", *SPAN[:2], "--steps", "2", "--json"]]
+    by_name += [["run", CASE, "--mechanism", "amm", "--network", "socp", *SPAN]]
     lists = [["cases", "--json"], ["mechanisms", "--json"], ["solvers", "--json"]]
     found = documents(by_name + lists)
     assert all(len(item["rows"]) == 1 for item in found[: len(by_name)])

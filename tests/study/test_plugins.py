@@ -51,24 +51,37 @@ def strangers(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(tmp_path)}
 
 
-def command(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([AMM_OPT, *arguments], capture_output=True, text=True, timeout=300, env=env, check=False)
+SEVERAL = """
+from amm_opt.study.cli import main
+
+for words in {words!r}:
+    try:
+        main(words)
+    except SystemExit as end:
+        print("exit", end.code)
+"""
+
+
+def several(env: dict[str, str], *commands: list[str]) -> subprocess.CompletedProcess[str]:
+    """Commands in one process, in which the plug-ins of ``env`` are installed."""
+    script = [sys.executable, "-c", SEVERAL.format(words=commands)]
+    return subprocess.run(script, capture_output=True, text=True, timeout=300, env=env, check=False)
 
 
 def test_broken_plugins_are_reported_and_left_out(strangers: dict[str, str]) -> None:
-    for listing in ("mechanisms", "solvers"):
-        done = command(strangers, listing, "--json")
-        assert done.returncode == 0, done.stderr
-        assert '"amm"' in done.stdout or '"clarabel"' in done.stdout
-        assert "plug-in 'missing' (amm_opt." in done.stderr
-        assert "package strangers) cannot be loaded: ModuleNotFoundError" in done.stderr
-        assert "plug-in 'leaves'" in done.stderr
-        assert "SystemExit: no licence; it is left out" in done.stderr
-        assert "strangers are here" in done.stderr
-        assert '"loud"' not in done.stdout
-    done = command(strangers, "run", CASE, "--mechanism", "amm", "--solver", "clarabel", "--steps", "2", "--json")
-    assert done.returncode == 0, done.stderr
-    assert '"mechanism": "amm"' in done.stdout
+    run = ["run", CASE, "--mechanism", "amm", "--solver", "clarabel", "--steps", "2", "--json"]
+    done = several(strangers, ["mechanisms", "--json"], ["solvers", "--json"], run)
+    listed, solvers, ran, end = done.stdout.split("exit 0\n")
+    assert end == "", done.stderr
+    assert '"amm"' in listed
+    assert '"clarabel"' in solvers
+    for group in ("mechanisms", "solvers"):
+        assert f"plug-in 'missing' (amm_opt.{group}, package strangers) cannot be loaded: Mod" in done.stderr
+        assert f"plug-in 'leaves' (amm_opt.{group}, package strangers)" in done.stderr
+    assert "SystemExit: no licence; it is left out" in done.stderr
+    assert "strangers are here" in done.stderr
+    assert '"loud"' not in listed + solvers
+    assert '"mechanism": "amm"' in ran
 
 
 ASKED: list[tuple[list[str], str]] = [
@@ -78,22 +91,10 @@ ASKED: list[tuple[list[str], str]] = [
     (["--mechanism", "amm", "--network", "loud"], "is not a subclass of NetworkModel"),
     (["--mechanism", "amm", "--solver", "loud"], "is no solver: it needs name"),
 ]
-SEVERAL = """
-from amm_opt.study.cli import main
-
-for options in {options!r}:
-    try:
-        main(["run", {case!r}, "--steps", "2", *options])
-    except SystemExit as end:
-        print("exit", end.code)
-"""
 
 
 def test_a_broken_plugin_that_is_asked_for_is_named(strangers: dict[str, str]) -> None:
-    script = SEVERAL.format(options=[options for options, _ in ASKED], case=CASE)
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=300, env=strangers, check=False
-    )
+    done = several(strangers, *(["run", CASE, "--steps", "2", *options] for options, _ in ASKED))
     assert done.stdout.splitlines() == ["exit 2"] * len(ASKED)
     for _, said in ASKED:
         assert said in done.stderr

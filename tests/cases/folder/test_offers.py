@@ -1,13 +1,12 @@
 """Offers in steps, and what is wrong with a wholesale case: everything at once, each by its name."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from in_process import amm_opt
 from wholesale import system
 
 import amm_opt as ao
@@ -91,9 +90,7 @@ def broken(folder: Path) -> Path:
 
 
 def test_everything_that_is_wrong_with_a_system_is_named_at_once_and_exits_2(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "from amm_opt.study.cli import main; main()", "run"]
-    run = [*command, str(broken(tmp_path / "sick")), "--mechanism", "dispatch"]
-    done = subprocess.run(run, capture_output=True, text=True, timeout=300, check=False)
+    done = amm_opt("run", broken(tmp_path / "sick"), "--mechanism", "dispatch")
     assert done.returncode == 2
     told = " ".join(done.stderr.split())
     for part in (

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from in_process import Done, amm_opt
 from rich.cells import cell_len
 
 import amm_opt as ao
@@ -19,9 +18,8 @@ from amm_opt.study.cli import main
 START = [sys.executable, "-c", "from amm_opt.study.cli import main; main(prog_name='amm-opt')"]
 
 
-def explain(*words: object) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "COLUMNS": "80"}
-    return subprocess.run([*START, "explain", *map(str, words)], capture_output=True, text=True, env=environment)
+def explain(*words: object) -> Done:
+    return amm_opt("explain", *words, columns=80)
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from in_process import amm_opt
 from small import TRACE, one_transformer, small_case
 
 import amm_opt as ao
@@ -86,11 +85,9 @@ def test_no_price_of_fairness_where_limits_were_broken() -> None:
 
 def test_empty_is_null_in_json_and_empty_in_csv(tmp_path: Path) -> None:
     folder = ao.save_case(feeders([10, 10, 0, 0], [0] * 4), tmp_path / "case")
-    code = "from amm_opt.study.cli import main; main(prog_name='amm-opt')"
-    command = [sys.executable, "-c", code, "compare", str(folder), "--mechanisms", "alpha_fair:alpha=0,no_control"]
-    done = subprocess.run(
-        [*command, "--json", "--out", str(tmp_path / "out")], capture_output=True, text=True, check=True
-    )
+    words = ["compare", folder, "--mechanisms", "alpha_fair:alpha=0,no_control", "--json", "--out", tmp_path / "out"]
+    done = amm_opt(*words)
+    assert done.returncode == 0, done.stderr
     first, second = json.loads(done.stdout)["rows"]
     assert first["jain_feeder"] is None
     assert first["worst_feeder_served_export"] is None

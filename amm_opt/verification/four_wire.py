@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from amm_opt.arrays import ComplexArray, FloatArray, IntArray
 from amm_opt.errors import InputError, as_path, shorten
 from amm_opt.fields import checked_kind
-from amm_opt.importers.opendss import CLOSE, OPEN, Edit, Elements, Script, read_script
+from amm_opt.importers.opendss import BEHIND, CLOSE, OPEN, Edit, Elements, Script, read_script
 from amm_opt.io.output import native
 from amm_opt.network import ACState, Feeder
 from amm_opt.network.ac.ratings import RatedEnds
@@ -21,6 +21,8 @@ from amm_opt.network.feeder.phases import PHASES
 NEUTRAL = 4
 CLASSES = ("linecode", "line", "transformer", "reactor", "capacitor")
 TOLERANCE, MAX_ITERATIONS = 1e-7, 200
+IDEAL = "1e-8 1e-6"
+"""Impedance in pu, at 100 MVA, of a source whose own is a line."""
 
 
 class FourWireNetwork:
@@ -112,18 +114,36 @@ class FourWireNetwork:
 
     def _build(self, script: Script) -> None:
         """The circuit, without loads, one statement for each element."""
-        tell, (source,) = self._tell, script.of("vsource")
+        tell, elements = self._tell, Elements(script)
+        if len(elements.sources) != 1:
+            raise InputError(f"four wires need one source, not {len(elements.sources)}")
+        (source,) = elements.sources
         frequency = script.option("defaultbasefrequency", "basefrequency", default="60")
         tell("clear")
         tell(f"set defaultbasefrequency={frequency}")
-        tell(f"new circuit.feeder {_assignments(source.given)} pu={self.feeder.v_source_pu}")
+        head, own = self.feeder.bus_names[0], _assignments(source.element.given)
+        if not head.startswith(BEHIND):
+            tell(f"new circuit.feeder {own} pu={self.feeder.v_source_pu}")
+        else:
+            nodes = "".join(f".{n}" for n in source.nodes)
+            r, x = (
+                " | ".join(" ".join(map(str, row)) for row in part) for part in (source.z_ohm.real, source.z_ohm.imag)
+            )
+            tell(
+                f"new circuit.feeder {own} pu={self.feeder.v_source_pu} bus1={head}{nodes} model=ideal"
+                f" puzideal=[{IDEAL}]"
+            )
+            none = " | ".join(["0 " * len(source.nodes)] * len(source.nodes))
+            tell(
+                f"new line.{self.feeder.branch_names[1]} phases={len(source.nodes)} bus1={head}{nodes}"
+                f" bus2={source.own_bus}{nodes} rmatrix=[{r}] xmatrix=[{x}] cmatrix=[{none}]"
+            )
         known: set[tuple[str, str]] = set()
         for event in script.events:
             if isinstance(event, Edit) and event.element.enabled and event.element.kind in CLASSES:
                 name = event.element.kind, event.element.name
                 tell(f"{'edit' if name in known else 'new'} {'.'.join(name)} {_assignments(event.given)}")
                 known.add(name)
-        elements = Elements(script)
         for branch in (*elements.lines, *elements.transformers):
             if not branch.closed:
                 tell(f"disable {branch.element.kind}.{branch.element.name}")

@@ -75,7 +75,7 @@ def from_opendss(
         sources: which to keep where the file has several, by name or bus; what only the others feed is left out. By
             default all are joined at one stiff node, which is exact on separate trees.
         source_impedance: whether a source that is not ``model=ideal`` holds its voltage behind its impedance, which is
-            a branch from a bus of its own, ``"infinite bus of ..."``, or at its bus itself.
+            a branch from a bus of its own, ``"infinite_bus_of_..."``, or at its bus itself.
         regulators: ``"as_stated"``: taps as the file leaves them; ``"set_point"``: where regulator controls come to
             rest under the file's own loads, as OpenDSS solves them with controls, capacitors as they stand.
 

@@ -17,8 +17,8 @@ from amm_opt.importers.opendss.elements.transformers import Transformer, Winding
 from amm_opt.importers.opendss.lines.line import Line
 
 JOINT = "joined sources"
-BEHIND = "infinite bus of "
-"""What the bus behind the impedance of a source is called, with the source's own bus."""
+BEHIND, IMPEDANCE = "infinite_bus_of_", "impedance_of_"
+"""What the bus behind the impedance of a source and the branch from it are called, with the source's own bus."""
 LINK_PERCENT, LINK_KVA = 1e-4, 1e6
 """A link has 1e-9 ohm per kV squared, which is 10^9 MVA of short-circuit power."""
 
@@ -57,7 +57,7 @@ def _joined(sources: Sequence[Source]) -> tuple[Source, list[Transformer]]:
 def _behind_impedance(source: Source) -> Line:
     """The impedance of a source as a line, to the bus that it is moved from."""
     own, behind = source.bus, f"{BEHIND}{source.bus}"
-    line = Line(Element("vsource", f"impedance of {own}", source.element.where), source.base_frequency)
+    line = Line(Element("vsource", f"{IMPEDANCE}{own}", source.element.where), source.base_frequency)
     line.z_ohm = source.z_ohm
     line.c_nf, line.n = np.zeros(line.z_ohm.shape), len(line.z_ohm)
     line.buses, line.nodes, line.amps = (behind, own), (source.nodes, source.nodes), math.inf

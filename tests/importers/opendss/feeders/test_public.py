@@ -63,7 +63,7 @@ def test_a_source_is_behind_its_impedance(tmp_path: Path, source: str) -> None:
     network = from_opendss(master)
     assert worst(network, master) < 2e-5
     held = from_opendss(master, source_impedance=False)
-    assert set(network.buses["name"]) - set(held.buses["name"]) == {"infinite bus of s"}
+    assert set(network.buses["name"]) - set(held.buses["name"]) == {"infinite_bus_of_s"}
     assert worst(held, master) > 0.005
 
 
@@ -75,7 +75,7 @@ def test_what_a_source_impedance_costs_is_said(tmp_path: Path) -> None:
         from_opendss(master, source_impedance=False).report
     )
     said = str(from_opendss(master).report)
-    assert "at 'infinite bus of s', behind its impedance of 0.4+1.1j ohm per phase: it lowers" in said
+    assert "at 'infinite_bus_of_s', behind its impedance of 0.4+1.1j ohm per phase: it lowers" in said
     assert "1 line and 0 switches" in said
 
 
@@ -85,7 +85,7 @@ def test_weak_sources_are_joined_and_cut(tmp_path: Path) -> None:
     second += f"new load.d bus1=d.2 phases=1 kv=2.4 kw=300 pf=.9 {ANY}\n"
     master = written(tmp_path, HEAD + "mvasc3=90 mvasc1=70\n" + LINE + LOADS + second)
     assert worst(from_opendss(master), master) < 1e-6
-    assert list(from_opendss(master, sources=["t"]).buses["name"]) == ["infinite bus of t", "t", "d"]
+    assert list(from_opendss(master, sources=["t"]).buses["name"]) == ["infinite_bus_of_t", "t", "d"]
 
 
 def test_an_asymmetric_source_impedance_is_refused_unless_left_out(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_names_of_files_in_other_letters(tmp_path: Path) -> None:
     (tmp_path / "Data").mkdir()
     (tmp_path / "Data" / "LineCodes.DSS").write_text(CODE)
     text = HEAD + "\n" + LINE.replace(CODE, "redirect data\\LINECODES.dss\n") + LOADS
-    assert from_opendss(written(tmp_path, text)).buses["name"].tolist() == ["infinite bus of s", "s", "a"]
+    assert from_opendss(written(tmp_path, text)).buses["name"].tolist() == ["infinite_bus_of_s", "s", "a"]
     (tmp_path / "Data" / "linecodes.dss").write_text(CODE)
     assert any("LINECODES.dss' not found" in x for x in refused(tmp_path, text))
 

@@ -278,7 +278,7 @@ def test_bad_layers_end_with_code_2(tmp_path: Path) -> None:
     assert "Traceback" not in crossing.stderr + unknown.stderr
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10_000))
 def test_recorded_prices_are_the_tightest_of_the_layers(seed: int) -> None:
     """Random ratings and requests: the recorded limit is the one with the deficit; more layers never cost less."""

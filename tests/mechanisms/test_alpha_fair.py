@@ -137,7 +137,7 @@ power = st.one_of(st.just(0.0), st.floats(0.0, 40.0), st.floats(0.0, 1e-7))
 matrices = st.lists(st.lists(power, min_size=4, max_size=4), min_size=2, max_size=2)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     matrices,
     matrices,

@@ -294,7 +294,7 @@ power = st.one_of(st.just(0.0), st.floats(0.0, 40.0), st.floats(0.0, 1e-8))
 matrices = st.lists(st.lists(power, min_size=4, max_size=4), min_size=3, max_size=3)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(matrices, matrices, st.lists(st.floats(-30.0, 30.0), min_size=4, max_size=4), st.sampled_from([0.0, 0.2, 1.0]))
 def test_states_and_prices_stay_in_their_bounds(
     imports: list[list[float]], exports: list[list[float]], load: list[float], rho: float

@@ -231,7 +231,7 @@ def test_two_solvers_agree(fortnight: tuple[Case, ao.Run]) -> None:
         np.testing.assert_allclose(getattr(again, name), getattr(first, name), atol=tolerance, err_msg=name)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0, 9), st.floats(0, 9)), min_size=4, max_size=8),
     st.floats(0.3, 1.0),

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from in_process import amm_opt
 
 import amm_opt as ao
 from amm_opt.study.cli import main
@@ -111,7 +110,7 @@ def test_the_command_on_generated_households(tmp_path: Path) -> None:
     assert kept.loc[kept["accepted"], "asked_kwh"].sum() == pytest.approx(rows[0]["served_kwh"])
 
 
-def test_the_command_on_a_table_as_a_process(tmp_path: Path) -> None:
+def test_the_command_on_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A good table, and a bad one: every problem at once, and exit code 2."""
     times = pd.date_range("2030-01-07", periods=48, freq="30min")
     good = pd.DataFrame({"time": times, "a": [0.5] * 20 + [3.0] * 4 + [0.5] * 24, "b": 0.5})
@@ -119,14 +118,11 @@ def test_the_command_on_a_table_as_a_process(tmp_path: Path) -> None:
     pd.DataFrame({"time": times, "supply_kw": 4.0}).to_csv(tmp_path / "supply.csv", index=False)
     good.assign(b=-0.5).drop(index=[5]).to_csv(tmp_path / "bad.csv", index=False)
 
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [str(Path(sys.executable).with_name("amm-opt")), "fair-play", *words]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-
-    done = run("good.csv", "--supply", "supply.csv", "--json")
+    monkeypatch.chdir(tmp_path)
+    done = amm_opt("fair-play", "good.csv", "--supply", "supply.csv", "--json")
     assert done.returncode == 0, done.stderr
     assert [row["served_kwh"] for row in json.loads(done.stdout)] == [5.0] * 3
-    bad = run("bad.csv", "--deadband", "2", "--approaches", "fair_play,random", "--days", "3")
+    bad = amm_opt("fair-play", "bad.csv", "--deadband", "2", "--approaches", "fair_play,random", "--days", "3")
     assert bad.returncode == 2
     assert bad.stdout == ""
     for said in ("a gap from", "'b' has negative power", "deadband = 2.0", "'random'", "--supply is missing", "--days"):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from in_process import amm_opt
 
 import amm_opt as ao
 from amm_opt.study.cli import COMMANDS, LazyGroup, main
@@ -52,7 +53,7 @@ def test_in_processes_of_its_own(tmp_path: Path) -> None:
     assert [row["unserved_mwh"] for row in document["variants"]] == table["unserved_mwh"].tolist()
     assert (out / "study.png").read_bytes()[:4] == b"\x89PNG"
     assert pd.read_csv(out / "table.csv")["variant"].tolist() == [0, 1, 2, 3]
-    refused = subprocess.run([*COMMAND, "study", str(path), "--out", str(out)], capture_output=True, text=True)
+    refused = amm_opt("study", path, "--out", out)
     assert refused.returncode == 2
     assert "it holds a study; go on with resume=True (--resume)" in refused.stderr
 

@@ -59,7 +59,7 @@ def load(name: str, statements: list[list[str]]) -> str:
     return "\n".join([f"new load.{name} bus1=e.1 phases=1 kv=0.23 {first}", *(f"~ {parts}" for parts in more), ""])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(many=st.lists(STATEMENTS, min_size=4, max_size=4))
 def test_any_order_of_properties(tmp_path_factory: pytest.TempPathFactory, many: list[list[list[str]]]) -> None:
     """Without active power the power factor is 0; whoever then asks for it gets NaN from OpenDSS, here a refusal."""

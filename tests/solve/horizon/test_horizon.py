@@ -17,6 +17,7 @@ import amm_opt as ao
 from amm_opt.cases import Case, Requests
 from amm_opt.market import Allocation, Mechanism, NoState
 from amm_opt.simulation.forecast import Noisy, Persistence
+from amm_opt.simulation.loop import loop
 from amm_opt.study.cli import main
 from formulations import AMM, FairEachTime, FairOverTime, NoControl
 
@@ -39,12 +40,14 @@ def test_solvers_agree(solver: str) -> None:
     assert usual.audit.passed
 
 
-def test_processes_do_not_matter() -> None:
-    case = ao.load_case("synthetic:buses=60,days=60,seed=3").with_scenario(import_scale=4.0, export_scale=2.0)
+def test_processes_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "BLOCK_STEPS", 48)
+    case = ao.load_case("synthetic:buses=60,days=6,seed=3").with_scenario(import_scale=4.0, export_scale=2.0)
     one, two = (ao.simulate(case, FairOverTime(window="1D"), workers=n) for n in (1, 2))
     np.testing.assert_array_equal(one.allocation.import_kw, two.allocation.import_kw)
     np.testing.assert_array_equal(one.allocation.export_kw, two.allocation.export_kw)
     assert one.summary["unserved_mwh"] > 0
+    assert two.workers == 2
 
 
 @dataclass(frozen=True)

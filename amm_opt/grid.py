@@ -21,6 +21,7 @@ from amm_opt.tolerances import ROUNDING, SERVED_SLACK
 
 T = TypeVar("T")
 Limits = tuple[FloatArray, FloatArray]
+Power = FloatArray | float
 
 BLOCK_NUMBERS = 4_000_000
 """A block has at most this many limited quantities times intervals, which bounds memory."""
@@ -119,8 +120,8 @@ class Grid:
         return entries.indices.astype(np.intp) if one_each else None
 
     def bus_power(self, injection: Injection) -> tuple[cp.Expression, cp.Expression]:
-        """Net active (kW) and reactive (kvar) injection of every node under ``injection``; see :meth:`placed`."""
-        return self._places.power(injection, self.inflexible_kw)
+        """Net active (kW) and reactive (kvar) injection of every node under ``injection``; see :meth:`injected`."""
+        return self._places.power(injection, self.parameters)
 
     @cached_property
     def _places(self) -> Points | Corners:
@@ -130,21 +131,23 @@ class Grid:
         """What flexible powers add to the injections of nodes, kW and kvar, by their gains (n, variables)."""
         return self._places.gains(imports, exports)
 
-    def placed(
-        self, inflexible_kw: FloatArray, import_kw: FloatArray | float, export_kw: FloatArray | float
-    ) -> tuple[FloatArray, FloatArray]:
-        """What the network model takes of (..., n) powers: :meth:`node_injections`, or both corners (``Corners``)."""
+    def injected(self, requests: Requests, import_kw: Power, export_kw: Power) -> tuple[FloatArray, FloatArray]:
+        """What the network model takes of (..., n) flexible powers: :meth:`at_nodes`, or both corners (``Corners``)."""
         if isinstance(self._places, Corners):
-            return self._places.injections(inflexible_kw, import_kw, export_kw)
-        return self.node_injections(inflexible_kw, import_kw, export_kw)
+            return self._places.injections(requests.inflexible_kw, import_kw, export_kw, requests.inflexible_kvar)
+        return self.at_nodes(requests, import_kw, export_kw)
+
+    def at_nodes(self, requests: Requests, import_kw: Power, export_kw: Power) -> tuple[FloatArray, FloatArray]:
+        """Net injections (kW, kvar) of nodes with (..., n) flexible powers on top of what requests have inflexible."""
+        return self.node_injections(requests.inflexible_kw, import_kw, export_kw, requests.inflexible_kvar)
 
     def node_injections(
-        self, inflexible_kw: FloatArray, import_kw: FloatArray | float, export_kw: FloatArray | float
+        self, inflexible_kw: FloatArray, import_kw: Power, export_kw: Power, inflexible_kvar: FloatArray | None = None
     ) -> tuple[FloatArray, FloatArray]:
-        """Net injections (kW, kvar) of the network model's nodes for (..., n) participant powers."""
+        """The same for inflexible power of one's own, (..., n); reactive power as for ``Case.injections``."""
         if self._node is None or max(np.ndim(power) for power in (inflexible_kw, import_kw, export_kw)) > 1:
-            return self.case.bus_injections(inflexible_kw, import_kw, export_kw, self.incidence)
-        p, q = self.case.injections(inflexible_kw, import_kw, export_kw)
+            return self.case.bus_injections(inflexible_kw, import_kw, export_kw, self.incidence, inflexible_kvar)
+        p, q = self.case.injections(inflexible_kw, import_kw, export_kw, inflexible_kvar)
         of_p, of_q = (np.asarray(np.bincount(self._node, w, self.network.n_nodes), dtype=float) for w in (p, q))
         return of_p, of_q
 
@@ -165,12 +168,6 @@ class Grid:
     def _last_swept(self) -> list[Any]:
         """Requests, powers and quantities of the last interval: what a program was solved for is checked next."""
         return []
-
-    def injected(
-        self, requests: Requests, import_kw: FloatArray | float, export_kw: FloatArray | float
-    ) -> tuple[FloatArray, FloatArray]:
-        """Net injections of nodes with the given flexible powers on top of inflexible load; see :meth:`placed`."""
-        return self.placed(requests.inflexible_kw, import_kw, export_kw)
 
     @cached_property
     def limit_groups(self) -> IntArray:

@@ -34,6 +34,8 @@ class IntervalParameters:
         inflexible_kw: inflexible net load d.
         import_request_kw: flexible import requests r.
         export_request_kw: export requests g.
+        inflexible_kvar: reactive power that is drawn beside what goes with active power; a constant unless a case has
+            series of it.
     """
 
     def __init__(self, case: Case) -> None:
@@ -41,9 +43,13 @@ class IntervalParameters:
         self.inflexible_kw = cp.Parameter(n, name="inflexible_kw")
         self.import_request_kw = cp.Parameter(n, nonneg=True, name="import_request_kw")
         self.export_request_kw = cp.Parameter(n, nonneg=True, name="export_request_kw")
+        varies = case.profiles.has_kvar
+        self.inflexible_kvar = cp.Parameter(n, name="inflexible_kvar") if varies else cp.Constant(case.inflexible_kvar)
 
     def __iter__(self) -> Iterator[cp.Parameter]:
-        return iter((self.inflexible_kw, self.import_request_kw, self.export_request_kw))
+        yield from (self.inflexible_kw, self.import_request_kw, self.export_request_kw)
+        if isinstance(self.inflexible_kvar, cp.Parameter):
+            yield self.inflexible_kvar
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,12 +64,12 @@ class Points:
         _, k_import, k_export = map(sp.diags_array, self.case.kvar_per_kw)
         return self.incidence @ (exports - imports), self.incidence @ (k_export @ exports - k_import @ imports)
 
-    def power(self, injection: Injection, inflexible_kw: cp.Expression) -> tuple[cp.Expression, cp.Expression]:
+    def power(self, injection: Injection, given: IntervalParameters) -> tuple[cp.Expression, cp.Expression]:
         """Expressions (nodes,) of net active (kW) and reactive (kvar) injection."""
         load, imports, exports = self.case.kvar_per_kw
-        x, y, d = injection.import_kw, injection.export_kw, inflexible_kw
+        x, y, d = injection.import_kw, injection.export_kw, given.inflexible_kw
         reactive = cp.multiply(exports, y) - cp.multiply(imports, x) - cp.multiply(load, d)
-        reactive -= self.case.inflexible_kvar
+        reactive -= given.inflexible_kvar
         return self.incidence @ (y - x - d), self.incidence @ reactive
 
 
@@ -100,10 +106,10 @@ class Corners:
         p, q = (of_import @ imports + of_export @ exports for of_import, of_export in self._shares)
         return p, q
 
-    def power(self, injection: Injection, inflexible_kw: cp.Expression) -> tuple[cp.Expression, cp.Expression]:
+    def power(self, injection: Injection, given: IntervalParameters) -> tuple[cp.Expression, cp.Expression]:
         """Expressions of (2 nodes,): net active (kW) and reactive (kvar) injection of the lowest, then the highest."""
-        load = -cp.multiply(self.case.kvar_per_kw[0], inflexible_kw) - self.case.inflexible_kvar
-        base = (self.incidence @ -inflexible_kw, self.incidence @ load)
+        load = -cp.multiply(self.case.kvar_per_kw[0], given.inflexible_kw) - given.inflexible_kvar
+        base = (self.incidence @ -given.inflexible_kw, self.incidence @ load)
         p, q = (
             of_import @ injection.import_kw + of_export @ injection.export_kw + cp.hstack([alone, alone])
             for (of_import, of_export), alone in zip(self._shares, base, strict=True)
@@ -111,10 +117,14 @@ class Corners:
         return p, q
 
     def injections(
-        self, inflexible_kw: FloatArray, import_kw: FloatArray | float, export_kw: FloatArray | float
+        self,
+        inflexible_kw: FloatArray,
+        import_kw: FloatArray | float,
+        export_kw: FloatArray | float,
+        inflexible_kvar: FloatArray | None = None,
     ) -> tuple[FloatArray, FloatArray]:
         """(..., 2 nodes) numbers of the same, for (..., n) powers."""
-        base = self.case.bus_injections(inflexible_kw, 0.0, 0.0, self.incidence)
+        base = self.case.bus_injections(inflexible_kw, 0.0, 0.0, self.incidence, inflexible_kvar)
         x, y = (np.broadcast_to(power, np.shape(inflexible_kw)) for power in (import_kw, export_kw))
         p, q = (
             np.concatenate([alone, alone], axis=-1) + (of_import @ x.T + of_export @ y.T).T

@@ -153,7 +153,10 @@ class Case(Editable):
 
     @cached_property
     def inflexible_kvar(self) -> FloatArray:
-        """(n,) constant reactive power that participants draw beside what goes with their active power."""
+        """(n,) constant reactive power that participants draw beside what goes with their active power.
+
+        Where there are series of it (``profiles.has_kvar``), all of it is in ``Requests.inflexible_kvar``.
+        """
         return np.asarray(self.participants["inflexible_kvar"], dtype=float)
 
     @cached_property
@@ -209,9 +212,14 @@ class Case(Editable):
         return {d: requested(scale[d] * self.profiles.largest_kw(d, self.n_participants)) for d in DIRECTIONS}
 
     def bus_injections(
-        self, inflexible_kw: Any, import_kw: Any, export_kw: Any, incidence: sp.csr_array | None = None
+        self,
+        inflexible_kw: Any,
+        import_kw: Any,
+        export_kw: Any,
+        incidence: sp.csr_array | None = None,
+        inflexible_kvar: FloatArray | None = None,
     ) -> tuple[FloatArray, FloatArray]:
-        """Net injections of buses for (..., n) participant powers; ``inflexible_kvar`` is always drawn.
+        """Net injections of buses for (..., n) participant powers; see :meth:`injections`.
 
         Args:
             incidence: (nodes, n) matrix of a network model, for injections of its nodes instead of buses.
@@ -220,14 +228,29 @@ class Case(Editable):
             ``(p_kw, q_kvar)``, each (..., n_buses), positive into the network.
         """
         spread = self.incidence if incidence is None else incidence
-        p, q = self.injections(inflexible_kw, import_kw, export_kw)
+        p, q = self.injections(inflexible_kw, import_kw, export_kw, inflexible_kvar)
         return np.asarray((spread @ p.T).T), np.asarray((spread @ q.T).T)
 
-    def injections(self, inflexible_kw: Any, import_kw: Any, export_kw: Any) -> tuple[FloatArray, FloatArray]:
-        """Net injections of participants, ``(p_kw, q_kvar)``, (..., n) each, positive into the network."""
+    def injections(
+        self, inflexible_kw: Any, import_kw: Any, export_kw: Any, inflexible_kvar: FloatArray | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        """Net injections of participants, ``(p_kw, q_kvar)``, (..., n) each, positive into the network.
+
+        Args:
+            inflexible_kvar: ``Requests.inflexible_kvar`` of these intervals; None where it is the constant column.
+
+        Raises:
+            InputError: where it is None and the case has series of it.
+        """
+        if inflexible_kvar is None:
+            if self.profiles.has_kvar:
+                raise InputError(
+                    f"case {self.name}: reactive power varies; give inflexible_kvar of the requests as well"
+                )
+            inflexible_kvar = self.inflexible_kvar
         k_load, k_import, k_export = self.kvar_per_kw
         p = export_kw - import_kw - inflexible_kw
-        q = export_kw * k_export - import_kw * k_import - inflexible_kw * k_load - self.inflexible_kvar
+        q = export_kw * k_export - import_kw * k_import - inflexible_kw * k_load - inflexible_kvar
         return p, q
 
     def with_scenario(self, **changes: Any) -> Case:
@@ -259,7 +282,7 @@ class Case(Editable):
             raise InputError(
                 f"intervals {start} to {stop} are outside case {self.name!r}: {counted(self.n_steps, 'interval')}"
             )
-        requests = asked_for(self.profiles, self.scenario, start, stop, self.n_participants)
+        requests = asked_for(self.profiles, self.scenario, start, stop, self.inflexible_kvar)
         self._check_connections(self.without_sessions.requests(start, stop) if waits else requests)
         return requests
 

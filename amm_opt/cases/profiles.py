@@ -13,7 +13,11 @@ from numpy.typing import NDArray
 from amm_opt.arrays import BoolArray, FloatArray, IntArray
 from amm_opt.tolerances import REQUEST_TOLERANCE_KW
 
-QUANTITIES = ("inflexible", "import", "export")
+QUANTITIES = ("inflexible", "import", "export", "inflexible_kvar")
+"""What a series may be of: active power, the last one reactive power."""
+REQUESTS = ("import", "export")
+"""Those that are asked for and may be refused; never negative."""
+REACTIVE = QUANTITIES.index("inflexible_kvar")
 
 
 def requested(power_kw: FloatArray) -> BoolArray:
@@ -49,7 +53,8 @@ class Profiles:
         columns: names of the P profile columns.
         values: (T, P) profile values.
         series: one row per term: integer ``participant``, ``quantity`` (position in QUANTITIES), ``profile`` and
-            ``shift_steps``, and ``scale_kw``. A term is ``scale_kw * values[(k - shift_steps) mod T, profile]``.
+            ``shift_steps``, and ``scale_kw`` (kvar for reactive power). A term is
+            ``scale_kw * values[(k - shift_steps) mod T, profile]``.
         sessions: one row per charging session: integer ``participant``, ``first`` and ``last`` interval (inclusive),
             the shares of these two before its arrival and after its departure, ``late`` and ``early``, ``power_kw`` and
             ``energy_kwh``. It asks for its power from its arrival until its energy is drawn.
@@ -88,16 +93,27 @@ class Profiles:
 
     def block(self, start: int, stop: int, n: int) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Inflexible load, import and export requests of intervals ``start .. stop - 1``: three (T, n) arrays in kW."""
-        result = []
-        for code in range(len(QUANTITIES)):
-            block = np.zeros((stop - start, n))
-            for shift, gain in self._gains(n)[code]:
-                rows = np.arange(start - shift, stop - shift) % len(self.times)
-                block += self.values[rows].astype(float) @ gain
-            result.append(block)
+        load, imports, exports = (self._sum(code, start, stop, n) for code in range(REACTIVE))
         sessions = self._session_kw[start:stop].tocoo()
-        result[QUANTITIES.index("import")][sessions.row, sessions.col] += sessions.data
-        return result[0], result[1], result[2]
+        imports[sessions.row, sessions.col] += sessions.data
+        return load, imports, exports
+
+    @cached_property
+    def has_kvar(self) -> bool:
+        """Whether there are series of reactive power."""
+        return bool((self.series["quantity"] == REACTIVE).any())
+
+    def kvar(self, start: int, stop: int, n: int) -> FloatArray:
+        """Inflexible reactive power of intervals ``start .. stop - 1`` by its series, (T, n)."""
+        return self._sum(REACTIVE, start, stop, n)
+
+    def _sum(self, code: int, start: int, stop: int, n: int) -> FloatArray:
+        """(T, n) all terms of a quantity."""
+        block = np.zeros((stop - start, n))
+        for shift, gain in self._gains(n)[code]:
+            rows = np.arange(start - shift, stop - shift) % len(self.times)
+            block += self.values[rows].astype(float) @ gain
+        return block
 
     def largest_kw(self, quantity: str, n: int) -> FloatArray:
         """(n,) a bound of what everyone ever asks for: the peaks of all its series and sessions, added up.

@@ -15,7 +15,7 @@ from amm_opt.cases.scenario import Scenario
 
 @dataclass(frozen=True, eq=False)
 class Requests:
-    """What T consecutive intervals ask for; each array is (T, n participants), or (n,) for one interval, in kW.
+    """What T consecutive intervals ask for; each array is (T, n participants), or (n,) for one interval, kW or kvar.
 
     Attributes:
         inflexible_kw: inflexible net load d (negative where must-run generation exceeds load).
@@ -23,6 +23,8 @@ class Requests:
         export_request_kw: generation available to export g >= 0, likewise.
         start: number of the first interval within the case.
         dt_h: length of an interval in hours.
+        inflexible_kvar: reactive power drawn beside what goes with active power, by its series and the constant part;
+            None where a case has no series of it, so that only the constant part is drawn.
     """
 
     inflexible_kw: FloatArray
@@ -31,6 +33,7 @@ class Requests:
     start: int
     dt_h: float
     times: pd.DatetimeIndex
+    inflexible_kvar: FloatArray | None = None
 
     def __post_init__(self) -> None:
         for name in ("import_request_kw", "export_request_kw"):
@@ -61,17 +64,26 @@ class Requests:
     def select(self, which: Any) -> Requests:
         """The intervals that a slice or a mask selects; ``start`` is that of the first."""
         first = self.start + int(np.arange(self.n_steps)[which][:1].sum())
-        arrays = (self.inflexible_kw[which], self.import_request_kw[which], self.export_request_kw[which])
-        return Requests(*arrays, first, self.dt_h, self.times[which])
+        return self._of(which, first, self.times[which])
 
     def interval(self, k: int) -> Requests:
         """Interval k alone, with arrays of shape (n,)."""
-        arrays = (self.inflexible_kw[k], self.import_request_kw[k], self.export_request_kw[k])
-        return Requests(*arrays, self.start + k, self.dt_h, self.times[k : k + 1])
+        return self._of(k, self.start + k, self.times[k : k + 1])
+
+    def _of(self, which: Any, start: int, times: pd.DatetimeIndex) -> Requests:
+        arrays = (self.inflexible_kw[which], self.import_request_kw[which], self.export_request_kw[which])
+        kvar = None if self.inflexible_kvar is None else self.inflexible_kvar[which]
+        return Requests(*arrays, start, self.dt_h, times, kvar)
 
 
-def asked_for(profiles: Profiles, scenario: Scenario, start: int, stop: int, n: int) -> Requests:
-    """What n participants ask for in intervals ``start`` to ``stop - 1``, whatever their connections are."""
+def asked_for(profiles: Profiles, scenario: Scenario, start: int, stop: int, constant_kvar: FloatArray) -> Requests:
+    """What participants ask for in intervals ``start`` to ``stop - 1``, whatever their connections are.
+
+    Args:
+        constant_kvar: (n,) reactive power that they draw at all times; series of it come on top, scaled as load is.
+    """
+    n = len(constant_kvar)
     load, imports, exports = profiles.block(start, stop, n)
     scaled = load * scenario.load_scale, imports * scenario.import_scale, exports * scenario.export_scale
-    return Requests(*scaled, start, profiles.dt_h, profiles.times[start:stop])
+    kvar = constant_kvar + scenario.load_scale * profiles.kvar(start, stop, n) if profiles.has_kvar else None
+    return Requests(*scaled, start, profiles.dt_h, profiles.times[start:stop], kvar)

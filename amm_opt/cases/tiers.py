@@ -55,7 +55,9 @@ class Tier:
         """What the part asks for."""
         load, imports, exports = requests.inflexible_kw, requests.import_request_kw, requests.export_request_kw
         powers = self.added(load), self.added(imports), self.added(exports)
-        return Requests(*powers, start=requests.start, dt_h=requests.dt_h, times=requests.times)
+        varies = self.case.profiles.has_kvar and requests.inflexible_kvar is not None
+        kvar = self.added(requests.inflexible_kvar) if varies else None  # type: ignore[arg-type]
+        return Requests(*powers, requests.start, requests.dt_h, requests.times, kvar)
 
 
 def split(case: Case) -> tuple[Tier, list[Tier]]:

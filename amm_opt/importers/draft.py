@@ -11,7 +11,7 @@ import pandas as pd
 
 from amm_opt.errors import InputError, counted, shorten
 from amm_opt.importers.imported import Demand, ImportedNetwork
-from amm_opt.importers.people import BATTERY_COLUMNS, CONSTANT, participants, with_batteries
+from amm_opt.importers.people import BATTERY_COLUMNS, CONSTANT, MIN_POWER_FACTOR, participants, with_batteries
 from amm_opt.importers.radial.couplers import without_idle_loops
 from amm_opt.importers.radial.loops import check_radial, closed_graph
 from amm_opt.importers.radial.sources import JOINT, one_source
@@ -33,7 +33,8 @@ class Draft:
             adds to the bus at that end, signs as for ``shunt_kw`` and ``shunt_kvar`` of buses; and ``shift_degree``.
         elements: one row per load or plant: ``name``, ``bus``, ``quantity`` (inflexible, import or export), ``p_kw``,
             ``q_kvar`` (drawn by loads, injected by exports), ``profile``, empty for a constant one, and ``phases``,
-            empty for all of the bus. Where a plant is a participant of its own, ``own`` names it, and further columns
+            empty for all of the bus. Loads whose reactive power has a profile of its own name it in ``q_profile``,
+            which ``q_kvar`` scales. Where a plant is a participant of its own, ``own`` names it, and further columns
             are the participant's.
         profiles: a ``time`` column and per-unit columns; None for a snapshot.
         batteries: one row per unit, columns ``BATTERY_COLUMNS``: kWh, kW, efficiency one way and initial share.
@@ -77,19 +78,14 @@ class Draft:
         profiles = self._profiles()
         if elements.empty:
             raise InputError("no load or plant has a supply: nobody takes part", subject=self.name)
-        people, owner = participants(elements, profiles, self.report)
+        moving = elements["q_profile"].fillna("").ne("") if "q_profile" in elements else elements["bus"].isna()
+        at_factor = elements.assign(q_kvar=elements["q_kvar"].where(~moving, 0.0))
+        people, owner = participants(at_factor, profiles, self.report)
         people = with_batteries(people, self.batteries[self.batteries["bus"].isin(buses["name"])], self.report)
-        series = pd.DataFrame(
-            {
-                "participant": owner,
-                "quantity": elements["quantity"],
-                "profile": elements["profile"].replace("", CONSTANT),
-                "scale_kw": elements["p_kw"],
-            }
-        )
+        series = _series(elements, owner, moving)
         used = ["time", *sorted(set(series["profile"]))]
         demand = Demand(people, profiles[used], series[series["scale_kw"] != 0])
-        customers = _customers(people, elements, owner)
+        customers = _customers(people, elements, owner, moving)
         made = ImportedNetwork(self.name, buses, branches, customers, self.report, demand, meshed=meshed)
         self.report.check(made.feeder)
         counts = {"buses": len(buses), "branches": len(branches), "participants": len(people)}
@@ -144,12 +140,28 @@ class Draft:
         return profiles.assign(**{CONSTANT: 1.0})
 
 
-def _customers(people: pd.DataFrame, elements: pd.DataFrame, owner: pd.Series[str]) -> pd.DataFrame:
-    """Participants with inflexible load, or with constant reactive power alone."""
+def _series(elements: pd.DataFrame, owner: pd.Series[str], moving: pd.Series[bool]) -> pd.DataFrame:
+    """Terms of active power, and of reactive power that has a profile of its own."""
+    given = {"participant": owner, "quantity": elements["quantity"], "profile": elements["profile"]}
+    series = pd.DataFrame(given | {"scale_kw": elements["p_kw"]})
+    if moving.any():
+        own = {"quantity": "inflexible_kvar", "profile": elements["q_profile"], "scale_kw": elements["q_kvar"]}
+        series = pd.concat([series, series.assign(**own)[moving]], ignore_index=True)
+    return series.assign(profile=series["profile"].replace("", CONSTANT))
+
+
+def _customers(
+    people: pd.DataFrame, elements: pd.DataFrame, owner: pd.Series[str], moving: pd.Series[bool]
+) -> pd.DataFrame:
+    """Participants with inflexible load, or with constant reactive power alone; power factors are those of the file."""
     own = elements["quantity"].eq("inflexible")
     kw = people["name"].map(elements["p_kw"][own].groupby(owner[own]).sum()).fillna(0.0).clip(lower=0.0)
     own_columns = ["name", "bus", "power_factor", "inflexible_kvar", *(c for c in ("phases",) if c in people)]
     table = people[own_columns].assign(kw=kw)
+    if moving.any():
+        kvar = people["name"].map(elements["q_kvar"][moving].groupby(owner[moving]).sum()).fillna(0.0)
+        factor = (kw / np.hypot(kw, kvar).where(kw > 0, 1.0)).clip(lower=MIN_POWER_FACTOR)
+        table["power_factor"] = table["power_factor"].where(kvar.eq(0), factor.where(kvar > 0, -factor))
     return table[(kw > 0) | people["inflexible_kvar"].ne(0)].reset_index(drop=True)
 
 

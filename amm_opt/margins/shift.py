@@ -78,7 +78,9 @@ class Shift:
 
 
 class LoadErrors:
-    """Errors of inflexible load, and what limited quantities make of them; reactive power follows active power.
+    """Errors of inflexible load, and what limited quantities make of them.
+
+    Reactive power follows active power by the power factor; what has a series of its own has no errors.
 
     Attributes:
         samples: (K, n) errors in kW that were seen; None where errors are drawn.
@@ -106,8 +108,11 @@ class LoadErrors:
         """(K, m) change of every limited quantity by (K, n) more load."""
         zero = np.zeros(self._case.n_participants)
         incidence = self._network.incidence(self._case.bus, self._case.phases)
-        nothing = self._network.evaluate(*self._case.bus_injections(zero, 0.0, 0.0, incidence))
-        return np.asarray(self._network.evaluate(*self._case.bus_injections(errors_kw, 0.0, 0.0, incidence)) - nothing)
+        nothing, more = (
+            self._network.evaluate(*self._case.bus_injections(kw, 0.0, 0.0, incidence, self._case.inflexible_kvar))
+            for kw in (zero, errors_kw)
+        )
+        return np.asarray(more - nothing)
 
     def deviation(self, requests: Requests) -> FloatArray:
         """(..., m) standard deviations."""

@@ -70,7 +70,10 @@ def synthetic_meters(
     head = _transformer_bus(case, transformer)
     requests = case.requests(*case.span(steps))
     p, q = case.injections(
-        requests.inflexible_kw, served * requests.import_request_kw, served * requests.export_request_kw
+        requests.inflexible_kw,
+        served * requests.import_request_kw,
+        served * requests.export_request_kw,
+        requests.inflexible_kvar,
     )
     rng = np.random.default_rng(seed)
     q = q * (1.0 + kvar_spread * rng.standard_normal(q.shape))

@@ -157,7 +157,7 @@ class _Wires:
 
     def excess(self, requests: Requests, powers: tuple[Any, Any]) -> tuple[FloatArray, FloatArray]:
         """(T,) the furthest beyond a rating and beyond a band; infinite where there is no power flow."""
-        p, q = self.grid.node_injections(requests.inflexible_kw, *powers)
+        p, q = self.grid.at_nodes(requests, *powers)
         with np.errstate(over="ignore", invalid="ignore"):  # far beyond what the network carries
             state = self.ac.flow(p, q)
         thermal, voltage = (np.where(state.solved, e.max(axis=1), np.inf) for e in excesses(self.grid.network, state))

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 
 from amm_opt.arrays import FloatArray, IntArray
 from amm_opt.cases import Case, as_case
+from amm_opt.cases.profiles import REQUESTS
 from amm_opt.errors import InputError, Problems, unknown
 from amm_opt.fields import Checked, is_number, shortened
 from amm_opt.market import Mechanism
@@ -224,7 +225,7 @@ def _split(
     people: pd.DataFrame, series: pd.DataFrame, sessions: pd.DataFrame, cheats: IntArray, names: list[str], parts: int
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, IntArray]:
     """Further participants at the same bus, each with an equal part; what is inflexible stays with the first."""
-    flexible = series["quantity"].ne("inflexible") & series["participant"].isin(names)
+    flexible = series["quantity"].isin(REQUESTS) & series["participant"].isin(names)
     its = sessions["participant"].isin(names)
     series.loc[flexible, "scale_kw"] = series.loc[flexible, "scale_kw"] / parts
     for column in ("power_kw", "energy_kwh"):

@@ -45,6 +45,7 @@ class Persistence:
 class Noisy(Checked):
     """What will happen, times 1 + sigma e (at least 0), e standard normal for each participant, interval and quantity.
 
+    Reactive power with series of its own has the errors of inflexible load.
     The same ``now`` and ``seed`` give the same forecast.
     """
 
@@ -63,13 +64,12 @@ class Noisy(Checked):
         shape = (stop - now, 3, case.n_participants)
         factor = np.maximum(0.0, 1.0 + self.sigma * np.random.default_rng([self.seed, now]).standard_normal(shape))
         load, imports, exports = factor.swapaxes(0, 1)
-        return Requests(
-            w.inflexible_kw * load,
-            w.import_request_kw * imports,
-            w.export_request_kw * exports,
-            w.start,
-            w.dt_h,
-            w.times,
+        return replace(
+            w,
+            inflexible_kw=w.inflexible_kw * load,
+            import_request_kw=w.import_request_kw * imports,
+            export_request_kw=w.export_request_kw * exports,
+            inflexible_kvar=None if w.inflexible_kvar is None else w.inflexible_kvar * load,
         )
 
 
@@ -121,7 +121,8 @@ def believed(forecast: Forecast, case: Case, now: int, stop: int) -> Requests:
     if not isinstance(w, Requests):
         raise InputError(f"{at} is {shortened(w)}, not a Requests")
     shape = (stop - now, case.n_participants)
-    for name in ("inflexible_kw", "import_request_kw", "export_request_kw"):
+    names = ["inflexible_kw", "import_request_kw", "export_request_kw"]
+    for name in [*names, "inflexible_kvar"] if case.profiles.has_kvar else names:
         try:
             values = np.asarray(getattr(w, name))
             values = values.astype(float) if not np.iscomplexobj(values) else values * np.nan
@@ -129,7 +130,7 @@ def believed(forecast: Forecast, case: Case, now: int, stop: int) -> Requests:
             raise InputError(f"{at} has {name} that are no numbers: {error}") from error
         if values.shape != shape:
             raise InputError(f"{at} has {name} of shape {values.shape}, not {shape}")
-        if not np.all(np.isfinite(values)) or (name != "inflexible_kw" and np.any(values < 0)):
+        if not np.all(np.isfinite(values)) or ("request" in name and np.any(values < 0)):
             raise InputError(f"{at} has {name} that is negative or not a number")
     if w.start != now or len(w.times) != stop - now:
         raise InputError(f"{at} is of {len(w.times)} intervals from number {w.start}, not {stop - now} from {now}")

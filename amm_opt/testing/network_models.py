@@ -96,7 +96,7 @@ class _Subject:
         """(T, nodes) net injections with this share of load and requests."""
         w = self.case.requests(INTERVALS.start, INTERVALS.stop)
         load, imports, exports = (share * x for x in (w.inflexible_kw, w.import_request_kw, w.export_request_kw))
-        return self.case.bus_injections(load, imports, exports, self.incidence)
+        return self.case.bus_injections(load, imports, exports, self.incidence, w.inflexible_kvar)
 
     def random(self, seed: int) -> tuple[FloatArray, FloatArray]:
         """(3, nodes) net injections of a few kW."""
@@ -223,7 +223,7 @@ def _box(s: _Subject) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     w = s.case.requests(INTERVALS.start, INTERVALS.stop)
     powers = (0.6 * w.import_request_kw, 0.6 * w.export_request_kw)
     ends = [
-        s.case.bus_injections(w.inflexible_kw, x, y, s.incidence)
+        s.case.bus_injections(w.inflexible_kw, x, y, s.incidence, w.inflexible_kvar)
         for x, y in ((powers[0], 0.0), (0.0, powers[1]), powers, (0.0, 0.0))
     ]
     p, q = (np.stack([end[k] for end in ends]) for k in (0, 1))

@@ -63,12 +63,12 @@ class ReplayTotals:
 
         Losses are those of the intervals that have a power-flow solution, errors where the model has one as well.
         """
-        model, inflexible_kw = grid.network, requests.inflexible_kw
+        model = grid.network
 
         def inflexible_only(which: IntArray) -> ACState:
-            return wires.flow(*grid.node_injections(inflexible_kw[which], 0.0, 0.0))
+            return wires.flow(*grid.at_nodes(requests.select(which), 0.0, 0.0))
 
-        p, q = grid.node_injections(inflexible_kw, allocation.drawn_kw, allocation.injected_kw)
+        p, q = grid.at_nodes(requests, allocation.drawn_kw, allocation.injected_kw)
         ac, promised = wires.flow(p, q), model.state(p, q)
         self.violations.add(model, ac, inflexible_only, requests.start + np.arange(requests.n_steps))
         self.losses_kwh += float(ac.loss_kw[ac.solved].sum()) * requests.dt_h

@@ -130,7 +130,7 @@ def main() -> None:
                 found[kind.name] = (box.sum(), seconds, *tested(grid, asked, direction, box))
                 if kind is Certified:
                     powers = (box, 0.0) if direction == "import" else (0.0, box)
-                    radius = float(grid.network.certificate(*grid.placed(asked.inflexible_kw, *powers)).radius)
+                    radius = float(grid.network.certificate(*grid.injected(asked, *powers)).radius)
             linear, certified = found["lindistflow"], found["certified"]
             price = 100.0 * (1.0 - certified[0] / linear[0])
             rows.append(

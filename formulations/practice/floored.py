@@ -47,7 +47,7 @@ class Rest(Requests):
         floor_kw: (2, n) or (2, T, n) the promises.
     """
 
-    floor_kw: FloatArray
+    floor_kw: FloatArray = field(kw_only=True)
 
     @staticmethod
     def of(requests: Requests, floor_kw: FloatArray) -> Rest:
@@ -68,13 +68,14 @@ class Rest(Requests):
     @property
     def for_solver(self) -> Requests:
         """The same with inflexible load as it is: programs have the promises in their injections."""
+        powers = (self.import_request_kw, self.export_request_kw)
         inflexible = self.inflexible_kw - self.floor_kw[0] + self.floor_kw[1]
-        return Requests(inflexible, self.import_request_kw, self.export_request_kw, self.start, self.dt_h, self.times)
+        return Requests(inflexible, *powers, self.start, self.dt_h, self.times, self.inflexible_kvar)
 
 
 def _with(r: Requests, floor_kw: FloatArray) -> Rest:
     powers = (r.inflexible_kw, r.import_request_kw, r.export_request_kw)
-    return Rest(*powers, start=r.start, dt_h=r.dt_h, times=r.times, floor_kw=floor_kw)
+    return Rest(*powers, r.start, r.dt_h, r.times, r.inflexible_kvar, floor_kw=floor_kw)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +121,7 @@ class FlooredGrid(Grid):
         """Net injections of nodes with the promises on top, each with its own power factor."""
         assert isinstance(requests, Rest)
         f = requests.floor_kw
-        return self.whole.placed(requests.for_solver.inflexible_kw, import_kw + f[0], export_kw + f[1])
+        return self.whole.injected(requests.for_solver, import_kw + f[0], export_kw + f[1])
 
     def kept_sensitivity(self, rows: Any) -> FloatArray:
         """As the whole grid knows them."""

@@ -133,3 +133,90 @@ def test_year_case_counts_the_phases_of_a_service() -> None:
     network = ImportedNetwork("n", buses, branches, people, ImportReport())
     year = ao.year_case(network, ao.YearScenario(days=1, tap_steps=0))
     assert year.connection_kw("import").tolist() == pytest.approx([80 * 0.23, 3 * 80 * 0.23])
+
+
+# Series of reactive power: 6 kvar in the first half hour and 10 in the second, where nothing else differs.
+
+
+def moving(case: ao.Case, kvar: tuple[float, ...] = (6.0, 10.0)) -> ao.Case:
+    """The case, in which p0 draws other reactive power in every interval."""
+    return case.with_profiles(pd.DataFrame({"p0": kvar}), "inflexible_kvar")
+
+
+def half_hours(**columns: object) -> ao.Case:
+    """90 kW asked behind 0.3 + j 0.1 ohm."""
+    line = {"b": ("src", 0.3, 999.0)}
+    return small_case(line, ["b"], [0.0], [90.0], [0.0], x_ohm=0.1, **columns)
+
+
+ROOM_KW = [(0.19 / DRAWN - 0.1 * kvar) / 0.3 for kvar in (6.0, 10.0)]
+"""What v^2 >= 0.81 leaves: 48.67 and 47.33 kW."""
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "options"),
+    [
+        ("amm", {}),
+        ("fet", {}),
+        ("greedy_doe", {}),
+        ("leximin", {"solver": "scipy"}),
+        ("amm", {"margin": "gaussian:sigma=0.1"}),
+        ("fot", {}),
+        ("floored", {}),
+        ("pro_rata", {}),
+        ("lmp", {}),
+        ("amm", {"tiers": "two"}),
+        ("amm", {"measurement": "noise:sigma=0"}),
+    ],
+    ids=str,
+)
+def test_every_way_leaves_room_for_series(mechanism: str, options: dict[str, str]) -> None:
+    """The constant part, 2 kvar, comes on top of 4 and 8."""
+    run = ao.simulate(moving(half_hours(inflexible_kvar=2.0), (4.0, 8.0)), mechanism, **options)  # type: ignore[arg-type]
+    assert run.allocation.import_kw[:, 0] == pytest.approx(ROOM_KW, abs=2e-3)
+    assert run.summary["voltage_violations"] == 0
+
+
+@pytest.mark.parametrize("options", [{"network": "socp"}, {"network": "certified"}, {"ac": "secure"}])
+def test_intervals_are_those_of_constant_reactive_power(options: dict[str, str]) -> None:
+    mine = ao.simulate(moving(half_hours()), "amm", **options)  # type: ignore[arg-type]
+    apart = [ao.simulate(half_hours(inflexible_kvar=kvar), "amm", steps=1, **options) for kvar in (6.0, 10.0)]  # type: ignore[arg-type]
+    served = [run.allocation.import_kw[0, 0] for run in apart]
+    assert served[0] - served[1] > 1.0
+    assert mine.allocation.import_kw[:, 0] == pytest.approx(served, abs=0.01)
+
+
+def test_ac_sees_series() -> None:
+    """40 kW in 0.3 + j 0.1 ohm with 6 and with 10 kvar: by the quadratic of a two-bus line."""
+    case = moving(small_case({"b": ("src", 0.3, 999.0)}, ["b"], [0.0], [40.0], [0.0], x_ohm=0.1))
+    volts = []
+    for kvar in (6.0, 10.0):  # v^4 + (2 (r p + x q) - v0^2) v^2 + |z|^2 |s|^2 = 0, in V and VA
+        half = 0.5 * 400.0**2 - (0.3 * 40e3 + 0.1 * kvar * 1e3)
+        volts.append(np.sqrt(half + np.sqrt(half**2 - (0.3**2 + 0.1**2) * (40e3**2 + kvar**2 * 1e6))) / 400.0)
+    run = ao.simulate(case, "no_control", ac="verify")
+    w = run.requests
+    powers = case.bus_injections(w.inflexible_kw, w.import_request_kw, 0.0, inflexible_kvar=w.inflexible_kvar)
+    assert ao.ACNetwork(case.feeder).flow(*powers).v_pu[:, 1] == pytest.approx(volts, abs=1e-8)
+    linear = np.sqrt(1 - DRAWN * (0.3 * 40.0 + 0.1 * np.array([6.0, 10.0])))
+    assert run.summary["voltage_error_worst_pu"] == pytest.approx(np.max(linear - volts), abs=1e-7)
+    assert run.voltages().to_numpy()[:, 1] == pytest.approx(linear, abs=1e-9)
+
+
+def test_series_are_kept_scaled_and_added_up(tmp_path: Path) -> None:
+    lines = {"a": ("src", 0.1, 99.0), "b": ("a", 0.1, 99.0)}
+    case = moving(small_case(lines, ["a", "b"], np.zeros(2), np.ones(2), np.zeros(2), inflexible_kvar=[1.0, 2.0]))
+    ao.save_case(case, tmp_path / "c")
+    again = ao.load_case(tmp_path / "c")
+    for one in (case, again):
+        assert one.requests(0, 2).inflexible_kvar.tolist() == [[7.0, 2.0], [11.0, 2.0]]  # type: ignore[union-attr]
+    assert again.fingerprint == case.fingerprint != moving(case, (6.0, 9.0)).fingerprint
+    more = case.with_scenario(load_scale=1.5).requests(0, 2)
+    assert more.inflexible_kvar.tolist() == [[10.0, 2.0], [16.0, 2.0]]  # type: ignore[union-attr]
+    assert more.select([1]).interval(0).inflexible_kvar.tolist() == [16.0, 2.0]  # type: ignore[union-attr]
+    upper, (lower,) = split(case)
+    assert upper.case.requests(0, 2).inflexible_kvar.tolist() == [[9.0], [13.0]]  # type: ignore[union-attr]
+    assert lower.requests(case.requests(0, 2)).inflexible_kvar.tolist() == [[7.0, 2.0], [11.0, 2.0]]  # type: ignore[union-attr]
+    assert upper.requests(case.requests(0, 2)).inflexible_kvar.tolist() == [[9.0], [13.0]]  # type: ignore[union-attr]
+    with pytest.raises(ao.InputError, match="reactive power varies; give inflexible_kvar of the requests as well"):
+        case.bus_injections(np.zeros(2), 0.0, 0.0)
+    assert moving(case, (-6.0, 0.0)).requests(0, 1).inflexible_kvar[0, 0] == -5.0  # type: ignore[index]

@@ -1,7 +1,8 @@
 """Random pandapower nets and their voltages by ``pandapower.runpp``.
 
 ``python -m tests.helpers.pandapower_truth`` writes some of them to ``tests/data/pandapower_nets.json``, and nets of one
-construct each to ``tests/data/pandapower_constructs.json`` (pandapower 3.5.6), for machines without pandapower.
+construct each to ``tests/data/pandapower_constructs.json``, and one with its voltages at every step of its profiles to
+``tests/data/pandapower_profiles.json`` (pandapower 3.5.6), for machines without pandapower.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import amm_opt as ao
 NAN = float("nan")
 STORED = Path(__file__).parents[1] / "data" / "pandapower_nets.json"
 CONSTRUCTS = STORED.with_name("pandapower_constructs.json")
+PROFILED = STORED.with_name("pandapower_profiles.json")
 KINDS = ("bus", "ext_grid", "gen", "line", "trafo", "trafo3w", "impedance", "switch", "load", "sgen", "shunt", "ward")
 KINDS += ("asymmetric_load", "asymmetric_sgen", "storage")
 
@@ -202,6 +204,56 @@ BUILDERS = (two_trees, coupled_busbars, three_windings, single_phases)
 """Nets of one construct each."""
 
 
+SHAPES = {
+    "load": {
+        "home_pload": [0.3, 1.0, 0.6, 0.1],
+        "home_qload": [0.9, 0.2, -0.4, 1.1],
+        "shop_pload": [0.2, 0.4, 1.0, 0.7],
+        "shop_qload": [1.0, 0.1, 1.3, 0.0],
+        "even_pload": [0.5, 1.0, 0.8, 0.2],
+        "even_qload": [0.5, 1.0, 0.8, 0.2],
+    },
+    "renewables": {"roof": [0.0, 0.2, 1.0, 0.4]},
+}
+"""SimBench's profiles for four hours: reactive power that follows active power, and that goes its own way."""
+
+
+def with_shapes(pp: Any) -> Any:
+    """A small grid in SimBench's manner: loads of several shapes at one bus, one fed in, a roof, load at 20 kV."""
+    net = pp.create_empty_network()
+    top, mv, low, end = (pp.create_bus(net, kv) for kv in (20.0, 20.0, 0.4, 0.4))
+    pp.create_ext_grid(net, top, vm_pu=1.01)
+    pp.create_line_from_parameters(net, top, mv, 6.0, **LINE | {"c_nf_per_km": 200.0})
+    pp.create_transformer_from_parameters(net, mv, low, **UNIT, tap_pos=1)
+    pp.create_line_from_parameters(net, low, end, 0.2, **LINE)
+    for bus, p, q, shape in (
+        (end, 0.05, 0.03, "home"),
+        (end, 0.02, 0.01, "shop"),
+        (end, 0.01, 0.004, "even"),
+        (low, 0.03, -0.02, "shop"),
+        (low, 0.0, 0.015, "home"),
+        (mv, 2.0, 0.9, "home"),
+    ):
+        pp.create_load(net, bus, p, q)
+        net.load.loc[net.load.index[-1], "profile"] = shape
+    pp.create_sgen(net, end, 0.06, 0.0)
+    net.sgen["profile"] = "roof"
+    return net
+
+
+def at_steps(pp: Any, net: Any) -> list[dict[str, float]]:
+    """Magnitudes at every step of ``SHAPES``, each power times its profile."""
+    found, load, sgen = [], net.load[["p_mw", "q_mvar"]].copy(), net.sgen["p_mw"].copy()
+    for step in range(4):
+        of = {name: values[step] for table in SHAPES.values() for name, values in table.items()}
+        net.load["p_mw"] = load["p_mw"] * (net.load["profile"] + "_pload").map(of)
+        net.load["q_mvar"] = load["q_mvar"] * (net.load["profile"] + "_qload").map(of)
+        net.sgen["p_mw"] = sgen * net.sgen["profile"].map(of)
+        found.append(voltages(pp, net))
+    net.load[["p_mw", "q_mvar"]], net.sgen["p_mw"] = load, sgen
+    return found
+
+
 def truth(pp: Any, net: Any) -> dict[str, float]:
     """Magnitudes by bus; by bus and phase, such as ``bus 1.a``, where loads are on single phases."""
     if len(net.asymmetric_load) == 0:
@@ -211,10 +263,11 @@ def truth(pp: Any, net: Any) -> dict[str, float]:
     return {f"bus {i}.{p}": float(found[f"vm_{p}_pu"][i]) for i in net.bus.index for p in "abc"}
 
 
-def bus_voltages(case: ao.Case) -> dict[str, float]:
+def bus_voltages(case: ao.Case, step: int = 0) -> dict[str, float]:
     """Magnitudes of the AC power flow with everything that the net draws and gives."""
-    w = case.requests(0, 1)
-    p, q = case.bus_injections(w.inflexible_kw, w.import_request_kw, w.export_request_kw)
+    w = case.requests(step, step + 1)
+    powers = w.inflexible_kw, w.import_request_kw, w.export_request_kw
+    p, q = case.bus_injections(*powers, inflexible_kvar=w.inflexible_kvar)
     return dict(zip(case.feeder.bus_names, ao.ACNetwork(case.feeder).flow(p[0], q[0]).v_pu, strict=True))
 
 
@@ -228,6 +281,14 @@ def two_buses(**trafo: Any) -> dict[str, Any]:
         "trafo": pd.DataFrame([unit | trafo]),
         "load": pd.DataFrame({"bus": [1], "p_mw": [0.06], "q_mvar": [0.02], "scaling": 1.0, "in_service": True}),
     }
+
+
+def shaped() -> tuple[dict[str, Any], list[dict[str, float]]]:
+    """The stored net with its profiles, and its voltages at every step."""
+    ((net, _),) = stored(PROFILED)
+    times = pd.date_range("2016-01-01", periods=4, freq="h").strftime("%d.%m.%Y %H:%M")
+    net["profiles"] = {kind: pd.DataFrame({"time": times, **columns}) for kind, columns in SHAPES.items()}
+    return net, json.loads(PROFILED.read_text())[0]["steps"]
 
 
 def stored(path: Path = STORED) -> list[tuple[dict[str, Any], dict[str, float]]]:
@@ -261,3 +322,6 @@ if __name__ == "__main__":
     }
     for path, nets in made.items():
         path.write_text("[\n" + ",\n".join(json.dumps(_written(pandapower, net)) for net in nets) + "\n]\n")
+    moving = with_shapes(pandapower)
+    steps = [{name: round(v, 9) for name, v in step.items()} for step in at_steps(pandapower, moving)]
+    PROFILED.write_text(f"[\n{json.dumps(_written(pandapower, moving) | {'steps': steps})}\n]\n")

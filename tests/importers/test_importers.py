@@ -172,6 +172,19 @@ def test_pandapower_power_flow_is_ours(which: str) -> None:
         assert v == pytest.approx(theirs[name], abs=2e-6)
 
 
+def simbench_voltages(code: str, step: int) -> dict[str, float]:
+    """By pandapower, at the powers that simbench itself gives for a quarter of an hour."""
+    import pandapower
+    import simbench
+
+    net = simbench.get_simbench_net(code)
+    for (kind, column), table in simbench.get_absolute_values(net, profiles_instead_of_study_cases=True).items():
+        if len(table.columns):
+            net[kind].loc[table.columns, column] = table.iloc[step].to_numpy()
+    pandapower.runpp(net, tolerance_mva=1e-10, numba=False)
+    return dict(zip(net.bus["name"], net.res_bus["vm_pu"], strict=True))
+
+
 def test_simbench_code() -> None:
     pytest.importorskip("simbench", reason="simbench is not installed (pip install 'amm-opt[simbench]')")
     case = ao.from_simbench("1-LV-rural1--0-sw")
@@ -180,6 +193,14 @@ def test_simbench_code() -> None:
     run = ao.simulate(case, "amm", steps="2016-06-01", ac="verify")
     assert run.summary["requested_export_mwh"] > 0.1
     assert run.summary["voltage_error_worst_pu"] < 0.01
+    noon = case.span("2016-06-01 12:00")[0]
+    w = case.requests(noon, noon + 1)
+    p, q = case.bus_injections(
+        w.inflexible_kw, w.import_request_kw, w.export_request_kw, inflexible_kvar=w.inflexible_kvar
+    )
+    mine = dict(zip(case.feeder.bus_names, ACNetwork(case.feeder).flow(p[0], q[0]).v_pu, strict=True))
+    for name, v in simbench_voltages("1-LV-rural1--0-sw", noon).items():
+        assert mine[name] == pytest.approx(v, abs=1e-6)
     with pytest.raises(ao.InputError, match=r"unknown SimBench code .* nearest: 1-LV-rural1"):
         ao.from_simbench("1-XX-rural1--0-sw")
 

@@ -158,7 +158,8 @@ class Editable:
             profiles: T rows. Without ``quantity`` one column per profile, in place of that of the same name, or beside
                 the others. With it one column per participant: its kW, in place of all its terms of this quantity.
                 Times, as a column or as index, must be the case's where they are given.
-            quantity: ``inflexible``, ``import`` (beside charging sessions, which stay) or ``export``.
+            quantity: ``inflexible``, ``import`` (beside charging sessions, which stay), ``export`` or
+                ``inflexible_kvar``, whose columns are kvar.
 
         Raises:
             InputError: for other times, strangers among the participants, values that are no finite numbers, and
@@ -217,11 +218,12 @@ class Editable:
     def _with_room(self, owners: Collection[str]) -> Self:
         """Connections of these participants as large as what they ask for, to the watt, where that is more."""
         people, steps = self.participants, len(self.profiles.times)
+        kvar = people["inflexible_kvar"].to_numpy(float)
         own = people["name"].isin(owners).to_numpy()
         for direction in DIRECTIONS:
             asked = np.zeros(len(people))
             for start in range(0, steps, BLOCK):
-                requests = asked_for(self.profiles, self.scenario, start, min(start + BLOCK, steps), len(people))
+                requests = asked_for(self.profiles, self.scenario, start, min(start + BLOCK, steps), kvar)
                 asked = np.maximum(asked, requests.at_connection_kw(direction).max(axis=0))
             need_kw = np.ceil(1000.0 * asked / self.scenario.connection_scale(direction)) / 1000.0
             column = f"connection_{direction}_kw"

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.cases.folder.magnitudes import LARGEST
-from amm_opt.cases.profiles import QUANTITIES
+from amm_opt.cases.profiles import QUANTITIES, REQUESTS
 from amm_opt.cases.times import UNITS
 from amm_opt.errors import shorten, shown
 from amm_opt.io.columns import check_columns
@@ -74,7 +74,7 @@ def checked_series(
 def _negative_requests(
     coded: pd.DataFrame, table: pd.DataFrame, columns: Sequence[str], values: np.ndarray
 ) -> list[str]:
-    request = coded["quantity"] != QUANTITIES.index("inflexible")
+    request = coded["quantity"].isin([QUANTITIES.index(q) for q in REQUESTS])
     problems = [
         f"series: column 'scale_kw' row {i + 1}: negative request {coded['scale_kw'].iloc[i]:g} of"
         f" {table['quantity'].iloc[i]} of participant {shown(table['participant'].iloc[i])}"

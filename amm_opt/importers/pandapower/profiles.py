@@ -18,7 +18,11 @@ _DAY_FIRST = re.compile(r"(\d\d)\.(\d\d)\.(\d{4}) (\d\d:\d\d(?::\d\d)?)")
 
 
 def read_profiles(tables: NetTables, elements: pd.DataFrame) -> pd.DataFrame | None:
-    """The profiles that the elements use; None, and elements without profiles, where the net has none."""
+    """The profiles that the elements use; None, and elements without profiles, where the net has none.
+
+    Elements get the column ``q_profile``, see ``Draft``.
+    """
+    elements["q_profile"] = ""
     stored = tables.net["profiles"] if "profiles" in tables.net else {}  # noqa: SIM401
     wanted = set(elements["profile"]) - {""}
     found = {k: stored[k] for k in TABLES if k in stored and len(stored[k])} if hasattr(stored, "keys") else {}
@@ -32,17 +36,46 @@ def read_profiles(tables: NetTables, elements: pd.DataFrame) -> pd.DataFrame | N
     if steady := int((elements["profile"] == "").sum()):
         tables.report.assumed.append(f"{steady} elements without a profile are constant")
     times = _times(tables, found)
-    columns = {c: _numbers(tables, c, known[c]) for c in sorted(wanted & known.keys())}
+    reactive = {_reactive(c) for c in wanted if _reactive(c) in known}
+    columns = {c: _numbers(tables, c, known[c]) for c in sorted((wanted & known.keys()) | reactive)}
     if any(len(v) != len(times) for v in columns.values()):
         sizes = ", ".join(f"{k} has {len(t)} rows" for k, t in found.items())
         tables.problems.append(f"the tables of net.profiles differ in length: {sizes}")
         return None
-    tables.report.assumed.append("profiles are regular steps in standard time; reactive profiles are not used")
+    tables.report.assumed.append("profiles are regular steps in standard time")
+    _add_reactive(tables, elements, columns)
+    columns = {c: columns[c] for c in sorted({*elements["profile"], *elements["q_profile"]} & columns.keys())}
     low = {c for c, v in columns.items() if len(v) and v.min() < 0}
     for c in sorted(low & set(elements["profile"][elements["quantity"] != "inflexible"])):
         tables.report.assumed.append(f"negative values of profile {c!r} count as 0")
         columns[c] = np.maximum(columns[c], 0.0)
     return pd.DataFrame({"time": times, **columns})
+
+
+def _reactive(profile: str) -> str:
+    """Name of the reactive profile beside that of a load's active power."""
+    return f"{profile.removesuffix('_pload')}_qload" if profile.endswith("_pload") else ""
+
+
+def _add_reactive(tables: NetTables, elements: pd.DataFrame, columns: dict[str, np.ndarray]) -> None:
+    """Reactive profiles of loads; where they are the active ones, or what is served decides, power factors stay."""
+    other = {
+        p: float(np.abs(columns[q] - columns[p]).max())
+        for p in set(elements["profile"])
+        if (q := _reactive(p)) in columns
+    }
+    off = elements["q_kvar"].abs() * elements["profile"].map(other).fillna(0.0)
+    fixed = elements["quantity"].eq("inflexible")
+    elements["q_profile"] = elements["profile"].map(_reactive).where(fixed & off.gt(0), "")
+    if (moving := off[fixed]).any():
+        tables.report.read.append(
+            f"reactive profiles of {int(moving.gt(0).sum())} loads: up to {moving.max():.3g} kvar from a power factor"
+        )
+    if (served := off[~fixed]).any():
+        tables.report.left_out.append(
+            f"reactive profiles of {int(served.gt(0).sum())} flexible loads, whose reactive power goes with what is"
+            f" served: up to {served.max():.3g} kvar from their power factors"
+        )
 
 
 def _columns(tables: NetTables, found: dict[str, Any]) -> dict[str, Any]:

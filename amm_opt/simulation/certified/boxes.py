@@ -73,7 +73,7 @@ class Boxes:
 
     def flow(self, steps: Any, import_kw: FloatArray, export_kw: FloatArray) -> ACState:
         """AC power flow of some of the run's intervals with these flexible powers, (K, n) each."""
-        return self._ac.flow(*self.grid.node_injections(self.inflexible_kw[steps], import_kw, export_kw))
+        return self._ac.flow(*self.grid.at_nodes(self.run.requests.select(steps), import_kw, export_kw))
 
     def keeps(self, state: ACState) -> BoolArray:
         """(K,) where an AC power flow breaks no limit."""
@@ -125,7 +125,7 @@ def certificates(run: Run, *, network: Any = None) -> pd.DataFrame:
 def _block(boxes: Boxes, steps: slice) -> dict[str, Any]:
     model, grid = boxes.model, boxes.grid
     x, y = boxes.import_kw[steps], boxes.export_kw[steps]
-    proved = model.certificate(*grid.placed(boxes.inflexible_kw[steps], x, y))
+    proved = model.certificate(*grid.injected(boxes.run.requests.select(steps), x, y))
     u, of = model.bounded(proved), model.quantities
     used = model.use(proved)
     low, high = (np.sqrt(w[..., 1:]) for w in (proved.w_low, proved.w_high))

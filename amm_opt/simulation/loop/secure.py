@@ -74,22 +74,20 @@ class ACSecurity:
         full = full.copy()
         k = np.flatnonzero(full)
         if len(k):
-            asked = (requests.import_request_kw[k], requests.export_request_kw[k])
-            state = self._flow(requests.inflexible_kw[k], *asked)
-            full[k] = self._secure(state, None) & self._leaves_margin(
-                state, self._grid.bounds(self._grid.select(requests, k))
-            )
+            some = self._grid.select(requests, k)
+            state = self._flow(some, some.import_request_kw, some.export_request_kw)
+            full[k] = self._secure(state, None) & self._leaves_margin(state, self._grid.bounds(some))
         rest = np.flatnonzero(~full)
         if len(rest) == 0:
             return full, {}
-        inflexible = self._flow(requests.inflexible_kw[rest], 0.0, 0.0)
+        inflexible = self._flow(requests.select(rest), 0.0, 0.0)
         return full, {int(k): inflexible.interval(i) for i, k in enumerate(rest)}
 
     def inflexible(self, interval: Requests) -> ACState:
         """The power flow of an interval with inflexible load only; of the last one it is known."""
         known = self._inflexible
         if known is None or known[0] is not interval:
-            known = self._inflexible = (interval, self._flow(interval.inflexible_kw, 0.0, 0.0))
+            known = self._inflexible = (interval, self._flow(interval, 0.0, 0.0))
         return known[1]
 
     def keeps(self, allocation: Allocation, interval: Requests) -> bool:
@@ -104,10 +102,10 @@ class ACSecurity:
         return bool(self._secure(state, inflexible) & self._leaves_margin(state, limits))
 
     def _at(self, a: Allocation, interval: Requests) -> ACState:
-        return self._flow(interval.inflexible_kw, a.drawn_kw, a.injected_kw)
+        return self._flow(interval, a.drawn_kw, a.injected_kw)
 
-    def _flow(self, load_kw: FloatArray, import_kw: FloatArray | float, export_kw: FloatArray | float) -> ACState:
-        return self._ac.flow(*self._grid.node_injections(load_kw, import_kw, export_kw))
+    def _flow(self, requests: Requests, import_kw: FloatArray | float, export_kw: FloatArray | float) -> ACState:
+        return self._ac.flow(*self._grid.at_nodes(requests, import_kw, export_kw))
 
     def _secure(self, state: ACState, inflexible: ACState | None) -> BoolArray:
         """(...) where no limit is broken further than inflexible load only does, within half the usual tolerance."""

@@ -90,13 +90,14 @@ class Measurement:
         return case
 
     def requests(self, case: Case, start: int, stop: int) -> Requests:
-        """Intervals ``start .. stop - 1`` of the case as they are read."""
+        """Intervals ``start .. stop - 1`` of the case as they are read, series of reactive power without error."""
         source: Source = partial(_readings, case)
         for fault in self.faults:
             if isinstance(fault, Reading):
                 source = partial(fault.seen, source, case.participant_names)
         load, imports, exports = source(start, stop)
-        return Requests(load, imports, exports, start, case.dt_h, case.times[start:stop])
+        kvar = case.requests(start, stop).inflexible_kvar if case.profiles.has_kvar else None
+        return Requests(load, imports, exports, start, case.dt_h, case.times[start:stop], kvar)
 
 
 def _readings(case: Case, start: int, stop: int) -> FloatArray:

@@ -121,19 +121,19 @@ class Totals:
 
 def _counted(grid: Grid, requests: Requests, allocation: Allocation | None, which: BoolArray) -> Violations:
     """Limits that are broken in some of the intervals; with everything served where there is no allocation."""
-    found, network, injections = Violations(), grid.network, grid.node_injections
+    found, network = Violations(), grid.network
     length = max(1, NUMBERS_AT_ONCE // network.n_nodes)
     for steps in np.split(chosen := np.flatnonzero(which), range(length, len(chosen), length)):
         if not len(steps):
             continue
-        d = requests.inflexible_kw[steps]
+        some = requests.select(steps)
         drawn_kw = requests.import_request_kw if allocation is None else allocation.drawn_kw
         injected_kw = requests.export_request_kw if allocation is None else allocation.injected_kw
-        state = network.state(*injections(d, drawn_kw[steps], injected_kw[steps]))
-        found.add(network, state, partial(_inflexible, grid, d), requests.start + steps)
+        state = network.state(*grid.at_nodes(some, drawn_kw[steps], injected_kw[steps]))
+        found.add(network, state, partial(_inflexible, grid, some), requests.start + steps)
     return found
 
 
-def _inflexible(grid: Grid, inflexible_kw: FloatArray, which: IntArray) -> FlowState:
+def _inflexible(grid: Grid, requests: Requests, which: IntArray) -> FlowState:
     """Voltages and flows under some rows of inflexible load alone."""
-    return grid.network.state(*grid.node_injections(inflexible_kw[which], 0.0, 0.0))  # type: ignore[no-any-return]
+    return grid.network.state(*grid.at_nodes(requests.select(which), 0.0, 0.0))  # type: ignore[no-any-return]

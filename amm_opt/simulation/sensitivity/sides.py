@@ -85,7 +85,7 @@ class Side:
     def intervals(self, start: int, stop: int, swept: bool = True) -> list[Requests]:
         """Intervals ``start .. stop - 1``; what they use is known from one sweep, where that is wanted."""
         case: Case = self.grid.case
-        requests = asked_for(case.profiles, case.scenario, start, stop, case.n_participants)
+        requests = asked_for(case.profiles, case.scenario, start, stop, case.inflexible_kvar)
         if self.knob is not None:
             requests = self.knob.asked(requests, self.by)
         return list(self.grid.intervals(requests)) if swept else [requests.interval(k) for k in range(stop - start)]

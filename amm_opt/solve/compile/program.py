@@ -64,7 +64,7 @@ class CompiledProgram:
         self.powers = [(maps[id(i.import_kw)], maps[id(i.export_kw)]) for i in program.injections]
         self._values = {name: maps[id(e)] for name, e in program.values.items()}
         self._places = form.parameters
-        self._given = [parameter.id for parameter in grid.parameters]
+        self._given = {parameter.id: parameter.name() for parameter in grid.parameters}
         self._own = {p.name(): p.id for p in parameters_of(program) if p.id not in self._given}
         self._theta = np.zeros(form.rows.shape[2])
         self._theta[-1] = 1.0
@@ -81,8 +81,8 @@ class CompiledProgram:
 
     def theta(self, values: Mapping[str, Any], requests: Requests) -> FloatArray:
         """The parameter vector: the mechanism's values by name and the interval's requests."""
-        asked = (requests.inflexible_kw, requests.import_request_kw, requests.export_request_kw)
-        given = dict(zip(self._given, asked, strict=True)) | {i: values[name] for name, i in self._own.items()}
+        given = {i: getattr(requests, name) for i, name in self._given.items()}
+        given |= {i: values[name] for name, i in self._own.items()}
         for i, place in self._places.items():
             self._theta[place] = np.asarray(given[i], dtype=float).ravel(order="F")
         return self._theta

@@ -121,7 +121,7 @@ class ConicRoute:
         return z, dual, checked
 
     def _injection(self, requests: Requests, imports: FloatArray, exports: FloatArray) -> tuple[FloatArray, FloatArray]:
-        return self._grid.placed(requests.inflexible_kw, imports, exports)
+        return self._grid.injected(requests, imports, exports)
 
     def _objective(self, numbers: Numbers) -> tuple[sp.csr_array, FloatArray]:
         """The program's, and the losses so that among equals the least are taken."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from pandapower_truth import bus_voltages, random_net, stored, two_buses, voltages
+from pandapower_truth import bus_voltages, random_net, shaped, stored, two_buses, voltages
 
 import amm_opt as ao
 
@@ -111,6 +111,32 @@ def test_on_one_profile_the_sum_has_one_power_factor() -> None:
     assert (-q.sum(axis=1)).tolist() == pytest.approx([7.0, 7.0, 3.5, 7.0])
     assert (-p.sum(axis=1)).tolist() == pytest.approx([5.0, 5.0, 2.5, 5.0])
     assert case.n_participants == 1
+
+
+def test_reactive_profiles_are_those_of_pandapower_at_every_step() -> None:
+    """Bus 3 is one participant whatever its loads' shapes; only ``even`` keeps a power factor, 4 kvar for 10 kW."""
+    net, truth = shaped()
+    case = ao.from_pandapower(net)
+    for step, known in enumerate(truth):
+        mine = bus_voltages(case, step)
+        assert set(mine) == set(known)
+        assert max(abs(mine[bus] - v) for bus, v in known.items()) < 1e-6
+    drawn = case.requests(0, 4).inflexible_kvar
+    assert drawn is not None
+    at = case.participant_names.index("bus 3")
+    assert drawn[:, at].tolist() == pytest.approx([37.0, 7.0, 1.0, 33.0])  # 30 home_qload + 10 shop_qload
+    assert case.participants["power_factor"].min() == pytest.approx(10.0 / np.hypot(10.0, 4.0))
+    assert "reactive profiles of 5 loads: up to 900 kvar from a power factor" in str(case.report)
+
+
+def test_reactive_profiles_of_what_may_be_refused_are_named() -> None:
+    """The 20 kV load asks: 900 kvar times (1.1 - 0.1) in the last hour is what its power factor misses."""
+    net, truth = shaped()
+    net["load"]["controllable"] = net["load"].index == 5
+    case = ao.from_pandapower(net)
+    assert "reactive profiles of 1 flexible loads" in str(case.report)
+    assert "up to 900 kvar from their power factors" in str(case.report)
+    assert bus_voltages(case, 0)["bus 1"] != pytest.approx(truth[0]["bus 1"], abs=1e-4)
 
 
 @pytest.mark.parametrize(

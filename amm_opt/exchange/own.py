@@ -14,7 +14,6 @@ from amm_opt.errors import SolveError
 from amm_opt.grid import Grid
 from amm_opt.market import Allocation, Mechanism
 from amm_opt.program import HorizonProgram
-from amm_opt.registry import model_of
 from amm_opt.simulation.loop.matching import JointMatching, programs_of
 from amm_opt.simulation.loop.result import Notes
 from amm_opt.solve.solver import ProgramSolver
@@ -50,7 +49,7 @@ def own_room(
     plain = all(given[name] in values for name, values in PLAIN.items()) and run.measurement is None
     if type(mechanism).room is Mechanism.room or not plain:
         return None
-    grid = Grid(run.case, model_of(run.case, run.network, run.model))
+    grid = Grid(run.case, run.network_model())
     if grid.conic:
         return None
     programs = programs_of(mechanism, grid)

@@ -57,8 +57,9 @@ def import_network(format: str | Importer, path: str | PathLike[str], /, **optio
         options: of the importer.
 
     Raises:
-        InputError: unknown format or option, what the importer refuses, or everything that is wrong with the network
-            that it returns, with the element's name.
+        InputError: unknown format or option, files that cannot be opened, what the importer refuses, or everything that
+            is wrong with the network that it returns, with the element's name. Any other error is a fault of the
+            importer; it comes as it is, with a note of which one it was.
     """
     found = importer(format) if isinstance(format, str) else format
     what = format if isinstance(format, str) else getattr(format, "__name__", type(format).__name__)
@@ -72,10 +73,11 @@ def import_network(format: str | Importer, path: str | PathLike[str], /, **optio
     try:
         with foreign():
             network = found(path, **options)
-    except InputError:
-        raise
-    except Exception as error:
+    except OSError as error:
         raise InputError(f"importer {what} failed on {path}: {one_line(error)}") from error
+    except Exception as error:
+        error.add_note(f"in importer {what}, on {path}")
+        raise
     return checked_network(network, f"importer {what}")
 
 

@@ -17,8 +17,8 @@ from amm_opt.io.columns import unique_names
 MIN_POWER_FACTOR = 0.1
 SERVICE_KW = 80 * 0.23
 """A service of 80 A on each phase."""
-SAME_RATIO = 1e-6
-"""Kvar per kW that differ by less are one power factor."""
+SAME_KVAR_PER_KW = 1e-6
+"""Those that differ by less are one power factor."""
 CONSTANT = "constant"
 STORE = ("battery_kwh", "battery_kw", "battery_efficiency", "battery_initial")
 PRICES = ("import_value", "import_value_slope", "export_offer", "export_offer_slope")
@@ -64,15 +64,19 @@ def participants(
 def _alone(
     elements: pd.DataFrame, profiles: pd.DataFrame, taken: Collection[str]
 ) -> tuple[pd.DataFrame, pd.Series[str]]:
-    """Participants of elements that name theirs, at unity power factor or that of each element."""
+    """Participants of elements that name theirs, each quantity at the power factor of its elements.
+
+    Reactive power with too little active power for one is constant.
+    """
     names = elements["own"].astype(object)
     fresh = dict(zip(names.drop_duplicates(), unique_names(names.drop_duplicates(), taken), strict=True))
     names = names.map(fresh)
-    q_per_kw = (elements["q_kvar"] / elements["p_kw"].where(elements["p_kw"] != 0)).fillna(0.0)
+    weak = elements["p_kw"].abs() < MIN_POWER_FACTOR * np.hypot(elements["p_kw"], elements["q_kvar"])
+    q_per_kw = (elements["q_kvar"] / elements["p_kw"].where(elements["p_kw"] != 0)).where(~weak, 0.0).fillna(0.0)
     first = elements.groupby(names, sort=False).first()
     table = pd.DataFrame({"name": first.index, "bus": first["bus"].to_numpy()})
     _add_factors(table, elements["quantity"], names, q_per_kw)
-    table["inflexible_kvar"] = 0.0
+    table["inflexible_kvar"] = table["name"].map(_drawn_kvar(elements, weak).groupby(names).sum())
     _add_connections(table, elements, names, _extremes(elements, profiles))
     for column in PARTICIPANT:
         if column in elements:
@@ -90,6 +94,12 @@ def _add_factors(
         own = quantity == each
         ratio = table["name"].map(dict(zip(names[own], kvar_per_kw[own], strict=True))).fillna(0.0)
         table[column] = power_factors(ratio.to_numpy(float))
+
+
+def _drawn_kvar(elements: pd.DataFrame, constant: pd.Series[bool]) -> pd.Series[float]:
+    """Constant reactive power that elements draw; what exports inject is drawn with a minus."""
+    sign = np.where(elements["quantity"] == "export", -1.0, 1.0)
+    return elements["q_kvar"].where(constant, 0.0) * sign
 
 
 def _extremes(elements: pd.DataFrame, profiles: pd.DataFrame) -> list[pd.Series[float]]:
@@ -124,9 +134,7 @@ def _by_bus(
     if elements["phases"].ne("").any():
         table["phases"] = table["name"].map(dict(zip(names, elements["phases"], strict=True))).replace("", None)
     _add_factors(table, elements["quantity"], names, ratio)
-    sign = np.where(elements["quantity"] == "export", -1.0, 1.0)
-    drawn = (elements["q_kvar"].where(loose, 0.0) * sign).groupby(names).sum()
-    table["inflexible_kvar"] = table["name"].map(drawn)
+    table["inflexible_kvar"] = table["name"].map(_drawn_kvar(elements, loose).groupby(names).sum())
     _add_connections(table, elements, names, extremes)
     report.assumed.append("connections cover the highest draw and output of the elements behind them")
     report.assumed.append("one participant per bus; power factors are constant, elements on one profile share theirs")
@@ -206,7 +214,7 @@ def _groups(elements: pd.DataFrame, extremes: list[pd.Series[float]]) -> tuple[p
         ratios: list[float] = []
         sums = [s for _, same in sorted(by_profile.items()) for s in _sums(same, p, q)]
         for members, own_ratio in sorted(sums, key=lambda s: -sum(weight[i] for i in s[0])):
-            near = [k for k, known in enumerate(ratios) if abs(known - own_ratio) <= SAME_RATIO]
+            near = [k for k, known in enumerate(ratios) if abs(known - own_ratio) <= SAME_KVAR_PER_KW]
             if not near:
                 ratios.append(own_ratio)
             for i in members:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from amm_opt.errors import shown
+
+HUGE = 1 << 1023
+"""Whole numbers from here on may be no float."""
 
 
 def check_columns(table: pd.DataFrame, required: Iterable[str], optional: Iterable[str], what: str) -> list[str]:
@@ -22,9 +26,19 @@ def check_columns(table: pd.DataFrame, required: Iterable[str], optional: Iterab
     return problems
 
 
+def floats(column: pd.Series[Any]) -> pd.Series[float]:
+    """Any column as floats: NaN where it is no number, infinite where it is larger than any."""
+    try:
+        return pd.to_numeric(column, errors="coerce").astype(float)
+    except OverflowError:  # whole numbers of Python have no largest one
+        huge = [isinstance(v, int) and abs(v) >= HUGE for v in column]
+        ends = [(np.inf if v > 0 else -np.inf) if h else v for h, v in zip(huge, column, strict=True)]
+        return floats(pd.Series(ends, index=column.index, dtype=object))
+
+
 def numbers(table: pd.DataFrame, column: str, what: str, problems: list[str]) -> pd.Series[float]:
     """The column as floats; text that is no number becomes NaN and a problem that names the element."""
-    values = pd.to_numeric(table[column], errors="coerce").astype(float)
+    values = floats(table[column])
     for name, raw in zip(table["name"][values.isna()], table[column][values.isna()], strict=True):
         if not (raw is None or raw is pd.NA or (isinstance(raw, float) and np.isnan(raw))):
             problems.append(f"{what} {name!r}: {column} = {shown(raw)} is not a number")

@@ -9,20 +9,25 @@ from amm_opt.cases import Case
 from amm_opt.errors import InputError
 
 
+def offered_prices(case: Case, default: float | None) -> FloatArray:
+    """(n,) the column ``export_offer``; those who have none ask the default, 0 where that is None."""
+    own = case.own_prices[0][1]
+    return np.where(np.isnan(own), 0.0 if default is None else default, own)
+
+
 def export_offers(case: Case, default: float | None, mechanism: str, *, stores: bool = True) -> FloatArray:
     """(n,) the column ``export_offer``, and what those ask who have none; currency per kWh.
 
     Args:
-        default: for all without an offer. None is 0 in a case in which nobody has one; where some do, everybody with
-            generation or a battery needs one.
+        default: see :func:`offered_prices`; None where some have an offer means that everybody with generation or a
+            battery needs one.
         mechanism: its name, for the message.
         stores: whether it schedules batteries, which need an offer then.
 
     Raises:
         InputError: one sentence for everybody whose offer is missing.
     """
-    own = case.own_prices[0][1]
-    missing = np.isnan(own)
+    missing = np.isnan(case.own_prices[0][1])
     can = case.owns("export").copy()
     can[case.batteries.participant] |= stores
     if default is None and not missing.all() and (without := np.flatnonzero(missing & can)).size:
@@ -34,7 +39,7 @@ def export_offers(case: Case, default: float | None, mechanism: str, *, stores: 
             ],
             subject=f"{mechanism} on {case.name}",
         )
-    return np.where(missing, default or 0.0, own)
+    return offered_prices(case, default)
 
 
 def capped(price: FloatArray, cap: float | None) -> FloatArray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from amm_opt.arrays import FloatArray
 from amm_opt.cases import Case
+from amm_opt.market.bids import offered_prices
 
 
 @dataclass(frozen=True)
@@ -24,21 +25,20 @@ class Payments:
         reserve_price: currency per kW and hour for reserve, up to what is needed.
         offers: what own offers say that a kWh of export or discharge costs: nothing (``none``), the column
             ``export_offer`` (``flat``), or that rising by its slope with every kW of export (``rising``).
-        offer: of those without an ``export_offer``.
+        offer: of those without an ``export_offer``, see ``offered_prices``.
     """
 
     charging: Literal["import", "export", "free"] = "import"
     reserve: float = 0.0
     reserve_price: float = 0.0
     offers: Literal["none", "flat", "rising"] = "none"
-    offer: float = 0.0
+    offer: float | None = None
 
     def offered(self, case: Case, export_kw: FloatArray, discharged_kw: FloatArray) -> FloatArray:
         """What export and discharge cost at own offers, currency per hour, (..., n)."""
         if self.offers == "none":
             return np.zeros(np.shape(export_kw))
-        own, slope = case.own_prices[0][1], case.own_prices[1][1] * (self.offers == "rising")
-        own = np.where(np.isnan(own), self.offer, own)
+        own, slope = offered_prices(case, self.offer), case.own_prices[1][1] * (self.offers == "rising")
         return np.asarray(own * (export_kw + discharged_kw) + 0.5 * slope * export_kw**2)
 
     def charging_price(self, import_price: FloatArray | None, export_price: FloatArray | None) -> FloatArray | None:

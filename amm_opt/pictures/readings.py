@@ -15,7 +15,6 @@ from amm_opt.errors import InputError
 from amm_opt.grid import Grid
 from amm_opt.market.state import served_ratio
 from amm_opt.network.feeder.metered import Metered
-from amm_opt.registry import model_of
 from amm_opt.simulation import Run
 from amm_opt.simulation.results.fairness import by_feeder
 from amm_opt.simulation.results.labelled import on_network
@@ -23,6 +22,15 @@ from amm_opt.simulation.results.labelled import on_network
 BLOCK_NUMBERS = 4_000_000
 """A block has at most so many pairs of a participant and an interval."""
 PER = ("feeder", "participant")
+
+
+def scarcest(cut: pd.Series[float], asked: pd.Series[float], day: pd.DatetimeIndex) -> pd.Timestamp:
+    """The day on which most is cut; where nothing is, that on which most is asked for.
+
+    Args:
+        day: to which each of the intervals belongs.
+    """
+    return pd.Timestamp((cut if cut.sum() > 0 else asked).groupby(day).sum().idxmax())
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +128,7 @@ def network_use(run: Run, spans: Sequence[tuple[int, int]], network: Any = None)
         spans: first interval and one past the last, counted within the run.
         network: as for ``Run.loading``.
     """
-    model = model_of(run.case, run.network, run.model if network is None else network)
+    model = run.network_model(network)
     grid, feeder = Grid(run.case, model), run.case.feeder
     branch = model.branch[model.branch > 0]
     metered = Metered.of(feeder, branch)

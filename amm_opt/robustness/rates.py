@@ -17,7 +17,6 @@ from amm_opt.fields import is_number, is_whole, shortened
 from amm_opt.grid import Grid
 from amm_opt.margins import LoadErrors, Margin, as_margin
 from amm_opt.market import Mechanism
-from amm_opt.registry import model_of
 from amm_opt.simulation import Run, simulate
 from amm_opt.tolerances import BINDING
 
@@ -76,7 +75,7 @@ def violation_rates(
     ]
     if problems:
         raise InputError(problems, subject="violation rates")
-    grid = Grid(run.case, model_of(run.case, run.network, run.model if network is None else network), run.known_margin)
+    grid = Grid(run.case, run.network_model(network), run.known_margin)
     if grid.conic:
         raise InputError(f"errors move linear limits, and the network model {grid.network.name!r} has none")
     errors = LoadErrors(as_margin(margin) or grid.margin or Margin(), run.case, grid.network)

@@ -11,7 +11,6 @@ from amm_opt.errors import InputError, as_path
 from amm_opt.fields import checked_kind, not_callable
 from amm_opt.grid import Grid
 from amm_opt.network import ACNetwork
-from amm_opt.registry import model_of
 from amm_opt.simulation.results.claim import Claim
 from amm_opt.simulation.results.run import Run
 from amm_opt.simulation.results.summary import summarised
@@ -68,7 +67,7 @@ def replayed(
 ) -> Run:
     """As ``verify``, by a power flow of the case's feeder that has solved nothing yet."""
     case = run.case
-    grid = Grid(case, model_of(case, run.network, run.model if network is None else network))
+    grid = Grid(case, run.network_model(network))
     length = max(1, min(BLOCK_STEPS, BLOCK_NUMBERS // grid.network.n_nodes))
     totals = ReplayTotals()
     for start in range(0, len(run.times), length):

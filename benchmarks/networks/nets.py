@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import pandapower as pp
 import pandapower.networks as built_in
+import pandas as pd
 
 import amm_opt as ao
+from amm_opt.grid import Grid
 from amm_opt.importers.matpower.text import evaluated
 from amm_opt.importers.pandapower.net import NetTables
 
@@ -131,7 +133,8 @@ def measured(name: str, source: Any) -> Row:
     except ao.InputError as error:
         found = SUGGESTED.search(str(error))
         if not found:
-            return {"name": name, "buses": _count(net), "refused": _short(error)}
+            refused = {"name": name, "buses": _count(net), "refused": _short(error)}
+            return _as_mesh(name, read, net) if "meshed=true" in str(error) else refused
         opened = json.loads(found[1])
         try:
             case = read(net, name=name, open_branches=opened)
@@ -146,6 +149,26 @@ def measured(name: str, source: Any) -> Row:
     return {**row, "generators": generators, **_errors(case, truth)}
 
 
+def _as_mesh(name: str, read: Callable[..., ao.Case], net: Any) -> Row:
+    """As a mesh for the network model ``dc``, its flows held against ``pandapower.rundcpp`` over lines of one name."""
+    try:
+        case = read(net, name=name, meshed=True)
+    except ao.InputError as error:
+        return {"name": name, "buses": _count(net), "refused": _short(error)}
+    row = {"name": name, "buses": case.feeder.n_buses, "participants": case.n_participants, "opened": 0}
+    row |= {"batteries": int((case.participants["battery_kwh"] > 0).sum()), "phases": False, "meshed": True}
+    tables, truth, _ = _without_regulation(net, [])
+    pp.rundcpp(truth)
+    names = pd.Series(tables.names(truth.line, "line"), index=truth.line.index)
+    theirs = truth.res_line["p_from_mw"].groupby(names).agg(["size", "sum"]).query("size == 1")["sum"].dropna()
+    w, model = case.requests(0, 1), ao.DCFlow(case.feeder)
+    powers = (w.inflexible_kw, w.import_request_kw, w.export_request_kw)
+    state = model.state(*Grid(case, model).node_injections(*powers))
+    ours = pd.Series(state.p_flow_kw[0] / 1e3, index=[case.feeder.branch_names[b] for b in model.branch])
+    both = pd.concat([theirs.abs(), ours.abs()], axis=1, join="inner")
+    return {**row, "dc_error_mw": float((both.iloc[:, 0] - both.iloc[:, 1]).abs().max()), "dc_lines": len(both)}
+
+
 def _count(net: Any) -> int:
     return 0 if isinstance(net, str) else len(net["bus"])
 
@@ -158,6 +181,20 @@ def _short(error: ao.InputError) -> str:
 
 def _truth(net: Any, opened: list[str]) -> tuple[dict[str, float], int]:
     """Magnitudes by bus, or by bus and phase, and how many generators would hold a voltage."""
+    tables, net, count = _without_regulation(net, opened)
+    if len(net.asymmetric_load) or len(net.asymmetric_sgen):
+        pp.runpp_3ph(net, tolerance_mva=1e-9, numba=False)
+        found = {p: net.res_bus_3ph[f"vm_{p}_pu"] for p in "abc"}
+        return {f"{n}.{p}": float(v[i]) for i, n in tables.bus.items() for p, v in found.items()}, count
+    try:
+        pp.runpp(net, tolerance_mva=1e-9, numba=False, max_iteration=30)
+    except pp.LoadflowNotConverged:  # branches of almost no impedance leave a larger mismatch
+        pp.runpp(net, tolerance_mva=1e-5, numba=False, max_iteration=30)
+    return {n: float(net.res_bus["vm_pu"][i]) for i, n in tables.bus.items()}, count
+
+
+def _without_regulation(net: Any, opened: list[str]) -> tuple[NetTables, Any, int]:
+    """Tables, the net with branches open and nothing that holds a voltage or is idle, and the generators it had."""
     net = _from_matpower(net) if isinstance(net, str) else copy.deepcopy(net)
     tables = NetTables(net, "truth")
     for name in {part for given in opened for part in given.split(" + ")}:
@@ -168,16 +205,9 @@ def _truth(net: Any, opened: list[str]) -> tuple[dict[str, float], int]:
     for _, plant in plants.iterrows():
         pp.create_sgen(net, plant["bus"], plant["p_mw"], 0.0, scaling=plant["scaling"])
     net.gen = net.gen.drop(index=plants.index)
-    net.storage.loc[net.storage["max_e_mwh"].notna(), "in_service"] = False
-    if len(net.asymmetric_load) or len(net.asymmetric_sgen):
-        pp.runpp_3ph(net, tolerance_mva=1e-9, numba=False)
-        found = {p: net.res_bus_3ph[f"vm_{p}_pu"] for p in "abc"}
-        return {f"{n}.{p}": float(v[i]) for i, n in tables.bus.items() for p, v in found.items()}, len(plants)
-    try:
-        pp.runpp(net, tolerance_mva=1e-9, numba=False, max_iteration=30)
-    except pp.LoadflowNotConverged:  # branches of almost no impedance leave a larger mismatch
-        pp.runpp(net, tolerance_mva=1e-5, numba=False, max_iteration=30)
-    return {n: float(net.res_bus["vm_pu"][i]) for i, n in tables.bus.items()}, len(plants)
+    sized = net.storage["max_e_mwh"] > net.storage["min_e_mwh"].fillna(0.0)  # others give their power as it stands
+    net.storage.loc[sized, "in_service"] = False
+    return tables, net, len(plants)
 
 
 def _from_matpower(path: str) -> Any:

@@ -142,7 +142,7 @@ class Dispatch(Mechanism[ContentState]):
 
     @property
     def payments(self) -> Payments:
-        return Payments("free", self.reserve, self.reserve_price, offers="flat", offer=self.offer or 0.0)
+        return Payments("free", self.reserve, self.reserve_price, offers="flat", offer=self.offer)
 
     def offers(self, case: Case) -> FloatArray:
         """(n,) what everybody asks for a kWh."""

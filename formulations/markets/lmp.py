@@ -70,7 +70,7 @@ class LMP(Mechanism[NoState]):
 
     @property
     def payments(self) -> Payments:
-        return Payments(offers="rising", offer=self.offer or 0.0)
+        return Payments(offers="rising", offer=self.offer)
 
     def program(self, grid: Grid) -> Program:
         if self.losses:

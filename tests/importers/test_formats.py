@@ -165,6 +165,22 @@ def test_our_formats_by_name(tmp_path: Path, name: str, format: str) -> None:
     assert set(importers()) >= {"csiro", "matpower", "opendss", "pandapower", "simbench"}
 
 
+def test_a_fault_of_an_importer_comes_as_it_is() -> None:
+    """A file that cannot be opened is a sentence; a bug is none."""
+
+    def closed(path: str) -> ao.ImportedNetwork:
+        raise PermissionError(13, "Permission denied", path)
+
+    def broken(path: str) -> ao.ImportedNetwork:
+        return {}[path]  # type: ignore[no-any-return]
+
+    with pytest.raises(ao.InputError, match="importer closed failed on x: PermissionError"):
+        ao.import_network(closed, "x")
+    with pytest.raises(KeyError) as caught:
+        ao.import_network(broken, "x")
+    assert caught.value.__notes__ == ["in importer broken, on x"]
+
+
 def stored_net() -> dict[str, Any]:
     """What pandapower's ``to_json`` writes: tables as texts of JSON."""
     tables = {

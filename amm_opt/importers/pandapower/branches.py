@@ -50,6 +50,13 @@ class BranchReader:
         self._shunts()
         two = self._tables.table("trafo")
         two = self._tables.at_buses(two, "trafo", ("hv_bus", "lv_bus")) if len(two) else two
+        for kind in ("trafo", "trafo3w"):
+            table = self._tables.table(kind)
+            older = table[self._tables.texts(table, "tap_dependent_impedance").isin(TRUE)]
+            self._tables.problems += [
+                f"{kind} {n!r}: tap_dependent_impedance is not supported: tap_dependency_table is"
+                for n in self._tables.names(older, kind)
+            ]
         found = [self._lines(), self._transformers(two, "t"), self._transformers(self._stars, "t3")]
         return [t for t in (*found, self._impedances(), self._switches()) if len(t)]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 
@@ -9,7 +11,7 @@ from amm_opt.errors import counted, shorten
 from amm_opt.importers.draft import ELEMENT_COLUMNS
 from amm_opt.importers.pandapower.costs import Costs
 from amm_opt.importers.pandapower.net import NetTables
-from amm_opt.importers.people import BATTERY_COLUMNS
+from amm_opt.importers.people import BATTERY_COLUMNS, MIN_POWER_FACTOR
 
 CHARGE_POINTS = ("APLS", "HLS")
 """SimBench profiles of charge points, public and at home."""
@@ -27,7 +29,7 @@ class ElementReader:
         """One row per load or plant, and per phase of those that are not alike on all; columns as in ``Draft``."""
         t, parts = self._tables, []
         costs = Costs(t)
-        for kind in ("load", "sgen", "gen", "ward", "storage", *PHASED):
+        for kind in ("load", "sgen", "gen", "ward", "storage", "motor", *PHASED):
             table = t.table(kind)
             if len(table) == 0:
                 continue
@@ -36,9 +38,11 @@ class ElementReader:
                 table = table[~t.texts(table, "slack").eq("True")]
             if kind == "storage" and len(table := self._without_size(table)) == 0:
                 continue
-            read = self._by_phase(table, kind) if kind in PHASED else self._powers(table, kind)
+            readers = {"motor": self._motors} | dict.fromkeys(PHASED, partial(self._by_phase, kind=kind))
+            read = readers.get(kind, partial(self._powers, kind=kind))(table)
             parts.append(costs.priced(kind, table, read))
             self._report.read.append(f"{len(table)} {kind} elements")
+        parts += self._lines_of_direct_current()
         costs.say_source()
         joined = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=ELEMENT_COLUMNS)
         if len(joined) == 0 and not t.problems:
@@ -88,10 +92,11 @@ class ElementReader:
         return pd.DataFrame(values)[BATTERY_COLUMNS]
 
     def _without_size(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Storage of which nobody says what it holds: its power as it stands is all there is."""
-        rows = table[table["max_e_mwh"].isna()]
+        """Storage that holds nothing, or of which nobody says how much: its power as it stands is all there is."""
+        size = self._tables.numbers(table, "storage", "max_e_mwh", np.nan)
+        rows = table[size.isna() | (size == self._tables.numbers(table, "storage", "min_e_mwh", 0.0))]
         if len(rows):
-            said = f"{len(rows)} storage elements without max_e_mwh draw their power as it stands"
+            said = f"{len(rows)} storage elements that hold nothing (max_e_mwh) draw their power as it stands"
             self._report.assumed += [said] if said not in self._report.assumed else []
         return rows
 
@@ -115,12 +120,14 @@ class ElementReader:
             if flexible.any():
                 some = counted(int(flexible.sum()), "load")
                 self._report.assumed.append(f"flexible import (controllable, or a charge point's profile): {some}")
-            dependent = [c for c in table if str(c).startswith("const_") and t.numbers(table, kind, str(c), 0.0).any()]
-            if dependent:
-                self._report.assumed.append(
-                    f"loads that depend on the voltage ({shorten(dependent)}) draw constant power"
-                )
+            self._say_dependence(table, 1e-3 * scaling)
             profile = profile.where(profile == "", profile + "_pload")
+        if t.phased:
+            delta = table[t.texts(table, "type").eq("delta")]
+            t.problems += [
+                f"{kind} {n!r}: type = 'delta' is not supported beside loads and plants on single phases"
+                for n in t.names(delta, kind)
+            ]
         p = t.numbers(table, kind, p_column) * scaling
         q = self._stated(table, kind, q_column, 0.0) * scaling
         if kind == "gen" and len(table):
@@ -130,6 +137,62 @@ class ElementReader:
         t.problems += [f"{kind} {name!r}: p_mw must not be negative" for name in t.names(wrong, kind)]
         columns = {"name": t.names(table, kind), "bus": table["bus"].map(t.bus), "quantity": quantity}
         return pd.DataFrame({**columns, "p_kw": p, "q_kvar": q, "profile": profile, "phases": ""})[ELEMENT_COLUMNS]
+
+    def _say_dependence(self, table: pd.DataFrame, scaling: pd.Series[float]) -> None:
+        """Loads with shares of constant impedance and current draw constant power: how much that is wrong at 1.1 pu."""
+        t, kind = self._tables, "load"
+        dependent = [str(c) for c in table if str(c).startswith("const_") and t.numbers(table, kind, str(c), 0.0).any()]
+        if not dependent:
+            return
+        both = []
+        for letter, column in (("p", "p_mw"), ("q", "q_mvar")):
+            power = (t.numbers(table, kind, column, 0.0) * scaling).abs()
+            z, i = (
+                t.numbers(table, kind, f"const_{c}_{letter}_percent", 0.0)
+                + t.numbers(table, kind, f"const_{c}_percent", 0.0)
+                for c in "zi"
+            )
+            both.append(1e3 * (power * (0.21 * z + 0.1 * i) / 100.0).sum())
+        self._report.assumed.append(
+            f"loads that depend on the voltage ({shorten(dependent)}) draw constant power, which at 1.1 pu is"
+            f" {both[0]:.3g} kW and {both[1]:.3g} kvar less than theirs, and at 0.9 pu up to as much more"
+        )
+
+    def _motors(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Load, from the mechanical power; reactive power is drawn."""
+        t, kind = self._tables, "motor"
+        share = t.numbers(table, kind, "loading_percent", 100.0) / t.numbers(
+            table, kind, "efficiency_percent", 100.0, lower=1e-9
+        )
+        p = 1e3 * t.numbers(table, kind, "pn_mech_mw") * share * self._stated(table, kind, "scaling", 1.0)
+        factor = t.numbers(table, kind, "cos_phi", lower=MIN_POWER_FACTOR)
+        t.problems += [f"motor {n!r}: cos_phi must not be above 1" for n in t.names(table[factor > 1], kind)]
+        q = p.abs() * np.sqrt(np.maximum(1.0 / factor**2 - 1.0, 0.0))
+        values = {"name": t.names(table, kind), "bus": table["bus"].map(t.bus), "quantity": "inflexible"}
+        return pd.DataFrame({**values, "p_kw": p, "q_kvar": q, "profile": "", "phases": ""})[ELEMENT_COLUMNS]
+
+    def _lines_of_direct_current(self) -> list[pd.DataFrame]:
+        """What they draw at one end and give at the other as they stand, less losses; they hold no voltage here."""
+        t, kind = self._tables, "dcline"
+        table = t.table(kind)
+        if len(table) == 0:
+            return []
+        p, percent, fixed = (t.numbers(table, kind, c) for c in ("p_mw", "loss_percent", "loss_mw"))
+        given = p.abs() * (1.0 - percent / 100.0) - fixed
+        powers = {"from_bus": -p.where(p > 0, -given), "to_bus": p.where(p <= 0, given)}
+        parts = []
+        for end, mw in powers.items():
+            at = t.at_buses(table, kind, [end])
+            names = [f"{n} {end.removesuffix('_bus')}" for n in t.names(at, kind)]
+            part = pd.DataFrame({"name": names, "bus": at[end].map(t.bus), "quantity": "inflexible"})
+            part["p_kw"] = -1e3 * mw[at.index]
+            parts.append(part.assign(q_kvar=0.0, profile="", phases="")[ELEMENT_COLUMNS])
+        self._report.read.append(f"{len(table)} dcline elements")
+        self._report.assumed.append(
+            f"{len(table)} lines of direct current draw and give their power as it stands, at unity power factor; they"
+            " hold no voltage"
+        )
+        return parts
 
     def _by_phase(self, table: pd.DataFrame, kind: str) -> pd.DataFrame:
         """One row for every phase with power; those between phases are problems."""

@@ -10,7 +10,7 @@ import pandas as pd
 
 from amm_opt.errors import InputError, shorten, shown
 from amm_opt.importers.report import ImportReport
-from amm_opt.io.columns import unique_names
+from amm_opt.io.columns import floats, unique_names
 
 REQUIRED: dict[str, tuple[str, ...]] = {
     "bus": ("vn_kv",),
@@ -30,6 +30,8 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     "shunt": ("bus", "q_mvar"),
     "ward": ("bus", "ps_mw", "qs_mvar", "pz_mw", "qz_mvar"),
     "storage": ("bus", "p_mw", "max_e_mwh"),
+    "motor": ("bus", "pn_mech_mw", "cos_phi"),
+    "dcline": ("from_bus", "to_bus", "p_mw", "loss_percent", "loss_mw"),
     "asymmetric_load": ("bus", "p_a_mw", "p_b_mw", "p_c_mw"),
     "asymmetric_sgen": ("bus", "p_a_mw", "p_b_mw", "p_c_mw"),
 }
@@ -123,7 +125,7 @@ class NetTables:
         if column not in table:
             return pd.Series(np.nan if default is None else default, index=table.index, dtype=float)
         raw = table[column]
-        values = pd.to_numeric(raw, errors="coerce").astype(float)
+        values = floats(raw)
         empty = raw.isna()
         bad = (values.isna() & ~empty) | np.isinf(values) | (values < lower)
         bad |= empty & (default is None)

@@ -112,7 +112,7 @@ def _network(net: Any, name: str, source: str = "", meshed: bool = False) -> Dra
     tables.report.source = source
     if meshed:
         tables.problems += _shifting(tables)
-    return _Reader(tables).draft()
+    return _Reader(tables, meshed).draft()
 
 
 def _shifting(t: NetTables) -> list[str]:
@@ -138,9 +138,9 @@ def _shifting(t: NetTables) -> list[str]:
 class _Reader:
     """Reads one net, collecting problems and what the report says."""
 
-    def __init__(self, tables: NetTables) -> None:
+    def __init__(self, tables: NetTables, meshed: bool) -> None:
         self._tables, self._report = tables, tables.report
-        self._problems = tables.problems
+        self._problems, self._meshed = tables.problems, meshed
 
     def draft(self) -> Draft:
         t = self._tables
@@ -184,6 +184,7 @@ class _Reader:
         plants = t.table("gen")
         slack = plants[t.texts(plants, "slack").eq("True")] if len(plants) else plants
         held: dict[Any, set[float]] = {}
+        angles: set[float] = set()
         for kind, table in (("ext_grid", t.table("ext_grid")), ("gen", slack)):
             if len(table):
                 table = t.at_buses(table, kind)
@@ -191,6 +192,10 @@ class _Reader:
                     self._problems.append(f"the {kind} table has no column vm_pu, and holds a voltage")
                 for bus, vm in zip(table["bus"], t.numbers(table, kind, "vm_pu"), strict=True):
                     held.setdefault(bus, set()).add(float(vm))
+                angles |= set(t.numbers(table, kind, "va_degree", 0.0))
+        if self._meshed and len(angles) > 1:
+            listed = ", ".join(f"{a:g}" for a in sorted(angles))
+            self._problems.append(f"sources at different angles (va_degree): {listed}; in a mesh they drive power")
         if not held:
             self._problems.append("no external grid and no slack generator in service at a bus in service: no source")
         for bus, values in held.items():

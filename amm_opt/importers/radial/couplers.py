@@ -10,7 +10,7 @@ from amm_opt.errors import shorten
 from amm_opt.importers.radial.loops import bridges, closed_graph
 from amm_opt.importers.report import ImportReport
 
-SAME_RATIO = 1e-9
+SAME_TAP = 1e-9
 
 
 def without_idle_loops(
@@ -113,7 +113,7 @@ def _alike(rows: pd.DataFrame) -> bool:
     same_way = rows["from_bus"].eq(rows["from_bus"].iloc[0]).all()
     turned = "shift_degree" in rows and np.ptp(rows["shift_degree"]) > 0
     plain = rows["kind"].ne("transformer").all() and rows["tap"].eq(1.0).all()
-    ratio = rows["kind"].eq("transformer").all() and same_way and np.ptp(rows["tap"]) < SAME_RATIO and not turned
+    ratio = rows["kind"].eq("transformer").all() and same_way and np.ptp(rows["tap"]) < SAME_TAP and not turned
     numbers = all(isinstance(v, float | int) for v in (*rows["r_ohm"], *rows["x_ohm"]))
     return bool((plain or ratio) and numbers and (rows["r_ohm"].ne(0) | rows["x_ohm"].ne(0)).all())
 

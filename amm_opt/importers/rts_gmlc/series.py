@@ -87,7 +87,7 @@ class Series:
         day = pd.to_datetime(numbers[["Year", "Month", "Day"]].rename(columns=str.lower), errors="coerce")
         bad = day.isna() | numbers["Period"].isna()
         if bad.any() or len(table) < 2:
-            at = int(np.argmax(bad)) + 1
+            at = 1 + (int(np.argmax(bad)) if bad.any() else len(table))
             self._tables.problems.append(f"{path}: row {at}: no Year, Month, Day and Period")
             return None
         step = MINUTES / numbers["Period"].max()

@@ -226,6 +226,8 @@ class ACNetwork:
             flow = np.zeros(voltage.shape)
             by_bus = np.moveaxis(flow, len(steps), 0)
             for kind, fed in self._fed.items():
+                if len(fed) == 0:  # power-grid-model leaves out what a network has not
+                    continue
                 by_bus[fed] = np.moveaxis(sign * result[kind][column], len(steps), 0)
             flows.append(self._at_nodes(flow))
         v = self._at_nodes(np.array(voltage, dtype=float))

@@ -12,7 +12,7 @@ import pandas as pd
 from amm_opt.arrays import DIRECTIONS, FloatArray, IntArray
 from amm_opt.cases import Case
 from amm_opt.io.text import number
-from amm_opt.pictures.readings import unlimited
+from amm_opt.pictures.readings import scarcest, unlimited
 from amm_opt.pictures.style import (
     caption,
     held,
@@ -100,7 +100,7 @@ def _day(
     base = next(iter(tables.values()))
     cut = sum((t[asked] - t[given] for t in tables.values()), start=0.0 * base[asked])
     key = (base.index - pd.Timedelta(hours=first_hour)).normalize()
-    day = (cut if cut.sum() > 0 else base[asked]).groupby(key).sum().idxmax()
+    day = scarcest(cut, base[asked], key)
     shown = key == day
     per, unit = power_unit(base[asked][shown].max())
     x = base.index[shown].append(pd.DatetimeIndex([base.index[shown][-1] + dt]))

@@ -10,6 +10,7 @@ import pandas as pd
 from amm_opt.arrays import DIRECTIONS, FloatArray
 from amm_opt.errors import InputError
 from amm_opt.market.state import served_ratio
+from amm_opt.pictures.readings import scarcest
 from amm_opt.pictures.style import COLOURS, SCALE, UNKNOWN, brief, caption, held, in_style, picture, power_unit, said
 from amm_opt.simulation import Run
 
@@ -28,8 +29,7 @@ def scarcest_day(run: Run) -> pd.Timestamp:
     table = run.intervals()
     asked = table["requested_import_kw"] + table["requested_export_kw"]
     cut = asked - table["served_import_kw"] - table["accepted_export_kw"]
-    of_day = (cut if cut.sum() > 0 else asked).groupby(table.index.normalize()).sum()
-    return pd.Timestamp(of_day.idxmax())
+    return scarcest(cut, asked, table.index.normalize())
 
 
 @in_style()

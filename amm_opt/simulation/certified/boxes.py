@@ -16,7 +16,6 @@ from amm_opt.fields import checked_kind
 from amm_opt.grid import Grid
 from amm_opt.network import ACNetwork, ACState, Certified
 from amm_opt.network.excess import Names, excesses
-from amm_opt.registry import model_of
 from amm_opt.simulation.results.run import Run
 from amm_opt.tolerances import SERVED_SLACK, THERMAL_VIOLATION, VOLTAGE_VIOLATION_PU
 
@@ -45,7 +44,7 @@ class Boxes:
     @cached_property
     def model(self) -> Any:
         """The network model."""
-        return model_of(self.run.case, self.run.network, self.run.model if self.network is None else self.network)
+        return self.run.network_model(self.network)
 
     @cached_property
     def grid(self) -> Grid:

@@ -14,6 +14,7 @@ from amm_opt.grid import Grid
 from amm_opt.margins import Margin
 from amm_opt.market import Allocation, Mechanism, Payments, Settlement
 from amm_opt.market.settlement import BY
+from amm_opt.network import NetworkModel
 from amm_opt.registry import mechanism, model_of
 from amm_opt.simulation.explanation.price_layers import BLOCK_STEPS, PriceSources, counted, has_layers, prices_of
 from amm_opt.simulation.shared import merged_grid, needs_all_buses
@@ -118,6 +119,17 @@ class Priced:
             raise InputError("what prices were made from is not kept where energy could wait, or plans were made")
         return PriceSources(self.program_grid(network), self.known_mechanism)
 
+    def network_model(self, network: Any = None) -> NetworkModel:
+        """The network model that the run was made with.
+
+        Args:
+            network: as for ``verify``.
+
+        Raises:
+            InputError: where it is not known any more, or another one is given.
+        """
+        return model_of(self.case, self.network, self.model if network is None else network)
+
     def program_grid(self, network: Any = None) -> Grid:
         """The grid that the run's programs were on: without the buses that follow from others, where they had none.
 
@@ -127,8 +139,7 @@ class Priced:
         Raises:
             InputError: as :attr:`known_margin`, and where the network model is unknown.
         """
-        model = model_of(self.case, self.network, self.model if network is None else network)
-        whole, stop = Grid(self.case, model, self.known_margin), self.first + len(self.times)
+        whole, stop = Grid(self.case, self.network_model(network), self.known_margin), self.first + len(self.times)
         secure = self.manifest.get("inputs", {}).get("ac") == "secure"
         if needs_all_buses(secure=secure, two_tiers=self.tiers == "two", planned=self.planned is not None):
             return whole

@@ -20,7 +20,7 @@ from amm_opt.margins import Margin
 from amm_opt.market import Mechanism, State
 from amm_opt.plugins import Accessor
 from amm_opt.program import Audit
-from amm_opt.registry import mechanism, model_of
+from amm_opt.registry import mechanism
 from amm_opt.simulation.explanation.explain import binding_of, explained
 from amm_opt.simulation.loop.waiting import Backlog
 from amm_opt.simulation.measurement import MEASUREMENT, Measurement, as_measurement
@@ -174,7 +174,7 @@ class Run(Priced):
 
     def _on_network(self, steps: int | str | slice | None, network: Any, *names: str) -> xr.Dataset:
         start, stop = self.chosen(steps)
-        model = model_of(self.case, self.network, self.model if network is None else network)
+        model = self.network_model(network)
         span = (start - self.first, stop - self.first)
         return on_network(self.store, self.waits, Grid(self.case, model), *span, names)
 
@@ -213,7 +213,7 @@ class Run(Priced):
         """
         if self.waits:
             raise InputError("a run in which energy could wait does not keep what was asked for in each interval")
-        model = model_of(self.case, self.network, self.model if network is None else network)
+        model = self.network_model(network)
         span = range(self.first, self.first + len(self.times))
         return explained(self.case, model, self.known_margin, span, self.allocation, self.failed_steps, progress)
 
@@ -263,7 +263,7 @@ class Run(Priced):
         past = Past(
             self.case,
             mechanism(str(self.mechanism)) if isinstance(self.mechanism, Recorded) else self.mechanism,
-            model_of(self.case, self.network, self.model if network is None else network),
+            self.network_model(network),
             self.network if network is None and self.model is None else self.model if network is None else network,
             self.first,
             self.allocation,

@@ -9,7 +9,6 @@ import pandas as pd
 
 from amm_opt.errors import InputError
 from amm_opt.grid import Grid
-from amm_opt.registry import model_of
 from amm_opt.simulation import Run
 from amm_opt.simulation.explanation.explain import BLOCK_STEPS, Explainer
 
@@ -48,7 +47,7 @@ def limits_of(runs: Mapping[str, Run], spans: Spans) -> dict[str, pd.DataFrame |
         try:
             if run.waits:
                 raise InputError("energy could wait, of which a run does not keep what was asked for in each interval")
-            key, model = (run.network, repr(run.margin)), model_of(run.case, run.network, run.model)
+            key, model = (run.network, repr(run.margin)), run.network_model()
             shared = grids.setdefault(key, Grid(run.case, model, run.known_margin))
             explainers[label] = Explainer(run.case, shared.network, False, run.known_margin, shared)
         except InputError as error:

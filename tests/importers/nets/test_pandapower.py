@@ -220,6 +220,8 @@ def profiled(**columns: Any) -> Callable[[dict[str, Any]], None]:
             added("switch", bus=[1], element=[1], et=["b"], closed=[True]),
             "branch 'switch 0': both ends are at bus 'lv'",
         ),
+        (edited("load", p_mw=pd.Series([10**400], dtype=object)), "load 'load 0': p_mw = 1"),
+        (edited("trafo", tap_dependent_impedance=True), "trafo 'trafo 0': tap_dependent_impedance is not supported"),
         (edited("load", scaling="two"), "load 'load 0': scaling = 'two' must be a finite number"),
         (edited("load", in_service="no"), "load 'load 0': in_service = 'no' must be true or false"),
         (edited("load", bus=9), "load 'load 0': bus = 9 is no bus of the net"),

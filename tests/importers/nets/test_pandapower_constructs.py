@@ -159,7 +159,7 @@ def test_storage_of_unknown_size_is_its_power() -> None:
     case = ao.from_pandapower(net)
     assert case.requests(0, 1).inflexible_kw.sum() == pytest.approx(60.0 + 20.0 - 5.0)
     assert (case.participants["battery_kwh"] == 0).all()
-    assert "2 storage elements without max_e_mwh draw their power as it stands" in str(case.report)
+    assert "2 storage elements that hold nothing (max_e_mwh) draw their power as it stands" in str(case.report)
 
 
 def test_double_busbars_are_one_bus() -> None:
@@ -211,3 +211,44 @@ def test_impedances_that_differ_by_direction_are_refused() -> None:
     net["impedance"] = net["impedance"].assign(rtf_pu=0.5)
     with pytest.raises(ao.InputError, match="impedance 'impedance 0': not supported, its two directions"):
         ao.from_pandapower(net)
+
+
+def test_motors_and_lines_of_direct_current_by_hand() -> None:
+    """20 kW on the shaft at 80 % and 0.9: 17.78 kW and, at 0.8, 13.33 kvar; 20 kW less 2 % and 1 kW arrive as 18.6."""
+    net = two_buses()
+    net["motor"] = pd.DataFrame({"bus": [1], "pn_mech_mw": 0.02, "loading_percent": 80.0, "efficiency_percent": 90.0})
+    net["motor"]["cos_phi"] = 0.8
+    net["dcline"] = pd.DataFrame({"from_bus": [0, 1], "to_bus": [1, 0], "p_mw": [0.02, -0.01], "loss_percent": 2.0})
+    net["dcline"]["loss_mw"] = [0.001, 0.0]
+    case = ao.from_pandapower(net)
+    w = case.requests(0, 1)
+    p, q = case.bus_injections(w.inflexible_kw, 0.0, 0.0)
+    mv, lv = (case.feeder.bus_index[bus] for bus in ("mv", "lv"))
+    assert (-p[0])[[mv, lv]].tolist() == pytest.approx([20.0 + 10.0, 60.0 + 160.0 / 9.0 - 18.6 - 9.8])
+    assert (-q[0])[[mv, lv]].tolist() == pytest.approx([0.0, 20.0 + 40.0 / 3.0])
+    assert "2 lines of direct current draw and give their power as it stands" in str(case.report)
+
+
+def test_what_voltage_dependence_misses_is_said() -> None:
+    """Of 60 kW 30 % go with v^2 and 20 % with v: 60 (0.3 0.21 + 0.2 0.1) = 4.98 kW at 1.1 pu; of 20 kvar a third."""
+    net = two_buses()
+    net["load"] = net["load"].assign(const_z_p_percent=30.0, const_i_p_percent=20.0)
+    net["load"] = net["load"].assign(const_z_q_percent=30.0, const_i_q_percent=20.0)
+    assert "at 1.1 pu is 4.98 kW and 1.66 kvar less than theirs" in str(ao.from_pandapower(net).report)
+
+
+def test_a_mesh_has_one_angle() -> None:
+    net, _ = TRUTH["two_trees"]
+    turned = {**net, "ext_grid": net["ext_grid"].assign(va_degree=5.0)}
+    assert ao.from_pandapower(turned).n_participants == 2
+    with pytest.raises(ao.InputError, match=r"sources at different angles \(va_degree\): 0, 5; in a mesh"):
+        ao.from_pandapower(turned, meshed=True)
+
+
+def test_reactive_power_of_a_plant_with_a_price_and_no_power_stays() -> None:
+    net = two_buses()
+    net["sgen"] = pd.DataFrame({"name": ["var"], "bus": [1], "p_mw": [0.0], "q_mvar": [0.03]})
+    net["poly_cost"] = pd.DataFrame({"element": [0], "et": ["sgen"], "cp1_eur_per_mw": [50.0]})
+    case = ao.from_pandapower(net)
+    people = case.participants.set_index("name")
+    assert people.loc["var", ["inflexible_kvar", "export_offer"]].tolist() == pytest.approx([-30.0, 0.05])

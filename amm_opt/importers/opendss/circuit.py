@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from amm_opt.importers.opendss.dialect.classes import REFERENCES
-from amm_opt.importers.opendss.dialect.script import CLOSE, OPEN, Command, Edit, Element, Script, Where
+from amm_opt.importers.opendss.dialect.script import CLOSE, LIKE, OPEN, Command, Edit, Element, Script, Where
 from amm_opt.importers.opendss.dialect.text import array, number, whole
 from amm_opt.importers.opendss.elements.component import Component, UnsupportedError
 from amm_opt.importers.opendss.elements.controls import Control, Protection
@@ -222,6 +222,8 @@ class Elements:
     def _set(self, component: Component, name: str, value: str) -> None:
         if name in (OPEN, CLOSE):
             self._switch(component, name, whole(value))
+        elif name == LIKE:
+            component.alike(self._found(f"{component.element.kind}.{value}"))
         elif (kind := REFERENCES.get((component.element.kind, name))) is not None:
             component.refer(name, [self._code(kind, x) for x in (array(value) if name.endswith("s") else [value])])
         elif isinstance(component, Load) and name in SHAPES:

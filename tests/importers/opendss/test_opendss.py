@@ -72,7 +72,7 @@ solve
     assert one.given[:4] == [("bus1", "src"), ("bus2", "b2"), ("linecode", "code1"), ("length", "1.5")]
     assert one.given[4:8] == [("phases", "3"), ("units", "km"), ("length", "2.5"), ("normamps", "90")]
     assert one.given[8:] == [("rmatrix", "1 | 0.1 1 | 0.1 0.1 1"), ("switch", "n")]
-    assert two.given[:-3] == one.given[2:-1]
+    assert two.given[:-3] == [*one.given[2:-1], ("#like", "one")]
     assert two.given[-3:] == [("bus2", "b3"), ("#open", "1"), ("switch", "n")]
     assert script.elements["vsource", "source"].given == [("basekv", "11"), ("bus1", "src")]
     assert script.commented == {"line": ["Tie_OPEN"]}

@@ -248,3 +248,43 @@ def test_feeders_of_a_folder_and_of_a_transformer_of_its_name_stay_apart(tmp_pat
     loads = "".join(f"new load.y{i} bus1=y{i} kv=.4 kw=5\n" for i in (1, 2))
     network = from_opendss(written(tmp_path, HEAD + "redirect t2/lv.dss\n" + unit.format(2) + loads + BASES))
     assert network.buses.set_index("name")["feeder"].dropna().to_dict() == {"y1": "t1", "y2": "t2"}
+
+
+@pytest.mark.parametrize(
+    ("line", "copy"),
+    [
+        ("linecode=c length=.5 units=km", "units=m"),
+        ("linecode=c length=500 units=m", "linecode=c length=.3 units=km"),
+        ("rmatrix=[.3|.1 .3|.1 .1 .3] xmatrix=[.3|.1 .3|.1 .1 .3] length=.5 units=km", "units=m"),
+        ("r1=.16 x1=.1 r0=.5 x0=.3 length=1", "r0=.6"),
+        ("switch=y", ""),
+    ],
+)
+def test_lines_like_others_have_no_units(tmp_path: Path, line: str, copy: str) -> None:
+    text = FEEDER.replace("linecode=c length=.5 units=km", line + " normamps=200")
+    assert_same(written(tmp_path, HEAD + SUPPLY + text + f"new line.m bus1=e bus2=f like=l {copy}\n" + FAR + BASES))
+
+
+@pytest.mark.parametrize("line", ["linecode=c length=500 units=m", "r1=.16 x1=.1 r0=.5 x0=.3 length=1"])
+def test_lines_that_opendss_does_not_copy(tmp_path: Path, line: str) -> None:
+    text = FEEDER.replace("linecode=c length=.5 units=km", line + " normamps=200")
+    said = refused(written(tmp_path, HEAD + SUPPLY + text + "new line.m bus1=e bus2=f like=l\n" + FAR + BASES))
+    assert "line 'm': like=l: OpenDSS does not copy the impedance" in said
+
+
+FAR = "new load.f bus1=f.1 phases=1 kv=6.351 kw=300\n"
+
+
+@pytest.mark.parametrize(
+    "first", ["kva=40|~ pf=.7|~ kvar=3", "kw=50 kvar=10|set allocationfactors=.2", "kw=-30 pf=.8|~ kvar=2"]
+)
+@pytest.mark.parametrize("then", ["", "kw=20", "pf=.9", "allocationfactor=.1"])
+def test_loads_like_others_have_their_power(tmp_path: Path, first: str, then: str) -> None:
+    loads = f"new load.d bus1=e.3 phases=1 kv=6.351 {first}\nnew load.k like=d bus1=e.3 {then}\n".replace("|", "\n")
+    assert_same(written(tmp_path, HEAD + SUPPLY + FEEDER + loads + BASES))
+
+
+@pytest.mark.parametrize("units", ["meters", "millimeters", "feet", "kilometers"])
+def test_units_that_versions_of_opendss_read_differently(tmp_path: Path, units: str) -> None:
+    text = FEEDER.replace("units=km", f"units={units}")
+    assert f"unknown units '{units}'" in refused(written(tmp_path, HEAD + SUPPLY + text + BASES))

@@ -24,7 +24,7 @@ from amm_opt.importers.opendss.dialect.classes import (
     SCHEDULING,
 )
 from amm_opt.importers.opendss.dialect.paths import found, no_file
-from amm_opt.importers.opendss.dialect.script import CLOSE, OPEN, Command, Edit, Element, Script, Where
+from amm_opt.importers.opendss.dialect.script import CLOSE, LIKE, OPEN, Command, Edit, Element, Script, Where
 from amm_opt.importers.opendss.dialect.text import array, commented_out, is_yes, statements, tokens
 
 MAX_DEPTH = 50  # of redirects
@@ -277,6 +277,8 @@ class _Reader:
             self._alike = element
             own = (OPEN, CLOSE, *NOT_COPIED.get(element.kind, ()))
             edit.given.extend((n, v) for n, v in model.given if n not in own and not n.startswith("bus"))
+            if element.kind in ("line", "load"):
+                edit.given.append((LIKE, model.name))
 
     def _find(self, full: str, where: Where) -> Element | None:
         kind, _, name = full.lower().strip("\"'").partition(".")

@@ -53,6 +53,9 @@ class Component:
         """
         raise NotImplementedError
 
+    def alike(self, other: Component) -> None:
+        """After ``like`` has copied the properties of another element, for what OpenDSS copies otherwise."""
+
     def end_of_statement(self) -> None:
         """After all properties of a statement."""
 

@@ -13,6 +13,11 @@ HOURS_PER_DAY = 24.0
 MODELS = tuple("12345678")
 ZIP_PARTS = 7
 """Of constant impedance, current and power, for kW and for kvar, and the voltage below which there is nothing."""
+SPECIFIED = (
+    *("kw", "kvar", "kva", "pf", "by", "xfkva", "allocation", "kwh", "kwh_days", "c_factor"),
+    *("pf_changed", "pf_given"),
+)
+"""What says how much a load takes."""
 _PF_RANGE = "must be within 0..1 (or -1..0) and not 0"
 
 
@@ -72,6 +77,11 @@ class Load(Terminal):
         else:
             return False
         return True
+
+    def alike(self, other: Component) -> None:
+        """Powers as the other load's statements leave them, not as its properties would in one statement."""
+        for name in SPECIFIED if isinstance(other, Load) else ():
+            setattr(self, name, getattr(other, name))
 
     def _specified(self, name: str) -> None:
         if name == "pf":

@@ -19,6 +19,10 @@ from amm_opt.importers.opendss.lines.wires import Wire, WireData
 
 RHO = 100.0
 """Resistivity of the ground, in ohm m, unless a line says so."""
+SWITCH_LENGTH = 0.001
+"""Of a line that ``switch`` makes a switch."""
+SAME_FACTOR = 1e-9
+"""Factors on an impedance that are this close are one."""
 _SWITCH = {"r1": 1.0, "x1": 1.0, "r0": 1.0, "x0": 1.0, "c1": 1.1e-9, "c0": 1.0e-9}
 
 
@@ -28,6 +32,7 @@ class Line(Conductors):
 
     Attributes:
         legs: conductors that share the current of a phase.
+        lost: why what ``like`` copied is not what the other line has; empty where it is.
     """
 
     ends: dict[str, str] = field(default_factory=lambda: {"bus1": "", "bus2": ""})
@@ -50,6 +55,7 @@ class Line(Conductors):
     earth: str = "deri"
     rho: float | None = None
     legs: int = 1
+    lost: str = ""
 
     @property
     def ohm_per_km(self) -> float:
@@ -76,7 +82,7 @@ class Line(Conductors):
                 self.sequence.update(_SWITCH)
                 self.z = self.c = None
                 self.stated, self.inherited = set(_SWITCH), set()
-                self.length = 0.001
+                self.length = SWITCH_LENGTH
                 self._own()
         elif name == "earthmodel":
             self.earth = earth_model(value)
@@ -91,9 +97,26 @@ class Line(Conductors):
         elif self.shared(name, value):
             if name in SEQUENCE or name in MATRICES or name in SUSCEPTANCE:
                 self._own()
+            if name in SEQUENCE and not self.from_code:
+                self.lost = ""
         else:
             return False
         return True
+
+    def alike(self, other: Component) -> None:
+        """As in OpenDSS, impedance and length are copied as numbers, without their units.
+
+        Sequence values of its own count only once one of them is given anew: until then the copy has the default
+        impedance, which is (almost) none of a switch.
+        """
+        own = self.z is None and not self.from_code
+        if own or abs(self.factor - 1.0) > SAME_FACTOR:
+            what = "where the conductors are" if self._in_space else "the impedance per unit of length"
+            self.lost = (
+                f"like={other.element.name}: OpenDSS does not copy {what} as it is in {other.element.name!r}; give"
+                " a linecode, length and units"
+            )
+        self._own()
 
     def _phases(self, n: int) -> None:
         if self.z is not None and n != self.n:
@@ -121,7 +144,7 @@ class Line(Conductors):
 
     def refer(self, name: str, found: Sequence[Component]) -> None:
         """Take a line code as it is now, a geometry, a spacing or the conductors of one."""
-        first = found[0] if found else None
+        first, self.lost = found[0] if found else None, ""
         if isinstance(first, LineCode):
             self.geometry = self.spacing = None
             self._take(first.element.name, first)
@@ -180,6 +203,8 @@ class Line(Conductors):
             raise UnsupportedError("bus1 and bus2 must be given")
         if not self.length > 0:
             raise UnsupportedError(f"length = {self.length:g} must be positive")
+        if self.lost and not (self.switch and self.length <= SWITCH_LENGTH):
+            raise UnsupportedError(self.lost)
         self.complete()
         in_place = self._laid()
         if in_place is not None:

@@ -14,6 +14,8 @@ METRES = {
     "cm": 0.01,
     "mm": 0.001,
 }
+LONG = {"mile": "mi", "miles": "mi", "me": "m", "meter": "m"}
+"""Longer words for them that every version of OpenDSS reads alike; some take ``meters`` for no unit, some for m."""
 
 
 def unit(value: str) -> str | None:
@@ -25,8 +27,8 @@ def unit(value: str) -> str | None:
     name = value.lower()
     if name == "none":
         return None
-    found = next((u for u in METRES if u == name), None) or next((u for u in METRES if name.startswith(u)), None)
-    if found is None:
+    found = LONG.get(name, name)
+    if found not in METRES:
         raise UnsupportedError(f"unknown units {value!r}; valid choices: none, {', '.join(METRES)}")
     return found
 

@@ -135,14 +135,35 @@ def unfit_neutrals(
             passes = t.conns[0] == "delta" and t.star_floats and towards
             if conn == "wye" and nodes[-1] > 3 and bus.lower() not in joined and not passes:
                 yield f"{t.element}: node {nodes[-1]} of bus {bus!r}, its star point, is joined to nothing"
+    adrift = _adrift(lines, transformers, grounding)
     for load in loads:
         bus = load.bus.lower()
         if load.phases != 1 or load.between_phases or len(load.nodes) < 2:
             continue
         if load.nodes[1] > 3 and bus not in known:
             yield f"{load.element}: node {load.nodes[1]} of bus {load.bus!r}, its neutral, is joined to nothing"
+        elif load.nodes[1] > 3 and bus in adrift:
+            yield (
+                f"{load.element}: node {load.nodes[1]} of bus {load.bus!r}, its neutral, reaches no star point and no"
+                " ground: end the transformer there, as in bus=lv.1.2.3.4, or ground it by a reactor"
+            )
         elif load.nodes[1] == 0 and bus in returning and bus not in solid:
             yield (
                 f"{load.element}: unsupported: its current returns through ground, but the neutral of bus {load.bus!r}"
                 " is not grounded; end it at the neutral's node, or pass neutral='kron'"
             )
+
+
+def _adrift(lines: Iterable[Line], transformers: Iterable[Transformer], grounding: Collection[str]) -> set[str]:
+    """Buses, in lower case, whose neutrals, by the lines that have one, reach no star point and no ground."""
+    graph: nx.Graph[str] = nx.Graph()
+    held = set(grounding)
+    for line in lines:
+        neutrals = split_conductors(line.nodes[0])[1]
+        if line.closed and neutrals:
+            ends = [bus.lower() for bus in line.buses]
+            graph.add_edge(*ends)
+            held.update(b for b, nodes in zip(ends, line.nodes, strict=True) if any(nodes[i] == 0 for i in neutrals))
+    for x in transformers:
+        held.update(b.lower() for b, c, n in zip(x.buses, x.conns, x.nodes, strict=True) if c == "wye" and n[-1] > 3)
+    return {bus for joined in nx.connected_components(graph) if not joined & held for bus in joined}

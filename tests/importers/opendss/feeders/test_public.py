@@ -199,3 +199,16 @@ def test_several_neutrals_that_are_not_grounded_are_refused(tmp_path: Path) -> N
     (said,) = refused(tmp_path, text + "edit reactor.g4 r=1.1\n")
     assert "line 'n': unsupported: 2 neutral conductors, unless all are grounded at both ends through at most" in said
     assert from_opendss(tmp_path / "Master.dss", neutral="kron").feeder.n_buses == 3
+
+
+def test_a_neutral_that_reaches_nothing_is_refused(tmp_path: Path) -> None:
+    """Bus ``a`` of a four-wire line is a.1.2.3.4, but that of the transformer's star a.1.2.3.0."""
+    text = HEAD + "\n" + PARALLEL.format("").splitlines()[0] + "\n"
+    text += (
+        "new linecode.f nphases=4 r1=.1 x1=.1 r0=.2 x0=.3 normamps=300\nnew line.f bus1=a bus2=b linecode=f length=1\n"
+    )
+    text += f"new load.x bus1=b.1.4 phases=1 kv=.277 kw=20 {ANY}\nset voltagebases=[12.47 .48]\n"
+    (said,) = refused(tmp_path, text)
+    assert "load 'x': node 4 of bus 'b', its neutral, reaches no star point and no ground" in said
+    for joined in (text.replace("[s a]", "[s a.1.2.3.4]"), text + "new reactor.g phases=1 bus1=b.4 r=.1 x=0\n"):
+        assert from_opendss(written(tmp_path, joined)).feeder.n_buses == 4

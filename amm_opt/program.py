@@ -170,7 +170,9 @@ class HorizonProgram:
             length of an interval (kW become kWh). Variables need names of their own.
         constraints: on totals and other variables of the coupling.
         values: further named expressions of the coupling whose numbers the mechanism reads.
-        bound_duals: values of ``interval``, each a vector variable, of whose bounds it reads the multipliers.
+        even: values of ``interval``, each a vector variable that is at least 0. Of several answers that are equally
+            good it is the one in which these have the least sum of v^2 / upper bound: everybody the same share of what
+            it can have, as far as that costs nothing. The objective must then have squares of single variables only.
         stores: by a name of its own, the value of ``interval`` that fills a store: its level after interval k is that
             before plus the value times the length of the interval, within bounds given with the parameters' numbers.
     """
@@ -182,7 +184,7 @@ class HorizonProgram:
     values: Mapping[str, cp.Expression] = field(default_factory=dict)
     stores: Mapping[str, str] = field(default_factory=dict)
     duals: Mapping[str, cp.Constraint] = field(default_factory=dict)
-    bound_duals: Sequence[str] = ()
+    even: Sequence[str] = ()
 
     @property
     def coupling(self) -> Program:
@@ -231,8 +233,6 @@ class Solution:
     quantity that binds: negative at an upper limit, positive at a lower one; others are left out.
     ``limit_duals_by_step``: over a horizon, the same for each of its intervals. The multipliers of constraints of an
     interval are then (H, ...).
-    ``bound_duals``: over a horizon, of each value that is a variable, (H, ...), how fast the minimised objective rises
-    with it at these multipliers: positive holds it at its lower bound, negative at its upper, in every optimum.
     """
 
     values: Mapping[str, FloatArray]
@@ -244,7 +244,6 @@ class Solution:
     gap: FloatArray | None = None
     limit_duals: Mapping[int, float] = field(default_factory=dict)
     limit_duals_by_step: Sequence[Mapping[int, float]] = ()
-    bound_duals: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> FloatArray:
         return self.values[name]

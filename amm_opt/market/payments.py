@@ -23,23 +23,24 @@ class Payments:
             ``free``.
         reserve: power that is needed in reserve, as a share of served import.
         reserve_price: currency per kW and hour for reserve, up to what is needed.
-        offers: what own offers say that a kWh of export or discharge costs: nothing (``none``), the column
-            ``export_offer`` (``flat``), or that rising by its slope with every kW of export (``rising``).
+        offers: what own offers say that a kWh of export or discharge costs: nothing (``none``), or the column
+            ``export_offer``, rising by its slope with every kW (``rising``).
         offer: of those without an ``export_offer``, see ``offered_prices``.
     """
 
     charging: Literal["import", "export", "free"] = "import"
     reserve: float = 0.0
     reserve_price: float = 0.0
-    offers: Literal["none", "flat", "rising"] = "none"
+    offers: Literal["none", "rising"] = "none"
     offer: float | None = None
 
     def offered(self, case: Case, export_kw: FloatArray, discharged_kw: FloatArray) -> FloatArray:
         """What export and discharge cost at own offers, currency per hour, (..., n)."""
         if self.offers == "none":
             return np.zeros(np.shape(export_kw))
-        own, slope = offered_prices(case, self.offer), case.own_prices[1][1] * (self.offers == "rising")
-        return np.asarray(own * (export_kw + discharged_kw) + 0.5 * slope * export_kw**2)
+        own, slope = offered_prices(case, self.offer), case.own_prices[1][1]
+        given = export_kw + discharged_kw
+        return np.asarray(own * given + 0.5 * slope * given**2)
 
     def charging_price(self, import_price: FloatArray | None, export_price: FloatArray | None) -> FloatArray | None:
         """What a kWh that charges costs its participant; None where it is free, or has no price."""

@@ -15,12 +15,14 @@ After D. Sweeney, "A Fair, Flexible, Zero-Waste Digital Electricity Market", arX
 band, reserve, window and bids these are. There a plant's commitment u in [0, 1] bounds it by u Pmin and u g, which for
 u free is 0 <= y <= g; only of must-run plants is u held, at a cost for each hour without them (here for each kWh). Only
 the sum of reserve counts, which is what is left of plants and of batteries' power. Ours: the network is any linear
-model, flows cost nothing, and plants at one bus with the same offer are served in proportion.
+model, flows cost nothing, and of several answers of the same cost the most even one (``HorizonProgram.even``).
 
 A program with a high price on load shed and reserve missing comes first: where its answer has none of either, A and B
 come to nothing, and it is the answer of C.
 
 With a ``source_price`` the source trades too, at that price; what it sells is no reserve.
+
+Offers may rise: with slope a, what is given costs a (y + b)^2 / 2 more.
 
 Everybody who generates is paid its own offer, a battery for what it discharges (what charges it is free: its offer is
 for the service, and load has paid the plants). What is left of plants and batteries is paid ``reserve_price`` as far as
@@ -38,7 +40,7 @@ import numpy as np
 
 from amm_opt.arrays import DIRECTIONS, FloatArray, IntArray
 from amm_opt.cases import Case, Requests
-from amm_opt.cases.times import is_length, length_h
+from amm_opt.cases.times import is_length
 from amm_opt.errors import InputError, SolveError
 from amm_opt.grid import Grid
 from amm_opt.market import (
@@ -56,7 +58,6 @@ from amm_opt.market import (
 )
 from amm_opt.market.mechanism import Solve, Values
 from amm_opt.program import HorizonProgram, Injection, Program, Solution
-from formulations.parts.matching import per_request
 
 BAND = (0.05, 0.95)
 """Between these shares of its size the content of a battery stays."""
@@ -64,18 +65,17 @@ HALF = 0.5
 """Content of less than this share at the end of a window costs ``content_price``."""
 MISSED = 10.0
 """A kWh that a must-run plant stays below its output costs so many times the largest offer."""
-SAME = 1e-8
-"""Shares may cost more than the plan by this share of what all power at the largest offer would cost."""
 DEAR = 100.0
 """Where a kWh shed or missing costs so many times the largest offer, and none is, stages A and B come to 0."""
-STRICT = 1e-6
-"""What a kWh changes costs by that is more than this share of the largest offer is a change."""
-HELD = 1e-8
-"""What a stage reached may be missed by, as a share of the energy that load asks for in the window."""
+HELD = 1e-8, 1e-6
+"""What a stage reached may be missed by, as a share of the energy that load asks for in the window; the second where
+the first leaves the next stage no answer: limits that a stage did not need are kept within a tolerance only."""
 
-SPARE = 1e-6
-"""The plan keeps limits within a solver's tolerance only. Where shares therefore have no answer, they are asked for
-again, and may shed, lack in reserve and cost more than the plan by this share of what an interval asks for."""
+
+def cost_of(interval: Program) -> cp.Expression:
+    """What an interval minimises."""
+    assert isinstance(interval.objective, cp.Minimize)
+    return interval.objective.expr
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,11 +142,11 @@ class Dispatch(Mechanism[ContentState]):
 
     @property
     def payments(self) -> Payments:
-        return Payments("free", self.reserve, self.reserve_price, offers="flat", offer=self.offer)
+        return Payments("free", self.reserve, self.reserve_price, offers="rising", offer=self.offer)
 
-    def offers(self, case: Case) -> FloatArray:
-        """(n,) what everybody asks for a kWh."""
-        return export_offers(case, self.offer, self.name)
+    def offers(self, case: Case) -> tuple[FloatArray, FloatArray]:
+        """(n,) each: what everybody asks for a first kWh, and how much more with every kW."""
+        return export_offers(case, self.offer, self.name), case.own_prices[1][1]
 
     def _must_run(self, case: Case) -> IntArray:
         """Who must run, where available."""
@@ -160,10 +160,10 @@ class Dispatch(Mechanism[ContentState]):
         limits = [part for b in (charge, discharge) for part in (b >= 0, b <= battery.power_kw)]
         stored = stored_kw(battery, charge, discharge)
         values = {**interval.values, "charge": charge, "discharge": discharge, "stored_kw": stored, "lacking": lacking}
-        interval = replace(interval, constraints=[*interval.constraints, *limits, lacking >= 0], values=values)
-        at_cost = replace(interval, objective=cp.Minimize(interval.values["cost"]))
+        at_cost = replace(interval, constraints=[*interval.constraints, *limits, lacking >= 0], values=values)
         lost = DEAR * self._dearest(grid.case) * cp.sum(interval.values["shed"] + lacking)
-        plenty = replace(interval, objective=cp.Minimize(interval.values["cost"] + lost))
+        plenty = replace(at_cost, objective=cp.Minimize(cost_of(at_cost) + lost))
+        free = replace(at_cost, objective=cp.Minimize(cp.Constant(0.0)))
 
         shed, lack = cp.Variable(1, name="all_shed"), cp.Variable(1, name="all_lacking")
         totals = {"shed": shed, "lacking": lack}
@@ -172,22 +172,18 @@ class Dispatch(Mechanism[ContentState]):
         before = cp.Parameter(len(battery), name="before")
         content = [short >= 0, short >= HALF * battery.size_kwh - before - gained]
         stores = {STORE: "stored_kw"} if len(battery) else {}
-        read: dict[str, Any] = {"stores": stores, "bound_duals": DIRECTIONS}
+        read: dict[str, Any] = {"stores": stores, "even": (*DIRECTIONS, "charge", "discharge")}
         ending = cp.Minimize(self.content_price / dt * cp.sum(short))
         return {
             "plenty": HorizonProgram(plenty, ending, {"stored_kw": gained}, content, **read),
-            "shed": HorizonProgram(interval, cp.Minimize(cp.sum(shed)), totals, stores=stores),
-            "reserve": HorizonProgram(interval, cp.Minimize(cp.sum(lack)), totals, held[:1], stores=stores),
+            "shed": HorizonProgram(free, cp.Minimize(cp.sum(shed)), totals, stores=stores),
+            "reserve": HorizonProgram(free, cp.Minimize(cp.sum(lack)), totals, held[:1], stores=stores),
             "cost": HorizonProgram(at_cost, ending, {**totals, "stored_kw": gained}, [*held, *content], **read),
-            "shares": HorizonProgram(self._shares(grid), cp.Minimize(cp.Constant(0.0))),
         }
 
     def _interval(self, grid: Grid, charge: cp.Expression, discharge: cp.Expression, lacking: cp.Expression) -> Program:
-        """An interval without objective, with what batteries do and the reserve that lacks.
-
-        Currency per hour of it: ``paid`` at everybody's offer, and ``cost`` with what a missed kWh counts.
-        """
-        case, battery, offers = grid.case, grid.case.batteries, self.offers(grid.case)
+        """An interval at what everybody asks and a missed kWh counts, with what batteries do and reserve that lacks."""
+        case, battery, (offers, slope) = grid.case, grid.case.batteries, self.offers(grid.case)
         must = self._must_run(case)
         served, output = (cp.Variable(grid.n, name=f"{name}_kw") for name in ("served", "output"))
         missed = cp.Variable(len(must), name="missed_kw")
@@ -200,39 +196,29 @@ class Dispatch(Mechanism[ContentState]):
         if self.source_price is None:
             fixed_kw = float(case.feeder.shunt_kva.real.sum()) - cp.sum(grid.inflexible_kw)
             duals = {"balance": exchange == fixed_kw}
-        paid = offers @ output + offers[battery.participant] @ discharge + (self.source_price or 0.0) * exchange
-        cost = paid + MISSED * self._largest(offers) * cp.sum(missed)
         owned = at_home(battery, grid.n)
         injection = Injection(served + owned @ charge, output + owned @ discharge)
         limits += [*duals.values(), *within_connections(injection, grid)]
+        cost = offers @ injection.export_kw + (self.source_price or 0.0) * exchange
+        cost += MISSED * self._largest_offer(case) * cp.sum(missed)
+        if len(rises := np.flatnonzero(slope)):
+            given = cp.Variable(len(rises), name="given_kw")
+            limits.append(given == injection.export_kw[rises])
+            cost += 0.5 * cp.sum_squares(cp.multiply(np.sqrt(slope[rises]), given))
         shed = cp.reshape(cp.sum(grid.import_request_kw) - cp.sum(served), (1,), order="C")
-        values = {"import": served, "export": output, "missed": missed, "shed": shed, "paid": paid, "cost": cost}
-        return Program(cp.Minimize(cp.Constant(0.0)), limits, [injection], values, duals)
-
-    def _shares(self, grid: Grid) -> Program:
-        """Of all answers of the same cost in an interval the one that serves everybody as alike as it can."""
-        count = len(grid.case.batteries)
-        charge, discharge = (cp.Parameter(count, name=f"{name}_fixed") for name in ("charge", "discharge"))
-        interval = self._interval(grid, charge, discharge, cp.Parameter(1, name="lacking_fixed"))
-        reached = [
-            interval.values["shed"] <= cp.Parameter(1, name="shed_fixed"),
-            interval.values["cost"] <= cp.Parameter(name="cost_fixed"),
-        ]
-        roots, bounds = {d: cp.Parameter(grid.n, nonneg=True, name=f"root_{d}") for d in DIRECTIONS}, []
-        for d in DIRECTIONS:
-            least, most = (cp.Parameter(grid.n, nonneg=True, name=f"{end}_{d}") for end in ("least", "most"))
-            bounds += [interval.values[d] >= least, interval.values[d] <= most]
-        uneven = sum(cp.sum_squares(cp.multiply(root, interval.values[d])) for d, root in roots.items())
-        return replace(
-            interval, objective=cp.Minimize(0.5 * uneven), constraints=[*interval.constraints, *reached, *bounds]
-        )
+        values = {"import": served, "export": output, "missed": missed, "shed": shed}
+        return Program(cp.Minimize(cost), limits, [injection], values, duals)
 
     def _dearest(self, case: Case) -> float:
         """The largest number by which a kWh counts."""
-        return self._largest(self.offers(case))
+        return self._largest_offer(case)
 
-    def _largest(self, offers: FloatArray) -> float:
-        return float(np.max(np.abs(offers), initial=0.0)) or 1.0
+    def _largest_offer(self, case: Case) -> float:
+        """The largest that anybody ever asks for a kWh, with all that it could give; 1 where nobody asks anything."""
+        offers, slope = self.offers(case)
+        most_kw = case.scenario.export_scale * case.profiles.largest_kw("export", case.n_participants)
+        most_kw[case.batteries.participant] += case.batteries.power_kw
+        return float(np.max(np.abs([offers, offers + slope * most_kw]), initial=0.0)) or 1.0
 
     def clear(self, grid: Grid, solve: Solve, state: ContentState, requests: Requests) -> Solution:
         case, battery = grid.case, grid.case.batteries
@@ -244,57 +230,39 @@ class Dispatch(Mechanism[ContentState]):
         if len(battery):
             numbers |= {f"{STORE}_lower": np.minimum(low, stored), f"{STORE}_upper": np.maximum(high, stored)}
             numbers[f"{STORE}_initial"] = stored
-        plan = self._plan(solve, numbers, {"before": stored}, requests)
-        return self._shared(grid, solve, plan, must_run, requests)
+        return self._plan(solve, numbers, {"before": stored}, requests)
 
     def _plan(self, solve: Solve, numbers: Values, ending: Values, requests: Requests) -> Solution:
         """The window at least cost, stage by stage unless one program shows that nothing has to be shed or missing."""
-        slack = HELD * requests.dt_h * float(requests.import_request_kw.sum())
+        energy = requests.dt_h * float(requests.import_request_kw.sum())
         plan = solve({**numbers, **ending}, "plenty")
-        if all(requests.dt_h * float(np.sum(plan[value])) <= slack for value in ("shed", "lacking")):
+        if all(requests.dt_h * float(np.sum(plan[value])) <= HELD[0] * energy for value in ("shed", "lacking")):
             return plan
+        try:
+            return self._staged(solve, numbers, ending, requests.dt_h, HELD[0] * energy)
+        except SolveError:
+            return self._staged(solve, numbers, ending, requests.dt_h, HELD[1] * energy)
+
+    def _staged(self, solve: Solve, numbers: Values, ending: Values, dt_h: float, slack_kwh: float) -> Solution:
+        """Stages A, B and C, which may miss what was reached before by so much."""
         held: Values = {}
         for stage, value, most in (("shed", "shed", "most_all_shed"), ("reserve", "lacking", "most_all_lacking")):
-            reached = requests.dt_h * float(np.sum(solve({**numbers, **held}, stage)[value]))
-            held = {**held, most: np.array([max(0.0, reached) + slack])}
+            reached = dt_h * float(np.sum(solve({**numbers, **held}, stage)[value]))
+            held = {**held, most: np.array([max(0.0, reached) + slack_kwh])}
         return solve({**numbers, **held, **ending}, "cost")
-
-    def _shared(self, grid: Grid, solve: Solve, plan: Solution, must_run: FloatArray, requests: Requests) -> Solution:
-        """The plan, of which what is carried out is as even as its cost permits."""
-        first = np.arange(requests.n_steps) < self._committed_steps(requests)
-        fixed = {f"{name}_fixed": plan[name][first] for name in ("charge", "discharge", "lacking", "shed")}
-        roots = {f"root_{d}": np.sqrt(per_request(1.0, requests.request_kw(d)[first])) for d in DIRECTIONS}
-        slack = SAME * self._dearest(grid.case) * requests.both_kw[:, first].sum(axis=(0, 2))
-        for d in DIRECTIONS:  # what would cost more at any other power keeps it
-            kw, held = plan[d][first], np.abs(plan.bound_duals[d][first]) > STRICT * self._dearest(grid.case)
-            fixed |= {f"least_{d}": kw * held, f"most_{d}": np.where(held, kw, requests.request_kw(d)[first])}
-        numbers = {**fixed, **roots, "must_run_kw": must_run[first], "cost_fixed": plan["cost"][first] + slack}
-        now = grid.select(requests, first)
-        try:
-            even = solve(numbers, "shares", now)
-        except SolveError:
-            spare = SPARE * now.import_request_kw.sum(axis=1, keepdims=True)
-            wider = {name: fixed[name] + spare for name in ("shed_fixed", "lacking_fixed")}
-            wider["cost_fixed"] = numbers["cost_fixed"] + self._dearest(grid.case) * spare[:, 0]
-            wider |= {f"least_{d}": 0.0 * fixed[f"least_{d}"] for d in DIRECTIONS}
-            wider |= {f"most_{d}": now.request_kw(d) for d in DIRECTIONS}
-            even = solve(numbers | wider, "shares", now)
-        changed = {name: np.concatenate([even[name], plan[name][~first]]) for name in (*DIRECTIONS, "paid")}
-        return replace(plan, values={**plan.values, **changed})
-
-    def _committed_steps(self, requests: Requests) -> int:
-        hours = length_h(str(self.committed))
-        steps = self.committed if hours is None else round(hours / requests.dt_h)
-        return requests.n_steps if steps == "all" else int(steps)
 
     def settle(self, grid: Grid, solution: Solution, requests: Requests) -> Allocation:
         """Powers, and prices: own offers for who generates, what that and reserve cost for load."""
-        served, offers = self._served(grid, solution), self.offers(grid.case)
-        burnt = np.minimum(solution["charge"], solution["discharge"])  # nobody is paid for both at once
-        paid = solution["paid"] - burnt @ offers[grid.case.batteries.participant]
-        price = self._per_kwh(paid, served) + self._reserve_per_kwh(grid.case, served, requests)
-        of_load, own = np.tile(price[:, None], grid.n), np.tile(offers, (len(price), 1))
-        return replace(served, import_price=of_load, export_price=own)
+        served, case = self._served(grid, solution), grid.case
+        stored = np.zeros_like(served.export_kw) if served.battery_kw is None else served.battery_kw
+        discharged = np.maximum(stored, 0.0)  # nobody is paid for charging and discharging at once
+        exchange = (served.import_kw - served.export_kw - stored).sum(axis=1)
+        paid = self.payments.offered(case, served.export_kw, discharged).sum(axis=1)
+        price = self._per_kwh(paid + (self.source_price or 0.0) * exchange, served)
+        price += self._reserve_per_kwh(case, served, requests)
+        offers, slope = self.offers(case)
+        own = offers + 0.5 * slope * (served.export_kw + discharged)
+        return replace(served, import_price=np.tile(price[:, None], grid.n), export_price=own)
 
     def _served(self, grid: Grid, solution: Solution) -> Allocation:
         """Powers without prices."""

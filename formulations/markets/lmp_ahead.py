@@ -31,7 +31,7 @@ from amm_opt.market import Allocation, MarginalPrices, Payments, capped, wrong_c
 from amm_opt.market.marginal import ENERGY
 from amm_opt.market.mechanism import Solve, Values
 from amm_opt.program import HorizonProgram, Program, Solution
-from formulations.markets.dispatch import Dispatch
+from formulations.markets.dispatch import Dispatch, cost_of
 
 
 @dataclass(frozen=True)
@@ -59,19 +59,21 @@ class LMPAhead(Dispatch):
             raise InputError(said, subject=self.name)
 
     def worth(self, case: Case) -> FloatArray:
-        """(n,) of a kWh of import."""
+        """(n,) of a first kWh of import."""
         own = case.own_prices[0][0]
         return np.where(np.isnan(own), self.value, own)
 
     def program(self, grid: Grid) -> Mapping[str, HorizonProgram]:
-        programs = super().program(grid)
-        return {stage: programs[stage] for stage in ("cost", "shares")}
+        return {"cost": super().program(grid)["cost"]}
 
     def _interval(self, grid: Grid, charge: cp.Expression, discharge: cp.Expression, lacking: cp.Expression) -> Program:
         interval = super()._interval(grid, charge, discharge, lacking)
-        unserved = self.worth(grid.case) @ (grid.import_request_kw - interval.values["import"])
-        cost = interval.values["cost"] + unserved + self.shortfall_price * cp.sum(lacking)
-        return replace(interval, values={**interval.values, "cost": cost})
+        served, slope = interval.values["import"], grid.case.own_prices[1][0]
+        cost = cost_of(interval) + self.shortfall_price * cp.sum(lacking)
+        cost += self.worth(grid.case) @ (grid.import_request_kw - served)
+        if slope.any():  # less what worth falls by up to the whole request, which is the same for every plan
+            cost += 0.5 * cp.sum_squares(cp.multiply(np.sqrt(slope), served))
+        return replace(interval, objective=cp.Minimize(cost))
 
     def _plan(self, solve: Solve, numbers: Values, ending: Values, requests: Requests) -> Solution:
         """No stage comes before cost: as much may be shed and missing as can be."""

@@ -32,6 +32,7 @@ from amm_opt.solve.compile import Numbers, Rows
 from amm_opt.solve.route import Task
 from amm_opt.solve.routes.checks import check_program
 from amm_opt.solve.routes.declared import DeclaredProgram
+from amm_opt.solve.routes.lazy import box, in_box
 from amm_opt.solve.solver import ProgramSolver
 from amm_opt.testing import check_backend
 from formulations import AMM
@@ -245,6 +246,16 @@ def test_unbounded_programs_are_called_so() -> None:
             "CLARABEL", Task({}, requests, *grid.limits(requests))
         )
     assert said.value.status == "infeasible"
+
+
+def test_the_box_of_a_system_of_gigawatts_holds_its_own_bounds() -> None:
+    """What only network rows bound starts in a box; 5.6 GW in kW are above the million that feeders have."""
+    rows = Rows.from_dense(np.array([[1.0, 1.0]]))
+    ends = np.array([5.64e6, -np.inf]), np.array([np.inf, np.inf])
+    numbers = Numbers(np.ones(2), 0.0, np.zeros(2), None, *ends, rows, np.array([7e7]), np.array([np.inf]))
+    inside = in_box(numbers, box(numbers))
+    np.testing.assert_allclose(inside.lower, [5.64e6, -7e8])
+    np.testing.assert_allclose(inside.upper, 7e8)
 
 
 class Impossible(AMM):

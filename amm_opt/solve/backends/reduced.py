@@ -18,6 +18,8 @@ FIXED = 1e-12
 """A variable whose bounds are closer than this is taken out of the problem."""
 FEW_ROWS = 20_000
 """The dual Newton method is meant for at most this many rows."""
+ROUNDING = 1e-12
+"""Rows whose entries are all smaller, relative to the largest of all, are rounding."""
 BEYOND = 1e-6
 """An answer that is further outside a variable's bounds, relative to the bound's size, is no answer."""
 
@@ -166,7 +168,7 @@ class Reduced:
         row_lower, row_upper: (m,) their limits, infinite where there is none, the same for equalities.
         lower, upper: (n,) bounds, infinite where there is none.
         time_limit_s: how long a solver may take.
-        numbers, free, base, own, network, live, n_network, alike: of what it was made, for :meth:`point`.
+        numbers, free, base, own, network, live, n_network, alike, row_unit: of what it was made, for :meth:`point`.
         contradiction: why it has no solution where that shows without a solver, else empty.
     """
 
@@ -186,6 +188,7 @@ class Reduced:
     contradiction: str = ""
     time_limit_s: float = np.inf
     alike: Alike | None = None
+    row_unit: FloatArray | None = None
 
     @property
     def separable(self) -> bool:
@@ -213,6 +216,39 @@ class Reduced:
         """All rows and bounds."""
         return OneSided.of(self.all_rows, self.row_lower, self.row_upper, self.lower, self.upper)
 
+    def in_unit(self, unit: float, room: float = 0.0) -> Reduced:
+        """The same problem with x = unit x', its objective over the unit, and 1 as the largest entry of every row.
+
+        Solvers' tolerances are the same for all variables and rows; so they are shares of the unit.
+
+        Args:
+            room: by this share of bounds' width, and of the unit, bounds and limits are wider than they are.
+        """
+        rows, count = self.all_rows, len(self.q)
+        largest = np.zeros(len(rows))
+        np.maximum.at(largest, rows.row, np.abs(rows.data))
+        of_row = np.where(largest > ROUNDING * np.max(largest, initial=0.0), largest, 1.0)
+        own, network = (
+            Rows(r.start, r.col, r.data / of_row[first + r.row], r.width)
+            for r, first in ((self.own, 0), (self.network, self.n_own))
+        )
+        width = self.upper - self.lower
+        of_bound = room * np.where(np.isfinite(width), width / unit, 1.0)
+        of_limit = np.where(self.row_lower < self.row_upper, room, 0.0)
+        alike = self.alike or Alike(np.arange(count), np.ones(count), np.zeros(count))
+        return replace(
+            self,
+            hessian=None if self.hessian is None else self.hessian * unit,
+            own=own,
+            network=network,
+            row_lower=self.row_lower / (of_row * unit) - of_limit,
+            row_upper=self.row_upper / (of_row * unit) + of_limit,
+            lower=self.lower / unit - of_bound,
+            upper=self.upper / unit + of_bound,
+            alike=replace(alike, share=alike.share * unit),
+            row_unit=of_row,
+        )
+
     def point(self, x: ArrayLike, dual: ArrayLike, steps: int | None = None) -> Point:
         """A solution in terms of all variables and rows.
 
@@ -234,6 +270,7 @@ class Reduced:
             return failed(f"the answer is {np.max(np.abs(inside - x)):.2g} outside a variable's bounds")
         v = self.base.copy()
         v[self.free] = inside if self.alike is None else self.alike.offset + self.alike.share * inside[self.alike.group]
+        dual = dual if self.row_unit is None else dual / self.row_unit
         network_dual = np.zeros(self.n_network)
         network_dual[self.live] = dual[self.n_own :]
         return Point(v, dual[: self.n_own], network_dual, x=x, steps=steps)

@@ -24,8 +24,9 @@ from amm_opt.solve.compile import Numbers, Rows
 from amm_opt.solve.watch import Watch
 
 MAX_ROUNDS = 60
-BOX = 1e6
-"""Variables of a program that only the network bounds start inside plus or minus this."""
+BOX, BEYOND = 1e6, 10.0
+"""Variables of a program that only the network bounds start inside plus or minus this, or so many times the largest of
+its own limits where that is more: of a system of gigawatts it is."""
 
 
 class LazyRows(Protocol):
@@ -66,35 +67,52 @@ def solve_with_lazy_rows(
     Raises:
         NoAnswerError: where there is none.
     """
-    inside, boxed = Movable.of(numbers), False
+    inside, reach = Movable.of(numbers), 0.0
     for round_number in range(MAX_ROUNDS):
         problem = presolve(reduced(inside, *network.in_use(), time_limit_s))
         try:
             point = backends.solve(problem, solver, network.start(), watch)
         except NoAnswerError as error:
-            if boxed or error.status == INFEASIBLE or limited(numbers):
+            if reach or error.status == INFEASIBLE or limited(numbers):
                 raise
-            inside, boxed = Movable.of(in_box(numbers)), True
+            reach = box(numbers)
+            inside = Movable.of(in_box(numbers, reach))
             continue
         network.solved(point)
         if not network.add_violated(point.v, round_number):
-            if boxed and at_box(point.v):
+            if reach and at_box(point.v, reach):
                 raise NoAnswerError("the program is unbounded", UNBOUNDED)
             return point
     raise NoAnswerError(f"network rows still violated after {MAX_ROUNDS} rounds")
 
 
-def audited(numbers: Numbers, network: LazyRows, point: Point) -> Audit:
-    """The audit of an answer.
+def audited(numbers: Numbers, network: LazyRows, point: Point, unit: float = 1.0) -> Audit:
+    """The audit of an answer, in the unit in which it was solved.
 
     Raises:
         NoAnswerError: where it does not pass.
     """
     rows, lower, upper = network.in_use()
-    checked = audit(numbers, point.v, point.row_dual, rows, lower, upper, point.network_dual)
+    if unit != 1.0:
+        numbers, lower, upper = _counted(numbers, unit), lower / unit, upper / unit
+    checked = audit(numbers, point.v / unit, point.row_dual, rows, lower, upper, point.network_dual)
     if not checked.passed:
         raise NoAnswerError(f"the audit failed: {checked}")
     return checked
+
+
+def _counted(numbers: Numbers, unit: float) -> Numbers:
+    """The same in a unit, the objective over it."""
+    return replace(
+        numbers,
+        offset=numbers.offset / unit,
+        hessian=None if numbers.hessian is None else numbers.hessian * unit,
+        matrix=None if numbers.matrix is None else numbers.matrix * unit,
+        lower=numbers.lower / unit,
+        upper=numbers.upper / unit,
+        row_lower=numbers.row_lower / unit,
+        row_upper=numbers.row_upper / unit,
+    )
 
 
 def limited(numbers: Numbers) -> bool:
@@ -102,11 +120,17 @@ def limited(numbers: Numbers) -> bool:
     return bool(np.all(np.isfinite(numbers.lower)) and np.all(np.isfinite(numbers.upper)))
 
 
-def in_box(numbers: Numbers) -> Numbers:
-    """The same within plus or minus BOX: network rows that are not in use yet may be all that bounds a program."""
-    return replace(numbers, lower=np.maximum(numbers.lower, -BOX), upper=np.minimum(numbers.upper, BOX))
+def box(numbers: Numbers) -> float:
+    """How far from 0 a variable without bounds may go as long as no network row bounds it."""
+    ends = np.concatenate([numbers.lower, numbers.upper, numbers.row_lower, numbers.row_upper])
+    return max(BOX, BEYOND * float(np.max(np.abs(ends), initial=0.0, where=np.isfinite(ends))))
 
 
-def at_box(v: FloatArray) -> bool:
+def in_box(numbers: Numbers, reach: float) -> Numbers:
+    """The same within plus or minus ``reach``: network rows not in use yet may be all that bounds a program."""
+    return replace(numbers, lower=np.maximum(numbers.lower, -reach), upper=np.minimum(numbers.upper, reach))
+
+
+def at_box(v: FloatArray, reach: float) -> bool:
     """Whether a solution inside the box is at its end: nothing but the box bounds the program."""
-    return bool(np.any(np.abs(v) >= BOX * (1 - 1e-6)))
+    return bool(np.any(np.abs(v) >= reach * (1 - 1e-6)))

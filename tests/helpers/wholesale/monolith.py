@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cvxpy as cp
 import numpy as np
 from scipy.optimize import linprog
 
@@ -124,7 +125,48 @@ class Monolith:
             reached.append(value)
         return self.req.import_request_kw.sum() * self.case.dt_h + reached[0], reached[1], reached[2]
 
-    def _solve(self, objective: np.ndarray, extra: list[tuple[np.ndarray, float]]) -> float:
+    def least_rising_cost(self, value: float | None = None, shortfall_price: float = 0.0) -> float:
+        """Least cost where offers rise and worth falls by their slopes, nothing being shed or lacking without a value.
+
+        With a value, it stands for the worth of those without one, and shed and lacking cost; solved by Clarabel.
+        """
+        own, slope = self.case.own_prices
+        linear, square, matrix, ends = self.cost(), [], *self._matrix([])
+        lower, upper = (np.array([np.nan if b[e] is None else b[e] for b in self.bounds], float) for e in (0, 1))
+        worth = np.where(np.isnan(own[0]), 0.0 if value is None else value, own[0])
+        for k in range(self.steps):
+            for i in range(len(self.at)):
+                given = np.zeros(self.total)
+                given[[self._col(k, 1, i), *(self._col(k, 3, j) for j in np.flatnonzero(self.bat == i))]] = 1.0
+                square.append(np.sqrt(slope[1, i] * self.case.dt_h) * given)
+                if value is None:
+                    lower[self._col(k, 0, i)] = upper[self._col(k, 0, i)]
+                    continue
+                linear[self._col(k, 0, i)] = -worth[i] * self.case.dt_h
+                taken = np.zeros(self.total)
+                taken[self._col(k, 0, i)] = np.sqrt(slope[0, i] * self.case.dt_h)
+                square.append(taken)
+            linear[self._col(k, 7, 0)] = shortfall_price * self.case.dt_h
+            if value is None:
+                upper[self._col(k, 7, 0)] = 0.0
+        unit = 1e3  # MW, so that numbers are of one size
+        x = cp.Variable(self.total)
+        squares = 0.5 * unit * cp.sum_squares(np.array([row for row in square if row.any()]) @ x)
+        same, low, high = ends[:, 0] == ends[:, 1], np.isfinite(ends[:, 0]), np.isfinite(ends[:, 1])
+        limits = [matrix[same] @ x == ends[same, 0] / unit]
+        for rows, side, sign in ((low & ~same, 0, 1.0), (high & ~same, 1, -1.0)):
+            limits.append(sign * (matrix[rows] @ x) >= sign * ends[rows, side] / unit)
+        limits += [x[~np.isnan(lower)] >= lower[~np.isnan(lower)] / unit]
+        limits += [x[~np.isnan(upper)] <= upper[~np.isnan(upper)] / unit]
+        problem = cp.Problem(cp.Minimize(linear @ x + squares), limits)
+        problem.solve(solver="CLARABEL")
+        assert problem.status == "optimal", problem.status
+        asked = self.req.import_request_kw
+        lost = 0.0 if value is None else self.case.dt_h * float((worth * asked).sum())
+        return unit * float(problem.value) + lost
+
+    def _matrix(self, extra: list[tuple[np.ndarray, float]]) -> tuple[np.ndarray, np.ndarray]:
+        """All rows, and their lower and upper limits."""
         matrix = np.zeros((len(self.rows) + len(extra), self.total))
         ends = np.zeros((len(matrix), 2))
         for r, (row, low, high) in enumerate(self.rows):
@@ -132,6 +174,10 @@ class Monolith:
             ends[r] = low, high
         for r, (row, high) in enumerate(extra, len(self.rows)):
             matrix[r], ends[r] = row, (-np.inf, high)
+        return matrix, ends
+
+    def _solve(self, objective: np.ndarray, extra: list[tuple[np.ndarray, float]]) -> float:
+        matrix, ends = self._matrix(extra)
         same = ends[:, 0] == ends[:, 1]
         sides = [(matrix[~same], ends[~same, 1]), (-matrix[~same], -ends[~same, 0])]
         less = np.concatenate([a for a, _ in sides]), np.concatenate([b for _, b in sides])

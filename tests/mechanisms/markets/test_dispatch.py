@@ -125,7 +125,7 @@ def test_a_battery_keeps_within_its_connection() -> None:
         powers(c, spec)[1].dataset["battery_kw"].to_numpy() for c in (case, case.with_tables(participants=people))
     )
     assert np.abs(free).max() > 3e3
-    assert np.abs(held).max() == pytest.approx(2e3, rel=1e-6)
+    assert np.abs(held).max() == pytest.approx(2e3, rel=2e-6)
 
 
 def test_a_battery_moves_cheap_energy_and_its_energy_closes() -> None:
@@ -185,18 +185,105 @@ def test_windows_cost_no_more_than_the_ends_that_they_cannot_see() -> None:
     assert max(costs) <= 1.02 * costs[0]
 
 
-@pytest.mark.parametrize("batteries", [0, 2])
-def test_the_order_of_participants_does_not_matter(batteries: int) -> None:
-    """To what a plan reaches; and to every power but where batteries have several schedules at the same cost."""
-    case = random_system(9, batteries=batteries, load=1.3)
-    tables = case.tables()
-    turned = case.with_tables(participants=tables["participants"].iloc[::-1].reset_index(drop=True))
-    (one, run), (other, again) = (
-        powers(c, "dispatch:source_price=none,window=all,committed=all") for c in (case, turned)
-    )
-    np.testing.assert_allclose(reached(case, run), reached(turned, again), rtol=1e-6, atol=1e-2)
-    if not batteries:
-        np.testing.assert_allclose(one, other[:, :, ::-1], rtol=1e-6, atol=0.1)
+# one schedule of many
+
+
+def turned(case: ao.Case, seed: int = 0) -> tuple[ao.Case, np.ndarray]:
+    """The same case with its participants in another order, and that order."""
+    order = np.random.default_rng(seed).permutation(case.n_participants)
+    people = case.tables()["participants"].iloc[order].reset_index(drop=True)
+    return case.with_tables(participants=people), order
+
+
+def same_in_any_order(case: ao.Case, spec: str, atol: float, seed: int = 0, **how: str) -> None:
+    """Every power, content and price of everybody."""
+    other, order = turned(case, seed)
+    one, two = (ao.simulate(c, spec, **how) for c in (case, other))
+    assert one.summary["failed_steps"] + one.summary["fallback_steps"] + two.summary["fallback_steps"] == 0
+    for name in ("served_kw", "battery_kw", "state_stored_kwh"):
+        left, right = one.dataset[name].to_numpy(), two.dataset[name].to_numpy()
+        np.testing.assert_allclose(left[..., order], right, atol=atol, err_msg=name)
+    prices = (run.dataset["price_per_kwh"].to_numpy() for run in (one, two))
+    np.testing.assert_allclose(next(prices)[..., order], next(prices), atol=1e-7)
+
+
+@pytest.mark.parametrize("mechanism", ["dispatch", "lmp_ahead"])
+@pytest.mark.parametrize(("seed", "load"), [(0, 0.7), (9, 1.3)])
+def test_no_power_content_or_price_depends_on_the_order_of_participants(mechanism: str, seed: int, load: float) -> None:
+    """Batteries have many schedules of the same cost; window after window each gets the same one."""
+    case = random_system(seed, batteries=3, load=load, steps=16)
+    same_in_any_order(case, f"{mechanism}:source_price=none,window=8,committed=4", 0.05, seed, **GRID)
+
+
+@pytest.mark.parametrize("mechanism", ["dispatch", "lmp_ahead"])
+@pytest.mark.parametrize("phases", [False, True])
+def test_nor_on_a_feeder_of_one_and_three_phases(mechanism: str, phases: bool) -> None:
+    case = tiny_case(2, phases, batteries=True).with_scenario(load_scale=0.0, export_scale=1.5)
+    same_in_any_order(case, f"{mechanism}:window=4,committed=2", 1e-4)
+
+
+def test_equals_share_alike_also_through_time() -> None:
+    """Twins of a battery and a plant: what one does the other does, and what batteries hold is spread evenly."""
+    people = [{"name": "load", "bus": "a"}]
+    people += [{"name": f"gas{i}", "bus": "b", "export_offer": 0.09} for i in range(2)]
+    people += [{"name": f"store{i}", "bus": "a", "export_offer": 0.03, **BATTERY} for i in range(2)]
+    series = [("load", "import", "flat", 40e3), *((f"gas{i}", "export", "flat", 15e3) for i in range(2))]
+    case = system([("line", "a", "b")], 10.0, 100e3, people, series, {"flat": np.ones(4)})
+    kw, run = powers(case, "dispatch:source_price=none,reserve=0,content_price=0")
+    np.testing.assert_allclose(run.dataset["battery_kw"].to_numpy()[:, 3:], 0.95 * (20e3 - 2e3) / 2.0, atol=0.1)
+    np.testing.assert_allclose(kw[:, 1, 1:3], 20e3 - 8550.0, atol=0.1)
+
+
+# offers that rise
+
+
+def test_a_window_with_rising_offers_is_as_good_as_one_program_of_everything() -> None:
+    case = rising(random_system(1, batteries=2, load=0.9, steps=8), seed=1)
+    run = ao.simulate(case, "dispatch:source_price=none,window=all,committed=all", **GRID)
+    assert run.summary[["failed_steps", "fallback_steps"]].sum() == 0
+    assert run.summary["unserved_mwh"] < 1e-6
+    paid = run.settlement().operator["paid"] - run.settlement().operator["reserve"]
+    content = run.dataset["state_stored_kwh"].to_numpy()[-1]
+    ending = 0.005 * np.maximum(0.5 * case.participants["battery_kwh"].to_numpy() - content, 0.0).sum()
+    assert paid + ending == pytest.approx(Monolith(case).least_rising_cost(), rel=1e-6)
+
+
+def rising(case: ao.Case, seed: int) -> ao.Case:
+    """Offers of plants and batteries that rise, and worth of load that falls; nobody must run."""
+    people, rng = case.tables()["participants"], np.random.default_rng(seed)
+    can = people["export_offer"].notna()
+    offers = np.where(can, rng.uniform(0.0, 3e-6, len(people)), 0.0)
+    worth = np.where(can, 0.0, rng.uniform(0.0, 2e-5, len(people)))
+    slopes = {"export_offer_slope": offers, "import_value_slope": worth}
+    return case.with_tables(participants=people.assign(**slopes, must_run_kw=0.0))
+
+
+def two_rising(request_kw: float) -> ao.Case:
+    """.02 and .04 for the first kWh, a thousandth more with every MW; the load's worth falls from .12 as fast."""
+    people = [
+        {"name": "load", "bus": "near", "import_value": 0.12, "import_value_slope": 1e-6, "export_offer_slope": 0.0},
+        {"name": "cheap", "bus": "near", "export_offer": 0.02, "export_offer_slope": 1e-6, "import_value_slope": 0.0},
+        {"name": "dear", "bus": "far", "export_offer": 0.04, "export_offer_slope": 1e-6, "import_value_slope": 0.0},
+    ]
+    series = [("load", "import", "flat", request_kw)]
+    series += [(plant, "export", "flat", 200e3) for plant in ("cheap", "dear")]
+    return system([("line", "near", "far")], 10.0, 100e3, people, series, {"flat": np.ones(2)})
+
+
+def test_rising_offers_meet_where_the_next_kwh_costs_the_same() -> None:
+    """.02 + y1 = .04 + y2 and y1 + y2 = .09 (GW): 55 and 35 MW, paid half of the rise; at 75 the next one is."""
+    kw, run = powers(two_rising(90e3))
+    np.testing.assert_allclose(kw[0, 1, 1:], [55e3, 35e3], atol=0.1)
+    price = run.dataset["price_per_kwh"].to_numpy()[0]
+    np.testing.assert_allclose(price[1, 1:], [0.02 + 0.055 / 2, 0.04 + 0.035 / 2], rtol=1e-6)
+    assert price[0, 0] == pytest.approx((55 * 0.0475 + 35 * 0.0575) / 90, rel=1e-6)
+
+
+def test_marginal_prices_with_rising_offers_and_falling_worth() -> None:
+    """.12 - x = .03 + x / 2 (GW): 60 of 90 MW are served, at .06."""
+    kw, run = powers(two_rising(90e3), "lmp_ahead:reserve=0,source_price=none")
+    np.testing.assert_allclose(kw[0].sum(axis=0), [60e3, 40e3, 20e3], atol=0.1)
+    np.testing.assert_allclose(run.dataset["price_per_kwh"].to_numpy()[0, 1], 0.06, atol=1e-7)
 
 
 @pytest.mark.parametrize("phases", [False, True])

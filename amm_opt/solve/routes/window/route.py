@@ -7,23 +7,25 @@ numbers, block by block, and solved with those network rows of those intervals t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
-from amm_opt.arrays import FloatArray
+from amm_opt.arrays import FloatArray, IntArray
 from amm_opt.errors import InputError
 from amm_opt.grid import Grid
 from amm_opt.program import HorizonProgram, Solution
 from amm_opt.solve.backends.dispatch import Backends
 from amm_opt.solve.backends.known import Choice
-from amm_opt.solve.backends.reduced import Point
-from amm_opt.solve.compile import CompiledProgram, NotCompilableError, Numbers, Rows
+from amm_opt.solve.compile import CompiledProgram, NotCompilableError
 from amm_opt.solve.route import Task
 from amm_opt.solve.routes.checks import horizon_parameters
 from amm_opt.solve.routes.lazy import audited, solve_with_lazy_rows
 from amm_opt.solve.routes.network_rows import gradients_of
 from amm_opt.solve.routes.window.alike import merged
 from amm_opt.solve.routes.window.assembly import Assembled, Assembler
+from amm_opt.solve.routes.window.even import Even, in_unit, unit_of
 from amm_opt.solve.routes.window.rows import Pool, Sweep, WindowRows
 
 
@@ -32,7 +34,7 @@ class HorizonRoute:
 
     Raises:
         InputError: where a part of the program is not DPP, linear or quadratic, a total or store names an unknown
-            value, the bounds of something else than a variable are asked for, or the network model is conic.
+            value, something else than a variable is to be even, or the network model is conic.
     """
 
     reason = ""
@@ -45,19 +47,21 @@ class HorizonRoute:
             self._coupling = CompiledProgram(program.coupling, grid)
         except NotCompilableError as error:
             raise InputError(f"a program over a horizon must be linear or quadratic: {error}") from error
-        for name in program.bound_duals:
+        for name in program.even:
             if name not in program.interval.values or not self.interval.value_map(name).gain.unit:
-                raise InputError(f"bound_duals: {name!r} is no value of an interval that is a vector variable")
-        self.needs = frozenset({"qp" if self.interval.quadratic or self._coupling.quadratic else "lp"})
+                raise InputError(f"even: {name!r} is no value of an interval that is a vector variable")
+        self._curved = self.interval.quadratic or self._coupling.quadratic
+        self.needs = frozenset({"qp" if self._curved or program.even else "lp"})
         self._assembler = Assembler(program, self.interval, self._coupling)
         self.gradients = gradients_of(self.interval, grid)
         self._pool = Pool()
         self._sweep: Sweep | None = None
-        self._backends = Backends()
+        self._backends, self._evening = Backends(), Backends()
 
     def reset(self) -> None:
         """What follows depends on nothing solved before."""
         self._backends.forget()
+        self._evening.forget()
         self._pool, self._sweep = Pool(), None
 
     def solve(self, solver: Choice, task: Task) -> Solution:
@@ -76,35 +80,32 @@ class HorizonRoute:
         self._sweep = sweep
         of_interval = (self.interval, self.gradients, thetas[:-1])
         network = WindowRows(sweep, self._pool, *of_interval, whole, again)
-        how = (self._backends, solver, task.time_limit_s, merged, task.watch)
-        point = solve_with_lazy_rows(whole.numbers, network, *how)
-        checked = audited(whole.numbers, network, point)
+        at = self._even_columns(len(thetas) - 1)
+        unit = unit_of(whole.numbers, at) if len(at) and self._curved else 1.0
+        presolve = merged if unit == 1.0 else partial(in_unit, unit=unit)
+        how = (solver, task.time_limit_s, presolve, task.watch)
+        point = solve_with_lazy_rows(whole.numbers, network, self._backends, *how)
+        checked, v = audited(whole.numbers, network, point, unit), point.v
         network.age()
+        if len(at):
+            even = Even.of(whole.numbers, *network.in_use(), point, at)
+            face = replace(whole, numbers=even.numbers)
+            aside = partial(WindowRows, sweep, self._pool.aside(), *of_interval, face, False, v)
+            v, again_checked = even.solved(aside, self._evening, solver, task)
+            checked = again_checked.worst(checked)
         duals = {
             **self._duals(point.row_dual, len(thetas) - 1),
             **self._coupling.duals(point.row_dual[whole.coupling_rows]),
         }
-        values = self._values(whole.whole(point.v), thetas, whole)
+        values = self._values(whole.whole(v), thetas, whole)
         objective, binding = self._coupling.objective(whole.numbers, point.v), network.binding()
-        slopes = self._slopes(whole.numbers, network.in_use()[0], point, len(thetas) - 1)
-        return Solution(
-            *(values, duals, objective, point.solver, checked), limit_duals_by_step=binding, bound_duals=slopes
-        )
+        return Solution(values, duals, objective, point.solver, checked, limit_duals_by_step=binding)
 
-    def _slopes(self, numbers: Numbers, rows: Rows, point: Point, steps: int) -> dict[str, FloatArray]:
-        """(H, ...) multipliers of the bounds of those values of an interval that the program reads them of."""
-        if not self._program.bound_duals:
-            return {}
-        slope = numbers.q - numbers.rows.sparse().T @ point.row_dual - rows.sparse().T @ point.network_dual
-        if numbers.matrix is not None:
-            slope += numbers.matrix @ point.v
-        elif numbers.hessian is not None:
-            slope += numbers.hessian * point.v
-        first, found = np.arange(steps) * self.interval.size, {}
-        for name in self._program.bound_duals:
-            gain = self.interval.value_map(name).gain
-            found[name] = slope[first[:, None] + gain.col]
-        return found
+    def _even_columns(self, steps: int) -> IntArray:
+        """Where the values that are to be even are among the variables."""
+        columns = [np.zeros(0, int), *(self.interval.value_map(name).gain.col for name in self._program.even)]
+        first = np.arange(steps) * self.interval.size
+        return np.asarray((first[:, None] + np.concatenate(columns)).ravel())
 
     def _duals(self, row_dual: FloatArray, steps: int) -> dict[str, FloatArray]:
         """(H, ...) multipliers of the intervals' named constraints."""

@@ -19,7 +19,7 @@ from amm_opt.solve.backends.reduced import Point
 from amm_opt.solve.compile import CompiledProgram, Powers, Rows
 from amm_opt.solve.routes.network_rows import Gradients, SparseRow
 from amm_opt.solve.routes.window.assembly import Assembled
-from amm_opt.tolerances import ROW_SLACK, SOLVED_SLACK
+from amm_opt.tolerances import SEARCH_SLACK, SOLVED_SLACK
 
 BLOCK = 96
 """At most so many intervals are swept at once."""
@@ -47,6 +47,10 @@ class Pool:
     idle: dict[tuple[int, int], int] = field(default_factory=dict)
     rows: dict[Key, float] = field(default_factory=dict)
     own_dual: FloatArray = field(default_factory=lambda: np.zeros(0))
+
+    def aside(self) -> Pool:
+        """For another program of the same window, which leaves nothing behind."""
+        return Pool(dict(self.idle))
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +90,7 @@ class Sweep:
         length = min(BLOCK, self.grid.block_steps)
         for first in range(0, self.requests.n_steps, length):
             requests = self.grid.select(self.requests, slice(first, first + length))
-            (lower, upper), slack = self.grid.limits(requests), ROW_SLACK * self.grid.network.quantities.tolerance
+            (lower, upper), slack = self.grid.limits(requests), SEARCH_SLACK * self.grid.network.quantities.tolerance
             yield _Block(first, requests, self.grid.usage(requests)[0], lower, upper, lower - slack, upper + slack)
 
 
@@ -97,6 +101,7 @@ class WindowRows:
         compiled, gradients: of one interval.
         group: (m,) of each limit.
         again: whether the pool's rows are of this window.
+        known: a point that is to break no row: it may be beyond a limit by less than what makes a row join.
     """
 
     def __init__(
@@ -108,7 +113,9 @@ class WindowRows:
         thetas: Sequence[FloatArray],
         whole: Assembled,
         again: bool,
+        known: FloatArray | None = None,
     ) -> None:
+        self._known = known
         self._sweep, self._pool, self._compiled, self._gradients = sweep, pool, compiled, gradients
         self._group = sweep.grid.limit_groups
         self._thetas, self._width, self._n_own = thetas, whole.numbers.rows.width, len(whole.numbers.row_lower)
@@ -220,9 +227,14 @@ class WindowRows:
     def _add(self, j: int, k: int, new: list[int], block: _Block) -> None:
         theta, first, row = self._thetas[k], k * self._compiled.size, k - block.first
         self._just_added.add(k)
-        self._rows += [(col + first, data) for col, data in self._gradients[j].at(theta, new)]
+        rows = [(col + first, data) for col, data in self._gradients[j].at(theta, new)]
         base = self._without_variables(self._compiled.powers[j], theta, block, row)
-        self._limits += [(block.lower[row, i] - base[i], block.upper[row, i] - base[i]) for i in new]
+        limits = [(block.lower[row, i] - base[i], block.upper[row, i] - base[i]) for i in new]
+        if self._known is not None:
+            use = [float(data @ self._known[col]) for col, data in rows]
+            limits = [(min(low, u), max(high, u)) for (low, high), u in zip(limits, use, strict=True)]
+        self._rows += rows
+        self._limits += limits
         self._active.update(dict.fromkeys((j, k, i) for i in new))
 
     def _without_variables(self, powers: Powers, theta: FloatArray, block: _Block, row: int) -> FloatArray:

@@ -250,7 +250,7 @@ def picture(table: pd.DataFrame, file: Path) -> None:
                 values = part.set_index("error")[measure].astype(float)
                 levels = [k for k in SWEEPS[kind] if f"{kind}: {k:g}" in values.index]
                 y = [values["none"], *(values[f"{kind}: {k:g}"] for k in levels)]
-                style = ":" if spec == "fot" else "-"
+                style = "" if len(levels) < 2 else ":" if spec == "fot" else "-"
                 axis.plot([0, *levels], y, style, marker="o", markersize=4, label=spec, color=COLORS[str(spec)])
             if not column:
                 axis.set_ylabel(label)

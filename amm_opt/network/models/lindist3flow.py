@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
-from amm_opt.arrays import ComplexArray, FloatArray, IntArray
+from amm_opt.arrays import BoolArray, ComplexArray, FloatArray, IntArray
 from amm_opt.errors import InputError, SolveError
 from amm_opt.fields import checked_kind
 from amm_opt.network.feeder.feeder import Feeder
@@ -129,14 +129,11 @@ class LinDist3Flow(NetworkModel):
             + constant.
         """
         index = np.arange(len(self._constant))[np.atleast_1d(np.asarray(k, dtype=np.intp))]
-        a_p, a_q = np.empty((2, len(index), self.n_nodes))
-        length = max(1, NUMBERS_AT_ONCE // self.n_nodes)
-        for start in range(0, len(index), length):
-            part = slice(start, start + length)
-            weight = self._sweeps.adjoint(*self._seeds(index[part])) / np.conj(self._reference)
-            flat = weight.reshape(len(weight), -1)[:, self._node]
-            a_p[part], a_q[part] = flat.real, flat.imag
-        return a_p, a_q, self._constant[index]
+        of, is_voltage, node, normal = self.limits.located(index)
+        terms, which = np.unique(2 * self._node[node] + is_voltage, return_inverse=True)
+        sums = sp.csr_array((np.where(is_voltage, 1.0, normal), (of, which)), shape=(len(index), len(terms)))
+        weights = sums @ self._weights(terms // 2, terms % 2 == 1)
+        return np.ascontiguousarray(weights.real), np.ascontiguousarray(weights.imag), self._constant[index]
 
     @cached_property
     def _constant(self) -> FloatArray:
@@ -144,15 +141,19 @@ class LinDist3Flow(NetworkModel):
         nothing = np.zeros(self.n_nodes)
         return self.evaluate(nothing, nothing)
 
-    def _seeds(self, index: IntArray) -> tuple[ComplexArray, ComplexArray]:
-        """Weights of voltages and of currents whose real part is the quantity, (K, 3, n) each."""
-        on_v, on_i = np.zeros((2, len(index), 3 * self.feeder.n_buses), dtype=complex)
-        row, is_voltage, node, normal = self.limits.located(index)
-        at = self._node[node]
-        on_v[row, at] = np.where(is_voltage, 2.0 * np.conj(self._reference.ravel()[at]), 0.0)
-        on_i[row, at] = np.where(is_voltage, 0.0, normal * np.conj(self._sending.ravel()[at]))
-        shape = (len(index), 3, self.feeder.n_buses)
-        return on_v.reshape(shape), on_i.reshape(shape)
+    def _weights(self, at: IntArray, is_voltage: BoolArray) -> ComplexArray:
+        """(K, n_nodes) a_p + j a_q of squared voltages or flows; a projection n of a flow has n times its weights."""
+        out = np.empty((len(at), self.n_nodes), dtype=complex)
+        reference, sending, shape = self._reference.ravel(), self._sending.ravel(), self._reference.shape
+        for start in range(0, len(at), length := max(1, NUMBERS_AT_ONCE // self.n_nodes)):
+            part = slice(start, start + length)
+            on_v, on_i = np.zeros((2, len(at[part]), reference.size), dtype=complex)
+            row = np.arange(len(on_v))
+            on_v[row, at[part]] = np.where(is_voltage[part], 2.0 * np.conj(reference[at[part]]), 0.0)
+            on_i[row, at[part]] = np.where(is_voltage[part], 0.0, np.conj(sending[at[part]]))
+            weight = self._sweeps.adjoint(on_v.reshape(-1, *shape), on_i.reshape(-1, *shape)) / np.conj(self._reference)
+            out[part] = weight.reshape(len(weight), -1)[:, self._node]
+        return out
 
     def _pad(self, values: ComplexArray) -> ComplexArray:
         """(..., n_nodes) as (..., 3, n_buses), zero where a phase does not exist."""

@@ -12,7 +12,7 @@ import pandas as pd
 from amm_opt.errors import InputError, OutputError, reason
 from amm_opt.io.files import check_writable, claimed, folder_names, released, remove, replace_file
 from amm_opt.io.lock import LOCK, lock_of
-from amm_opt.simulation.stored.folder import DOCUMENT, FORCE, GO_ON, MANIFEST, Mode
+from amm_opt.simulation.stored.folder import DOCUMENT, FORCE, GO_ON, MANIFEST, Mode, unfinished
 
 SUMMARY, PICTURE, REPORT = "summary.csv", "comparison.png", "report.html"
 LIST = "comparison.json"
@@ -187,5 +187,5 @@ def _missing(folder: Path) -> str:
         listed = ", ".join(str(place) for place in finished)
         return f"{folder} holds a comparison that was not finished; finished runs, each to be read alone: {listed}"
     if (folder / UNFINISHED).is_file():
-        return f"{folder} holds a comparison that was not finished, without any finished run"
-    return f"{folder} holds neither a run nor a comparison: it has no {DOCUMENT} and no {LIST}"
+        return f"{folder} holds a comparison that was not finished, without any finished run: go on with --resume"
+    return unfinished(folder) or f"{folder} holds neither a run nor a comparison: it has no {DOCUMENT} and no {LIST}"

@@ -177,6 +177,13 @@ def _blocks_in(path: Path) -> int:
     return sum(1 for _ in (path / RECORDS).glob("*.json"))
 
 
+def unfinished(path: Path) -> str:
+    """The sentence on a run that was begun and not finished; empty where there is none."""
+    if (path / DOCUMENT).is_file() or not (path / MANIFEST).is_file():
+        return ""
+    return f"{path} holds a run that was not finished, with {counted(_blocks_in(path), 'block')}: go on with --resume"
+
+
 def occupied(path: Path) -> str:
     """The sentence that refuses a folder which holds a run."""
     if (path / DOCUMENT).is_file():
@@ -227,12 +234,7 @@ def checked_document(path: Path) -> dict[str, Any]:
             an unfinished one.
     """
     if not (path / DOCUMENT).is_file():
-        if (path / MANIFEST).is_file():
-            done = _blocks_in(path)
-            raise InputError(
-                f"{path} holds a run that was not finished, with {counted(done, 'block')}: go on with --resume"
-            )
-        raise InputError(f"{path} is not the folder of a run: it has no {DOCUMENT}")
+        raise InputError(unfinished(path) or f"{path} is not the folder of a run: it has no {DOCUMENT}")
     document = opened(path / DOCUMENT)
     files = document.get("files")
     if not isinstance(files, dict):

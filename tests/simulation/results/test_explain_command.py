@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -81,6 +82,19 @@ def test_what_is_no_run(out: Path, tmp_path: Path) -> None:
         done = CliRunner().invoke(main, ["explain", str(folder)])
         assert (done.exit_code, done.stdout) == (2, "")
         assert done.stderr.startswith(f"Error: {folder} holds neither a run nor a comparison")
+
+
+def test_a_run_that_was_killed_is_said_to_be_unfinished(out: Path, tmp_path: Path) -> None:
+    """By every command that takes a run, in the folder of the run and in that of the comparison."""
+    killed = tmp_path / "killed"
+    shutil.copytree(out / "amm", killed / "amm")
+    (killed / "amm" / "run.json").unlink()
+    shutil.copy(out / "comparison.json", killed / "unfinished.json")
+    for command in (["explain"], ["report"], ["settle"], ["verify"], ["export", "--format", "csv", "--out", "x.csv"]):
+        one, all_of_it = (amm_opt(*command, folder) for folder in (killed / "amm", killed))
+        assert one.returncode == all_of_it.returncode == 2
+        assert "holds a run that was not finished, with 1 block: go on with --resume" in one.stderr
+        assert "not finished, without any finished run: go on with --resume" in all_of_it.stderr
 
 
 def test_a_folder_with_one_run(tmp_path: Path) -> None:

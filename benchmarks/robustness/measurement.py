@@ -1,14 +1,14 @@
 """What noise, delay and topology error do to "zero violations": AC violations, unserved energy and fairness.
 
     python benchmarks/robustness/measurement.py mv33lv --start 2016-01-04 --days 14
-    python benchmarks/robustness/measurement.py PATH --start 2023-01-09 --days 7 --name csiro_mv_lv --few
+    python benchmarks/robustness/measurement.py PATH --start 2023-01-09 --days 7 --name csiro_mv_lv --few --margins
 
 The mechanism sees a corrupted world (``simulate(..., measurement=...)``); what it allocates is a limit, and the true
 network judges by AC power flow. Mechanisms are AC-secure (``ac="secure"``): without errors none has a violation, so
 that what is counted comes from the errors alone. One seed of each kind; errors are drawn by participant and interval.
 
 With ``--few`` only the first mechanism meets every error, the others one level of each kind. A case on phases
-costs 20 to 45 CPU seconds for each row of a week: rows are kept as they come, the common ones first, and a run that was
+costs 17 to 60 CPU seconds for each row of a week: rows are kept as they come, the common ones first, and a run that was
 ended goes on with what is not there yet.
 
 With ``--margins`` the AMM runs again with margins of its limits; with ``--few`` under noise only.
@@ -250,7 +250,7 @@ def picture(table: pd.DataFrame, file: Path) -> None:
                 values = part.set_index("error")[measure].astype(float)
                 levels = [k for k in SWEEPS[kind] if f"{kind}: {k:g}" in values.index]
                 y = [values["none"], *(values[f"{kind}: {k:g}"] for k in levels)]
-                style = "" if len(levels) < 2 else ":" if spec == "fot" else "-"
+                style = " " if len(levels) < 2 else ":" if spec == "fot" else "-"
                 axis.plot([0, *levels], y, style, marker="o", markersize=4, label=spec, color=COLORS[str(spec)])
             if not column:
                 axis.set_ylabel(label)

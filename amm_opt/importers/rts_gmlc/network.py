@@ -94,6 +94,12 @@ def _branches(t: Tables, report: ImportReport) -> pd.DataFrame:
     rating = t.numbers("branch", "UID", "Cont Rating", 0.0, lower=0.0)
     if unrated := int((rating == 0).sum()):
         report.assumed.append(f"{unrated} branches without a Cont Rating have no limit")
+    x = t.numbers("branch", "UID", "X", lower=0.0)
+    t.problems += [
+        f"branch {t.table('branch')['UID'][i]!r}: X = 0 must be positive, because dc shares flows by reactance; a link"
+        " without one is a single bus"
+        for i in x.index[x == 0]
+    ]
     ohm = at_kv**2 / BASE_MVA
     report.assumed.append(f"R and X are per unit on {BASE_MVA:g} MVA")
     return pd.DataFrame(
@@ -102,7 +108,7 @@ def _branches(t: Tables, report: ImportReport) -> pd.DataFrame:
             "from_bus": "bus " + start,
             "to_bus": "bus " + stop,
             "r_ohm": t.numbers("branch", "UID", "R", lower=0.0) * ohm,
-            "x_ohm": t.numbers("branch", "UID", "X", lower=0.0) * ohm,
+            "x_ohm": x * ohm,
             "kind": np.where(transformer, "transformer", "line"),
             "rating_kva": (1e3 * rating).where(rating > 0, np.inf),
             "tap": ratio.where(ratio > 0, 1.0),

@@ -30,6 +30,11 @@ class Plants:
         gen["type"] = t.texts("gen", "Unit Type")
         gen["technology"] = t.texts("gen", "Category") if "Category" in t.table("gen") else gen["type"]
         gen["most"] = t.numbers("gen", "GEN UID", "PMax MW", lower=0.0)
+        least = t.numbers("gen", "GEN UID", "PMin MW", 0.0)
+        t.problems += [
+            f"gen {gen['name'][i]!r}: PMin MW = {least[i]:g} is above PMax MW = {gen['most'][i]:g}"
+            for i in gen.index[least > gen["most"]]
+        ]
         gen["price"] = t.numbers("gen", "GEN UID", "Fuel Price $/MMBTU", np.nan)
         gen["vom"] = t.numbers("gen", "GEN UID", "VOM", 0.0)
         self._share = self._numbered("Output_pct_", 0)

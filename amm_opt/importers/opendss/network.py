@@ -27,7 +27,7 @@ from amm_opt.importers.opendss.elements.regulators import RegControl
 from amm_opt.importers.opendss.lines.parallel import listed
 from amm_opt.importers.opendss.plants.plants import Plant
 from amm_opt.importers.opendss.prepared.service import as_one_phase, remarks
-from amm_opt.importers.opendss.prepared.sources import choose_sources
+from amm_opt.importers.opendss.prepared.sources import BEHIND, choose_sources
 from amm_opt.importers.opendss.report import describe
 from amm_opt.importers.opendss.settings import AS_60038, AS_STATED, HELD, Settings, checked_settings
 from amm_opt.importers.opendss.solved.regulation import ROUNDS, Regulation, flow
@@ -232,6 +232,8 @@ class _Importer:
         table["feeder"] = [feeder.get(b) for b in top.names]
         held = source.pu * source.line_kv / top.vn_kv[top.start]
         table["v_source_pu"] = [held if b == top.start else np.nan for b in top.names]
+        if top.start.startswith(BEHIND):  # no place of the network: its voltage is in its band, whatever it is
+            table.loc[0, ["v_min_pu", "v_max_pu"]] = [min(held, table["v_min_pu"][0]), max(held, table["v_max_pu"][0])]
         for column, part in (("shunt_kw", "real"), ("shunt_kvar", "imag")):
             table[column] = [
                 listed([getattr(shunts.get((bus, p), 0j), part) for p in own])

@@ -77,6 +77,9 @@ def test_what_a_source_impedance_costs_is_said(tmp_path: Path) -> None:
     said = str(from_opendss(master).report)
     assert "at 'infinite_bus_of_s', behind its impedance of 0.4+1.1j ohm per phase: it lowers" in said
     assert "1 line and 0 switches" in said
+    strong = written(tmp_path, HEAD.replace("1.03", "1.2") + "r1=.4 x1=1.1 r0=1 x0=3\n" + LINE + load)
+    band = from_opendss(strong).buses.set_index("name")["v_max_pu"]
+    assert band.to_dict() == {"infinite_bus_of_s": 1.2, "s": 1.1, "a": 1.1}
 
 
 def test_weak_sources_are_joined_and_cut(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -41,11 +42,20 @@ class Checked:
         return super().__new__(cls)
 
 
+def maker_of(kind: type) -> type | None:
+    """The dataclass that wrote the ``__init__`` of a class; None where that was written by hand."""
+    maker = next((c for c in kind.__mro__ if "__init__" in vars(c)), object)
+    if not dataclasses.is_dataclass(maker):
+        return None
+    taken = set(list(inspect.signature(maker.__init__).parameters)[1:])
+    return maker if taken == {f.name for f in dataclasses.fields(maker) if f.init} else None
+
+
 @cache
 def _known(kind: type) -> dict[str, tuple[Any, Any]] | None:
     """Annotation and default of every field in the order of ``__init__``; None where that is not a dataclass's own."""
-    maker = next((c for c in kind.__mro__ if "__init__" in vars(c)), object)
-    if not dataclasses.is_dataclass(maker) or not vars(maker)["__dataclass_params__"].init:
+    maker = maker_of(kind)
+    if maker is None:
         return None
     try:
         hints = get_type_hints(maker)

@@ -11,7 +11,7 @@ import numpy as np
 
 from amm_opt.cases import Case
 from amm_opt.errors import InputError, Problems, one_line, unknown
-from amm_opt.fields import alternatives
+from amm_opt.fields import alternatives, maker_of
 from amm_opt.io.output import foreign
 from amm_opt.market import Mechanism
 from amm_opt.network import Feeder, NetworkModel
@@ -235,7 +235,7 @@ def _from_script(path: Path, class_name: str, base: Any, what: str) -> Any:
 
 def parameters_of(kind: type[Mechanism[Any]]) -> dict[str, tuple[Any, Any]]:
     """Parameters that a user may set: name -> (type, default)."""
-    given = getattr(kind, "__dataclass_fields__", {}).values()
+    given = getattr(kind, "__dataclass_fields__", {}).values() if maker_of(kind) else ()
     hints = get_type_hints(kind) if given else {}
     return {
         f.name: (hints[f.name], f.default if f.default_factory is MISSING else f.default_factory())

@@ -36,7 +36,7 @@ from amm_opt.arrays import FloatArray
 from amm_opt.cases import Case, Requests
 from amm_opt.cases.times import length_h
 from amm_opt.errors import InputError
-from amm_opt.fields import wrong_choices
+from amm_opt.fields import maker_of, wrong_choices
 from amm_opt.grid import Grid
 from amm_opt.market import (
     Allocation,
@@ -215,10 +215,17 @@ class AMM(Mechanism[FairnessState]):
         return scarcity(grid, requests, self.pricing)
 
     def without_memory(self) -> AMM | None:
-        """The same matching and prices with equal priorities; None where they are equal anyway."""
+        """The same matching and prices with equal priorities; None where they are equal anyway.
+
+        None as well of a class with an ``__init__`` of its own, which may not take these parameters.
+        """
         equal = {"delivery": self.alpha == 0, "inverse_ratio": False}.get(self.priority, self.kappa == 0)
         rest: dict[str, Any] = {f.name: f.default for f in fields(AMM) if f.name in OF_MEMORY}
-        return None if equal else replace(self, **{**rest, "priority": "delivery", "alpha": 0.0})
+        return (
+            None
+            if equal or maker_of(type(self)) is None
+            else replace(self, **{**rest, "priority": "delivery", "alpha": 0.0})
+        )
 
     def advance(self, state: FairnessState, allocation: Allocation, requests: Requests) -> FairnessState:
         half = np.inf if self.memory is None else length_h(self.memory) or np.inf

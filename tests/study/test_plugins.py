@@ -13,7 +13,7 @@ import pytest
 from small import difference
 
 import amm_opt as ao
-from amm_opt.registry import same_feeder
+from amm_opt.registry import parameters_of, same_feeder
 from formulations import AMM, EqualDOE, NoControl
 
 AMM_OPT = str(Path(sys.executable).with_name("amm-opt"))
@@ -172,3 +172,18 @@ def test_a_model_of_another_feeder_is_refused() -> None:
     assert not same_feeder(other.feeder, case().feeder)
     with pytest.raises(ao.InputError, match="network 'cautious' was built on another feeder than the case's"):
         ao.simulate(case(), "amm", steps=2, network=Cautious(other.feeder))
+
+
+class OwnInit(AMM):
+    """A mechanism made in a way of its own."""
+
+    def __init__(self, gain: float = 2.0) -> None:
+        super().__init__(kappa=gain)
+
+
+def test_a_mechanism_may_have_an_init_of_its_own() -> None:
+    one, usual = (
+        ao.compare(CASE, [mechanism], steps=2).runs["amm:kappa=3"] for mechanism in (OwnInit(3.0), AMM(kappa=3))
+    )
+    assert difference(one, usual) == 0.0
+    assert parameters_of(OwnInit) == {}

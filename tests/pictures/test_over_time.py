@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from small import one_transformer
 
 import amm_opt as ao
 
@@ -71,6 +72,15 @@ def test_loading_sorted(run: ao.Run) -> None:
     assert y.max() <= 100.0 + 1e-2
     (some,) = run.plot.duration(steps="2030-01-08").axes
     np.testing.assert_allclose(some.get_lines()[0].get_ydata()[:-1], 100.0 * np.sort(highest[48:])[::-1])
+
+
+def test_months_without_an_index_say_why() -> None:
+    """Two ask to import and get nothing, so that no index tells them apart; nobody asks to export."""
+    run = ao.simulate(one_transformer(1.0, [1.0, 1.0], [4.0, 6.0], [0.0, 0.0]), "amm")
+    assert run.summary["unserved_mwh"] == pytest.approx(0.01)
+    said = [axes.texts[0].get_text().replace("\n", " ") if axes.texts else "" for axes in run.plot.months().axes]
+    index = "no index: fewer than two asked for {}, or none was served"
+    assert said == [index.format("import"), index.format("export"), "", "nobody asked for export"]
 
 
 def test_a_duration_curve_by_hand() -> None:

@@ -38,6 +38,9 @@ POINTS = 500
 """A curve over time has so many points at most, as many as can be told apart."""
 
 
+NO_INDEX = "no index of feeders: fewer than two asked, or none was served"
+
+
 class Compared(Protocol):
     """Runs of several mechanisms on the same case and intervals; a ``Comparison`` is one."""
 
@@ -149,7 +152,7 @@ def _fairness(axes: Axes, comparison: Compared, drawn: dict[str, dict[str, Any]]
     at = np.unique(np.linspace(0, steps - 1, min(steps, POINTS)).round().astype(int))
     curves = {x: (comparison.runs[x].times[at] + dt, _jain_so_far(comparison.runs[x], at)) for x in drawn}
     if all(np.isnan(y).all() for _, y in curves.values()):
-        axes.text(0.5, 0.02, "no index of feeders: fewer than two asked", transform=axes.transAxes, ha="center")
+        axes.text(0.5, 0.02, NO_INDEX, transform=axes.transAxes, ha="center")
     else:
         lines(axes, curves, drawn, note=(0.01, 0.4))
     for label in drawn:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 LEAST = (1e-6, 1e-3)
 """Of either row, what is less is drawn here: the logarithm of 0 has no place."""
-NOBODY = ("no index: fewer than two asked for", "nobody asked for")
+NOBODY = ("no index: fewer than two asked for {}, or none was served", "nobody asked for {}")
 WORDS = {"feeder": "LV feeders", "participant": "participants"}
 
 
@@ -80,7 +80,7 @@ def draw_months(energies: Mapping[str, Energies], per: str | None = None, beside
             curves = {label: (months, np.maximum(both[row][:, d], LEAST[row])) for label, both in found.items()}
             lines(ax, curves, drawn, note=(0.99, 0.02))
             if all(np.isnan(values).all() for _, values in curves.values()):
-                said(ax, f"{NOBODY[row]} {direction}")
+                said(ax, NOBODY[row].format(direction))
             ax.set_title(f"{title}, {direction}")
         axes[row, 0].set_ylabel("0 is equal; lower is fairer" if row == 0 else "lower is better off")
     for ax in axes[1]:

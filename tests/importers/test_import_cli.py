@@ -23,7 +23,7 @@ new linecode.uglv_240al_4w nphases=4 units=km
 ~ rmatrix=[.2|.05 .2|.05 .05 .2|.05 .05 .05 .2] xmatrix=[.7|.6 .7|.6 .6 .7|.6 .6 .6 .7]
 new line.l1 bus1=B1 bus2=B2 linecode=generic/hv length=0.5 units=km
 new transformer.t1 leadlag=euro xhl=4 wdg=1 bus=B2 conn=delta kv=11 kva=25 %r=.5
-~ wdg=2 bus=B3 conn=wye kv=.433 kva=25 %r=.5
+~ wdg=2 bus=B3.1.2.3.4 conn=wye kv=.433 kva=25 %r=.5
 new line.l2 bus1=B3 bus2=B4 linecode=uglv_240al_4w length=0.1 units=km
 new line.l3 bus1=B4 bus2=B5 linecode=uglv_240al_4w length=0.1 units=km
 """

@@ -181,6 +181,21 @@ def test_a_fault_of_an_importer_comes_as_it_is() -> None:
     assert caught.value.__notes__ == ["in importer broken, on x"]
 
 
+@pytest.mark.parametrize("format", ["pandapower", "matpower", "opendss"])
+def test_cut_and_scrambled_files_are_read_or_refused(format: str, tmp_path: Path) -> None:
+    whole = {"pandapower": json.dumps(stored_net()), "matpower": THREE_BUSES, "opendss": FILES["street/Master.dss"]}
+    text, path, rng, refused = whole[format].encode(), tmp_path / "file", np.random.default_rng(0), 0
+    damaged = [text[: len(text) * k // 12] for k in range(12)] + [rng.bytes(300), b"\x00" * 9]
+    damaged += [text[:at] + rng.bytes(3) + text[at + 3 :] for at in rng.integers(len(text), size=6)]
+    for content in damaged:
+        path.write_bytes(content)
+        try:
+            ao.import_network(format, path)
+        except ao.InputError:  # anything else is a bug
+            refused += 1
+    assert refused >= 12
+
+
 def stored_net() -> dict[str, Any]:
     """What pandapower's ``to_json`` writes: tables as texts of JSON."""
     tables = {

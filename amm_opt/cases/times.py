@@ -19,6 +19,8 @@ from amm_opt.fields import is_number, is_whole, shortened
 UNITS = {"time_s": "s", "time_min": "min", "time_h": "h"}
 """Columns of numbers: times since 1970-01-01 00:00 in a unit."""
 SHORTEST, LONGEST = pd.Timedelta(seconds=1), pd.Timedelta(days=31)
+YEARS = 1678, 2261
+"""Whole years that times in nanoseconds can tell."""
 ISO = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,9})?)?( ?(Z|[+-]\d\d:?\d\d))?)?")
 PERIOD = re.compile(r"(\d{4})(-\d\d)?(-\d\d)?([ T]\d\d)?(:\d\d)?(:\d\d(\.\d{1,9})?)?")
 _ORDERED = re.compile(r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{4}|\d\d)(?!\d)(.*)")
@@ -53,6 +55,10 @@ def _is_day(year: int, month: int, day: int) -> bool:
 
 def not_a_time(value: object) -> str:
     """Why a value is no time, as the end of a sentence that begins with its place."""
+    if isinstance(value, str) and ISO.fullmatch(value.strip()) and as_iso(value):
+        if not YEARS[0] <= int(value.strip()[:4]) <= YEARS[1]:
+            return f"{shown(value)} is outside the years {YEARS[0]} to {YEARS[1]}"
+        return f"{shown(value)} is no time that exists: hours are 00 to 23, minutes and seconds 00 to 59"
     if isinstance(value, str) and (meant := as_iso(value)):
         ambiguous = " or " in meant
         return f"{shown(value)} is {'ambiguous: it can be' if ambiguous else 'no ISO date: write'} {meant}"

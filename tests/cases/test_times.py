@@ -221,3 +221,16 @@ def _naive(dates: pd.DatetimeIndex, zone: str) -> bool:
 def test_values_that_are_hard_to_print(value: object) -> None:
     with pytest.raises(ao.InputError, match=r"is not a date such as|must be a count|are not inside"):
         ao.load_case("synthetic:buses=20,days=1,seed=1").span(value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("1600-01-07 00:00:00", "is outside the years 1678 to 2261"),
+        ("2030-01-07 24:30", "is no time that exists: hours are 00 to 23"),
+        ("2030-02-30", "is not a time such as"),
+        ("07-01-2030 10:00", "is ambiguous"),
+    ],
+)
+def test_what_is_wrong_with_a_time_is_not_its_own_advice(text: str, said: str) -> None:
+    assert said in not_a_time(text)

@@ -63,7 +63,7 @@ def star_resistances(
 def _star(graph: nx.Graph[str], head: str, drawn: Mapping[str, float], grounding: Mapping[str, float]) -> float:
     """Neutral voltage of the busbar over the total current, in phase; 0 where there is none, or no ground."""
     order = [head, *(child for _, child in nx.bfs_edges(graph, head))]
-    parent = dict(nx.bfs_predecessors(graph, head))
+    parent = {child: above for above, child in nx.bfs_edges(graph, head)}
     place = {bus: i for i, bus in enumerate(order)}
     below = np.array([drawn.get(bus, 0.0) for bus in order])
     admittance = np.zeros((len(order), len(order)), dtype=complex)

@@ -55,7 +55,7 @@ class Service:
         start = self.transformer.buses[1].lower()
         below.add_node(start)
         order = [start, *(bus for _, bus in nx.bfs_edges(below, start))]
-        parent = dict(nx.bfs_predecessors(below, start))
+        parent = {child: above for above, child in nx.bfs_edges(below, start)}
         more = {bus: np.conj(s[0] - s[1]) / self.kv for bus, s in self.drawn.items()}
         for bus in reversed(order[1:]):
             more[parent[bus]] = more.get(parent[bus], 0j) + more.get(bus, 0j)

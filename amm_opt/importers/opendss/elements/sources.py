@@ -103,7 +103,16 @@ class Source(Component):
         self._said.add(which)
 
     def end_of_statement(self) -> None:
-        """Sequence impedances as OpenDSS finds them at the end of each statement (VSource.pas, RecalcElementData)."""
+        """Sequence impedances as OpenDSS finds them at the end of each statement."""
+        try:
+            self._sequences()
+        except OverflowError:
+            raise UnsupportedError(
+                f"basekv = {self.kv:g} and its short-circuit power give no finite impedance"
+            ) from None
+
+    def _sequences(self) -> None:
+        """As in OpenDSS (VSource.pas, RecalcElementData)."""
         if self._way == _OHM:
             for k, pu in self._per_unit.items():
                 self.z[k] = pu * self.kv**2 / self.given["basemva"]

@@ -110,6 +110,7 @@ def by_base(rows: pd.DataFrame) -> str:
             lines.append(f"{key} | {' | '.join(span)} | {errors} |")
         for reason, same in own[own["refused"].notna()].groupby("refused"):
             short = reason.split(": dc takes")[0].split("meshed=true")[0].rstrip(": ")
+            short = "".join(short.partition("no phase shifters")[:2])
             lines.append(f"{key if not len(good) else f'| `{base}` | | {len(same)}'} | refused: {short} | | | | |")
     return "\n".join(lines)
 

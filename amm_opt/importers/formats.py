@@ -58,8 +58,8 @@ def import_network(format: str | Importer, path: str | PathLike[str], /, **optio
 
     Raises:
         InputError: unknown format or option, files that cannot be opened, what the importer refuses, or everything that
-            is wrong with the network that it returns, with the element's name. Any other error is a fault of the
-            importer; it comes as it is, with a note of which one it was.
+            is wrong with the network that it returns, with the element's name. Any other error is the importer's own
+            fault: the sentence says so, and the error is its ``__cause__``.
     """
     found = importer(format) if isinstance(format, str) else format
     what = format if isinstance(format, str) else getattr(format, "__name__", type(format).__name__)
@@ -73,11 +73,13 @@ def import_network(format: str | Importer, path: str | PathLike[str], /, **optio
     try:
         with foreign():
             network = found(path, **options)
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"importer {what} failed on {path}: {one_line(error)}") from error
     except Exception as error:
-        error.add_note(f"in importer {what}, on {path}")
-        raise
+        said = f"importer {what} failed on {path}: {one_line(error)}; this is a fault of the importer, please report it"
+        raise InputError(said) from error
     return checked_network(network, f"importer {what}")
 
 

@@ -55,9 +55,9 @@ class Tier:
         """What the part asks for."""
         load, imports, exports = requests.inflexible_kw, requests.import_request_kw, requests.export_request_kw
         powers = self.added(load), self.added(imports), self.added(exports)
-        varies = self.case.profiles.has_kvar and requests.inflexible_kvar is not None
-        kvar = self.added(requests.inflexible_kvar) if varies else None  # type: ignore[arg-type]
-        return Requests(*powers, requests.start, requests.dt_h, requests.times, kvar)
+        kvar = requests.inflexible_kvar if self.case.profiles.has_kvar else None
+        added = None if kvar is None else self.added(kvar)
+        return Requests(*powers, requests.start, requests.dt_h, requests.times, added)
 
 
 def split(case: Case) -> tuple[Tier, list[Tier]]:

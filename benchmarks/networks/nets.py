@@ -167,8 +167,7 @@ def _as_mesh(name: str, read: Callable[..., ao.Case], net: Any) -> Row:
     names = pd.Series(tables.names(truth.line, "line"), index=truth.line.index)
     theirs = truth.res_line["p_from_mw"].groupby(names).agg(["size", "sum"]).query("size == 1")["sum"].dropna()
     w, model = case.requests(0, 1), ao.DCFlow(case.feeder)
-    powers = (w.inflexible_kw, w.import_request_kw, w.export_request_kw)
-    state = model.state(*Grid(case, model).node_injections(*powers))
+    state = model.state(*Grid(case, model).at_nodes(w, w.import_request_kw, w.export_request_kw))
     ours = pd.Series(state.p_flow_kw[0] / 1e3, index=[case.feeder.branch_names[b] for b in model.branch])
     both = pd.concat([theirs.abs(), ours.abs()], axis=1, join="inner")
     return {**row, "dc_error_mw": float((both.iloc[:, 0] - both.iloc[:, 1]).abs().max()), "dc_lines": len(both)}
@@ -233,7 +232,7 @@ def _errors(case: ao.Case, truth: dict[str, float]) -> Row:
     network = ao.ACNetwork(case.feeder)
     model = (ao.LinDistFlow if case.feeder.balanced else ao.LinDist3Flow)(case.feeder)
     at = None if case.feeder.balanced else model.incidence(case.bus, case.phases)
-    p, q = case.bus_injections(w.inflexible_kw, w.import_request_kw, w.export_request_kw, at)
+    p, q = case.bus_injections(w.inflexible_kw, w.import_request_kw, w.export_request_kw, at, w.inflexible_kvar)
     buses = [case.feeder.bus_names[b] for b in network.bus]
     names = buses if at is None else [f"{b}.{'abc'[k]}" for b, k in zip(buses, network.phase, strict=True)]
     known = np.array([truth.get(n, np.nan) for n in names])

@@ -8,7 +8,7 @@ network judges by AC power flow. Mechanisms are AC-secure (``ac="secure"``): wit
 that what is counted comes from the errors alone. One seed of each kind; errors are drawn by participant and interval.
 
 With ``--few`` only the first mechanism meets every error, the others one level of each kind. A case on phases
-costs 17 to 60 CPU seconds for each row of a week: rows are kept as they come, the common ones first, and a run that was
+costs 16 to 60 CPU seconds for each row of a week: rows are kept as they come, the common ones first, and a run that was
 ended goes on with what is not there yet.
 
 With ``--margins`` the AMM runs again with margins of its limits; with ``--few`` under noise only.

@@ -161,7 +161,7 @@ class Dispatch(Mechanism[ContentState]):
         stored = stored_kw(battery, charge, discharge)
         values = {**interval.values, "charge": charge, "discharge": discharge, "stored_kw": stored, "lacking": lacking}
         at_cost = replace(interval, constraints=[*interval.constraints, *limits, lacking >= 0], values=values)
-        lost = DEAR * self._dearest(grid.case) * cp.sum(interval.values["shed"] + lacking)
+        lost = DEAR * self._largest_offer(grid.case) * cp.sum(interval.values["shed"] + lacking)
         plenty = replace(at_cost, objective=cp.Minimize(cost_of(at_cost) + lost))
         free = replace(at_cost, objective=cp.Minimize(cp.Constant(0.0)))
 
@@ -208,10 +208,6 @@ class Dispatch(Mechanism[ContentState]):
         shed = cp.reshape(cp.sum(grid.import_request_kw) - cp.sum(served), (1,), order="C")
         values = {"import": served, "export": output, "missed": missed, "shed": shed}
         return Program(cp.Minimize(cost), limits, [injection], values, duals)
-
-    def _dearest(self, case: Case) -> float:
-        """The largest number by which a kWh counts."""
-        return self._largest_offer(case)
 
     def _largest_offer(self, case: Case) -> float:
         """The largest that anybody ever asks for a kWh, with all that it could give; 1 where nobody asks anything."""

@@ -81,9 +81,6 @@ class LMPAhead(Dispatch):
         held = {"most_all_shed": most, "most_all_lacking": (1.0 + self.reserve) * most}
         return solve({**numbers, **held, **ending}, "cost")
 
-    def _dearest(self, case: Case) -> float:
-        return max(super()._dearest(case), self.shortfall_price, float(np.max(np.abs(self.worth(case)), initial=0.0)))
-
     @property
     def payments(self) -> Payments:
         """A battery buys and sells at the price of its place, to which load adds what reserve costs."""

@@ -52,11 +52,6 @@ class Boxes:
         return Grid(self.run.case, self.model)
 
     @cached_property
-    def inflexible_kw(self) -> FloatArray:
-        """(T, n) inflexible net load."""
-        return self.run.requests.inflexible_kw
-
-    @cached_property
     def import_kw(self) -> FloatArray:
         """(T, n) the most import of every box."""
         return self.run.allocation.import_kw

@@ -114,10 +114,9 @@ class _Upper:
                 powers.append(cp.multiply(share[d], self.tier.member.T @ power))
             injections.append(Injection(*powers))
         program = replace(program, constraints=limits, injections=injections)
-        given = (self.grid.inflexible_kw, self.grid.import_request_kw, self.grid.export_request_kw)
         parts = limits if isinstance(program.objective, Leximin) else [*limits, program.objective]
         used = {p.id for part in parts for p in part.parameters()}
-        self._own = [p.name() for p in given if p.id in used]
+        self._own = [p.name() for p in self.grid.parameters if p.id in used]
         return ProgramSolver(program, self._whole, solvers)
 
     def values(self, requests: Requests, offered: FloatArray, offers: FloatArray) -> dict[str, FloatArray]:

@@ -75,6 +75,11 @@ class CompiledProgram:
         return self._compact.size
 
     @property
+    def separable(self) -> bool:
+        """Whether its squares are of single variables only."""
+        return self._compact.diagonal
+
+    @property
     def n_rows(self) -> int:
         """Number of general rows."""
         return len(self._compact.equality)

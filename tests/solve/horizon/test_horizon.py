@@ -18,6 +18,7 @@ from amm_opt.cases import Case, Requests
 from amm_opt.market import Allocation, Mechanism, NoState
 from amm_opt.simulation.forecast import Noisy, Persistence
 from amm_opt.simulation.loop import loop
+from amm_opt.solve.solver import ProgramSolver
 from amm_opt.study.cli import main
 from formulations import AMM, FairEachTime, FairOverTime, NoControl
 
@@ -84,8 +85,6 @@ def test_store_balances_and_serves() -> None:
     case = one_transformer(8.0, 0.0, [[5, 5], [0, 0], [7, 7], [7, 7]], np.zeros((4, 2)))
     mechanism = Shifted()
     grid = grid_of(case)
-    from amm_opt.solve.solver import ProgramSolver
-
     solver = ProgramSolver(mechanism.program(grid), grid, (None,))
     requests = case.requests(0, 4)
     solution = mechanism.clear(grid, lambda values: solver.solve(values, requests, None, None), NoState(), requests)
@@ -242,6 +241,19 @@ def negative(case: Case, now: int, stop: int) -> Requests:
 def test_bad_input(mechanism: Mechanism[Any] | str, forecast: Any, message: str) -> None:
     with pytest.raises(ao.InputError, match=message):
         ao.simulate(scarce(), mechanism, steps=SPAN, forecast=forecast)
+
+
+def test_what_is_to_be_even_is_a_variable_beside_squares_of_single_ones() -> None:
+    grid = grid_of(one_transformer(8.0, 0.0, [9.0, 9.0], np.zeros(2)))
+    program = Shifted().program(grid)
+    product = cp.quad_form(program.interval.values["import"], np.array([[2.0, 1.0], [1.0, 2.0]]))
+    crossed = replace(program.interval, objective=cp.Minimize(product))
+    for wrong, said in (
+        (replace(program, even=["export"]), "'export' is no value of an interval that is a vector variable"),
+        (replace(program, interval=crossed, even=["import"]), "squares of single variables only"),
+    ):
+        with pytest.raises(ao.InputError, match=said):
+            ProgramSolver(wrong, grid, (None,))
 
 
 def test_command_line(tmp_path: Any) -> None:

@@ -65,15 +65,11 @@ class Even:
         ``point`` was solved to a tolerance.
 
         Args:
-            numbers: of a program that was solved.
+            numbers: of a program that was solved, with squares of single variables only.
             network, lower, upper: network rows in use, and their limits.
             point: its optimum, with multipliers.
-
-        Raises:
-            NoAnswerError: where its squares are not of single variables.
         """
-        if numbers.hessian is None:
-            raise NoAnswerError("the most even of several answers needs squares of single variables only")
+        assert numbers.hessian is not None
         rows, dual = stacked(numbers.rows, network), np.append(point.row_dual, point.network_dual)
         least = HELD * max(1.0, float(np.max(np.abs(numbers.q), initial=0.0)))
         fixed = (np.abs(numbers.gradient(point.v) - dual @ rows) > least) | (numbers.hessian > 0)
@@ -117,7 +113,7 @@ class Even:
                 return np.clip(point.v, self.numbers.lower, self.numbers.upper), checked
             except NoAnswerError as error:
                 failure = error
-        raise failure
+        raise NoAnswerError(f"the most even of its optima was not found: {failure.reason}") from failure
 
 
 def unit_of(numbers: Numbers, at: IntArray) -> float:

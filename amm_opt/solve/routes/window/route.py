@@ -34,7 +34,8 @@ class HorizonRoute:
 
     Raises:
         InputError: where a part of the program is not DPP, linear or quadratic, a total or store names an unknown
-            value, something else than a variable is to be even, or the network model is conic.
+            value, something else than a variable is to be even, or that beside squares of sums, or the network model
+            is conic.
     """
 
     reason = ""
@@ -50,6 +51,8 @@ class HorizonRoute:
         for name in program.even:
             if name not in program.interval.values or not self.interval.value_map(name).gain.unit:
                 raise InputError(f"even: {name!r} is no value of an interval that is a vector variable")
+        if program.even and not (self.interval.separable and self._coupling.separable):
+            raise InputError("even: the objective must have squares of single variables only")
         self._curved = self.interval.quadratic or self._coupling.quadratic
         self.needs = frozenset({"qp" if self._curved or program.even else "lp"})
         self._assembler = Assembler(program, self.interval, self._coupling)

@@ -88,9 +88,8 @@ class Draft:
         customers = _customers(people, elements, owner, moving)
         made = ImportedNetwork(self.name, buses, branches, customers, self.report, demand, meshed=meshed)
         self.report.check(made.feeder)
-        counts = {"buses": len(buses), "branches": len(branches), "participants": len(people)}
-        counts["intervals"] = len(profiles)
-        self.report.read += [f"{count} {what}" for what, count in counts.items()]
+        self.report.read += [counted(len(buses), "bus", "buses"), counted(len(branches), "branch", "branches")]
+        self.report.read += [counted(len(people), "participant"), counted(len(profiles), "interval")]
         return made
 
     def _with_bands(self, buses: pd.DataFrame) -> pd.DataFrame:
@@ -119,12 +118,14 @@ class Draft:
         inside = nx.node_connected_component(graph, source)
         dead = self.buses["name"][~self.buses["name"].isin(inside)]
         if len(dead):
-            self.report.left_out.append(f"{len(dead)} buses without supply: {shorten(dead)}")
+            self.report.left_out.append(f"{counted(len(dead), 'bus', 'buses')} without supply: {shorten(dead)}")
         both = branches["from_bus"].isin(inside) & branches["to_bus"].isin(inside)
         lost = ~self.elements["bus"].isin(inside)
         if lost.any():
             power = self.elements["p_kw"][lost].abs().sum()
-            self.report.left_out.append(f"{int(lost.sum())} loads and plants on them, {power:g} kW")
+            self.report.left_out.append(
+                f"{counted(int(lost.sum()), 'load or plant', 'loads and plants')} there, {power:g} kW"
+            )
         buses = self.buses[self.buses["name"].isin(inside)]
         return buses.reset_index(drop=True), branches[both].reset_index(drop=True), self.elements[~lost]
 

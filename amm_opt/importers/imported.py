@@ -9,7 +9,7 @@ import pandas as pd
 
 from amm_opt.cases.case import Case
 from amm_opt.cases.folder.folder import from_tables
-from amm_opt.errors import InputError
+from amm_opt.errors import InputError, counted
 from amm_opt.importers.report import ImportReport
 from amm_opt.network import Feeder
 
@@ -96,7 +96,7 @@ class ImportedNetwork:
             tables.buses["name"][tables.buses["tier"].eq("LV")]
         )
         tap = tables.branches["tap"].where(~low, tables.branches["tap"] * factor)
-        note = f"taps of {int(low.sum())} transformers multiplied by {factor:g}"
+        note = f"taps of {counted(int(low.sum()), 'transformer')} multiplied by {factor:g}"
         report = replace(self.report, assumed=[*self.report.assumed, note])
         changed = replace(self, branches=self.branches.assign(tap=tap.to_numpy()), report=report)
         report.check(changed.feeder)

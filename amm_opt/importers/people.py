@@ -10,7 +10,7 @@ import pandas as pd
 
 from amm_opt.arrays import DIRECTIONS
 from amm_opt.cases.case import power_factors
-from amm_opt.errors import shorten
+from amm_opt.errors import counted, shorten
 from amm_opt.importers.report import ImportReport
 from amm_opt.io.columns import unique_names
 
@@ -56,7 +56,9 @@ def participants(
         taken = set(tables[0]["name"]) if tables else set()
         table, names = _alone(elements[alone], profiles, taken)
         tables, owners = [*tables, table], [*owners, names]
-        report.assumed.append(f"{len(table)} participants are one plant, or one step of it, each at its own price")
+        report.assumed.append(
+            f"one plant each, or one step of it, at its own price: {counted(len(table), 'participant')}"
+        )
     joined = pd.concat(tables, ignore_index=True)
     return joined.sort_values("name", ignore_index=True), pd.concat(owners).reindex(elements.index)
 
@@ -140,8 +142,8 @@ def _by_bus(
     report.assumed.append("one participant per bus; power factors are constant, elements on one profile share theirs")
     if further := sorted(set(names) - set(elements["bus"])):
         report.assumed.append(
-            f"{len(further)} further participants, for elements with a power factor and a profile of their own:"
-            f" {shorten(further)}"
+            f"{counted(len(further), 'further participant')}, for elements with a power factor and a profile of"
+            f" their own: {shorten(further)}"
         )
     return table, names.set_axis(labels)
 

@@ -68,7 +68,7 @@ class SolverComparison:
     table: pd.DataFrame
 
     def __repr__(self) -> str:
-        both = f"{self.table['mechanism'].nunique()} mechanisms by {self.table['solver'].nunique()} solvers"
+        both = " by ".join(counted(self.table[c].nunique(), c) for c in ("mechanism", "solver"))
         return f"SolverComparison({both} on {self.case!r}, {counted(self.steps, 'interval')})"
 
     def _repr_html_(self) -> str:

@@ -182,7 +182,7 @@ def _keeps_limits(s: _Subject, model: NetworkModel, drawn_kw: FloatArray, inject
     claim(loading <= 1.0 + THERMAL_SLACK, f"a branch carries {loading:.5f} of its rating{why}")
     active = model.metered.loading(state.p_flow_kw).max(initial=0.0) if len(model.metered) else 0.0
     claim(active <= 1.0 + THERMAL_SLACK, f"a branch carries {active:.5f} of its limit of active power{why}")
-    claim(np.all(np.isfinite(state.v_pu)), "the network has no state under some allocation{why}")
+    claim(np.all(np.isfinite(state.v_pu)), f"the network has no state under some allocation{why}")
 
 
 def _served_at_all(s: _Subject) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -72,13 +73,16 @@ def test_every_row_says_where_its_limit_comes_from() -> None:
     np.testing.assert_array_equal(found.limit_w[0, 1], [700, 2000])  # what was served, not 1.5 kW
 
 
-def test_equal_envelopes_reach_beyond_what_is_served() -> None:
-    """12 kW in equal parts for two, of whom one asks for 1 kW."""
+def test_equal_envelopes_reach_beyond_what_is_served(tmp_path: Path) -> None:
+    """12 kW in equal parts for two, of whom one asks for 1 kW and nobody to export."""
     case = in_brisbane(one_transformer(12.0, [1.0, 1.0], [1.0, 9.0], [0.0, 0.0]))
     run = ao.simulate(case, "equal_doe")
     np.testing.assert_allclose(run.allocation.import_kw[0], [1.0, 5.0], atol=1e-4)
     found = ao.envelopes(run)
     np.testing.assert_allclose(found.limit_w[0], 6000, atol=1)
+    ao.export_envelopes(found, tmp_path / "out.csv")
+    table = pd.read_csv(tmp_path / "out.csv")
+    assert set(zip(table["import_basis"], table["export_basis"], strict=True)) == {("mechanism", "allocation")}
     two = ao.envelopes(ao.simulate(in_brisbane(case), "equal_doe", forecast="persistence"))
     assert two.basis == "allocation"
 

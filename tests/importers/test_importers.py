@@ -116,7 +116,7 @@ def test_pandapower_numbers() -> None:
     text = str(case.report)
     for said in (
         "1 of 6 bus elements out of service",
-        "1 storage elements as batteries of 20 kWh and 10 kW",
+        "1 storage element as batteries of 20 kWh and 10 kW",
         "iron losses of transformers, 0.60 kW",
         "flexible import (controllable, or a charge point's profile): 1 load",
         "line charging",

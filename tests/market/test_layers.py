@@ -315,7 +315,7 @@ def test_recorded_prices_are_the_tightest_of_the_layers(seed: int) -> None:
 def test_prices_of_stored_runs_of_two_tiers_and_in_any_order(tmp_path: Path) -> None:
     case = ao.load_case("synthetic:buses=120,days=1,seed=3").with_scenario(import_scale=2.0, export_scale=1.5)
     run = ao.simulate(case, AMM(), out=tmp_path / "run")
-    table, again = run.prices(), ao.openamm_opt(tmp_path / "run").prices()
+    table, again = run.prices(), ao.open_run(tmp_path / "run").prices()
     pd.testing.assert_frame_equal(table, again)
     assert set(table["layer"]) >= {"", "feeder"}
     two = ao.simulate(case, AMM(), tiers="two").prices()

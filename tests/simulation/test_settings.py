@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,6 @@ from small import one_transformer, rebuilt
 
 import amm_opt as ao
 from formulations import FairOverTimeStorage
-
-AMM_OPT = str(Path(sys.executable).with_name("amm-opt"))
 
 
 def _case() -> ao.Case:

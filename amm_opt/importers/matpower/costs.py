@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.arrays import FloatArray
+from amm_opt.errors import counted
 from amm_opt.importers.costs import Piece, piecewise, polynomial
 from amm_opt.importers.report import ImportReport
 
@@ -44,7 +45,7 @@ class GeneratorCosts:
                 )
         started = [k for k, row in self._row.items() if row[STARTUP] or row[SHUTDOWN]]
         if started:
-            report.left_out.append(f"costs of starting and stopping {len(started)} generators")
+            report.left_out.append(f"costs of starting and stopping {counted(len(started), 'generator')}")
 
     def __bool__(self) -> bool:
         return bool(self._row)

@@ -86,7 +86,7 @@ def _without_self(branch: pd.DataFrame, report: ImportReport) -> pd.DataFrame:
     """Branches out of service from a bus to itself say nothing."""
     rings = (branch["F_BUS"] == branch["T_BUS"]) & ~(branch["BR_STATUS"] > 0)
     if rings.any():
-        report.left_out.append(f"{int(rings.sum())} branches out of service from a bus to itself")
+        report.left_out.append(f"{counted(int(rings.sum()), 'branch', 'branches')} out of service from a bus to itself")
     return branch[~rings]
 
 
@@ -101,8 +101,9 @@ def _in_service(
     lost = gen["GEN_BUS"].isin(gone)
     cut = branch["F_BUS"].isin(gone) | branch["T_BUS"].isin(gone)
     report.left_out.append(
-        f"{len(off)} isolated buses (type 4) with {off['PD'].sum() * 1e3:g} kW of load, {int(lost.sum())} generators"
-        f" and {int(cut.sum())} branches: {shorten([f'bus {i:g}' for i in gone])}"
+        f"{counted(len(off), 'isolated bus', 'isolated buses')} (type 4) with {off['PD'].sum() * 1e3:g} kW of load,"
+        f" {counted(int(lost.sum()), 'generator')} and {counted(int(cut.sum()), 'branch', 'branches')}:"
+        f" {shorten([f'bus {i:g}' for i in gone])}"
     )
     return bus[bus["BUS_TYPE"] != ISOLATED], gen[~lost], branch[~cut]
 
@@ -177,7 +178,7 @@ def _branches(bus: pd.DataFrame, branch: pd.DataFrame, base_mva: float, report: 
     closed = branch["BR_STATUS"] > 0
     limited = (branch["RATE_A"] > 0) & np.isfinite(branch["RATE_A"])
     if unrated := int((~limited).sum()):
-        report.assumed.append(f"{unrated} branches without rateA have no limit")
+        report.assumed.append(f"no limit on {counted(unrated, 'branch', 'branches')} without rateA")
     if charging[closed].any():
         report.read.append(f"line charging: {charging[closed].sum():g} kvar at 1 pu")
     return pd.DataFrame(
@@ -294,7 +295,7 @@ def _say_what_they_are(
             report.assumed.append(f"{int(which.sum())} {text}: {names}")
 
     if at_source:
-        report.left_out.append(f"limits of the {at_source} generators at the reference bus: it is the source")
+        report.left_out.append(f"limits of {counted(at_source, 'generator')} at the reference bus: it is the source")
     told(demand, "generators with negative Pmin are dispatchable loads and ask for import of -Pmin")
     told(demand & (plants["PMAX"] > 0), "of them export up to Pmax as well, at unity power factor both ways")
     told(~demand & (plants["PMAX"] > 0), "generators export up to Pmax at unity power factor; they hold no voltage")
@@ -330,13 +331,15 @@ def _say_what_is_left(
     if branch["SHIFT"].any():
         report.left_out.append("phase shifts of transformers: in a radial network they turn angles alone")
     if (other := (branch[["RATE_B", "RATE_C"]] > 0).any(axis=1)).any():
-        report.left_out.append(f"rateB and rateC of {int(other.sum())} branches: rateA is the limit")
+        report.left_out.append(
+            f"rateB and rateC of {counted(int(other.sum()), 'branch', 'branches')}: rateA is the limit"
+        )
     rows = data["branch"][branch.index.to_numpy() - 1]
     if rows.shape[1] >= 13:
         low, high = rows[:, 11], rows[:, 12]
         bounded = ((low != 0) & (low > -360)) | ((high != 0) & (high < 360))
         if bounded.any():
-            report.left_out.append(f"limits on voltage angles of {int(bounded.sum())} branches")
+            report.left_out.append(f"limits on voltage angles of {counted(int(bounded.sum()), 'branch', 'branches')}")
     curves = data["gen"][gen.index.to_numpy() - 1, 10:16]
     if curves.any():
-        report.left_out.append(f"capability curves of {int(curves.any(axis=1).sum())} generators")
+        report.left_out.append(f"capability curves of {counted(int(curves.any(axis=1).sum()), 'generator')}")

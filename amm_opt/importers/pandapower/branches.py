@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.arrays import BoolArray, ComplexArray
+from amm_opt.errors import counted
 from amm_opt.importers.pandapower.net import NetTables
 from amm_opt.importers.pandapower.sequences import line_zero, on_phases, transformer_zero
 from amm_opt.importers.pandapower.stars import star_legs
@@ -89,7 +90,9 @@ class BranchReader:
                 ]
             kw, kvar = t.numbers(table, kind, p, 0.0) * factor, -t.numbers(table, kind, q) * factor
             self._add(table["bus"], kw, kvar)
-            self._report.read.append(f"{len(table)} {kind} elements: {kw.sum():g} kW, {-kvar.sum():g} kvar at 1 pu")
+            self._report.read.append(
+                f"{counted(len(table), f'{kind} element')}: {kw.sum():g} kW, {-kvar.sum():g} kvar at 1 pu"
+            )
 
     def _open_ends(self, table: pd.DataFrame, letter: str, ends: tuple[str, str]) -> BoolArray:
         """(elements, 2) which ends an open switch cuts off, or have no bus in service."""
@@ -119,7 +122,7 @@ class BranchReader:
         kv = every["to_bus"].map(t.vn_kv).fillna(every["from_bus"].map(t.vn_kv)).astype(float)
         rating = 1e3 * np.sqrt(3.0) * kv * amps * number * loading
         if unrated := int(rating.isna().sum()):
-            self._report.assumed.append(f"{unrated} lines without max_i_ka have no limit")
+            self._report.assumed.append(f"no limit on {counted(unrated, 'line')} without max_i_ka")
         size = length * number * kv**2
         kvar = 2e-6 * np.pi * t.frequency_hz * t.numbers(every, kind, "c_nf_per_km", 0.0) * size
         kw = 1e-3 * t.numbers(every, kind, "g_us_per_km", 0.0) * size
@@ -179,7 +182,8 @@ class BranchReader:
         tap = (high / vn_high) / (low / vn_low)
         if (shift := t.numbers(tr, kind, "shift_degree", 0.0)).any() and not t.phased:
             self._report.left_out.append(
-                f"phase shifts of {int(shift.ne(0).sum())} transformers: in a radial network they turn angles alone"
+                f"phase shifts of {counted(int(shift.ne(0).sum()), 'transformer')}: in a radial network they turn"
+                " angles alone"
             )
         loading = t.numbers(tr, kind, "max_loading_percent", 100.0, lower=0.0) / 100.0
         off = self._open_ends(tr, letter, ("hv_bus", "lv_bus"))
@@ -244,8 +248,8 @@ class BranchReader:
             factor = factor.where(self._applied(tr, tap, moved), 1.0)
             if (turned := turning(t, tr, "trafo", tap)).any():
                 self._report.left_out.append(
-                    f"angles of {tap} positions of {int(turned.sum())} transformers: in a radial network they change no"
-                    " voltage"
+                    f"angles of {tap} positions of {counted(int(turned.sum()), 'transformer')}: in a radial network"
+                    " they change no voltage"
                 )
             tabular = t.texts(tr, f"{tap}_dependency_table").eq("True")
             if tabular.any() and tap == "tap":
@@ -270,7 +274,8 @@ class BranchReader:
             idle = moved.ne(0) & kind.eq("")
             if idle.any():
                 self._report.left_out.append(
-                    f"{tap} positions of {int(idle.sum())} transformers without {tap}_changer_type, as in pandapower 3"
+                    f"{tap} positions of {counted(int(idle.sum()), 'transformer')} without {tap}_changer_type, as in"
+                    " pandapower 3"
                 )
             return kind.isin(APPLIED)
         if f"{tap}_phase_shifter" in tr:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.cases.folder.offers import step_name
+from amm_opt.errors import counted
 from amm_opt.importers.costs import Piece, piecewise, polynomial
 from amm_opt.importers.pandapower.net import NetTables
 
@@ -80,7 +81,9 @@ class Costs:
                     {**own, "own": step_name(element["name"], k), "p_kw": piece.kw, "q_kvar": kvar, **piece.prices}
                 )
         if free:
-            self._tables.report.assumed.append(f"{free} {kind} elements without a cost offer at 0, as in pandapower")
+            self._tables.report.assumed.append(
+                f"an offer of 0, as in pandapower, of {counted(free, f'{kind} element')} without a cost"
+            )
         return pd.DataFrame(rows)
 
     def _range(self, kind: str, table: pd.DataFrame, part: pd.DataFrame) -> tuple[pd.Series[float], pd.Series[float]]:

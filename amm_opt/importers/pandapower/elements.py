@@ -41,7 +41,7 @@ class ElementReader:
             readers = {"motor": self._motors} | dict.fromkeys(PHASED, partial(self._by_phase, kind=kind))
             read = readers.get(kind, partial(self._powers, kind=kind))(table)
             parts.append(costs.priced(kind, table, read))
-            self._report.read.append(f"{len(table)} {kind} elements")
+            self._report.read.append(counted(len(table), f"{kind} element"))
         parts += self._lines_of_direct_current()
         costs.say_source()
         joined = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=ELEMENT_COLUMNS)
@@ -80,7 +80,9 @@ class ElementReader:
             )
         if (profiled := t.texts(table, "profile").ne("")).any():
             self._report.left_out.append(f"profiles of {int(profiled.sum())} storage units: they are batteries")
-        self._report.read.append(f"{len(table)} storage elements as batteries of {kwh.sum():g} kWh and {kw.sum():g} kW")
+        self._report.read.append(
+            f"{counted(len(table), 'storage element')} as batteries of {kwh.sum():g} kWh and {kw.sum():g} kW"
+        )
         values = {
             "name": t.names(table, kind),
             "bus": table["bus"].map(t.bus),
@@ -96,7 +98,7 @@ class ElementReader:
         size = self._tables.numbers(table, "storage", "max_e_mwh", np.nan)
         rows = table[size.isna() | (size == self._tables.numbers(table, "storage", "min_e_mwh", 0.0))]
         if len(rows):
-            said = f"{len(rows)} storage elements that hold nothing (max_e_mwh) draw their power as it stands"
+            said = f"power as it stands of {counted(len(rows), 'storage element')} that can hold nothing (max_e_mwh)"
             self._report.assumed += [said] if said not in self._report.assumed else []
         return rows
 
@@ -131,7 +133,7 @@ class ElementReader:
         p = t.numbers(table, kind, p_column) * scaling
         q = self._stated(table, kind, q_column, 0.0) * scaling
         if kind == "gen" and len(table):
-            self._report.assumed.append(f"{len(table)} generators export at unity power factor; they hold no voltage")
+            self._report.assumed.append(f"{counted(len(table), 'generator')} at unity power factor, holding no voltage")
             q *= 0.0
         wrong = table[(quantity != "inflexible") & (p < 0)]
         t.problems += [f"{kind} {name!r}: p_mw must not be negative" for name in t.names(wrong, kind)]
@@ -187,10 +189,10 @@ class ElementReader:
             part = pd.DataFrame({"name": names, "bus": at[end].map(t.bus), "quantity": "inflexible"})
             part["p_kw"] = -1e3 * mw[at.index]
             parts.append(part.assign(q_kvar=0.0, profile="", phases="")[ELEMENT_COLUMNS])
-        self._report.read.append(f"{len(table)} dcline elements")
+        self._report.read.append(counted(len(table), "dcline element"))
         self._report.assumed.append(
-            f"{len(table)} lines of direct current draw and give their power as it stands, at unity power factor; they"
-            " hold no voltage"
+            f"power as it stands of {counted(len(table), 'line')} of direct current, at unity power factor, holding no"
+            " voltage"
         )
         return parts
 

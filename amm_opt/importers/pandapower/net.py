@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from amm_opt.errors import InputError, shorten, shown
+from amm_opt.errors import InputError, counted, shorten, shown
 from amm_opt.importers.report import ImportReport
 from amm_opt.io.columns import floats, unique_names
 
@@ -163,7 +163,7 @@ class NetTables:
             inside &= table[column].isin(self.bus.index)
         gone = int((~inside).sum())
         if gone:
-            self.report.left_out.append(f"{gone} {kind} elements at buses out of service")
+            self.report.left_out.append(f"{counted(gone, f'{kind} element')} at buses out of service")
         return table[inside]
 
     def add_bus(self, name: str, vn_kv: float) -> int:
@@ -187,7 +187,9 @@ class NetTables:
                 self._left_out(kind)
             elif "in_service" in table:
                 if n := len(rest := self.table(kind)):
-                    self.problems.append(f"{n} {kind} elements: not supported ({shorten(self.names(rest, kind))})")
+                    self.problems.append(
+                        f"{counted(n, f'{kind} element')}: not supported ({shorten(self.names(rest, kind))})"
+                    )
             else:
                 unread.append(f"{kind} ({len(table)} rows)")
         if unread:
@@ -197,7 +199,8 @@ class NetTables:
         table = self.table(kind)
         if len(table):
             power = self.numbers(table, kind, "p_mw", 0.0).sum() * 1e3 if "p_mw" in table else 0.0
-            self.report.left_out.append(f"{len(table)} {kind} elements" + (f", {power:g} kW drawn" if power else ""))
+            drawn = f", {power:g} kW drawn" if power else ""
+            self.report.left_out.append(f"{counted(len(table), f'{kind} element')}{drawn}")
 
 
 def _is_empty(value: object) -> bool:

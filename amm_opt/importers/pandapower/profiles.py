@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.cases.times import read_times
-from amm_opt.errors import shorten, shown
+from amm_opt.errors import counted, shorten, shown
 from amm_opt.importers.pandapower.net import NetTables
 
 TABLES = ("load", "renewables", "powerplants")
@@ -28,13 +28,15 @@ def read_profiles(tables: NetTables, elements: pd.DataFrame) -> pd.DataFrame | N
     found = {k: stored[k] for k in TABLES if k in stored and len(stored[k])} if hasattr(stored, "keys") else {}
     if not wanted or not found:
         if wanted:
-            tables.report.left_out.append(f"{len(wanted)} profiles that elements name: net.profiles has none")
+            tables.report.left_out.append(
+                f"{counted(len(wanted), 'profile')} that elements name: net.profiles has none"
+            )
         elements["profile"] = ""
         return None
     known = _columns(tables, found)
     tables.problems += [f"profile {name!r} is not in net.profiles" for name in sorted(wanted - known.keys())]
     if steady := int((elements["profile"] == "").sum()):
-        tables.report.assumed.append(f"{steady} elements without a profile are constant")
+        tables.report.assumed.append(f"constant power of {counted(steady, 'element')} without a profile")
     times = _times(tables, found)
     reactive = {_reactive(c) for c in wanted if _reactive(c) in known}
     columns = {c: _numbers(tables, c, known[c]) for c in sorted((wanted & known.keys()) | reactive)}
@@ -69,12 +71,13 @@ def _add_reactive(tables: NetTables, elements: pd.DataFrame, columns: dict[str, 
     elements["q_profile"] = elements["profile"].map(_reactive).where(fixed & off.gt(0), "")
     if (moving := off[fixed]).any():
         tables.report.read.append(
-            f"reactive profiles of {int(moving.gt(0).sum())} loads: up to {moving.max():.3g} kvar from a power factor"
+            f"reactive profiles of {counted(int(moving.gt(0).sum()), 'load')}: up to {moving.max():.3g} kvar from a"
+            " power factor"
         )
     if (served := off[~fixed]).any():
         tables.report.left_out.append(
-            f"reactive profiles of {int(served.gt(0).sum())} flexible loads, whose reactive power goes with what is"
-            f" served: up to {served.max():.3g} kvar from their power factors"
+            f"reactive profiles of {counted(int(served.gt(0).sum()), 'flexible load')}, whose reactive power goes with"
+            f" what is served: up to {served.max():.3g} kvar from a power factor"
         )
 
 

@@ -6,7 +6,7 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 
-from amm_opt.errors import shorten
+from amm_opt.errors import counted, shorten
 from amm_opt.importers.radial.loops import bridges, closed_graph
 from amm_opt.importers.report import ImportReport
 
@@ -69,7 +69,9 @@ def _fused(
             into |= {name: first for name in group if name != first}
     if not into:
         return buses, branches, into
-    report.assumed.append(f"{len(into)} buses are one with another across closed switches: {shorten(sorted(into))}")
+    report.assumed.append(
+        f"{counted(len(into), 'bus', 'buses')} merged with another across closed switches: {shorten(sorted(into))}"
+    )
     branches = branches[~(ideal & (branches["from_bus"].isin(into) | branches["to_bus"].isin(into)))]
     apart = branches["from_bus"].ne(branches["to_bus"])
     branches = branches.assign(**{end: branches[end].replace(into) for end in ("from_bus", "to_bus")})

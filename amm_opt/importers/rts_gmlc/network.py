@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.cases.case import Case
-from amm_opt.errors import InputError, as_path, shorten
+from amm_opt.errors import InputError, as_path, counted, shorten
 from amm_opt.importers.draft import V_MAX_PU, V_MIN_PU, Draft
 from amm_opt.importers.imported import ImportedNetwork
 from amm_opt.importers.report import ImportReport
@@ -93,7 +93,7 @@ def _branches(t: Tables, report: ImportReport) -> pd.DataFrame:
     transformer = (ratio > 0) | (start.map(kv) != stop.map(kv))
     rating = t.numbers("branch", "UID", "Cont Rating", 0.0, lower=0.0)
     if unrated := int((rating == 0).sum()):
-        report.assumed.append(f"{unrated} branches without a Cont Rating have no limit")
+        report.assumed.append(f"no limit on {counted(unrated, 'branch', 'branches')} without a Cont Rating")
     x = t.numbers("branch", "UID", "X", lower=0.0)
     t.problems += [
         f"branch {t.table('branch')['UID'][i]!r}: X = 0 must be positive, because dc shares flows by reactance; a link"

@@ -10,7 +10,7 @@ import pandas as pd
 
 from amm_opt.arrays import FloatArray
 from amm_opt.cases.folder.offers import step_name
-from amm_opt.errors import shorten
+from amm_opt.errors import counted, shorten
 from amm_opt.importers.costs import Piece, envelope, piecewise
 from amm_opt.importers.report import ImportReport
 from amm_opt.importers.rts_gmlc.files import Tables
@@ -74,12 +74,13 @@ class Plants:
             rows += self._steps(plant, pieces)
         if changed:
             self._report.assumed.append(
-                f"heat rates of {len(changed)} plants fall somewhere below PMax: their cost is the largest convex one"
-                f" that is nowhere above, which a plant reaches that may run in part: {shorten(changed)}"
+                f"heat rates of {counted(len(changed), 'plant')} fall somewhere below PMax: the cost is the"
+                " largest convex one that is nowhere above, which a plant reaches that may run in part:"
+                f" {shorten(changed)}"
             )
         must = [name for name in self._series.least if name in set(gen["name"])]
         if must:
-            self._report.read.append(f"{len(must)} plants that must run, as far as they can")
+            self._report.read.append(f"{counted(len(must), 'plant')} that must run, as far as possible")
         self._report.left_out.append("PMin of other plants, ramps, times and costs of starting: commitment is linear")
         return rows
 

@@ -163,7 +163,7 @@ def test_what_is_not_taken_from_costs_is_said() -> None:
     assert "generator 1 at the reference bus: a mechanism's source_price; it is 0.02" in left
     for part in (
         "costs of reactive power",
-        "starting and stopping 1 generators",
+        "starting and stopping 1 generator",
         "what Pmin costs, which must run: generator 2",
     ):
         assert part in left

@@ -37,7 +37,7 @@ def test_a_three_winding_transformer_that_shifts_phases_is_refused_in_a_mesh() -
         "load": pd.DataFrame({"bus": [2], "p_mw": [4.0], "q_mvar": 0.0}),
     }
     said = " ".join(ao.from_pandapower(net, name="radial").report.left_out)
-    assert "phase shifts of 1 transformers" in said
+    assert "phase shifts of 1 transformer" in said
     with pytest.raises(ao.InputError, match=r"trafo3w 'T': shift_lv_degree = 30; dc has no phase shifters"):
         ao.from_pandapower(net, name="mesh", meshed=True)
 
@@ -63,7 +63,7 @@ def test_a_tap_that_turns_the_angle_is_said_and_refused_in_a_mesh(tap: dict[str,
             "load": pd.DataFrame({"bus": [1], "p_mw": [4.0], "q_mvar": 0.0}),
         }
 
-    assert "angles of tap positions of 1 transformers" in " ".join(ao.from_pandapower(net(3), name="x").report.left_out)
+    assert "angles of tap positions of 1 transformer" in " ".join(ao.from_pandapower(net(3), name="x").report.left_out)
     with pytest.raises(ao.InputError, match="trafo 'T': tap_pos turns the angle"):
         ao.from_pandapower(net(3), name="x", meshed=True)
     ao.from_pandapower(net(0), name="x", meshed=True)

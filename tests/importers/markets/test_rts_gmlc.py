@@ -113,7 +113,7 @@ def test_the_command_writes_a_case_that_dispatch_runs(tmp_path: Path) -> None:
         main, ["import", "rts-gmlc", str(folder(tmp_path / "tiny")), "--out", str(tmp_path / "case")]
     )
     assert done.exit_code == 0, done.output
-    for words in ("1 plants that must run", "synchronous condensers: 203_SYNC_COND_1", "Requirement (1)"):
+    for words in ("1 plant that must run", "synchronous condensers: 203_SYNC_COND_1", "Requirement (1)"):
         assert words in done.output
     case = ao.load_case(tmp_path / "case")
     run = ao.simulate(case, "dispatch:source_price=none,reserve=0,window=24,committed=24", network="dc", steps=24)

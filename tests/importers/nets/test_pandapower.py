@@ -100,7 +100,7 @@ def test_generation_kept_as_negative_load_has_a_power_factor_of_its_own() -> Non
     assert -p.sum(axis=1) == pytest.approx([14.0, 14.0, 7.0 - 9.0, 14.0])
     assert case.participant_names == ("lv", "lv: pv")
     assert case.connection_kw("export").tolist() == [0.0, 9.0]
-    assert "1 further participants" in str(case.report)
+    assert "1 further participant," in str(case.report)
 
 
 def test_on_one_profile_the_sum_has_one_power_factor() -> None:
@@ -134,8 +134,8 @@ def test_reactive_profiles_of_what_may_be_refused_are_named() -> None:
     net, truth = shaped()
     net["load"]["controllable"] = net["load"].index == 5
     case = ao.from_pandapower(net)
-    assert "reactive profiles of 1 flexible loads" in str(case.report)
-    assert "up to 900 kvar from their power factors" in str(case.report)
+    assert "reactive profiles of 1 flexible load," in str(case.report)
+    assert "up to 900 kvar from a power factor" in str(case.report)
     assert bus_voltages(case, 0)["bus 1"] != pytest.approx(truth[0]["bus 1"], abs=1e-4)
 
 
@@ -237,9 +237,9 @@ def profiled(**columns: Any) -> Callable[[dict[str, Any]], None]:
         (added("ext_grid", bus=[0, 1], vm_pu=1.0), "loop of 3 branches; open one of: trafo 0, link to mv, link to lv"),
         (lambda net: net.pop("ext_grid"), "no external grid and no slack generator in service"),
         (added("gen", bus=[1], p_mw=0.1, slack=True), "the gen table has no column vm_pu"),
-        (added("svc", bus=[1], in_service=True), "1 svc elements: not supported"),
-        (added("xward", bus=[1], in_service=True), "1 xward elements: not supported"),
-        (added("vsc", bus=[1], in_service=True), "1 vsc elements: not supported"),
+        (added("svc", bus=[1], in_service=True), "1 svc element: not supported"),
+        (added("xward", bus=[1], in_service=True), "1 xward element: not supported"),
+        (added("vsc", bus=[1], in_service=True), "1 vsc element: not supported"),
         (added("switch", bus=[1], element=[0], et=["t3"], closed=[True]), "there is no trafo3w 0"),
         (added("switch", bus=[1], element=[5], et=["l"], closed=[False]), "there is no line 5"),
         (added("switch", bus=[1], element=[0], et=["t"], closed=["x"]), "closed = 'x' must be true or false"),
@@ -277,8 +277,8 @@ def test_the_report_names_what_is_not_read() -> None:
     report = str(ao.from_pandapower(net).report)
     for words in (
         "tables that are not read: measurement (2 rows)",
-        "1 controller elements",
+        "1 controller element",
         "loads that depend on the voltage (const_z_p_percent) draw constant power",
-        "1 profiles that elements name: net.profiles has none",
+        "1 profile that elements name: net.profiles has none",
     ):
         assert words in report

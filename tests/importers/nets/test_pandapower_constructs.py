@@ -159,7 +159,7 @@ def test_storage_of_unknown_size_is_its_power() -> None:
     case = ao.from_pandapower(net)
     assert case.requests(0, 1).inflexible_kw.sum() == pytest.approx(60.0 + 20.0 - 5.0)
     assert (case.participants["battery_kwh"] == 0).all()
-    assert "2 storage elements that hold nothing (max_e_mwh) draw their power as it stands" in str(case.report)
+    assert "power as it stands of 2 storage elements that can hold nothing (max_e_mwh)" in str(case.report)
 
 
 def test_double_busbars_are_one_bus() -> None:
@@ -226,7 +226,7 @@ def test_motors_and_lines_of_direct_current_by_hand() -> None:
     mv, lv = (case.feeder.bus_index[bus] for bus in ("mv", "lv"))
     assert (-p[0])[[mv, lv]].tolist() == pytest.approx([20.0 + 10.0, 60.0 + 160.0 / 9.0 - 18.6 - 9.8])
     assert (-q[0])[[mv, lv]].tolist() == pytest.approx([0.0, 20.0 + 40.0 / 3.0])
-    assert "2 lines of direct current draw and give their power as it stands" in str(case.report)
+    assert "power as it stands of 2 lines of direct current" in str(case.report)
 
 
 def test_what_voltage_dependence_misses_is_said() -> None:

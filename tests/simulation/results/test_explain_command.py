@@ -1,10 +1,9 @@
-"""``amm-opt explain`` in real processes: what it prints, in which width, and its exit codes."""
+"""``amm-opt explain``: what it prints, in which width, and its exit codes."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +15,9 @@ from rich.cells import cell_len
 import amm_opt as ao
 from amm_opt.study.cli import main
 
-START = [sys.executable, "-c", "from amm_opt.study.cli import main; main(prog_name='amm-opt')"]
 
-
-def explain(*words: object) -> Done:
-    return amm_opt("explain", *words, columns=80)
+def explain(*words: object, columns: int = 80) -> Done:
+    return amm_opt("explain", *words, columns=columns)
 
 
 @pytest.fixture(scope="module")
@@ -31,15 +28,9 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def in_process(*words: object, columns: int = 80) -> str:
-    done = CliRunner(env={"COLUMNS": str(columns)}).invoke(main, ["explain", *map(str, words)])
-    assert done.exit_code == 0, done.output
-    return done.stdout
-
-
 @pytest.mark.parametrize("columns", [40, 160])
 def test_widths(out: Path, columns: int) -> None:
-    assert max(map(cell_len, in_process(out / "amm", columns=columns).splitlines())) <= columns
+    assert max(map(cell_len, explain(out / "amm", columns=columns).stdout.splitlines())) <= columns
 
 
 def test_table(out: Path) -> None:
@@ -70,8 +61,8 @@ def test_one_document(out: Path) -> None:
 
 
 def test_nothing_lost_and_kept_back(out: Path) -> None:
-    assert "Lost in all: 0.00" in in_process(out / "no_control")
-    assert "no limit reached" in " ".join(in_process(out / "equal_doe").split())
+    assert "Lost in all: 0.00" in explain(out / "no_control").stdout
+    assert "no limit reached" in " ".join(explain(out / "equal_doe").stdout.split())
 
 
 def test_what_is_no_run(out: Path, tmp_path: Path) -> None:
@@ -99,6 +90,6 @@ def test_a_run_that_was_killed_is_said_to_be_unfinished(out: Path, tmp_path: Pat
 
 def test_a_folder_with_one_run(tmp_path: Path) -> None:
     ao.compare("synthetic:buses=20,days=1,seed=1", "no_control", steps=1, out=tmp_path / "out")
-    text = in_process(tmp_path / "out")
+    text = explain(tmp_path / "out").stdout
     assert "Everything was served." in text
     assert text.startswith("no_control on ")

@@ -51,6 +51,8 @@ KINDS: dict[str, type[Component]] = {
     "storage": Storage,
 }
 DEFAULT_FREQUENCY = 60.0
+DEFAULT_GROWTH = 2.5
+"""Of loads in percent a year, from the first year on."""
 _P = TypeVar("_P", bound=Component)
 
 
@@ -83,6 +85,7 @@ class Elements:
         self._script = script
         self._earth = "deri"
         self._multiplier = self._generation = 1.0
+        self._year, self._growth = 0, DEFAULT_GROWTH
         self._unreadable: dict[tuple[str, str], str] = {}
         self._components: dict[tuple[str, str], Component] = {
             ("loadshape", "default"): LoadShape(
@@ -274,7 +277,7 @@ class Elements:
                 self._earth = earth_model(given["earthmodel"])
             except UnsupportedError as error:
                 self.problems.append(f"{command.where}: set {error}")
-        for name in ("year", "loadmult", "genmult", "allocationfactors", "cfactors"):
+        for name in ("year", "%growth", "loadmult", "genmult", "allocationfactors", "cfactors"):
             if name in given:
                 self._set_option(command, name, given[name])
         if solves and self._controls_act():
@@ -325,8 +328,9 @@ class Elements:
             self.problems.append(f"{at}: {error}")
             return
         if name == "year":
-            if given != 0:
-                self.assumed.append(f"{at}: growth of loads is left out; they are those of year 0")
+            self._year = round(given)
+        elif name == "%growth":
+            self._growth = given
         elif name == "loadmult":
             self._multiplier = given
         elif name == "genmult":
@@ -347,6 +351,8 @@ class Elements:
             self.assumed.append(
                 f"set loadmult={self._multiplier:g} multiplies the loads, but for fixed and exempt ones"
             )
+        self._grow()
+        self._studies()
         other = [x for x in self._of(Line) if x.earth != "deri"]
         for line in self._of(Line) if other else []:
             if line.spacing is not None:
@@ -354,6 +360,28 @@ class Elements:
                     f"{line.element}: spacing beside earthmodel={other[0].earth}: which model OpenDSS takes depends on"
                     " other lines; give a geometry"
                 )
+
+    def _grow(self) -> None:
+        """Growth of the loads by ``set year``, fixed ones included; year 0 is before all growth."""
+        factor = (1.0 + self._growth / 100.0) ** (self._year - 1) if self._year else 1.0
+        for load in self._of(Load) if self._year else ():
+            load.scale *= factor
+            if any(name == "growth" for name, _ in load.element.given):
+                self.problems.append(f"{load.element}: unsupported: growth in year {self._year} by a shape of its own")
+        if factor != 1:
+            self.assumed.append(
+                f"set year={self._year} multiplies all loads by {factor:.6g}: {self._growth:g} % of growth a year"
+            )
+
+    def _studies(self) -> None:
+        """Options by which OpenDSS solves another network than that of the loads' power on all phases."""
+        model, mode, circuit = (self._script.option(n).lower() for n in ("loadmodel", "mode", "cktmodel"))
+        if model and model[0] != "p":
+            self.problems.append(f"set loadmodel={model}: unsupported: all loads as admittances; give model=2 of each")
+        elif mode.startswith("di"):
+            self.problems.append(f"set mode={mode}: unsupported: all loads as admittances; give model=2 of each")
+        if circuit.startswith("p"):
+            self.problems.append(f"set cktmodel={circuit}: unsupported: a network of the positive sequence alone")
 
 
 def _beside(known: float | None, ohm: float) -> float:

@@ -260,7 +260,7 @@ new line.l6 src i phases=1 rmatrix=[0.1]
         (4, "unknown property 'lenght'"),
         (5, "unsupported element 'indmach012.c1'"),
         (6, "4 windings are not supported"),
-        (7, "no linecode and no impedance"),
+        (7, "missing rating"),
         (8, "rp is not supported"),
         (9, "unknown units 'furlong'; valid choices: none, mi"),
         (10, "is not a matrix of 2 conductors"),
@@ -271,7 +271,7 @@ new line.l6 src i phases=1 rmatrix=[0.1]
         (15, "xmatrix is missing"),
     ):
         assert any(p.startswith(f"Master.dss:{line}: ") and words in p for p in found), (line, words, found)
-    assert len(found) == 13
+    assert len(found) == 14
 
 
 def test_missing_ratings_bases_and_loads_are_listed_together(tmp_path: Path) -> None:

@@ -288,3 +288,48 @@ def test_loads_like_others_have_their_power(tmp_path: Path, first: str, then: st
 def test_units_that_versions_of_opendss_read_differently(tmp_path: Path, units: str) -> None:
     text = FEEDER.replace("units=km", f"units={units}")
     assert f"unknown units '{units}'" in refused(written(tmp_path, HEAD + SUPPLY + text + BASES))
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        # Steps and their states stay where numsteps is said again.
+        "new capacitor.d bus1=e kv=11 kvar=600 numsteps=2 states=[1 0]\nnew capacitor.b like=d bus1=e numsteps=2\n",
+        "new capacitor.d bus1=e kv=11 kvar=900 numsteps=3 states=[0 0 1] numsteps=2\n",
+        # A resistance beside kvar is in series with the reactance.
+        "new reactor.d bus1=e kv=11 kvar=300 r=200\n",
+        # Of billed energy only the power is copied.
+        "new load.z bus1=e kv=11 kwh=50000 cfactor=3 pf=.8\nnew load.y bus1=e like=z kwh=90000\n",
+        # Growth counts from the first year on, for fixed loads too.
+        "new load.z bus1=e kv=11 kw=900 status=fixed\nset %growth=10 loadmult=1.2\nset year=3\n",
+        # Of a wire's resistances the first one sets the other.
+        "new wiredata.w rac=.3 runits=km gmrac=4 gmrunits=mm radius=5 radunits=mm normamps=300\n"
+        "new wiredata.v rac=9 like=w rac=1.2\n"
+        "new linegeometry.g nconds=3 nphases=3 cond=1 wire=v x=-1 h=9 units=m cond=2 wire=v x=0 h=9 cond=3 wire=v x=1"
+        " h=9\nnew line.m bus1=e bus2=f geometry=g length=5 units=km\nnew load.f bus1=f kv=11 kw=900\n",
+        # Without any impedance a line is OpenDSS's own, whatever the unit.
+        "new line.m bus1=e bus2=f length=30 units=m normamps=300\nnew load.f bus1=f kv=11 kw=300\n",
+    ],
+)
+def test_copies_growth_and_defaults_count_as_in_opendss(statements: str, tmp_path: Path) -> None:
+    assert_same(written(tmp_path, HEAD + SUPPLY + FEEDER + statements + BASES))
+
+
+@pytest.mark.parametrize(
+    ("statements", "said"),
+    [
+        ("set loadm=a\n", "set loadmodel=a: unsupported: all loads as admittances"),
+        ("set mode=direct\n", "set mode=direct: unsupported"),
+        ("set cktmodel=positive\n", "set cktmodel=positive: unsupported"),
+        ("load.a.growth=g\nset year=2\n", "load 'a': unsupported: growth in year 2 by a shape of its own"),
+        ("new load.q bus1=e.1.2.3.4 kv=11 kw=300\n", "node 4 of bus 'e', its neutral, is joined to nothing"),
+        ("new load.q bus1=e kv=11 conn=delta\nnew load.r bus1=e like=q\n", "give conn=delta after it"),
+    ],
+)
+def test_what_would_be_solved_otherwise_is_refused(statements: str, said: str, tmp_path: Path) -> None:
+    assert said in refused(written(tmp_path, HEAD + SUPPLY + FEEDER + statements + BASES))
+
+
+def test_a_delta_load_like_another_is_one_where_it_says_so(tmp_path: Path) -> None:
+    like = "new load.q bus1=e kv=11 kw=300 conn=delta\nnew load.r bus1=e like=q conn=delta\n"
+    assert_same(written(tmp_path, HEAD + SUPPLY + FEEDER + like + BASES))

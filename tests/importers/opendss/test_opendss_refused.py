@@ -23,7 +23,7 @@ def test_what_is_not_used_is_reported(tmp_path: Path) -> None:
         "options that are not used: mode=daily, number=24, tolerance=1e-6",
         "1 x monitor",
         "1 x command solve",
-        "set year=2: growth of loads is left out; they are those of year 0",
+        "set year=2 multiplies all loads by 1.025: 2.5 % of growth a year",
     ):
         assert said in report, said
 

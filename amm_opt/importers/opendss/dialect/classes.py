@@ -92,6 +92,8 @@ REFERENCES = {
 """Properties that name elements of another class; those whose name ends in s may name several."""
 NOT_COPIED = {"transformer": ("leadlag", "%imag")}
 """Properties that OpenDSS's ``like`` leaves at their defaults, besides buses."""
+TAKE_LIKE = ("line", "load", "linegeometry", "wiredata", "cndata", "tsdata")
+"""Classes of which OpenDSS's ``like`` copies something otherwise than property by property."""
 
 REPLACED = ("linecode", "loadshape", "tshape", "xycurve")
 """Classes whose elements may be defined again: later values count from then on."""
@@ -129,7 +131,7 @@ COMMANDS = tuple(
 FOLLOWED_OPTIONS = (
     *("allocationfactors", "basefrequency", "cfactors", "controlmode", "defaultbasefrequency", "frequency", "loadmult"),
     "earthmodel",
-    *("voltagebases", "year", "class", "element", "object", "type", "genmult"),
+    *("voltagebases", "year", "class", "element", "object", "type", "genmult", "%growth", "cktmodel"),
 )
 """Options of ``set`` that are followed; all others are left out and reported."""
 

@@ -22,6 +22,7 @@ from amm_opt.importers.opendss.dialect.classes import (
     PROPERTIES,
     REPLACED,
     SCHEDULING,
+    TAKE_LIKE,
 )
 from amm_opt.importers.opendss.dialect.paths import found, no_file
 from amm_opt.importers.opendss.dialect.script import CLOSE, LIKE, OPEN, Command, Edit, Element, Script, Where
@@ -277,7 +278,7 @@ class _Reader:
             self._alike = element
             own = (OPEN, CLOSE, *NOT_COPIED.get(element.kind, ()))
             edit.given.extend((n, v) for n, v in model.given if n not in own and not n.startswith("bus"))
-            if element.kind in ("line", "load"):
+            if element.kind in TAKE_LIKE:
                 edit.given.append((LIKE, model.name))
 
     def _find(self, full: str, where: Where) -> Element | None:

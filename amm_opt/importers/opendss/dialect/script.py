@@ -9,7 +9,7 @@ from typing import NamedTuple
 OPEN, CLOSE = "#open", "#close"
 """Properties that stand for the commands; the value is the terminal."""
 LIKE = "#like"
-"""Property of lines and loads that stands after what ``like`` copied; the value is the name of the other one."""
+"""Property of some classes that stands after what ``like`` copied; the value is the name of the other one."""
 
 
 class Where(NamedTuple):

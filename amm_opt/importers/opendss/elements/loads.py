@@ -18,6 +18,7 @@ SPECIFIED = (
     *("pf_changed", "pf_given"),
 )
 """What says how much a load takes."""
+BILLED = ("kwh", "kwh_days", "c_factor")
 _PF_RANGE = "must be within 0..1 (or -1..0) and not 0"
 
 
@@ -50,6 +51,7 @@ class Load(Terminal):
     pf_given: bool = False
     scale: float = 1.0
     shapes: dict[str, str] = field(default_factory=dict)
+    lost: str = ""
 
     def __post_init__(self) -> None:
         self.end_of_statement()
@@ -58,6 +60,7 @@ class Load(Terminal):
         """Take a property; whether it was read."""
         if name in ("phases", "bus1", "conn", "model", "status"):
             setattr(self, name, whole(value) if name == "phases" else value.lower() if name != "bus1" else value)
+            self.lost = "" if name in ("phases", "conn") else self.lost
         elif name in ("kv", "kw", "kvar", "kva", "pf", "xfkva", "kwh"):
             setattr(self, name, number(value))
             self._specified(name)
@@ -79,9 +82,14 @@ class Load(Terminal):
         return True
 
     def alike(self, other: Component) -> None:
-        """Powers as the other load's statements leave them, not as its properties would in one statement."""
+        """Powers as the other load's statements leave them, not as its properties would in one statement.
+
+        Billed energy and its factors are not copied, only the power that they gave.
+        """
         for name in SPECIFIED if isinstance(other, Load) else ():
-            setattr(self, name, getattr(other, name))
+            setattr(self, name, getattr(Load if name in BILLED else other, name))
+        if self.delta and self.phases > 1:
+            self.lost = f"like={other.element.name}: OpenDSS does not copy the delta as it is there; give conn=delta"
 
     def _specified(self, name: str) -> None:
         if name == "pf":
@@ -140,6 +148,8 @@ class Load(Terminal):
 
     def finish(self) -> None:
         """Bus and nodes."""
+        if self.lost:
+            raise UnsupportedError(f"{self.lost} after it")
         if math.isnan(self.kvar):
             raise UnsupportedError(f"pf = 0 {_PF_RANGE}")
         if self.phases < 1:
@@ -266,11 +276,12 @@ class Capacitor(Component):
         return True
 
     def _split(self, n: int) -> None:
-        """The first ``numsteps`` divides what was given before, later ones only drop steps; all steps are on."""
+        """Of one step it makes as many, all of them on; of several it only drops the last ones."""
         if n < 1 or n > len(self.steps) > 1:
             raise UnsupportedError(f"numsteps = {n} after {len(self.steps)} steps")
-        self.steps = [self.steps[0] / n] * n if len(self.steps) == 1 else self.steps[:n]
-        self.states = [1] * n
+        if len(self.steps) == 1 < n:
+            self.steps, self.states = [self.steps[0] / n] * n, [1] * n
+        self.steps, self.states = self.steps[:n], self.states[:n]
 
     def _kvar(self, given: list[float]) -> None:
         if len(given) != len(self.steps):

@@ -138,16 +138,17 @@ def unfit_neutrals(
     adrift = _adrift(lines, transformers, grounding)
     for load in loads:
         bus = load.bus.lower()
-        if load.phases != 1 or load.between_phases or len(load.nodes) < 2:
+        if load.delta or load.between_phases or len(load.nodes) <= load.phases:
             continue
-        if load.nodes[1] > 3 and bus not in known:
-            yield f"{load.element}: node {load.nodes[1]} of bus {load.bus!r}, its neutral, is joined to nothing"
-        elif load.nodes[1] > 3 and bus in adrift:
+        neutral = load.nodes[load.phases]
+        if neutral > 3 and bus not in known:
+            yield f"{load.element}: node {neutral} of bus {load.bus!r}, its neutral, is joined to nothing"
+        elif neutral > 3 and bus in adrift:
             yield (
-                f"{load.element}: node {load.nodes[1]} of bus {load.bus!r}, its neutral, reaches no star point and no"
+                f"{load.element}: node {neutral} of bus {load.bus!r}, its neutral, reaches no star point and no"
                 " ground: end the transformer there, as in bus=lv.1.2.3.4, or ground it by a reactor"
             )
-        elif load.nodes[1] == 0 and bus in returning and bus not in solid:
+        elif load.phases == 1 and neutral == 0 and bus in returning and bus not in solid:
             yield (
                 f"{load.element}: unsupported: its current returns through ground, but the neutral of bus {load.bus!r}"
                 " is not grounded; end it at the neutral's node, or pass neutral='kron'"

@@ -24,7 +24,7 @@ _SEQUENCE = ("z1", "z2", "z0")
 
 @dataclass
 class Reactor(Component):
-    """A reactor; of four specifications OpenDSS keeps the last that was given.
+    """A reactor; of four specifications OpenDSS keeps the last that was given, of which ``r`` alone is none.
 
     Attributes:
         by: ``"kvar"``, ``"rx"``, ``"matrix"`` or ``"sequence"``.
@@ -61,7 +61,7 @@ class Reactor(Component):
             self.by = "kvar" if name == "kvar" else self.by
         elif name in ("r", "x", "rp"):
             setattr(self, name, number(value))
-            self.by = self.by if name == "rp" else "rx"
+            self.by = "rx" if name == "x" else self.by
         elif name == "lmh":
             self.x, self.by = 2 * math.pi * self.base_frequency * number(value) / 1000.0, "rx"
         elif name == "z":
@@ -137,7 +137,7 @@ class Reactor(Component):
         if self.by == "rx":
             return np.asarray(np.eye(n) * complex(self.r, self.x))
         kv = self.kv / (math.sqrt(3) if n > 1 and not is_delta(self.conn) else 1.0)
-        return np.asarray(np.eye(n) * 1j * kv**2 * 1000.0 * n / self.kvar)
+        return np.asarray(np.eye(n) * complex(self.r, kv**2 * 1000.0 * n / self.kvar))
 
     def line(self) -> Line:
         """The line that a series reactor is."""

@@ -112,9 +112,9 @@ class Conductors(Component):
         """Problems with what is missing."""
         given = self.stated | self.inherited
         if not given - {"c1", "c0", "cmatrix"}:
-            raise UnsupportedError(
-                "no linecode and no impedance; OpenDSS would take 0.058+0.1206j ohm per unit of length (r0 0.1784, x0"
-                " 0.4047)"
+            self.remarks.append(
+                f"{self.element}: no linecode and no impedance: as OpenDSS takes it, 0.058+0.1206j ohm per unit of its"
+                " length (r0 0.1784, x0 0.4047), whatever the unit"
             )
         if self.z is not None and not given & {"r1", "x1", "r0", "x0"}:
             for name in ("rmatrix", "xmatrix"):

@@ -138,6 +138,13 @@ class LineGeometry(Component):
     conductors: list[_Conductor] = field(default_factory=lambda: [_Conductor() for _ in range(3)])
     spacing: LineSpacing | None = None
     rho: float | None = None
+    copied: str = ""
+
+    def alike(self, other: Component) -> None:
+        """Another geometry, whose reduction must stay."""
+        self.copied = other.element.name
+        if isinstance(other, LineGeometry) and self.reduce != other.reduce:
+            raise UnsupportedError(f"reduce and like={self.copied}: OpenDSS mixes both; give all of it")
 
     def set(self, name: str, value: str) -> bool:
         """Take a property; whether it was read."""
@@ -156,6 +163,8 @@ class LineGeometry(Component):
         elif name == "units":
             self.last_units = self.conductors[self.active].units = unit(value) or "m"
         elif name == "reduce":
+            if self.copied and is_yes(value) != self.reduce:
+                raise UnsupportedError(f"like={self.copied}, then reduce={value}: OpenDSS mixes both; give all of it")
             self.reduce = is_yes(value)
         elif name == "normamps":
             self.amps = number(value)

@@ -50,11 +50,19 @@ class WireData(Component):
             self.units[_UNITS[name]] = unit(value)
         elif name in _SCALED or name in _PLAIN:
             self.given[name] = number(value)
+            if name in ("rac", "rdc"):  # what is given first sets the other one, and later values of it do not
+                other, factor = ("rdc", 1.0 / AC_OVER_DC) if name == "rac" else ("rac", AC_OVER_DC)
+                self.given.setdefault(other, self.given[name] * factor)
             if name == "diam":
                 self.given["radius"] = self.given["diam"] / 2
         else:
             return False
         return True
+
+    def alike(self, other: Component) -> None:
+        """All that the other one has, and nothing of what was given before."""
+        if isinstance(other, WireData):
+            self.given, self.units = dict(other.given), dict(other.units)
 
     def _value(self, name: str, default: float | None = None) -> float:
         """A property in ohm per m or m.

@@ -156,6 +156,13 @@ def test_where_everything_is_served_no_limit_is_told() -> None:
     assert night.count("nothing was asked for") >= 2
 
 
+def test_mechanisms_of_which_none_keeps_limits_are_not_said_to() -> None:
+    case = ao.load_case("synthetic:buses=20,days=1,seed=3")
+    page = report(ao.compare(case, ["no_control", "static"], steps=slice(36, 44)))
+    assert "of all mechanisms, its worst-off participant is served best" in page
+    assert "of all that keep limits" not in page
+
+
 def test_long_runs_are_looked_at_on_days_of_every_weekday() -> None:
     year = ao.simulate(ao.load_case("synthetic:buses=5,days=366,seed=1"), "no_control")
     spans, words = sampled(year)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from io import StringIO
@@ -71,7 +71,8 @@ def drawings(
         ("loading", "How loaded the network was", f"The most loaded branch of each interval, sorted; {days}",
          lambda: draw_loading({label: u.loading for label, u in use.items()}, days, beside)),
     ]  # fmt: skip
-    for k, (label, why) in enumerate(_in_focus(kept, beside).items()):
+    which = "that keep limits" if len(kept) < len(runs) else "mechanisms"
+    for k, (label, why) in enumerate(_in_focus(kept, which).items()):
         plans += [
             (f"day-{k}", f"A day of {label}", f"The day on which it leaves most unserved{why}",
              partial(draw_day, kept[label])),
@@ -92,8 +93,12 @@ def drawings(
             yield Drawing(name, plain(title), plain(f"Not drawn: {error}"), "")
 
 
-def _in_focus(runs: Mapping[str, Run], beside: Collection[str]) -> dict[str, str]:
-    """The mechanisms whose worst-off participant is served worst and best, and why they are looked at."""
+def _in_focus(runs: Mapping[str, Run], which: str) -> dict[str, str]:
+    """The mechanisms whose worst-off participant is served worst and best, and why they are looked at.
+
+    Args:
+        which: they are, in words.
+    """
     level = {
         label: float(np.nan_to_num(run.summary["worst_participant_served"], nan=1.0)) for label, run in runs.items()
     }
@@ -102,7 +107,7 @@ def _in_focus(runs: Mapping[str, Run], beside: Collection[str]) -> dict[str, str
         return {high: ""}
     if level[high] - level[low] < SAME:
         return {high: "; the worst-off participants of all are served alike"}
-    has = f"; of all {'that keep limits' if beside else 'mechanisms'}, its worst-off participant is served"
+    has = f"; of all {which}, its worst-off participant is served"
     return {high: f"{has} best", low: f"{has} worst"}
 
 

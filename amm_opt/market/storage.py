@@ -31,7 +31,7 @@ STORE = "stored"
 COST = 1e-3
 """Cost of a kWh through a battery at little power, in units of the objective's kWh."""
 BOTH_KW = 1e-6
-"""Charging and discharging at once by more than this is not accepted."""
+"""Charging and discharging at once by more than this is not accepted; above 1 kW of power by more than this share."""
 ROUNDS = 5
 WORK = 4000
 """In search of the best directions at most this many windows are solved, divided by intervals times batteries."""
@@ -121,7 +121,8 @@ class _Node:
     def burnt_kw(self) -> FloatArray:
         """(steps, B) power that charges and discharges at once, 0 where that is rounding."""
         both = np.minimum(self.solution["charge"], self.solution["discharge"])
-        return np.where(both > BOTH_KW, both, 0.0)
+        most = np.maximum(self.max_kw["charge"], self.max_kw["discharge"])
+        return np.where(both > BOTH_KW * np.maximum(1.0, most), both, 0.0)
 
     def without(self, **forbidden: BoolArray) -> dict[str, FloatArray]:
         """The same powers but for those of a direction."""
@@ -129,13 +130,17 @@ class _Node:
 
 
 def without_burning(
-    solve: Callable[[Values], tuple[Solution, Worth]], batteries: Batteries, stored_kwh: FloatArray, steps: int
+    solve: Callable[[Values], tuple[Solution, Worth]],
+    batteries: Batteries,
+    stored_kwh: FloatArray,
+    steps: int,
+    work: int = WORK,
 ) -> Solution:
     """The best plan of a window in which no battery charges and discharges at once.
 
     Branch and bound: where an answer does both, one of the two is forbidden there, in turn; an answer that may still do
     both elsewhere bounds what follows from it. The plan is the best there is where the search ends by itself, before
-    ``WORK`` is used up; the best that was found otherwise. It is not begun where that would not last for deciding every
+    ``work`` is used up; the best that was found otherwise. It is not begun where that would not last for deciding every
     place once: there the direction with less power is forbidden everywhere.
 
     Args:
@@ -143,6 +148,7 @@ def without_burning(
             to be made large, of which the first counts most.
         stored_kwh: (B,) content before the window.
         steps: intervals H of the window.
+        work: how many windows may be solved, times intervals and batteries; with 0 what answers are worth is not read.
 
     Raises:
         SolveError: where not even a first plan is found.
@@ -161,7 +167,7 @@ def without_burning(
     if not root.burnt_kw.any():
         return root.solution
     best = _first_plan(root, within)
-    promising, answers = [root], WORK // free.size
+    promising, answers = [root], work // free.size
     if answers < 2 * np.count_nonzero(root.burnt_kw):
         return best.solution
     while promising and answers > 0:

@@ -20,6 +20,9 @@ model, flows cost nothing, and of several answers of the same cost the most even
 A program with a high price on load shed and reserve missing comes first: where its answer has none of either, A and B
 come to nothing, and it is the answer of C.
 
+No battery charges and discharges at once, which would burn what is too much on paper only: a content follows from net
+power (``without_burning``).
+
 With a ``source_price`` the source trades too, at that price; what it sells is no reserve.
 
 Offers may rise: with slope a, what is given costs a (y + b)^2 / 2 more.
@@ -39,7 +42,7 @@ import cvxpy as cp
 import numpy as np
 
 from amm_opt.arrays import DIRECTIONS, FloatArray, IntArray
-from amm_opt.cases import Case, Requests
+from amm_opt.cases import Batteries, Case, Requests
 from amm_opt.cases.times import is_length
 from amm_opt.errors import InputError, SolveError
 from amm_opt.grid import Grid
@@ -55,6 +58,7 @@ from amm_opt.market import (
     stored_after,
     stored_kw,
     within_connections,
+    without_burning,
 )
 from amm_opt.market.mechanism import Solve, Values
 from amm_opt.program import HorizonProgram, Injection, Program, Solution
@@ -157,7 +161,7 @@ class Dispatch(Mechanism[ContentState]):
         charge, discharge = (cp.Variable(len(battery), name=name) for name in ("charge", "discharge"))
         lacking = cp.Variable(1, name="lacking_kw")
         interval = self._interval(grid, charge, discharge, lacking)
-        limits = [part for b in (charge, discharge) for part in (b >= 0, b <= battery.power_kw)]
+        limits = [part for b in (charge, discharge) for part in (b >= 0, b <= self._most_kw(battery, b))]
         stored = stored_kw(battery, charge, discharge)
         values = {**interval.values, "charge": charge, "discharge": discharge, "stored_kw": stored, "lacking": lacking}
         at_cost = replace(interval, constraints=[*interval.constraints, *limits, lacking >= 0], values=values)
@@ -180,6 +184,11 @@ class Dispatch(Mechanism[ContentState]):
             "reserve": HorizonProgram(free, cp.Minimize(cp.sum(lack)), totals, held[:1], stores=stores),
             "cost": HorizonProgram(at_cost, ending, {**totals, "stored_kw": gained}, [*held, *content], **read),
         }
+
+    def _most_kw(self, battery: Batteries, power: cp.Variable) -> cp.Expression | FloatArray:
+        """What limits charging or discharging: numbers of ``without_burning``."""
+        some = len(battery) > 0
+        return cp.Parameter(len(battery), nonneg=True, name=f"{power.name()}_max") if some else battery.power_kw
 
     def _interval(self, grid: Grid, charge: cp.Expression, discharge: cp.Expression, lacking: cp.Expression) -> Program:
         """An interval at what everybody asks and a missed kWh counts, with what batteries do and reserve that lacks."""
@@ -223,10 +232,15 @@ class Dispatch(Mechanism[ContentState]):
         must_run = np.minimum(case.participants["must_run_kw"].to_numpy(float), requests.export_request_kw)
         must_run = must_run[:, self._must_run(case)]
         numbers: Values = {"must_run_kw": must_run}
-        if len(battery):
-            numbers |= {f"{STORE}_lower": np.minimum(low, stored), f"{STORE}_upper": np.maximum(high, stored)}
-            numbers[f"{STORE}_initial"] = stored
-        return self._plan(solve, numbers, {"before": stored}, requests)
+        if not len(battery):
+            return self._plan(solve, numbers, {"before": stored}, requests)
+        numbers |= {f"{STORE}_lower": np.minimum(low, stored), f"{STORE}_upper": np.maximum(high, stored)}
+        numbers[f"{STORE}_initial"] = stored
+
+        def within(powers: Values) -> tuple[Solution, tuple[float, ...]]:
+            return self._plan(solve, {**powers, **numbers}, {"before": stored}, requests), ()
+
+        return without_burning(within, battery, stored, requests.n_steps, work=0)
 
     def _plan(self, solve: Solve, numbers: Values, ending: Values, requests: Requests) -> Solution:
         """The window at least cost, stage by stage unless one program shows that nothing has to be shed or missing."""
@@ -251,7 +265,7 @@ class Dispatch(Mechanism[ContentState]):
         """Powers, and prices: own offers for who generates, what that and reserve cost for load."""
         served, case = self._served(grid, solution), grid.case
         stored = np.zeros_like(served.export_kw) if served.battery_kw is None else served.battery_kw
-        discharged = np.maximum(stored, 0.0)  # nobody is paid for charging and discharging at once
+        discharged = np.maximum(stored, 0.0)
         exchange = (served.import_kw - served.export_kw - stored).sum(axis=1)
         paid = self.payments.offered(case, served.export_kw, discharged).sum(axis=1)
         price = self._per_kwh(paid + (self.source_price or 0.0) * exchange, served)

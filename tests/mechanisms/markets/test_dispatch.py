@@ -128,6 +128,21 @@ def test_a_battery_keeps_within_its_connection() -> None:
     assert np.abs(held).max() == pytest.approx(2e3, rel=2e-6)
 
 
+@pytest.mark.parametrize("mechanism", ["dispatch", "lmp_ahead"])
+def test_a_battery_does_not_burn_what_must_run_or_is_paid_to_run(mechanism: str) -> None:
+    """5 of 30 MW are too many, and 40 MWh take 18 more, 95 % of 3158 kW for 6 h: no kWh fits in afterwards."""
+    store = {"name": "store", "bus": "b", "export_offer": 0.0, **BATTERY}
+    for plant in ({"export_offer": 0.01, "must_run_kw": 30e3}, {"export_offer": -0.05, "must_run_kw": 0.0}):
+        people = [{"name": "load", "bus": "a"}, {"name": "plant", "bus": "a", **plant}, store]
+        series = [("load", "import", "flat", 25e3), ("plant", "export", "flat", 30e3)]
+        case = system([("line", "a", "b")], 10.0, 100e3, people, series, {"flat": np.ones(24)})
+        kw, run = powers(case, f"{mechanism}:source_price=none,window=12,committed=12")
+        into = np.repeat([18e3 / 0.95 / 6, 0.0], 12)
+        np.testing.assert_allclose(-run.dataset["battery_kw"].to_numpy()[:, 2], into, atol=0.1)
+        np.testing.assert_allclose(kw[:, 1, 1], 25e3 + into, atol=0.1)
+        assert run.dataset["state_stored_kwh"].to_numpy()[-1, 2] == pytest.approx(38e3, abs=1.0)
+
+
 def test_a_battery_moves_cheap_energy_and_its_energy_closes() -> None:
     """Wind in the first half, gas in the second: discharge costs less than gas, charging wind loses 5 % each way."""
     people = [{"name": "load", "bus": "a"}, {"name": "wind", "bus": "a", "export_offer": 0.0}]

@@ -220,3 +220,5 @@ def test_series_are_kept_scaled_and_added_up(tmp_path: Path) -> None:
     with pytest.raises(ao.InputError, match="reactive power varies; give inflexible_kvar of the requests as well"):
         case.bus_injections(np.zeros(2), 0.0, 0.0)
     assert moving(case, (-6.0, 0.0)).requests(0, 1).inflexible_kvar[0, 0] == -5.0  # type: ignore[index]
+    with pytest.raises(ao.InputError, match=r"reaches 6000 kvar at participant 'p0', at low voltage: is it in var\?"):
+        moving(case, (-6e3, 0.0))

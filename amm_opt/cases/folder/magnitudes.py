@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from amm_opt.arrays import BoolArray
+from amm_opt.cases.profiles import REACTIVE
 from amm_opt.network import Feeder
 
 SUSPECT_KW = (5_000.0, 500_000.0)
@@ -54,7 +55,9 @@ def odd_terms(
     for i in np.flatnonzero((low & (peak >= SUSPECT_KW[0])) | (peak > LARGEST))[:20]:
         who = people["name"].iloc[int(coded["participant"].iloc[i])]
         profile = columns[int(coded["profile"].iloc[i])]
+        unit = "kvar" if coded["quantity"].iloc[i] == REACTIVE else "kW"
         yield (
             f"series: row {i + 1}: scale_kw = {coded['scale_kw'].iloc[i]:g} times profile {profile!r} reaches"
-            f" {peak[i]:g} kW at participant {who!r}" + (", at low voltage: is it in W?" if low[i] else ": too much")
+            f" {peak[i]:g} {unit} at participant {who!r}"
+            + (f", at low voltage: is it in {unit[1:]}?" if low[i] else ": too much")
         )

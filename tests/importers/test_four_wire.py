@@ -102,7 +102,7 @@ def test_a_star_point_that_is_joined_to_the_neutral_by_ground(tmp_path: Path, oh
     """One grounding at the busbar takes the whole return current, so its resistance is the star point's exactly."""
     text = TEXT.replace("bus=lv0.1.2.3.4 conn=wye", "bus=lv0.1.2.3.0 conn=wye").replace("r=0.0001", f"r={ohm}")
     net = from_opendss(written(tmp_path, text), nominal_kv=(11.0, 0.4))
-    assert f"1 star points joined to the neutral by its groundings: {ohm:.2g} to {ohm:.2g} ohm" in str(net.report)
+    assert f"1 star point joined to the neutral by its groundings: {ohm:.2g} to {ohm:.2g} ohm" in str(net.report)
     network, reduced = ao.FourWireNetwork(net.feeder, tmp_path), ACNetwork(net.feeder)
     p = powers(network, net)[None]
     four, three = network.flow(p, 0.3 * p), reduced.flow(p, 0.3 * p)

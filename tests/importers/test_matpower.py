@@ -282,6 +282,10 @@ def test_reactive_load_alone_and_sums_of_both_signs() -> None:
         ({"bus": [[1.5, *STREET["bus"][0][1:]], STREET["bus"][1]]}, "bus in row 1: number 1.5 is no positive whole"),  # type: ignore[index]
         ({"bus": [STREET["bus"][0], STREET["bus"][1], STREET["bus"][1]]}, "bus 2 stands twice"),  # type: ignore[index]
         ({"bus": [STREET["bus"][0], [2, 3, *STREET["bus"][1][2:]]]}, "loop of 3 branches; open one of: branch 1"),  # type: ignore[index]
+        (
+            {"bus": [STREET["bus"][0], [2, 3, *STREET["bus"][1][2:]]]},
+            'bus 2 close it: keep one of them, as in sources=["bus 1"]',
+        ),  # type: ignore[index]
         ({"bus": [STREET["bus"][0], [2, 1, np.nan, *STREET["bus"][1][3:]]]}, "bus 2: PD = nan must be a finite"),  # type: ignore[index]
         ({"bus": [STREET["bus"][0], [np.inf, *STREET["bus"][1][1:]]]}, "number inf is no positive whole number"),  # type: ignore[index]
         ({"bus": "text"}, "mpc.bus is no matrix of numbers"),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from amm_opt.arrays import ComplexArray
-from amm_opt.errors import InputError, SolveError, shorten
+from amm_opt.errors import InputError, SolveError, counted, shorten
 from amm_opt.importers.imported import ImportedNetwork
 from amm_opt.importers.opendss.banks import Unit
 from amm_opt.importers.opendss.circuit import Elements
@@ -77,8 +77,8 @@ class Customers:
         said = []
         if pairs:
             said.append(
-                f"{pairs} loads between two phases or in open delta: a customer on each, with what they draw at the"
-                " voltages of the file's own loads"
+                f"{counted(pairs, 'load')} between two phases or in open delta: a customer on each, with what they draw"
+                " at the voltages of the file's own loads"
             )
         if split:
             said.append(

@@ -41,7 +41,7 @@ def describe(
     """Fill the report."""
     report.read += _read(script, elements, buses, branches, customers)
     report.assumed = [
-        *(f"{count} lines reduced {_NEUTRAL[how]}" for how, count in neutrals.items() if how != "none"),
+        *(f"{counted(count, 'line')} reduced {_NEUTRAL[how]}" for how, count in neutrals.items() if how != "none"),
         *_stars(stars),
         *_sources(elements, customers),
         *_transformers(elements, settings.xhl),
@@ -180,8 +180,8 @@ def _stars(stars: Mapping[str, float]) -> Iterable[str]:
     if stars:
         size = list(stars.values())
         yield (
-            f"{len(stars)} star points joined to the neutral by its groundings: {min(size):.2g} to {max(size):.2g} ohm,"
-            " for equal single-phase loads"
+            f"{counted(len(stars), 'star point')} joined to the neutral by its groundings: {min(size):.2g} to"
+            f" {max(size):.2g} ohm, for equal single-phase loads"
         )
 
 

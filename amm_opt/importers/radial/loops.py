@@ -14,6 +14,7 @@ from scipy.sparse.linalg import spsolve
 
 from amm_opt.arrays import BoolArray, FloatArray, IntArray
 from amm_opt.errors import InputError, shorten
+from amm_opt.importers.radial.sources import JOINT
 
 LEAST_R_PU = 1e-9
 MOST_LOOPS = 50
@@ -64,7 +65,11 @@ def check_radial(buses: pd.DataFrame, branches: pd.DataFrame, drawn_kw: pd.Serie
         loop = [name, *(tree.edges[a, b]["name"] for a, b in itertools.pairwise(path))]
         choices = [b for b in loop if kind[b] != "transformer"] or loop
         choices.sort(key=lambda b: (b != name, flow[b]))
-        problems.append(f"loop of {len(loop)} branches; open one of: {shorten(choices, 20)}")
+        said = f"loop of {len(loop)} branches; open one of: {shorten(choices, 20)}"
+        if JOINT in path:
+            fed = sorted(graph[JOINT])
+            said += f"; sources at {shorten(fed)} close it: keep one of them, as in sources={json.dumps(fed[:1])}"
+        problems.append(said)
     count = (
         f"the network is meshed: give {loops} open_branches, or {MESHED}, which takes meshes. Least loaded when all are"
         f" closed: open_branches={json.dumps(opened, ensure_ascii=False)}"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from amm_opt.errors import InputError, shorten, unknown
+from amm_opt.errors import InputError, counted, shorten, unknown
 from amm_opt.importers.report import ImportReport
 from amm_opt.io.columns import unique_names
 
@@ -34,7 +34,7 @@ def one_source(
     if wrong := [str(unknown("bus of a source", name, places)) for name in keep if name not in places]:
         raise InputError([f"sources: {w}" for w in wrong], subject=case)
     if keep and (cut := [name for name in places if name not in keep]):
-        report.left_out.append(f"{len(cut)} sources by sources=...: {shorten(cut)}")
+        report.left_out.append(f"{counted(len(cut), 'source')} by sources=...: {shorten(cut)}")
         buses = buses.assign(v_source_pu=buses["v_source_pu"].where(buses["name"].isin(list(keep))))
     fed = buses[buses["v_source_pu"].notna()]
     if len(fed) <= 1:

@@ -44,7 +44,7 @@ def test_several_sources_are_joined_or_chosen() -> None:
     assert set(alone.feeder.bus_names) == {"bus 2", "bus 3"}
     assert alone.feeder.v_source_pu == 0.99
     assert bus_voltages(alone)["bus 3"] == pytest.approx(truth["bus 3"], abs=1e-6)
-    for words in ("1 sources by sources=...: bus 0", "2 buses without supply: bus 0, bus 1"):
+    for words in ("1 source by sources=...: bus 0", "2 buses without supply: bus 0, bus 1"):
         assert words in str(alone.report)
     with pytest.raises(ao.InputError, match="sources: unknown bus of a source 'bus 9'; valid choices: bus 0, bus 2"):
         ao.from_pandapower(net, sources=["bus 9"])

@@ -231,7 +231,7 @@ def test_a_neutral_that_nothing_uses_carries_no_current(tmp_path: Path) -> None:
     """Its loads return through ground, in OpenDSS without resistance."""
     master = written(tmp_path, f"{HEAD}{SUPPLY}{FEEDER}{WIRES}new load.z bus1=z.1 phases=1 kv=.23 kw=8\n{BASES}")
     assert_same(master)
-    assert "1 lines reduced by leaving out the neutral" in str(from_opendss(master).report)
+    assert "1 line reduced by leaving out the neutral" in str(from_opendss(master).report)
 
 
 def test_loads_to_ground_beside_loads_to_the_neutral_are_refused(tmp_path: Path) -> None:

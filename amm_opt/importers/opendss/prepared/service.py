@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import networkx as nx
 import numpy as np
 
+from amm_opt.errors import counted
 from amm_opt.importers.opendss.circuit import Elements
 from amm_opt.importers.opendss.elements.loads import Capacitor, Load
 from amm_opt.importers.opendss.elements.transformers import Transformer
@@ -147,8 +148,9 @@ def remarks(services: list[Service]) -> Iterator[str]:
         return
     kv = sorted({x.kv for x in services})
     yield (
-        f"{len(services)} centre-tapped transformers: both halves of {', '.join(f'{1000 * v:g}' for v in kv)} V as one"
-        " phase to neutral, that of the primary; exact for loads between the halves and for equal ones"
+        f"{counted(len(services), 'centre-tapped transformer')}: both halves of"
+        f" {', '.join(f'{1000 * v:g}' for v in kv)} V as one phase to neutral, that of the primary;"
+        " exact for loads between the halves and for equal ones"
     )
     apart = {x.transformer.element.name: x.apart_pu() for x in services}
     name = max(apart, key=lambda n: apart[n])

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import networkx as nx
 import numpy as np
 
-from amm_opt.errors import shorten, unknown
+from amm_opt.errors import counted, shorten, unknown
 from amm_opt.importers.opendss.circuit import Elements
 from amm_opt.importers.opendss.dialect.script import Element
 from amm_opt.importers.opendss.elements.component import UnsupportedError
@@ -119,6 +119,6 @@ def _cut(elements: Elements, places: set[str], cut: list[Source]) -> None:
     elements.capacitors = [x for x in elements.capacitors if x.bus.lower() not in dead]
     elements.plants = [x for x in elements.plants if x.bus.lower() not in dead]
     elements.cut = (
-        f"{len(cut)} sources by sources=...: {shorten(x.bus for x in cut)}, with {len(dead)} buses and"
-        f" {loads - len(elements.loads)} loads that only they feed"
+        f"{counted(len(cut), 'source')} by sources=...: {shorten(x.bus for x in cut)}, with"
+        f" {counted(len(dead), 'bus', 'buses')} and {counted(loads - len(elements.loads), 'load')} that only they feed"
     )

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.arrays import ComplexArray
-from amm_opt.errors import SolveError, shorten
+from amm_opt.errors import SolveError, counted, shorten
 from amm_opt.importers.opendss.elements.component import PHASE_NAMES
 from amm_opt.importers.opendss.elements.regulators import RegControl
 from amm_opt.importers.opendss.elements.transformers import Transformer
@@ -171,4 +171,6 @@ class Regulation:
     def remarks(self) -> list[str]:
         """Where they stand."""
         taps = shorten((f"{r.control.element.name} {r.tap:.5f}" for r in self.regulators), 20)
-        return [f"{len(self.regulators)} regulators at rest under the file's own loads: {taps}"] if taps else []
+        return (
+            [f"{counted(len(self.regulators), 'regulator')} at rest under the file's own loads: {taps}"] if taps else []
+        )

@@ -62,7 +62,7 @@ def test_sources_that_are_not_named_are_cut(tmp_path: Path, keep: str, buses: li
     truth, kv = solve(master), network.buses.set_index("name")["vn_kv"]
     for (bus, node), v in modelled(network).items():
         assert v == pytest.approx(abs(truth.volts[f"{bus}.{node}"]) / (1000 * kv[bus] / np.sqrt(3)), abs=2e-5)
-    assert "1 sources by sources=...:" in str(network.report)
+    assert "1 source by sources=...:" in str(network.report)
     assert sorted(network.customers["name"]) == (["one"] if keep == "NORTH" else ["three", "two"])
 
 

@@ -195,7 +195,7 @@ def test_several_neutrals_that_are_grounded_at_both_ends(tmp_path: Path, nodes: 
     ours = modelled(network)
     off = [abs(ours["a", n] - abs(truth.volts[f"a.{n}"]) / (12470 / np.sqrt(3))) for n in (1, 2, 3)]
     assert max(off) < error
-    assert "1 lines reduced by Kron reduction" in str(network.report)
+    assert "1 line reduced by Kron reduction" in str(network.report)
 
 
 def test_several_neutrals_that_are_not_grounded_are_refused(tmp_path: Path) -> None:

@@ -380,7 +380,7 @@ class Elements:
             self.problems.append(f"set loadmodel={model}: unsupported: all loads as admittances; give model=2 of each")
         elif mode.startswith("di"):
             self.problems.append(f"set mode={mode}: unsupported: all loads as admittances; give model=2 of each")
-        if circuit.startswith("p") and any(x.phases != 1 for x in self._of(Load)):
+        if circuit.startswith("p") and any(x.phases != 3 for x in self._of(Load)):
             self.problems.append(f"set cktmodel={circuit}: unsupported: a network of the positive sequence alone")
 
 

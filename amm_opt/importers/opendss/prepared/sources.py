@@ -98,9 +98,10 @@ def choose_sources(elements: Elements, names: Sequence[str] | None, impedance: b
     elements.transformers = [*links, *elements.transformers]
     if links:
         listed = ", ".join(f"{x.own_bus} at {x.pu:g} pu of {x.kv:g} kV" for x in chosen)
+        behind = "" if impedance or all(x.ideal for x in chosen) else ", without their impedances"
         elements.assumed.append(
-            f"{len(chosen)} sources are joined at one stiff node, {joint.bus!r}, and keep their voltages: {listed};"
-            " sources=[...] keeps only those that it names"
+            f"{len(chosen)} sources are joined at one stiff node, {joint.bus!r}, and keep their voltages{behind}:"
+            f" {listed}; sources=[...] keeps only those that it names"
         )
 
 

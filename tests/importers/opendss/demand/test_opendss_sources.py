@@ -54,6 +54,14 @@ def test_sources_on_separate_trees_are_joined(tmp_path: Path) -> None:
     assert run.summary["thermal_violations"] == 0
 
 
+def test_impedances_that_are_left_out_are_told(tmp_path: Path) -> None:
+    weak = written(tmp_path, TEXT.replace("model=ideal puzideal=[1e-8 1e-6]", "mvasc3=500 mvasc1=400"))
+    assert "keep their voltages, without their impedances: north" in str(
+        from_opendss(weak, source_impedance=False).report
+    )
+    assert "keep their voltages: north" in str(from_opendss(weak).report)
+
+
 @pytest.mark.parametrize(("keep", "buses"), [("second", ["south", "b", "c"]), ("NORTH", ["north", "a"])])
 def test_sources_that_are_not_named_are_cut(tmp_path: Path, keep: str, buses: list[str]) -> None:
     master = written(tmp_path)

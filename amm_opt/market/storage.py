@@ -134,7 +134,7 @@ def without_burning(
     batteries: Batteries,
     stored_kwh: FloatArray,
     steps: int,
-    work: int = WORK,
+    work: int | None = None,
 ) -> Solution:
     """The best plan of a window in which no battery charges and discharges at once.
 
@@ -148,7 +148,8 @@ def without_burning(
             to be made large, of which the first counts most.
         stored_kwh: (B,) content before the window.
         steps: intervals H of the window.
-        work: how many windows may be solved, times intervals and batteries; with 0 what answers are worth is not read.
+        work: how many windows may be solved, times intervals and batteries (``WORK`` by default); with 0 what
+            answers are worth is not read.
 
     Raises:
         SolveError: where not even a first plan is found.
@@ -167,7 +168,7 @@ def without_burning(
     if not root.burnt_kw.any():
         return root.solution
     best = _first_plan(root, within)
-    promising, answers = [root], work // free.size
+    promising, answers = [root], (WORK if work is None else work) // free.size
     if answers < 2 * np.count_nonzero(root.burnt_kw):
         return best.solution
     while promising and answers > 0:

@@ -49,7 +49,7 @@ def test_what_inflexible_load_breaks_is_said_and_claimed_by_nobody() -> None:
     case = one_transformer(10.0, [12.0, 0.0], [4.0, 4.0], [0.0, 0.0])
     rung, words = claim(ao.simulate(case, "amm", steps=1))
     assert rung == "point"
-    assert words.endswith(", apart from 1 pairs that inflexible load alone has beyond a limit")
+    assert words.endswith(", apart from 1 pair that inflexible load alone has beyond a limit")
 
 
 def test_tested_by_ac_power_flow() -> None:

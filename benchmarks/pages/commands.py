@@ -1,6 +1,6 @@
 """Runs every command of the pages, the long ones too, and says which fail and how long each takes.
 
-    python -m benchmarks.pages.commands [--within SECONDS] [--only WORD] [--from PAGE]
+    python -m benchmarks.pages.commands [--within SECONDS] [--only WORD]
 
 The suite runs the Python blocks, the commands of blocks after ``<!-- run -->`` and those whose tables stand in a page;
 it only parses the others, because many take minutes. All run in one folder, page after page, with the files that their
@@ -54,17 +54,14 @@ def defined(page: Path, folder: Path) -> None:
 @click.command()
 @click.option("--within", "within_s", default=600.0, help="Seconds after which a command is ended.")
 @click.option("--only", default="", help="Only commands with this word.")
-@click.option("--from", "first", default="", help="Start at this page, such as docs/studies.md.")
-def main(within_s: float, only: str, first: str) -> None:
+def main(within_s: float, only: str) -> None:
     """Run them one after the other."""
-    if first and first not in map(name_of, PAGES):
-        raise click.BadParameter(f"there is no page {first!r}", param_hint="--from")
     failed = 0
     with TemporaryDirectory() as name:
         for page in PAGES:
             defined(page, Path(name))
             for command in commands(page):
-                if only in command and name_of(page) >= first:
+                if only in command:
                     said, seconds = outcome(command, Path(name), within_s)
                     failed += said.startswith("failed")
                     click.echo(f"{name_of(page)}: {command}\n    {said}, {seconds:.1f} s")

@@ -8,6 +8,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from amm_opt.importers.opendss.commands.clock import FOLLOWS, SNAP
+from amm_opt.importers.opendss.commands.options import Options
 from amm_opt.importers.opendss.dialect.classes import REFERENCES
 from amm_opt.importers.opendss.dialect.script import CLOSE, LIKE, OPEN, Command, Edit, Element, Script, Where
 from amm_opt.importers.opendss.dialect.text import array, number, whole
@@ -20,7 +22,7 @@ from amm_opt.importers.opendss.elements.sources import Source
 from amm_opt.importers.opendss.elements.transformers import Transformer, XfmrCode
 from amm_opt.importers.opendss.lines.conductors import LineCode
 from amm_opt.importers.opendss.lines.geometry import LineGeometry, LineSpacing
-from amm_opt.importers.opendss.lines.line import Line, earth_model
+from amm_opt.importers.opendss.lines.line import Line
 from amm_opt.importers.opendss.lines.wires import WireData
 from amm_opt.importers.opendss.plants.plants import SHAPES, Generator, Plant, PVSystem, Storage
 from amm_opt.importers.opendss.plants.shapes import DEFAULT, Curve, LoadShape, Shape
@@ -51,8 +53,6 @@ KINDS: dict[str, type[Component]] = {
     "storage": Storage,
 }
 DEFAULT_FREQUENCY = 60.0
-DEFAULT_GROWTH = 2.5
-"""Of loads in percent a year, from the first year on."""
 _P = TypeVar("_P", bound=Component)
 
 
@@ -62,6 +62,9 @@ class _BrokenError(Exception):
 
 class Elements:
     """The elements of a script, by class; what is wrong goes to ``problems`` with file and line.
+
+    Args:
+        shapes: which load shapes count, as a mode; by default those of the file's own mode.
 
     Attributes:
         lines, transformers, loads, capacitors, reactors, plants, controls, automatic, sources: those in service,
@@ -75,17 +78,16 @@ class Elements:
         unread: how often a property was given that is not used, by class and property.
         assumed: remarks for the report.
         cut: sources that the caller left out, as a sentence.
+        options: what ``set`` and ``solve`` say; followed: which load shapes count, the first that a load or plant has.
     """
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, shapes: str | None = None) -> None:
         self.problems = list(script.problems)
         self.assumed: list[str] = []
         self.unread: Counter[tuple[str, str]] = Counter()
         self.disabled = [e for e in script.elements.values() if not e.enabled]
         self._script = script
-        self._earth = "deri"
-        self._multiplier = self._generation = 1.0
-        self._year, self._growth = 0, DEFAULT_GROWTH
+        self.options = Options(self.problems, self.assumed)
         self._unreadable: dict[tuple[str, str], str] = {}
         self._components: dict[tuple[str, str], Component] = {
             ("loadshape", "default"): LoadShape(
@@ -102,7 +104,10 @@ class Elements:
         if self._controls_act():
             for control in self._of(Control):
                 control.act()
-        self._options()
+        self.options.apply(script, self._of(Load), self._of(Line), self._of(Generator))
+        self.followed = FOLLOWS.get(shapes or self.options.clock.mode, FOLLOWS[SNAP])
+        for plant in self._of(Plant):
+            plant.followed = self.followed
         for key, component in self._components.items():
             if component.element.enabled and key not in self._bad and not isinstance(component, LineCode):
                 self._guarded(component.element, component.finish)
@@ -154,7 +159,7 @@ class Elements:
         """Load shapes and curves that cannot be read are problems where something follows them."""
         used: dict[tuple[str, str], Element] = {}
         for load in self.loads:
-            used.setdefault(("loadshape", load.shape), load.element)
+            used.setdefault(("loadshape", load.shape(self.followed)), load.element)
         for plant in self.plants:
             for key in plant.follows:
                 used.setdefault(key, plant.element)
@@ -166,7 +171,7 @@ class Elements:
 
     def shape_of(self, load: Load) -> LoadShape | None:
         """Load shape that a load follows; None where it is constant."""
-        shape = self._components.get(("loadshape", load.shape))
+        shape = self._components.get(("loadshape", load.shape(self.followed)))
         return shape if isinstance(shape, LoadShape) else None
 
     def is_joined(self, x: Load | Capacitor | Reactor | Plant, buses: Container[str]) -> bool:
@@ -203,7 +208,7 @@ class Elements:
         if key not in self._components:
             self._components[key] = made = KINDS[element.kind](element, self.frequency)
             if isinstance(made, Line):
-                made.earth = self._earth
+                made.earth = self.options.earth
             self._components[key].find = self._found
         component = self._components[key]
         if isinstance(component, Shape | Curve):
@@ -272,14 +277,7 @@ class Elements:
         if resets or "mode" in given:
             for control in self._of(Control):
                 control.reset()
-        if "earthmodel" in given:
-            try:
-                self._earth = earth_model(given["earthmodel"])
-            except UnsupportedError as error:
-                self.problems.append(f"{command.where}: set {error}")
-        for name in ("year", "%growth", "loadmult", "genmult", "allocationfactors", "cfactors"):
-            if name in given:
-                self._set_option(command, name, given[name])
+        self.options.follow(command, self._of(Load))
         if solves and self._controls_act():
             for control in self._of(Control):
                 control.act()
@@ -318,70 +316,6 @@ class Elements:
                     " defaultbasefrequency before it"
                 )
         return read[0]
-
-    def _set_option(self, command: Command, name: str, value: str) -> None:
-        """An option that changes loads."""
-        at = f"{command.where}: set {name}={value}"
-        try:
-            given = number(value)
-        except ValueError as error:
-            self.problems.append(f"{at}: {error}")
-            return
-        if name == "year":
-            self._year = round(given)
-        elif name == "%growth":
-            self._growth = given
-        elif name == "loadmult":
-            self._multiplier = given
-        elif name == "genmult":
-            self._generation = given
-        else:
-            for load in self._of(Load):
-                load.allocate({"allocationfactors": "allocationfactor", "cfactors": "cfactor"}[name], given)
-
-    def _options(self) -> None:
-        """Options that change loads and generators, once all are known."""
-        if self._generation != 1:
-            for generator in self._of(Generator):
-                generator.scale = self._generation
-            self.assumed.append(f"set genmult={self._generation:g} multiplies the generators, but for fixed ones")
-        if self._multiplier != 1:
-            for load in self._of(Load):
-                load.scale = 1.0 if load.fixed else self._multiplier
-            self.assumed.append(
-                f"set loadmult={self._multiplier:g} multiplies the loads, but for fixed and exempt ones"
-            )
-        self._grow()
-        self._studies()
-        other = [x for x in self._of(Line) if x.earth != "deri"]
-        for line in self._of(Line) if other else []:
-            if line.spacing is not None:
-                self.problems.append(
-                    f"{line.element}: spacing beside earthmodel={other[0].earth}: which model OpenDSS takes depends on"
-                    " other lines; give a geometry"
-                )
-
-    def _grow(self) -> None:
-        """Growth of the loads by ``set year``, fixed ones included; year 0 is before all growth."""
-        factor = (1.0 + self._growth / 100.0) ** (self._year - 1) if self._year else 1.0
-        for load in self._of(Load) if self._year else ():
-            load.scale *= factor
-            if any(name == "growth" for name, _ in load.element.given):
-                self.problems.append(f"{load.element}: unsupported: growth in year {self._year} by a shape of its own")
-        if factor != 1:
-            self.assumed.append(
-                f"set year={self._year} multiplies all loads by {factor:.6g}: {self._growth:g} % of growth a year"
-            )
-
-    def _studies(self) -> None:
-        """Options by which OpenDSS solves another network than that of the loads' power on all phases."""
-        model, mode, circuit = (self._script.option(n).lower() for n in ("loadmodel", "mode", "cktmodel"))
-        if model and model[0] != "p":
-            self.problems.append(f"set loadmodel={model}: unsupported: all loads as admittances; give model=2 of each")
-        elif mode.startswith("di"):
-            self.problems.append(f"set mode={mode}: unsupported: all loads as admittances; give model=2 of each")
-        if circuit.startswith("p") and any(x.phases != 3 for x in self._of(Load)):
-            self.problems.append(f"set cktmodel={circuit}: unsupported: a network of the positive sequence alone")
 
 
 def _beside(known: float | None, ohm: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from amm_opt.importers.report import ImportReport
 
 UNEVEN = 0.001
 """Part of its power by which a delta load may draw from a phase other than a third, and stay one customer."""
+SMALL_KVA = 1e-9
 CUSTOMER_COLUMNS = ["name", "bus", "phases", "kw", "kvar", "power_factor", "inflexible_kvar"]
 
 
@@ -40,7 +42,7 @@ class Customers:
         self._problems, self._report = problems, report
         self._drawn: Mapping[int, ComplexArray] = {}
         self._unsolved = ""
-        self.load_of: dict[str, Load] = {}
+        self.part_of: dict[str, tuple[Load, complex]] = {}
 
     def rows(self) -> list[dict[str, Any]]:
         """Rows of all loads; those between phases draw by the voltages that ``settle`` found, else by nominal ones."""
@@ -53,7 +55,7 @@ class Customers:
             network: with all rows as they are now.
         """
         solved = self._settings.load_voltage_pu == SOLVED
-        loads = [x for x in self._elements.loads if (solved or _is_between(x)) and x.kw * x.scale]
+        loads = [x for x in self._elements.loads if (solved or _is_between(x)) and x.power.real]
         if not loads or self._unsolved:
             return False
         theirs = {row["name"] for x in loads for row in self._customers(x)}
@@ -109,10 +111,12 @@ class Customers:
         names = "".join(PHASE_NAMES[n] for n in nodes)
         if not (x.between_phases or x.open_delta or self._uneven(x)):
             power = self._drawn[id(x)].sum() if id(x) in self._drawn else x.at_voltage(self._settings.load_pu)
-            return [self._row(x, x.element.name, "".join(sorted(names)), complex(power))]
+            return [self._row(x, x.element.name, "".join(sorted(names)), complex(power), 1.0)]
         hanging = self._hanging(x)
         drawn = self._drawn.get(id(x), hanging.nominal())
-        return [self._row(x, f"{x.element.name}.{p}", p, s) for p, s in zip(hanging.phases, drawn, strict=True)]
+        even = replace(hanging, power=lambda _: 1.0 + 0j).nominal()
+        rows = zip(hanging.phases, drawn, even, strict=True)
+        return [self._row(x, f"{x.element.name}.{p}", p, s, part) for p, s, part in rows]
 
     def _hanging(self, x: Load) -> Drawn:
         """A load as it hangs on voltages: in the order of its own phases, but a closed delta."""
@@ -124,9 +128,10 @@ class Customers:
         power = x.met if self._settings.load_voltage_pu == SOLVED else lambda _: fixed
         return Drawn(id(x), self._topology.names[x.bus.lower()], phases, power, rated, star, not x.open_delta)
 
-    def _row(self, x: Load, name: str, phases: str, power: complex) -> dict[str, Any]:
+    def _row(self, x: Load, name: str, phases: str, power: complex, idle: complex) -> dict[str, Any]:
+        """A row; ``idle`` is its share of a load that draws nothing."""
         factor, rest = power_factor_and_rest(power.real, power.imag)
-        self.load_of[name] = x
+        self.part_of[name] = x, power / x.power if abs(x.power) > SMALL_KVA else idle
         return {
             "name": name,
             "bus": self._topology.names[x.bus.lower()],

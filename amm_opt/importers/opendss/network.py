@@ -16,6 +16,7 @@ from amm_opt.importers.opendss.branches import Branches
 from amm_opt.importers.opendss.circuit import Elements
 from amm_opt.importers.opendss.customers import CUSTOMER_COLUMNS, Customers
 from amm_opt.importers.opendss.demand.people import People
+from amm_opt.importers.opendss.demand.power import take_hour
 from amm_opt.importers.opendss.dialect.reader import read_script
 from amm_opt.importers.opendss.dialect.script import Script
 from amm_opt.importers.opendss.dialect.text import numbers
@@ -49,6 +50,8 @@ def from_opendss(
     sources: Sequence[str] | None = None,
     source_impedance: bool = True,
     regulators: str = AS_STATED,
+    shapes: str | None = None,
+    hour: float | str | None = None,
 ) -> ImportedNetwork:
     """Import a radial network from OpenDSS text: lines, transformers, switch states, loads, capacitors, groundings.
 
@@ -78,6 +81,11 @@ def from_opendss(
             a branch from a bus of its own, ``"infinite_bus_of_..."``, or at its bus itself.
         regulators: ``"as_stated"``: taps as the file leaves them; ``"set_point"``: where regulator controls come to
             rest under the file's own loads, as OpenDSS solves them with controls, capacitors as they stand.
+        shapes: which load shapes loads and plants follow: ``"daily"`` ones, ``"yearly"`` or ``"duty"`` ones (of both,
+            the daily one where there is none). By default those of the file's ``set mode``, else yearly ones.
+        hour: at which customers are taken, on the load shapes that count: a number, or ``"solve"`` for the hour at
+            which the file's last solve ends (``mode``, ``number``, ``stepsize``, ``hour``). By default they have the
+            power that the file states, which shapes multiply.
 
     Raises:
         InputError: everything that is wrong with the files, with file and line; or a mesh, with the branches that
@@ -86,7 +94,18 @@ def from_opendss(
     path = as_path(path, "file")
     bands = {"LV": lv_band_pu, "MV": mv_band_pu}
     settings = checked_settings(
-        xhl, neutral, ratings, nominal_kv, bands, standard, load_voltage_pu, sources, source_impedance, regulators
+        xhl,
+        neutral,
+        ratings,
+        nominal_kv,
+        bands,
+        standard,
+        load_voltage_pu,
+        sources,
+        source_impedance,
+        regulators,
+        shapes,
+        hour,
     )
     return _Importer(read_script(path / "Master.dss" if path.is_dir() else path), path, settings).network()
 
@@ -94,7 +113,7 @@ def from_opendss(
 class _Importer:
     def __init__(self, script: Script, path: Path, settings: Settings) -> None:
         self.path, self.script, self.settings = path, script, settings
-        self.elements = Elements(script)
+        self.elements = Elements(script, settings.shapes)
         self.problems = self.elements.problems
         self.nominal = settings.nominal_kv if settings.nominal_kv is not None else self._voltage_bases()
         self.report = ImportReport(str(path))
@@ -116,6 +135,7 @@ class _Importer:
             raise InputError(self.problems, subject=str(self.path))
         places = [x.bus for x in e.sources]
         choose_sources(e, self.settings.sources, self.settings.source_impedance)
+        self.problems += take_hour(e, self.settings)
         services = as_one_phase(e)
         self.topology = Topology([*e.lines, *e.transformers], e.sources[0], sorted(self.nominal))
         branches = Branches(e, self.topology, self.settings, self.problems, self.report)
@@ -136,7 +156,7 @@ class _Importer:
         used = (branches.reductions, branches.stars, branches.used_ratings)
         if taking_part.any:
             rows_of_all = [{str(k): v for k, v in row.items()} for row in made.customers.to_dict("records")]
-            made = replace(made, demand=taking_part.demand(rows_of_all, customers.load_of))
+            made = replace(made, demand=taking_part.demand(rows_of_all, customers.part_of))
         if self.problems:
             raise InputError(list(dict.fromkeys(self.problems)), subject=str(self.path))
         describe(self.report, self.script, e, self.settings, *used, buses, made.branches, made.customers)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from amm_opt.errors import counted, shorten
 from amm_opt.importers.opendss.circuit import Elements
+from amm_opt.importers.opendss.commands.clock import CLOCKED, FOLLOWS
 from amm_opt.importers.opendss.dialect.classes import FOLLOWED_OPTIONS
 from amm_opt.importers.opendss.dialect.script import Script
 from amm_opt.importers.opendss.elements.sources import Source
@@ -243,7 +244,8 @@ def _left_out(
     for kind in sorted({k for k, _ in unread}):
         given = (f"{name} ({n})" for (k, name), n in unread.items() if k == kind)
         yield f"properties of {kind} elements that are not used: {shorten(given, 40)}"
-    options = [f"{k}={v}" for k, v in script.options.items() if k not in FOLLOWED_OPTIONS]
+    timed = (*CLOCKED, "mode") if elements.options.clock.mode in FOLLOWS else ()
+    options = [f"{k}={v}" for k, v in script.options.items() if k not in (*FOLLOWED_OPTIONS, *timed)]
     if options:
         yield f"options that are not used: {shorten(options, 20)}"
     feeder_of = buses.set_index("name")["feeder"]

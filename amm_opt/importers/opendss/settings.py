@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 
@@ -24,6 +25,9 @@ SOLVED = "solved"
 """Loads at the voltages that they meet."""
 NOMINAL_KV, NEAR_NOMINAL = 0.4, 0.1
 """Of the standards with 230 V: their band in volts is that of 400 V, whatever near it a file calls nominal."""
+SHAPES, SOLVE = ("yearly", "daily", "duty"), "solve"
+"""Load shapes that may count, and the hour at which the file's last solve ends."""
+LATEST = 1e6
 OTHERS, GUESS = "*", "guess"
 """Ratings of all line codes that have no other, and what is said of one that is to be guessed."""
 
@@ -48,6 +52,8 @@ class Settings:
     sources: list[str] | None
     source_impedance: bool = True
     regulators: str = AS_STATED
+    shapes: str | None = None
+    hour: float | str | None = None
 
     @property
     def load_pu(self) -> float:
@@ -73,6 +79,8 @@ def checked_settings(
     sources: Sequence[str] | None,
     source_impedance: bool = True,
     regulators: str = AS_STATED,
+    shapes: str | None = None,
+    hour: float | str | None = None,
 ) -> Settings:
     """Settings whose values are possible.
 
@@ -86,6 +94,7 @@ def checked_settings(
             ("neutral", neutral, ("auto", "kron", "return")),
             ("standard", standard, tuple(STANDARDS)),
             ("regulators", regulators, (AS_STATED, HELD)),
+            ("shapes", SHAPES[0] if shapes is None else shapes, SHAPES),
         )
         if not isinstance(value, str) or value not in valid
     ]
@@ -112,6 +121,8 @@ def checked_settings(
         problems.append(f"load_voltage_pu = {shortened(at)} must be within 0.5 to 1.5 pu, or {SOLVED!r}")
     if not _is_list(sources) or not all(isinstance(name, str) for name in sources or []) or sources == []:
         problems.append(f"sources = {shortened(sources)} must be a list of names of sources or their buses")
+    if not (hour is None or hour == SOLVE or (_number(hour) and 0 <= float(hour) <= LATEST)):
+        problems.append(f"hour = {shortened(hour)} must be {SOLVE!r} or a number from 0 to {LATEST:g}")
     if source_impedance not in (True, False):
         problems.append(f"source_impedance = {shortened(source_impedance)} must be true or false")
     if problems:
@@ -122,7 +133,8 @@ def checked_settings(
     in_volts = bands["LV"] is None and not standard.startswith("ANSI")
     kept = None if sources is None else list(sources)
     return Settings(
-        xhl, neutral, own, given, chosen, named, in_volts, load_voltage_pu, kept, source_impedance, regulators
+        *(xhl, neutral, own, given, chosen, named, in_volts, load_voltage_pu, kept, source_impedance, regulators),
+        *(shapes, hour),
     )
 
 
@@ -139,5 +151,9 @@ def _is_list(value: object) -> bool:
     return isinstance(value, Sequence | None) and not isinstance(value, str | bytes)
 
 
+def _number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool | complex)
+
+
 def _positive(value: object) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool | complex) and bool(value > 0)
+    return _number(value) and bool(value > 0)

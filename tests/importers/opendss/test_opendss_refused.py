@@ -19,8 +19,8 @@ def test_what_is_not_used_is_reported(tmp_path: Path) -> None:
     report = str(from_opendss(written(tmp_path, text)).report)
     for said in (
         "properties of line elements that are not used: emergamps (2), faultrate (1)",
-        "properties of load elements that are not used: numcust (1), duty (1), class (1), rneut (1)",
-        "options that are not used: mode=daily, number=24, tolerance=1e-6",
+        "properties of load elements that are not used: numcust (1), class (1), rneut (1)",
+        "options that are not used: tolerance=1e-6",
         "1 x monitor",
         "1 x command solve",
         "set year=2 multiplies all loads by 1.025: 2.5 % of growth a year",

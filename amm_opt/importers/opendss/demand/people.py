@@ -13,9 +13,10 @@ from amm_opt.arrays import FloatArray
 from amm_opt.errors import shorten
 from amm_opt.importers.imported import Demand
 from amm_opt.importers.opendss.circuit import Elements
+from amm_opt.importers.opendss.demand.power import drawn
 from amm_opt.importers.opendss.demand.times import Axis
 from amm_opt.importers.opendss.elements.component import PHASE_NAMES
-from amm_opt.importers.opendss.elements.loads import Load, kvar_of, power_factor_and_rest
+from amm_opt.importers.opendss.elements.loads import Load, power_factor_and_rest
 from amm_opt.importers.opendss.plants.plants import Generator, Plant, PVSystem, Storage
 from amm_opt.importers.opendss.plants.shapes import LoadShape
 from amm_opt.importers.opendss.topology import Topology
@@ -49,15 +50,15 @@ class People:
         """Whether the file says more than one power for each load."""
         return self._varies or bool(self.plants)
 
-    def demand(self, customers: Sequence[Mapping[str, Any]], load_of: Mapping[str, Load]) -> Demand:
+    def demand(self, customers: Sequence[Mapping[str, Any]], part_of: Mapping[str, tuple[Load, complex]]) -> Demand:
         """The tables of a case.
 
         Args:
             customers: rows of the loads, see ``Customers``.
-            load_of: the load of each, by name.
+            part_of: the load of each, by name, and its share of it.
         """
         for row in customers:
-            self._customer(row, load_of[row["name"]])
+            self._customer(row, *part_of[row["name"]])
         for plant in self.plants:
             self._plant(plant)
         self._say()
@@ -81,11 +82,9 @@ class People:
         self._topology.check_rated(x)
         return True
 
-    def _customer(self, row: Mapping[str, Any], x: Load) -> None:
-        """A load: its kW by time, and kvar by the power factor that fits them best."""
-        snapshot = complex(x.kw, x.kvar) * x.scale
-        share = complex(row["kw"], row["kvar"]) / snapshot if abs(snapshot) > SMALL else 1.0
-        kw, kvar, name = self._power(x)
+    def _customer(self, row: Mapping[str, Any], x: Load, share: complex) -> None:
+        """A load, or the share of it that is on a phase: kW by time, and kvar by the power factor that fits best."""
+        kw, kvar, name = drawn(x, self._shapes[id(x)], self._axis.ends_s)
         weight = float(kw @ kw)
         ratio = float(kw @ kvar) / weight if weight > SMALL else 0.0
         largest = float(np.abs(kw).max())
@@ -112,21 +111,6 @@ class People:
             scale, column = (1.0, kw) if not name else (float(x.kw * x.scale), kw / (x.kw * x.scale))
             profile = self._axis.column(name or f"{x.element.name} kw", column)
             self._add(len(self._rows) - 1, "inflexible", profile, scale * part)
-
-    def _power(self, x: Load) -> tuple[FloatArray, FloatArray, str]:
-        """kW and kvar on the axis, and the profile's name; none where the profile is in kW."""
-        shape = self._shapes[id(x)]
-        if shape is None or not len(shape.values):
-            ones = np.ones(self._axis.count)
-            return x.kw * x.scale * ones, x.kvar * x.scale * ones, "constant"
-        p = shape.at(self._axis.ends_s)
-        q = None if shape.reactive is None else shape.at(self._axis.ends_s, shape.reactive)
-        if shape.actual:
-            by_factor = kvar_of(1.0, x.pf) if x.pf_given else 0.0
-            return p, by_factor * p if q is None else q, ""
-        if not x.kw * x.scale:
-            return 0.0 * p, x.kvar * x.scale * (p if q is None else q), "constant"
-        return x.kw * x.scale * p, x.kvar * x.scale * (p if q is None else q), shape.element.name
 
     def _add(self, row: int, quantity: str, profile: str, kw: float) -> None:
         self._series.append({"participant": row, "quantity": quantity, "profile": profile, "scale_kw": kw})
@@ -184,8 +168,8 @@ class People:
         if self._varies:
             self._report.read.append(f"load shapes on {lasting}")
             self._report.assumed.append(
-                "loads and plants follow yearly, else daily; a shape counts as OpenDSS takes it at the end of an"
-                " interval; shorter shapes begin again"
+                f"loads and plants follow {', else '.join(self._elements.followed)}; a shape counts as OpenDSS"
+                " takes it at the end of an interval; shorter shapes begin again"
             )
         else:
             self._report.assumed.append(f"nothing follows a load shape: a snapshot, {lasting}")

@@ -128,12 +128,23 @@ COMMANDS = tuple(
 )
 """Commands; an abbreviation means the first that begins with it."""
 
-FOLLOWED_OPTIONS = (
-    *("allocationfactors", "basefrequency", "cfactors", "controlmode", "defaultbasefrequency", "frequency", "loadmult"),
-    "earthmodel",
-    *("voltagebases", "year", "class", "element", "object", "type", "genmult", "%growth", "cktmodel"),
+FOLLOWED_OPTIONS = frozenset(
+    _words(
+        "allocationfactors basefrequency cfactors controlmode defaultbasefrequency frequency loadmult earthmodel"
+        " voltagebases year class element object type genmult %growth cktmodel"
+    )
 )
-"""Options of ``set`` that are followed; all others are left out and reported."""
+"""Options of ``set`` that are followed, besides those of the clock; all others are left out and reported."""
 
-OPTIONS = (*FOLLOWED_OPTIONS[:6], "loadmodel", "loadmult", "mode", *FOLLOWED_OPTIONS[7:])
-"""Options that are known by an abbreviation of at least four letters."""
+OPTIONS = tuple(
+    _words(
+        "type element hour sec year frequency stepsize mode random number time class object circuit editor tolerance"
+        " maxiterations h loadmodel loadmult normvminpu normvmaxpu emergvminpu emergvmaxpu %mean %stddev ldcurve"
+        " %growth genkw genpf capkvar addtype allowduplicates zonelock ueweight lossweight ueregs lossregs voltagebases"
+        " algorithm trapezoidal autobuslist controlmode tracecontrol genmult defaultdaily defaultyearly"
+        " allocationfactors cktmodel pricesignal pricecurve terminal basefrequency harmonics maxcontroliter bus"
+        " datapath keeplist reduceoption demandinterval %normal diverbose casename markercode nodewidth log recorder"
+        " overloadreport voltexceptionreport cfactors showexport numallociterations defaultbasefrequency"
+    )
+)
+"""Options in OpenDSS's order, as far as they are known by an abbreviation: the first that begins with it."""

@@ -168,8 +168,7 @@ class _Reader:
     def _set_options(self, verb: str, pairs: list[tuple[str, str]], where: Where) -> None:
         known = []
         for name, value in pairs:
-            full = next((o for o in OPTIONS if name and o == name), name)
-            full = next((o for o in OPTIONS if len(name) > 3 and o.startswith(name)), full)
+            full = name if name in OPTIONS else next((o for o in OPTIONS if name and o.startswith(name)), name)
             known.append((full, value))
             if full in ("class", "type", "element", "object") and verb == "set":
                 self._select(f"{value}", where)

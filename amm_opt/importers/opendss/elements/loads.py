@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from amm_opt.importers.opendss.dialect.text import array, number, numbers, whole
@@ -52,6 +53,7 @@ class Load(Terminal):
     scale: float = 1.0
     shapes: dict[str, str] = field(default_factory=dict)
     lost: str = ""
+    taken: complex | None = None
 
     def __post_init__(self) -> None:
         self.end_of_statement()
@@ -74,9 +76,10 @@ class Load(Terminal):
             self.zip_parts = tuple(numbers(value))
         elif name in ("allocationfactor", "cfactor", "kwhdays"):
             self.allocate(name, number(value))
-        elif name in ("yearly", "daily"):
+        elif name in ("yearly", "daily", "duty"):
             self.shapes[name] = value.lower()
-            self.shapes.setdefault("yearly", value.lower())
+            if name == "daily":
+                self.shapes.setdefault("yearly", value.lower())
         else:
             return False
         return True
@@ -104,10 +107,14 @@ class Load(Terminal):
         self.kw, self.kvar = kw, kvar
         self.by = "kw" if self.pf_given else "kvar"
 
+    def shape(self, followed: Sequence[str]) -> str:
+        """Name of the first of these load shapes that it has (``"yearly"``, ``"daily"``, ``"duty"``); none if fixed."""
+        return "" if self.status[:1] == "f" else next((self.shapes[n] for n in followed if n in self.shapes), "")
+
     @property
-    def shape(self) -> str:
-        """Name of its load shape over a year: the yearly one, which is the first daily one where none was given."""
-        return "" if self.status[:1] == "f" else self.shapes.get("yearly", "")
+    def power(self) -> complex:
+        """kW + j kvar at its rated voltage: as stated, or as ``taken`` at an hour of its load shape."""
+        return complex(self.kw, self.kvar) * self.scale if self.taken is None else self.taken
 
     def allocate(self, name: str, value: float) -> None:
         """Another factor on connected kVA or billed kWh."""
@@ -195,7 +202,7 @@ class Load(Terminal):
         if self.model == "8":
             z = self.zip_parts
             p, q = (z[i] * pu**2 + z[i + 1] * pu + z[i + 2] for i in (0, 3))
-        return complex(self.kw * p, self.kvar * q) * self.scale
+        return complex(self.power.real * p, self.power.imag * q)
 
     def met(self, pu: float) -> complex:
         """kW and kvar at a voltage that it meets, in pu of its own.
@@ -207,7 +214,7 @@ class Load(Terminal):
         inside = self.v_min <= pu <= self.v_max
         if inside or self.model == "2":
             return self.at_voltage(pu)
-        rated = complex(self.kw, self.kvar) * self.scale
+        rated = self.power
         edge = self.v_min if pu < self.v_min else self.v_max
         at_edge = rated if self.model in ("1", "3", "4", "6", "7") else self.at_voltage(edge)
         if self.model in ("6", "7"):

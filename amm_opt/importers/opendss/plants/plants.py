@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,12 +24,14 @@ class Plant(Terminal):
 
     Attributes:
         shapes: names of its load shapes by what they are for; its temperatures are ``tyearly`` and ``tdaily``.
+        followed: which of them counts, the first that it has.
         scale: of ``set genmult``.
     """
 
     pf: float = 1.0
     kvar: float = 0.0
     shapes: dict[str, str] = field(default_factory=dict)
+    followed: Sequence[str] = ("yearly", "daily")
     scale: float = 1.0
 
     def set(self, name: str, value: str) -> bool:
@@ -51,7 +54,7 @@ class Plant(Terminal):
         return self.find(full)
 
     def _followed(self, prefix: str = "") -> tuple[str, str]:
-        name = self.shapes.get(f"{prefix}yearly") or self.shapes.get(f"{prefix}daily") or ""
+        name = next((self.shapes[prefix + n] for n in self.followed if prefix + n in self.shapes), "")
         return ("tshape" if prefix else "loadshape"), name
 
     @property
@@ -60,7 +63,7 @@ class Plant(Terminal):
         return [key for key in (self._followed(), self._followed("t")) if key[1]]
 
     def shape(self, prefix: str = "") -> Shape | None:
-        """Its yearly shape, or where it has none the daily one."""
+        """The shape that it follows."""
         kind, name = self._followed(prefix)
         found = self._found(f"{kind}.{name}") if name else None
         return found if isinstance(found, Shape) else None

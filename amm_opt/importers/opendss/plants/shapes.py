@@ -93,6 +93,11 @@ class Shape(Component):
         if not step > 0 or len(hours) != len(self.values) or np.abs(times - times.round()).max() > SAME * times.max():
             raise UnsupportedError("its hours must increase by multiples of the shortest step")
         self.step_s = 3600.0 * step
+        if hours[0] > 0:
+            self.remarks.append(
+                f"{self.element}: its hours begin at {hours[0]:g}: as in OpenDSS it rises from 0 before, and is 0 at"
+                f" every full turn after the first (hour {2 * hours[-1]:g}, {3 * hours[-1]:g}, ...)"
+            )
 
     @property
     def length_s(self) -> float:
@@ -111,7 +116,7 @@ class Shape(Component):
             at = np.round(np.round(ends_s / self.step_s, DIGITS)).astype(np.intp)
             return np.asarray(given[(at - 1) % len(given)])
         later = [0.0] if self.hours[0] > 0 else []
-        hour = (turns - np.ceil(turns) + 1.0) * self.hours[-1]
+        hour = np.where(turns > 1.0, turns - np.trunc(turns), turns) * self.hours[-1]
         return np.asarray(np.interp(hour, [*later, *self.hours], [*later, *given]))
 
 

@@ -87,17 +87,8 @@ def checked_settings(
     Raises:
         InputError: everything that is wrong with them.
     """
-    problems = [
-        f"{name} = {value!r}; valid choices: {', '.join(valid)}"
-        for name, value, valid in (
-            ("xhl", xhl, ("percent", "per_unit")),
-            ("neutral", neutral, ("auto", "kron", "return")),
-            ("standard", standard, tuple(STANDARDS)),
-            ("regulators", regulators, (AS_STATED, HELD)),
-            ("shapes", SHAPES[0] if shapes is None else shapes, SHAPES),
-        )
-        if not isinstance(value, str) or value not in valid
-    ]
+    words = {"xhl": xhl, "neutral": neutral, "standard": standard, "regulators": regulators}
+    problems = _unknown_words({**words, "shapes": SHAPES[0] if shapes is None else shapes})
     own = _by_code(ratings)
     for name, amps in own.items():
         if not ((isinstance(amps, str) and amps == GUESS) or _positive(amps)):
@@ -136,6 +127,22 @@ def checked_settings(
         *(xhl, neutral, own, given, chosen, named, in_volts, load_voltage_pu, kept, source_impedance, regulators),
         *(shapes, hour),
     )
+
+
+def _unknown_words(given: Mapping[str, str]) -> list[str]:
+    """Problems with words that are none of the valid ones."""
+    valid = {
+        "xhl": ("percent", "per_unit"),
+        "neutral": ("auto", "kron", "return"),
+        "standard": tuple(STANDARDS),
+        "regulators": (AS_STATED, HELD),
+        "shapes": SHAPES,
+    }
+    return [
+        f"{name} = {value!r}; valid choices: {', '.join(valid[name])}"
+        for name, value in given.items()
+        if not isinstance(value, str) or value not in valid[name]
+    ]
 
 
 def _by_code(ratings: Mapping[str, float | str] | float | str | None) -> dict[str, float | str]:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         year_case,
     )
     from amm_opt.io.progress import progress_bars
-    from amm_opt.margins import Margin
+    from amm_opt.margins import AutoMargin, Margin
     from amm_opt.market import (
         Allocation,
         FairnessState,
@@ -156,7 +156,7 @@ _HOME = {
         "year_case",
     ),
     "amm_opt.io.progress": ("progress_bars",),
-    "amm_opt.margins": ("Margin",),
+    "amm_opt.margins": ("AutoMargin", "Margin"),
     "amm_opt.market": (
         "Allocation",
         "FairnessState",
@@ -249,6 +249,7 @@ __all__ = [
     "ACNetwork",
     "Allocation",
     "AmmOptError",
+    "AutoMargin",
     "BookingPlan",
     "BranchFlowSOCP",
     "Case",

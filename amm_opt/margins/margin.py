@@ -191,11 +191,7 @@ def as_margin(item: Margin | str | None) -> Margin | None:
         raise InputError(f"margin = {shortened(item)} must be a Margin or a text such as gaussian:eps=0.05")
     kind, _, rest = item.partition(":")
     if kind == AUTO:
-        raise InputError(
-            "margin auto: which margin is enough is found on days of its own, by"
-            " ao.smallest_margin(case, mechanism, train=, held_out=, rate_pct=); give the .margin that it returns, or"
-            " what it is as text"
-        )
+        raise InputError("margin auto is found by simulate, for a run of its own: give a margin such as gaussian")
     if kind not in KINDS:
         raise unknown("margin", kind, list(KINDS))
     said = Problems()

@@ -15,14 +15,10 @@ from amm_opt.cases import Case, as_case
 from amm_opt.errors import InputError
 from amm_opt.fields import is_number, is_whole, shortened
 from amm_opt.grid import Grid
-from amm_opt.margins import LoadErrors, Margin, as_margin
+from amm_opt.margins import CLOSE, LARGEST_SCALE, LoadErrors, Margin, as_margin, smallest_scale
 from amm_opt.market import Mechanism
 from amm_opt.simulation import Run, simulate
 from amm_opt.tolerances import BINDING
-
-CLOSE = 0.02
-"""Scales of a margin are found to within this."""
-LARGEST_SCALE = 8.0
 
 
 @dataclass(frozen=True)
@@ -226,17 +222,11 @@ def smallest_margin(
             progress(len(rows), most)
         return rates.any_pct - rates.unavoidable_pct
 
-    low, high = 0.0, 1.0
-    if tried(low, "train", train, seed) <= rate_pct:
-        high = 0.0
-    else:
-        while tried(high, "train", train, seed) > rate_pct:
-            low, high = high, 2.0 * high
-            if high > LARGEST_SCALE:
-                raise InputError(f"not even {low:g} times the margin {chosen} breaks limits in {rate_pct:g} % at most")
-        while high - low > CLOSE:
-            middle = (low + high) / 2.0
-            low, high = (middle, high) if tried(middle, "train", train, seed) > rate_pct else (low, middle)
-    for scale in dict.fromkeys((0.0, high)):
+    found = smallest_scale(lambda scale: tried(scale, "train", train, seed) <= rate_pct)
+    if found is None:
+        raise InputError(
+            f"not even {LARGEST_SCALE:g} times the margin {chosen} breaks limits in {rate_pct:g} % at most"
+        )
+    for scale in dict.fromkeys((0.0, found)):
         tried(scale, "held out", held_out, seed + 1)
-    return SmallestMargin(replace(chosen, scale=high), pd.DataFrame(rows))
+    return SmallestMargin(replace(chosen, scale=found), pd.DataFrame(rows))

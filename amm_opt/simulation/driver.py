@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 import warnings
-import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
@@ -18,7 +16,8 @@ import pandas as pd
 from amm_opt.arrays import DIRECTIONS
 from amm_opt.cases import Case
 from amm_opt.errors import InexactWarning, OutputError, Problems, UnavoidableWarning, as_path, counted, reason
-from amm_opt.margins import Margin
+from amm_opt.io.files import released
+from amm_opt.margins import AutoMargin, Margin, trained
 from amm_opt.market import Mechanism, State
 from amm_opt.network.excess import broken_without_injection
 from amm_opt.registry import is_script, network_name
@@ -38,10 +37,10 @@ from amm_opt.simulation.results.summary import summarised
 from amm_opt.simulation.results.totals import Totals
 from amm_opt.simulation.stored import disk
 from amm_opt.simulation.stored.block import Block
-from amm_opt.simulation.stored.folder import DOCUMENT, Mode, RunFolder, ready
+from amm_opt.simulation.stored.folder import DOCUMENT, Mode, RunFolder, ready, training_in
 from amm_opt.simulation.stored.inputs import circumstances, inputs_of
 from amm_opt.simulation.stored.opened import open_run
-from amm_opt.simulation.stored.store import MemoryStore, RunStore
+from amm_opt.simulation.stored.store import RunStore
 from amm_opt.solve.backends.known import Choice
 
 NOTHING = 1e-6
@@ -62,7 +61,7 @@ def simulate(
     measurement: Measurement | Fault | Sequence[Fault] | str | None = None,
     defer: bool = False,
     tiers: str = JOINT,
-    margin: Margin | str | None = None,
+    margin: Margin | AutoMargin | str | None = None,
     time_limit_s: float | None = None,
     columns: Sequence[Column] = (),
     state: State | Run | None = None,
@@ -104,7 +103,9 @@ def simulate(
             and customers inside each LV feeder's grant (docs/tiers.md); what breaks a limit of the whole network is
             cut back (``repaired_steps``).
         margin: how far limits shift for inflexible load that turns out otherwise: ``"gaussian:eps=0.05,sigma=0.2"``,
-            ``cantelli``, ``symmetric``, ``unimodal``, ``scenario``, ``box``, or a ``Margin`` (docs/margins.md).
+            ``cantelli``, ``symmetric``, ``unimodal``, ``scenario``, ``box``, or a ``Margin`` (docs/margins.md);
+            ``"auto:days=7,rate=0.01,family=gaussian"`` finds the smallest multiple that is enough under this run's
+            measurement in the days before it (``run.trained``).
         time_limit_s: for every call of a solver; by default 120 s, and 3 h for programs over a horizon. A solver that
             takes longer has failed. docs/writing-a-solver.md says which solvers can be stopped.
         columns: summary columns of your own (docs/results.md).
@@ -119,7 +120,8 @@ def simulate(
         progress: called with (intervals done, all) after every block.
 
     Raises:
-        InputError: anything the caller gave that is wrong; nothing has been run then.
+        InputError: anything the caller gave that is wrong, of which nothing is run; no multiple of the margin's family
+            is enough on the training span.
         SolveError: where none of the first intervals that had to be solved has a solution.
         OutputError: where ``out`` takes nothing any more; what was written until then is kept.
         KeyboardInterrupt: after Ctrl-C; with ``out`` it says how to go on.
@@ -172,14 +174,19 @@ def execute(settings: Settings, path: Path | None = None, mode: Mode = "new") ->
     """Run what was checked, into a folder where one is given.
 
     Raises:
-        InputError: where a program cannot be compiled, or solved by the named solver; where the folder cannot be used.
+        InputError: where a program cannot be compiled, or solved by the named solver; where the folder cannot be used;
+            where no margin is enough that was to be found.
         SolveError: where none of the first intervals that had to be solved has a solution.
         OutputError: where the folder takes nothing any more.
         KeyboardInterrupt: after Ctrl-C; with a folder it says how to go on.
     """
+    made = [] if path is None else ready(path, mode)
+    try:
+        settings = _with_margin(settings, path if mode == "resume" else None)
+    except BaseException:
+        released(made)
+        raise
     began = time.perf_counter()
-    if path is not None:
-        ready(path, mode)
     loop = settings.loop()
     manifest = {"inputs": inputs_of(settings, loop), **circumstances()}
     if path is None:
@@ -193,6 +200,27 @@ def execute(settings: Settings, path: Path | None = None, mode: Mode = "new") ->
         raise KeyboardInterrupt(f"{path}: {folder.kept}") from error
     finally:
         folder.close()
+
+
+def _with_margin(settings: Settings, resumed: Path | None) -> Settings:
+    """With the margin that was to be found: as before in a folder that is gone on with, or by training."""
+    if settings.auto is None:
+        return settings
+    known = None if resumed is None else training_in(resumed)
+    if known is None or known.asked != str(settings.auto):
+        tried = partial(_broken, settings)
+        known = trained(settings.auto, settings.training_span, settings.verified, tried)
+    return settings.after(known)
+
+
+def _broken(settings: Settings, margin: Margin | None) -> int:
+    """Intervals of the training span in which a limit is broken; what there is to warn of, the run will."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        run = execute(settings.training(margin))
+    judged = run.ac if settings.verified else run.totals
+    assert judged is not None
+    return judged.violations.broken_intervals
 
 
 def _read_again(settings: Settings, path: Path) -> Run:
@@ -213,7 +241,7 @@ def _executed(settings: Settings, loop: Loop, manifest: dict[str, Any], folder: 
     first, stop = settings.first, settings.stop
     processes = _processes(settings, loop)
     span = (settings.case, first, stop, loop.block_steps)
-    store = _store(*span) if folder is None else folder.blocks_of(*span)
+    store = disk.new_store(*span) if folder is None else folder.blocks_of(*span)
     state_of = type(loop.begin()[0]).from_arrays
     before = [] if folder is None else folder.resumed(str(settings.mechanism), state_of)
     done, earlier = sum(result.totals.steps for result in before), store.elapsed_s[-1] if before else 0.0
@@ -237,7 +265,7 @@ def _executed(settings: Settings, loop: Loop, manifest: dict[str, Any], folder: 
     totals = _totals(settings, loop, total, earlier + time.perf_counter() - began)
     _tell(settings, total)
     run = _run(settings, store, total, totals, processes, _unavoidable(loop, total), manifest)
-    run = replace(run, claim=_claim(loop, run.network, total))
+    run = replace(run, claim=_claim(loop, run, total))
     run = _verified(settings, run) if settings.verified else summarised(run)
     if folder is not None:
         folder.finish(run.document)
@@ -249,17 +277,6 @@ def _verified(settings: Settings, run: Run) -> Run:
     if settings.opendss is None:
         return verify(run)
     return replayed(run, settings.shared.four_wires(settings.case, settings.opendss))
-
-
-def _store(case: Case, first: int, stop: int, length: int) -> RunStore:
-    """In memory, or in a temporary folder that disappears with the store, where allocations are large."""
-    if (stop - first) * case.n_participants <= disk.IN_MEMORY:
-        return MemoryStore(case, first, stop, length)
-    folder = Path(mkdtemp(prefix="amm-opt-"))
-    store = disk.DiskStore(folder, case, first, stop, length)
-    weakref.finalize(store, shutil.rmtree, folder, ignore_errors=True)
-    store.prepare()
-    return store
 
 
 def _model(settings: Settings) -> Any:
@@ -329,16 +346,17 @@ def _totals(settings: Settings, loop: Loop, total: BlockResult, seconds: float) 
     )
 
 
-def _claim(loop: Loop, network: str, total: BlockResult) -> Claim:
+def _claim(loop: Loop, run: Run, total: BlockResult) -> Claim:
     """What a run says of limits before any replay."""
     where = loop.mechanism.promise if loop.world is None else "as carried out"
     violations = total.totals.violations
     return Claim(
-        f"{where} in {network}",
+        f"{where} in {run.network}",
         loop.stop - loop.first,
         violations.sentences(loop.true_grid.network, loop.true_grid.case.times),
         unavoidable=violations.unavoidable,
         certified=total.totals.certified,
+        margin="" if run.trained is None else run.trained.sentence(violations.broken_intervals, len(run.times)),
     )
 
 

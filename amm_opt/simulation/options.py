@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from amm_opt.cases import Case, as_case
 from amm_opt.errors import Problems, as_path, one_line, unknown
 from amm_opt.fields import not_callable
 from amm_opt.grid import Grid
-from amm_opt.margins import Margin, as_margin
+from amm_opt.margins import AutoMargin, Margin, Trained, asked_margin
 from amm_opt.market import Mechanism
 from amm_opt.program import HorizonProgram
 from amm_opt.registry import as_mechanism, default_network, network_model
@@ -37,6 +37,7 @@ from amm_opt.solve.backends.known import Choice, SolverOrder, solver_order
 
 VERIFY, SECURE = "verify", "secure"
 TIERS = JOINT, TWO = "joint", "two"
+NO_ERRORS = "margin auto needs the errors that it is found under: give a measurement such as noise:sigma=0.2,of=load"
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +54,7 @@ class Options:
     measurement: Measurement | Fault | Sequence[Fault] | str | None = None
     defer: bool = False
     tiers: str = JOINT
-    margin: Margin | str | None = None
+    margin: Margin | AutoMargin | str | None = None
     time_limit_s: float | None = None
     columns: Sequence[Column] = ()
     state: Any = None
@@ -71,6 +72,7 @@ class Settings:
         shared: what it has in common with other runs.
         believed: the case as the mechanism believes it to be; the case itself unless a measurement makes it another.
         opendss: the file on all wires of which AC is judged; None where the feeder itself is.
+        auto: how a margin is to be found before the run; ``trained`` says which was, and ``margin`` is that one then.
     """
 
     case: Case
@@ -95,6 +97,31 @@ class Settings:
     shared: Shared
     margin: Margin | None = None
     opendss: Path | None = None
+    auto: AutoMargin | None = None
+    trained: Trained | None = None
+
+    @property
+    def training_span(self) -> tuple[int, int]:
+        """The intervals before the run on which a margin is found.
+
+        Raises:
+            InputError: where the case has not as many.
+        """
+        assert self.auto is not None
+        return self.auto.span(self.first, self.stop, self.case.dt_h, self.case.name)
+
+    def training(self, margin: Margin | None) -> Settings:
+        """The same on the training span, with a margin that is tried; the mechanism remembers nothing before it."""
+        first, stop = self.training_span
+        windows = Windows.of(self.mechanism, self.case.dt_h, stop - first)
+        span = replace(self, first=first, stop=stop, windows=windows, start=None)
+        return replace(span, auto=None, margin=margin, columns=(), progress=None)
+
+    def after(self, trained: Trained) -> Settings:
+        """The run itself, with the margin that was found."""
+        assert self.auto is not None
+        margin = replace(self.auto.margin, scale=trained.scale) if trained.scale else None
+        return replace(self, auto=None, margin=margin, trained=trained)
 
     def loop(self) -> Loop:
         """What runs it.
@@ -164,7 +191,9 @@ def settled(
     item = said.of(lambda: as_mechanism(mechanism))
     order = said.of(lambda: solver_order(options.solver, options.time_limit_s))
     forecast = said.of(lambda: as_forecast(options.forecast))
-    margin = said.of(lambda: as_margin(options.margin))
+    asked_for = said.of(lambda: asked_margin(options.margin))
+    auto = asked_for if isinstance(asked_for, AutoMargin) else None
+    margin = asked_for.margin if isinstance(asked_for, AutoMargin) else asked_for
     measurement = said.of(lambda: as_measurement(options.measurement))
     opendss = None if options.opendss is None else said.of(lambda: as_path(options.opendss, "file"))
     columns = said.of(lambda: checked_columns(options.columns, tuple(COLUMNS)))
@@ -175,6 +204,10 @@ def settled(
     asked = _asked(said, options, believed or the_case, item, forecast is not None, margin, span, shared, opendss)
     said.of(conflicts(asked).report)
     sessions = Sessions(the_case) if the_case is not None and asked.defer else None
+    if auto is not None:
+        said.say("" if options.measurement is not None else NO_ERRORS)
+        if the_case is not None and span is not None:
+            said.of(lambda: auto.span(*span, the_case.dt_h, the_case.name))
     start = None
     if the_case is not None and item is not None and span is not None:
         start = said.of(lambda: start_of(options.state, item, the_case, span[0], sessions))
@@ -207,6 +240,7 @@ def settled(
         shared=shared,
         margin=margin,
         opendss=opendss,
+        auto=auto,
     )
 
 

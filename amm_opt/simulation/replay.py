@@ -85,8 +85,12 @@ def _claim(run: Run, grid: Grid, totals: ReplayTotals, points: str) -> Claim:
     before = run.claim or Claim(f"at the requested point in {run.network}", len(run.times))
     violations = totals.violations
     tested = len(run.times) - violations.unsolved
+    of_margin = before.margin
+    if run.trained is not None and run.trained.on_ac:
+        of_margin = run.trained.sentence(violations.broken_intervals, len(run.times))
     return replace(
         before,
+        margin=of_margin,
         points=points,
         tested=tested,
         broken_ac=violations.sentences(grid.network, run.case.times),

@@ -11,7 +11,7 @@ from typing import Any
 from amm_opt.cases import Case, as_case
 from amm_opt.errors import InputError, Problems, as_path
 from amm_opt.fields import not_callable
-from amm_opt.margins import Margin
+from amm_opt.margins import AutoMargin, Margin
 from amm_opt.market import Mechanism
 from amm_opt.registry import as_mechanism, default_network
 from amm_opt.simulation import Run
@@ -48,7 +48,7 @@ def compare(
     measurement: Measurement | Fault | Sequence[Fault] | str | None = None,
     defer: bool = False,
     tiers: str = JOINT,
-    margin: Margin | str | None = None,
+    margin: Margin | AutoMargin | str | None = None,
     time_limit_s: float | None = None,
     columns: Sequence[Column] = (),
     out: str | Path | None = None,

@@ -13,6 +13,8 @@ from amm_opt.network import NetworkModel
 from amm_opt.network.excess import FlowState, Names, Unavoidable, excesses
 from amm_opt.tolerances import THERMAL_VIOLATION, VOLTAGE_VIOLATION_PU
 
+COUNTS = ("thermal", "voltage", "unavoidable", "intervals", "unsolved")
+
 
 @dataclass(frozen=True)
 class Worst:
@@ -35,20 +37,27 @@ class Violations:
         voltage: avoidable pairs outside a voltage band; ``worst_voltage`` has their largest distance from it, in pu.
         unavoidable: pairs that inflexible load only has beyond their limit, by no less; ``elements`` says of which
             elements.
+        intervals: intervals with an avoidable pair.
         unsolved: intervals without a power-flow solution (NaN), which have no pairs.
     """
 
     thermal: int = 0
     voltage: int = 0
     unavoidable: int = 0
+    intervals: int = 0
     unsolved: int = 0
     worst_thermal: Worst = Worst()
     worst_voltage: Worst = Worst()
     elements: Unavoidable | None = None
 
+    @property
+    def broken_intervals(self) -> int:
+        """Intervals in which not every limit is shown to be kept: with an avoidable pair, or without a solution."""
+        return self.intervals + self.unsolved
+
     def merge(self, other: Violations) -> None:
         """Add the counts of other intervals."""
-        for name in ("thermal", "voltage", "unavoidable", "unsolved"):
+        for name in COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self._take(other.worst_thermal, other.worst_voltage)
         if other.elements is not None:
@@ -103,8 +112,9 @@ class Violations:
             over = excess > tolerance
             pairs.append((excess, over, over & (before > 0) & (excess <= before + tolerance)))
         (thermal, voltage), worst = zip(*(_avoidable(*pair, steps[beyond]) for pair in pairs), strict=True)
-        self.thermal += thermal
-        self.voltage += voltage
+        self.thermal += int(thermal.sum())
+        self.voltage += int(voltage.sum())
+        self.intervals += int(np.count_nonzero(thermal + voltage))
         self._take(*worst)
         found = Unavoidable(
             *(unavoidable.sum(axis=0) for _, _, unavoidable in pairs),
@@ -119,9 +129,9 @@ def _severity(worst: Worst) -> tuple[float, int]:
     return worst.excess, -worst.step
 
 
-def _avoidable(excess: FloatArray, over: BoolArray, unavoidable: BoolArray, steps: IntArray) -> tuple[int, Worst]:
-    """How many pairs are beyond their limit without having to, and the worst of them."""
+def _avoidable(excess: FloatArray, over: BoolArray, unavoidable: BoolArray, steps: IntArray) -> tuple[IntArray, Worst]:
+    """(T,) how many pairs are beyond their limit without having to, and the worst of all."""
     avoidable = over & ~unavoidable
     beyond = np.where(avoidable, excess, 0.0)
     row, place = np.unravel_index(np.argmax(beyond), beyond.shape)
-    return int(avoidable.sum()), Worst(int(place), int(steps[row]), float(beyond[row, place]))
+    return avoidable.sum(axis=1), Worst(int(place), int(steps[row]), float(beyond[row, place]))

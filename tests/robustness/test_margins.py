@@ -234,7 +234,6 @@ def test_bad_margins_are_named() -> None:
         ("unimodal:eps=0.3", "eps = 0.3 must be at most 0.167"),
         ("gaussian:sigma=-1", "sigma = -1 must not be negative"),
         ("scenario:draws=100", "100 draws are too few for scenario:draws=100, which needs 270"),
-        ("auto", "margin auto: .* by ao.smallest_margin\\(case, mechanism, train="),
         ("gaussian:alpha=1", "unknown parameter of margin gaussian 'alpha'"),
     ):
         with pytest.raises(ao.InputError, match=said):

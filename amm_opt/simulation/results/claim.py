@@ -24,6 +24,7 @@ class Claim:
         broken: in the network model, what is furthest beyond its limit and when: a sentence for each kind of limit.
         points: what was tested, "AC points"; ``tested`` of them, the intervals with a power-flow solution.
         broken_ac: as ``broken``, at the tested points.
+        margin: what a margin that was found on a training span left there and here; empty where there is none.
         certified: intervals of which it is proved that every use within what is served keeps every limit, see
             ``Certified``; of the balanced equivalent.
         unavoidable: pairs beyond a limit through inflexible load alone, of which nothing is claimed.
@@ -37,6 +38,7 @@ class Claim:
     broken_ac: tuple[str, ...] = ()
     unavoidable: int = 0
     certified: int = 0
+    margin: str = ""
 
     @classmethod
     def stored(cls, about: dict[str, Any]) -> Claim:
@@ -61,6 +63,10 @@ class Claim:
     @property
     def words(self) -> str:
         """What may be said."""
+        return "; ".join(filter(None, (self._of_limits, self.margin)))
+
+    @property
+    def _of_limits(self) -> str:
         if self.found:
             return f"{'; '.join(self.found)}{f' ({self.points})' if self.broken_ac else ''}"
         most = f" of {self.intervals}" if self.tested < self.intervals else ""

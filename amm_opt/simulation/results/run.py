@@ -16,7 +16,7 @@ from amm_opt.cases import Case, Requests
 from amm_opt.errors import InputError, as_path
 from amm_opt.grid import Grid
 from amm_opt.io.html import as_html
-from amm_opt.margins import Margin
+from amm_opt.margins import TRAINING, Margin, Trained
 from amm_opt.market import Mechanism, State
 from amm_opt.plugins import Accessor
 from amm_opt.program import Audit
@@ -119,6 +119,12 @@ class Run(Priced):
     def measurement(self) -> Measurement | None:
         """What was wrong with what the mechanism saw; None where it saw everything as it is."""
         return as_measurement(self.manifest.get("inputs", {}).get(MEASUREMENT))
+
+    @property
+    def trained(self) -> Trained | None:
+        """How the margin was found before the run (``margin="auto"``); None where it was given."""
+        found = self.manifest.get("inputs", {}).get(TRAINING)
+        return None if found is None else Trained.stored(found)
 
     @property
     def requests(self) -> Requests:

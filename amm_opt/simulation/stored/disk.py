@@ -7,8 +7,11 @@ cut, lost or half written, the blocks before it are whole, and are known to be.
 from __future__ import annotations
 
 import json
+import shutil
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
@@ -25,7 +28,7 @@ from amm_opt.simulation.loop.result import BlockResult
 from amm_opt.simulation.stored.block import HELD_IN, TOTALS, VARIABLES, Block, fill_of
 from amm_opt.simulation.stored.digest import damaged, of_bytes, opened, sealed
 from amm_opt.simulation.stored.record import StoredState, decoded, encoded
-from amm_opt.simulation.stored.store import RunStore, Values
+from amm_opt.simulation.stored.store import MemoryStore, RunStore, Values
 
 ARRAYS, INTERVALS, RECORDS = "arrays.zarr", "intervals", "blocks"
 PLACES = (ARRAYS, INTERVALS, RECORDS)
@@ -231,3 +234,14 @@ class StoredArray(np.lib.mixins.NDArrayOperatorsMixin):
         if name.startswith("_"):
             raise AttributeError(name)
         return getattr(np.asarray(self), name)
+
+
+def new_store(case: Case, first: int, stop: int, length: int) -> RunStore:
+    """In memory, or in a temporary folder that disappears with the store, where allocations are large."""
+    if (stop - first) * case.n_participants <= IN_MEMORY:
+        return MemoryStore(case, first, stop, length)
+    folder = Path(mkdtemp(prefix="amm-opt-"))
+    store = DiskStore(folder, case, first, stop, length)
+    weakref.finalize(store, shutil.rmtree, folder, ignore_errors=True)
+    store.prepare()
+    return store

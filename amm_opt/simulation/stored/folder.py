@@ -12,6 +12,7 @@ from amm_opt.errors import InputError, OutputError, counted, reason
 from amm_opt.io.chunks import DESCRIPTION
 from amm_opt.io.files import check_writable, claimed, released, remove, replace_file
 from amm_opt.io.lock import LOCK, lock_of
+from amm_opt.margins import TRAINING, Trained
 from amm_opt.simulation.loop.result import BlockResult
 from amm_opt.simulation.stored.block import Block
 from amm_opt.simulation.stored.difference import differences
@@ -242,3 +243,13 @@ def checked_document(path: Path) -> dict[str, Any]:
     if problems := [*damaged(path, files), *added(path, files, PLACES)]:
         raise InputError(problems)
     return document
+
+
+def training_in(path: Path) -> Trained | None:
+    """How the margin of the run in a folder was found; None where there is no run, or its margin was given.
+
+    Raises:
+        InputError: where its manifest is damaged.
+    """
+    found = opened(path / MANIFEST)["inputs"].get(TRAINING) if (path / MANIFEST).is_file() else None
+    return None if found is None else Trained.stored(found)

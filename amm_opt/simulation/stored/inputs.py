@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from amm_opt.grid import Grid
+from amm_opt.margins import TRAINING
 from amm_opt.registry import network_name
 from amm_opt.simulation.loop.loop import Loop
 from amm_opt.simulation.measurement import MEASUREMENT
@@ -63,6 +64,7 @@ def inputs_of(settings: Settings, loop: Loop) -> Document:
         "waiting": settings.sessions is not None,
         "tiers": settings.tiers,
         "margin": None if settings.margin is None else str(settings.margin),
+        **({} if settings.trained is None else {TRAINING: settings.trained.document}),
         "intervals of a block": loop.block_steps,
         f"state at the start{DIGEST}": start and of_bytes(repr(start).encode()),
         "releases": dict(releases()),

@@ -17,10 +17,9 @@ from amm_opt.program import Audit
 from amm_opt.simulation.loop.result import BlockResult
 from amm_opt.simulation.loop.waiting import Backlog
 from amm_opt.simulation.results.totals import Totals
-from amm_opt.verification.violations import Violations, Worst
+from amm_opt.verification.violations import COUNTS, Violations, Worst
 
 Document = dict[str, Any]
-COUNTS = ("thermal", "voltage", "unavoidable", "unsolved")
 WORST = ("worst_thermal", "worst_voltage")
 
 

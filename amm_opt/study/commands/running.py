@@ -79,7 +79,7 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--margin",
             metavar="SPEC",
-            help="For load that turns out otherwise: gaussian:eps=0.05,sigma=0.2, cantelli, scenario, box, ...",
+            help="For load that turns out otherwise: gaussian:eps=0.05,sigma=0.2, cantelli, ...; auto:days=7 finds it.",
         ),
         click.option("--time-limit", "time_limit_s", type=float, metavar="SECONDS", help="For every call of a solver."),
         click.option("--out", type=click.Path(), help="New folder for summary.csv and results."),

@@ -67,6 +67,15 @@ def asked(result: Comparison) -> list[tuple[str, str]]:
         )
         if values:
             said.append((name, ", ".join(values)))
+    said += [
+        (
+            f"margin of {label}",
+            f"{trained.margin or 'none'}, found by {trained.asked} on {counted(trained.intervals, 'interval')}"
+            f" from {case.times[trained.first]:%d %b %Y %H:%M}",
+        )
+        for label, run in result.runs.items()
+        if (trained := run.trained) is not None
+    ]
     said += [("licence of the data", case.licence), ("attribution", case.attribution)]
     return [(name, plain(value)) for name, value in said if value]
 

@@ -17,6 +17,12 @@ def _largest_gap(run: Any) -> float | None:
     return 0.0 if run.gap is None else float(run.gap.max())
 
 
+def _held_out_rate(run: Any) -> float | None:
+    """Judged as on the training span; None where nothing was trained, or what it is computed from is not known."""
+    judged = None if run.trained is None else run.ac if run.trained.on_ac else run.totals
+    return None if judged is None else 100.0 * judged.violations.broken_intervals / len(run.times)
+
+
 CONTRACT = (
     energy("requested_import_mwh", total(lambda t: t.requested_mwh[0]), None, "flexible import asked for"),
     energy("unserved_mwh", total(lambda t: t.lost_mwh[0]), "lower", "flexible import not served", "un-\nserved"),
@@ -151,5 +157,29 @@ OF_RUNS = (
         total(lambda t: None if t.waiting_kwh is None else t.waiting_kwh / 1000.0),
         None,
         "the part of unserved_mwh that sessions still wait for when the run ends; only where energy can wait",
+    ),
+    Column(
+        "margin_scale",
+        lambda run: None if run.trained is None else run.trained.scale,
+        "",
+        "ratio",
+        None,
+        "multiple of the margin that was found on the training span; only with margin=auto",
+    ),
+    Column(
+        "training_rate_pct",
+        lambda run: None if run.trained is None else run.trained.rate_pct,
+        "%",
+        "percent",
+        "lower",
+        "intervals of the training span with a broken limit, with that margin; on AC where the run was verified",
+    ),
+    Column(
+        "held_out_rate_pct",
+        _held_out_rate,
+        "%",
+        "percent",
+        "lower",
+        "intervals of the run with a broken limit, counted as on the training span; only with margin=auto",
     ),
 )

@@ -231,7 +231,7 @@ class Elements:
         if name in (OPEN, CLOSE):
             self._switch(component, name, whole(value))
         elif name == LIKE:
-            component.alike(self._found(f"{component.element.kind}.{value}"))
+            component.alike(self._code(component.element.kind, value))
         elif (kind := REFERENCES.get((component.element.kind, name))) is not None:
             component.refer(name, [self._code(kind, x) for x in (array(value) if name.endswith("s") else [value])])
         elif isinstance(component, Load) and name in SHAPES:

@@ -90,10 +90,12 @@ REFERENCES = {
     ("linegeometry", "tscable"): "tsdata",
 }
 """Properties that name elements of another class; those whose name ends in s may name several."""
-NOT_COPIED = {"transformer": ("leadlag", "%imag")}
-"""Properties that OpenDSS's ``like`` leaves at their defaults, besides buses."""
-TAKE_LIKE = ("line", "load", "linegeometry", "wiredata", "cndata", "tsdata")
-"""Classes of which OpenDSS's ``like`` copies something otherwise than property by property."""
+STATEMENTS_LIKE = ("line", "linegeometry", "wiredata", "cndata", "tsdata")
+"""Classes whose ``like`` repeats the statements of the other element; of all others the values as they stand."""
+PARTLY_LIKE = ("xfmrcode", "vsource", "swtcontrol", "fuse", "recloser", "relay")
+"""Classes of which OpenDSS's ``like`` copies a part."""
+LIKE_FIRST = ("line", "linegeometry")
+"""Classes in which nothing but buses may stand before ``like``."""
 
 REPLACED = ("linecode", "loadshape", "tshape", "xycurve")
 """Classes whose elements may be defined again: later values count from then on."""

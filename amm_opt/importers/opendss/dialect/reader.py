@@ -16,13 +16,14 @@ from amm_opt.importers.opendss.dialect.classes import (
     CHANGING,
     COMMANDS,
     HARMLESS,
-    NOT_COPIED,
+    LIKE_FIRST,
     OPTIONS,
+    PARTLY_LIKE,
     PLACES,
     PROPERTIES,
     REPLACED,
     SCHEDULING,
-    TAKE_LIKE,
+    STATEMENTS_LIKE,
 )
 from amm_opt.importers.opendss.dialect.paths import found, no_file
 from amm_opt.importers.opendss.dialect.script import CLOSE, LIKE, OPEN, Command, Edit, Element, Script, Where
@@ -268,17 +269,25 @@ class _Reader:
         model = self.script.elements.get((element.kind, value.lower()))
         if model is None:
             self._problem(edit.where, f"{element.kind} {element.name!r}: like={value} names an unknown {element.kind}")
-        elif element.kind == "xfmrcode":
+        elif element.kind in PARTLY_LIKE:
             self._problem(
-                edit.where, f"xfmrcode {element.name!r}: like={value}: OpenDSS copies only a part; give its values"
+                edit.where,
+                f"{element.kind} {element.name!r}: like={value}: OpenDSS copies only a part; give its values",
+            )
+        elif element.kind in LIKE_FIRST and any(not n.startswith("bus") for n, _ in (*element.given, *edit.given)):
+            self._problem(
+                edit.where,
+                f"{element.kind} {element.name!r}: like={value} replaces what stands before it in parts; give it first",
             )
         else:
             # As in OpenDSS, an element like another one is at buses of its own.
             self._alike = element
-            own = (OPEN, CLOSE, *NOT_COPIED.get(element.kind, ()))
-            edit.given.extend((n, v) for n, v in model.given if n not in own and not n.startswith("bus"))
-            if element.kind in TAKE_LIKE:
-                edit.given.append((LIKE, model.name))
+            copied = [(n, v) for n, v in model.given if n not in (OPEN, CLOSE, LIKE) and not n.startswith("bus")]
+            if element.kind in STATEMENTS_LIKE:
+                edit.given.extend(copied)
+            else:
+                element.given.extend(copied)
+            edit.given.append((LIKE, model.name))
 
     def _find(self, full: str, where: Where) -> Element | None:
         kind, _, name = full.lower().strip("\"'").partition(".")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from amm_opt.importers.opendss.dialect.script import Element
 from amm_opt.importers.opendss.dialect.text import whole
 
+_NEVER_COPIED = ("element", "base_frequency", "open_terminals", "remarks", "find")
 PHASE_NAMES = {1: "a", 2: "b", 3: "c"}
 
 
@@ -24,8 +27,10 @@ class Component:
         open_terminals: terminals that commands and controls have opened.
         remarks: what a user should know.
         find: another element by its full name.
+        kept: what ``like`` does not copy, besides.
     """
 
+    kept: ClassVar[tuple[str, ...]] = ()
     element: Element
     base_frequency: float = 60.0
     open_terminals: set[int] = field(default_factory=set)
@@ -54,7 +59,13 @@ class Component:
         raise NotImplementedError
 
     def alike(self, other: Component) -> None:
-        """After ``like`` has copied the properties of another element, for what OpenDSS copies otherwise."""
+        """Take all values of another element as they stand, but for those that OpenDSS's ``like`` leaves alone.
+
+        Of classes in ``STATEMENTS_LIKE`` this follows the other one's statements, for what OpenDSS copies otherwise.
+        """
+        for name, value in vars(other).items():
+            if name not in (*_NEVER_COPIED, *self.kept):
+                setattr(self, name, _copied(value))
 
     def end_of_statement(self) -> None:
         """After all properties of a statement."""
@@ -71,6 +82,7 @@ class Component:
 class Terminal(Component):
     """What draws or gives power at a bus, from phases to neutral or between them."""
 
+    kept: ClassVar[tuple[str, ...]] = ("bus1",)
     phases: int = 3
     bus1: str = ""
     kv: float = 12.47
@@ -92,6 +104,13 @@ class Terminal(Component):
     def phase_nodes(self) -> tuple[int, ...]:
         """Its nodes but for the neutral."""
         return self.nodes[: self.phases + self.between_phases]
+
+
+def _copied(value: object) -> object:
+    """A container with values of its own; other elements stay the same ones."""
+    if isinstance(value, list):
+        return [copy.copy(x) for x in value]
+    return value if isinstance(value, Component) else copy.copy(value)
 
 
 MAX_PHASES = 99

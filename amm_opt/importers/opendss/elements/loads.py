@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from amm_opt.importers.opendss.dialect.text import array, number, numbers, whole
 from amm_opt.importers.opendss.elements.component import Component, Terminal, UnsupportedError, bus_and_nodes, is_delta
@@ -14,11 +15,6 @@ HOURS_PER_DAY = 24.0
 MODELS = tuple("12345678")
 ZIP_PARTS = 7
 """Of constant impedance, current and power, for kW and for kvar, and the voltage below which there is nothing."""
-SPECIFIED = (
-    *("kw", "kvar", "kva", "pf", "by", "xfkva", "allocation", "kwh", "kwh_days", "c_factor"),
-    *("pf_changed", "pf_given"),
-)
-"""What says how much a load takes."""
 BILLED = ("kwh", "kwh_days", "c_factor")
 _PF_RANGE = "must be within 0..1 (or -1..0) and not 0"
 
@@ -89,8 +85,9 @@ class Load(Terminal):
 
         Billed energy and its factors are not copied, only the power that they gave.
         """
-        for name in SPECIFIED if isinstance(other, Load) else ():
-            setattr(self, name, getattr(Load if name in BILLED else other, name))
+        super().alike(other)
+        for name in BILLED:
+            setattr(self, name, getattr(Load, name))
         if self.delta and self.phases > 1:
             self.lost = f"like={other.element.name}: OpenDSS does not copy the delta as it is there; give conn=delta"
 
@@ -251,6 +248,7 @@ def power_factor_and_rest(kw: float, kvar: float) -> tuple[float, float]:
 class Capacitor(Component):
     """A capacitor to ground: fixed reactive power at nominal voltage."""
 
+    kept: ClassVar[tuple[str, ...]] = ("ends",)
     phases: int = 3
     ends: dict[str, str] = field(default_factory=lambda: {"bus1": "", "bus2": ""})
     kv: float = 12.47

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -31,6 +32,7 @@ class Reactor(Component):
         use: after ``finish``: ``"neutral"`` from a neutral to ground, ``"series"`` or ``"shunt"``.
     """
 
+    kept: ClassVar[tuple[str, ...]] = ("ends",)
     phases: int = 3
     ends: dict[str, str] = field(default_factory=lambda: {"bus1": "", "bus2": ""})
     kvar: float = 100.0

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from amm_opt.importers.opendss.dialect.text import array, is_yes, number, numbers, whole
 from amm_opt.importers.opendss.elements.component import (
@@ -16,6 +17,7 @@ from amm_opt.importers.opendss.elements.component import (
     is_delta,
 )
 
+_PAIRS = {"xhl": "xhl", "xht": "xht", "xlt": "xlt", "x12": "xhl", "x13": "xht", "x23": "xlt"}
 _LISTS = {"buses": "bus", "conns": "conn", "kvs": "kv", "kvas": "kva", "taps": "tap", "%rs": "%r"}
 
 
@@ -43,6 +45,7 @@ class Transformer(Component):
     Attributes:
         lead: whether the high voltage leads; after ``finish`` whether the delta winding's does not (Dyn11).
         kva: base of the percentages.
+        stated: ``xhl``, ``xht`` and ``xlt`` as last stated; ``pairs_stated`` whether this statement does.
         idle_end: the winding at whose bus no-load losses and magnetising current are.
         legs: of a centre-tapped one, nodes of the two halves; after ``finish`` these are one winding, on the phase of
             the primary, at the voltage of a half.
@@ -50,6 +53,7 @@ class Transformer(Component):
         link: whether it only joins a source to the one node from which several are fed.
     """
 
+    kept: ClassVar[tuple[str, ...]] = ("lead", "magnetising")
     windings: list[Winding] = field(default_factory=lambda: [Winding(), Winding()])
     phases: int = 3
     xhl: float = 7.0
@@ -69,6 +73,8 @@ class Transformer(Component):
     legs: tuple[int, int] | None = None
     half_ohm: complex = 0j
     link: bool = False
+    stated: dict[str, float] = field(default_factory=lambda: {"xhl": 7.0, "xht": 35.0, "xlt": 30.0})
+    pairs_stated: bool = False
 
     def set(self, name: str, value: str) -> bool:
         """Take a property; whether it was read."""
@@ -80,10 +86,9 @@ class Transformer(Component):
             self.active = whole(value) - 1
             if self.count in (2, 3) and not 0 <= self.active < self.count:
                 raise UnsupportedError(f"winding {value} of {self.count}")
-        elif name in ("xhl", "x12"):
-            self.xhl = number(value)
-        elif name in ("xht", "xlt", "x13", "x23"):
-            setattr(self, {"x13": "xht", "x23": "xlt"}.get(name, name), number(value))
+        elif name in _PAIRS:
+            self.stated[_PAIRS[name]] = number(value)
+            self.pairs_stated = True
         elif name == "xscarray":
             given = numbers(value)
             if len(given) < (3 if self.count == 3 else 1):
@@ -107,17 +112,34 @@ class Transformer(Component):
             return self._of_winding(name, value)
         return True
 
+    def end_of_statement(self) -> None:
+        """A statement that gives any of ``xhl``, ``xht`` and ``xlt`` sets all three, whatever ``xscarray`` says."""
+        if self.pairs_stated:
+            self.xhl, self.xht, self.xlt = (self.stated[name] for name in ("xhl", "xht", "xlt"))
+            self.pairs_stated = False
+
     def refer(self, name: str, found: Sequence[Component]) -> None:
         """Take everything of a transformer code as it is now, but for buses and leadlag, which it has not."""
         (code,) = (x for x in found if isinstance(x, XfmrCode))
         if code.wrong:
             raise UnsupportedError(f"{code.element}: {code.wrong}")
         model = code.model
-        buses = [*(w.bus for w in self.windings), ""]
-        self.windings = [replace(w, bus=bus) for w, bus in zip(model.windings, buses, strict=False)]
+        self._wind(model.windings)
         self.count, self.phases, self.normal_kva = model.count, model.phases, model.normal_kva
-        self.xhl, self.xht, self.xlt = model.xhl, model.xht, model.xlt
+        self.xhl, self.xht, self.xlt, self.stated = model.xhl, model.xht, model.xlt, dict(model.stated)
         self.no_load_loss, self.magnetising = model.no_load_loss, model.magnetising
+
+    def _wind(self, windings: Sequence[Winding]) -> None:
+        """Other windings at the same buses."""
+        buses = [*(w.bus for w in self.windings), ""]
+        self.windings = [replace(w, bus=bus) for w, bus in zip(windings, buses, strict=False)]
+
+    def alike(self, other: Component) -> None:
+        """Another one's values, at buses of its own."""
+        own = list(self.windings)
+        super().alike(other)
+        windings, self.windings = self.windings, own
+        self._wind(windings)
 
     def _windings(self, n: int) -> None:
         self.count = n
@@ -289,3 +311,7 @@ class XfmrCode(Component):
         except ValueError as error:
             self.wrong = self.wrong or f"cannot read a number: {error}"
         return True
+
+    def end_of_statement(self) -> None:
+        """As of a transformer."""
+        self.model.end_of_statement()

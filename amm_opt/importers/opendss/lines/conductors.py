@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -131,7 +132,14 @@ class Conductors(Component):
 class LineCode(Conductors):
     """A line code; ``kron`` reduces matrices and leaves sequence values alone, as in OpenDSS."""
 
+    kept: ClassVar[tuple[str, ...]] = ("units",)
     neutral: int = 0
+
+    def alike(self, other: Component) -> None:
+        """Sequence values without their units, which OpenDSS does not copy."""
+        if isinstance(other, LineCode) and other.z is not None:
+            raise UnsupportedError(f"like={other.element.name}: OpenDSS does not copy matrices as they are; give them")
+        super().alike(other)
 
     def begin_statement(self) -> None:
         """A statement may change from one kind of values to the other."""

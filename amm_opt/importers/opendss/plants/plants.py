@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -131,6 +132,7 @@ class Generator(Plant):
 class PVSystem(Plant):
     """Panels behind an inverter."""
 
+    kept: ClassVar[tuple[str, ...]] = (*Plant.kept, "limit_percent", "watts_first", "factor_first")
     pmpp: float = 500.0
     kva: float = 500.0
     irradiance: float = 1.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -35,6 +36,7 @@ class Shape(Component):
         step_s: length of a step; where hours are given 0, and after ``finish`` the shortest time between two.
     """
 
+    kept: ClassVar[tuple[str, ...]] = ("folder",)
     folder: Path = Path()
     points: int = 0
     step_s: float = 3600.0
@@ -184,6 +186,7 @@ def _normalised(values: FloatArray, base: float) -> FloatArray:
 class Curve(Component):
     """y by x, in straight lines, which go on beyond both ends."""
 
+    kept: ClassVar[tuple[str, ...]] = ("folder",)
     folder: Path = Path()
     points: int = 0
     x: FloatArray = field(default_factory=_empty)

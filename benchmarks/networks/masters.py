@@ -96,12 +96,20 @@ def pairs(
             yield abs(u[own[0]]), abs(volts[1] - volts[2]) / 2 / base
             continue
         neutral = volts.get(4, 0.0)
-        floats = abs(sum(volts[n] - neutral for n in nodes) / base - sum(nodes.values())) > 0.01
-        if len(nodes) == 3 and floats:
+        apart = abs(sum(volts[n] - neutral for n in nodes) / base - sum(nodes.values()))
+        if len(nodes) == 3 and apart > 1e-5 and (apart > 0.01 or ungrounded(name)):
             ends = ((1, 2), (2, 3), (3, 1))
             yield from ((abs(nodes[i] - nodes[k]) / 3**0.5, abs(volts[i] - volts[k]) / base / 3**0.5) for i, k in ends)
         else:
             yield from ((abs(v), abs(volts[n] - neutral) / base) for n, v in nodes.items())
+
+
+def ungrounded(bus: str) -> bool:
+    """Whether OpenDSS has no way to ground at a bus but for capacitances."""
+    engine.Circuit.SetActiveBus(bus)
+    engine.Bus.ZscRefresh()
+    zero, first = engine.Bus.Zsc0(), engine.Bus.Zsc1()
+    return abs(complex(*zero)) > 1000 * abs(complex(*first))
 
 
 def solved(path: Path, control: str) -> dict[str, dict[int, complex]] | None:

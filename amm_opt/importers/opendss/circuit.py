@@ -190,6 +190,8 @@ class Elements:
     def _guarded(self, element: Element, act: Callable[[], object]) -> None:
         try:
             act()
+        except ArithmeticError:
+            self._wrong(element, UnsupportedError("its values give no finite impedance or power"), element.where)
         except (UnsupportedError, ValueError) as error:
             self._wrong(element, error, element.where)
 

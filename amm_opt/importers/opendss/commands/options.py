@@ -98,6 +98,9 @@ class Options:
 
     def _grow(self, loads: Sequence[Load]) -> None:
         """Growth of the loads by ``set year``, fixed ones included; year 0 is before all growth."""
+        if abs(self._growth) > 1000 or not 0 <= self._year <= 1000:
+            self.problems.append(f"set year={self._year} %growth={self._growth:g}: at most 1000 each")
+            return
         factor = (1.0 + self._growth / 100.0) ** (self._year - 1) if self._year else 1.0
         for load in loads if self._year else ():
             load.scale *= factor

@@ -94,6 +94,10 @@ def array(text: str) -> list[str]:
     return [x[1:-1].strip() if x[0] in _OPENING and len(x) > 1 else x for x in _ELEMENT.findall(text)]
 
 
+LARGEST = 1e100
+"""Of numbers, and its inverse the smallest, so that what is worked out of them stays finite."""
+
+
 def number(text: str) -> float:
     """A number, or an expression in reverse Polish notation such as ``0.4 2 /``.
 
@@ -109,6 +113,8 @@ def number(text: str) -> float:
             raise ValueError(f"{text!r} is not a number") from None
     if not math.isfinite(value):
         raise ValueError(f"{text!r} is not a finite number")
+    if value and not 1.0 / LARGEST <= abs(value) <= LARGEST:
+        raise ValueError(f"{text!r} is beyond any quantity")
     return value
 
 

@@ -10,6 +10,8 @@ from typing import ClassVar
 from amm_opt.importers.opendss.dialect.script import Element
 from amm_opt.importers.opendss.dialect.text import whole
 
+MOST_KV = 1e4
+"""What an element may be rated for at most."""
 _NEVER_COPIED = ("element", "base_frequency", "open_terminals", "remarks", "find")
 PHASE_NAMES = {1: "a", 2: "b", 3: "c"}
 

@@ -15,6 +15,7 @@ HOURS_PER_DAY = 24.0
 MODELS = tuple("12345678")
 ZIP_PARTS = 7
 """Of constant impedance, current and power, for kW and for kvar, and the voltage below which there is nothing."""
+MOST_EXPONENT = 100.0
 BILLED = ("kwh", "kwh_days", "c_factor")
 _PF_RANGE = "must be within 0..1 (or -1..0) and not 0"
 
@@ -160,6 +161,10 @@ class Load(Terminal):
             raise UnsupportedError(f"phases = {self.phases} must be positive")
         if self.model not in MODELS:
             raise UnsupportedError(f"model = {self.model}; valid choices: {', '.join(MODELS)}")
+        if max(map(abs, self.exponents)) > MOST_EXPONENT:
+            raise UnsupportedError(
+                f"cvrwatts = {self.exponents[0]:g}, cvrvars = {self.exponents[1]:g}: at most 100 each"
+            )
         if self.model == "8" and len(self.zip_parts) != ZIP_PARTS:
             raise UnsupportedError(f"model = 8 needs {ZIP_PARTS} numbers as zipv, not {len(self.zip_parts)}")
         self.bus, self.nodes = bus_and_nodes(self.bus1, self.phases, wye=not self.delta or self.phases < 3)
@@ -318,6 +323,8 @@ class Capacitor(Component):
             raise UnsupportedError("bus1 must be given")
         if not self.kv > 0:
             raise UnsupportedError(f"kv = {self.kv:g} must be positive")
+        if delta and sum(map(bool, self.states)) > 1:
+            raise UnsupportedError("several steps in delta: OpenDSS adds every step to those before it once more")
         if self.ends["bus2"]:
             other, nodes = bus_and_nodes(self.ends["bus2"], self.phases)
             if other.lower() != self.bus.lower() or any(nodes):

@@ -25,7 +25,7 @@ _SEQUENCE = ("z1", "z2", "z0")
 
 @dataclass
 class Reactor(Component):
-    """A reactor; of four specifications OpenDSS keeps the last that was given, of which ``r`` alone is none.
+    """A reactor; of four specifications OpenDSS keeps the last that was given; ``r``, ``z2`` and ``z0`` alone are none.
 
     Attributes:
         by: ``"kvar"``, ``"rx"``, ``"matrix"`` or ``"sequence"``.
@@ -69,7 +69,8 @@ class Reactor(Component):
         elif name == "z":
             (self.r, self.x), self.by = self._pair(name, value), "rx"
         elif name in _SEQUENCE:
-            self.sequence[name], self.by = complex(*self._pair(name, value)), "sequence"
+            self.sequence[name] = complex(*self._pair(name, value))
+            self.by = "sequence" if name == "z1" else self.by
         elif name in ("rmatrix", "xmatrix"):
             self.matrices[name], self.by = value, "matrix"
         elif name == "normamps":
@@ -126,8 +127,9 @@ class Reactor(Component):
         """(phases, phases) ohm."""
         n = self.phases
         if self.by == "matrix":
-            none = "|".join([" ".join(["0"] * n)] * n)
-            r, x = (matrix_of(self.matrices.get(name, none), n) for name in ("rmatrix", "xmatrix"))
+            if missing := [name for name in ("rmatrix", "xmatrix") if name not in self.matrices]:
+                raise UnsupportedError(f"{missing[0]} is missing")
+            r, x = (matrix_of(self.matrices[name], n) for name in ("rmatrix", "xmatrix"))
             if r is None or x is None:
                 raise UnsupportedError(f"rmatrix or xmatrix is not a matrix of {n} phases")
             return np.asarray(r + 1j * x)

@@ -9,12 +9,16 @@ import numpy as np
 
 from amm_opt.arrays import ComplexArray
 from amm_opt.importers.opendss.dialect.text import number, numbers, whole
-from amm_opt.importers.opendss.elements.component import PHASE_NAMES, Component, UnsupportedError, bus_and_nodes
+from amm_opt.importers.opendss.elements.component import (
+    MOST_KV,
+    PHASE_NAMES,
+    Component,
+    UnsupportedError,
+    bus_and_nodes,
+)
 
 _POWER, _CURRENT, _OHM = ("mvasc3", "mvasc1"), ("isc3", "isc1"), ("r1", "x1", "r0", "x0")
 _PAIRS = {"z1": 1, "z0": 0, "z2": 2, "puz1": 1, "puz0": 0, "puz2": 2}
-MOST = 1e4
-"""What a source may have at most, in kV or in pu."""
 _POSITIVE = (*_POWER, *_CURRENT, "x1r1", "x0r0", "basemva")
 
 
@@ -58,8 +62,8 @@ class Source(Component):
             given = number(value)
             if not given > 0:
                 raise UnsupportedError(f"{name} = {given:g} must be positive")
-            if given > MOST:
-                raise UnsupportedError(f"{name} = {given:g} is more than {MOST:g}")
+            if given > MOST_KV:
+                raise UnsupportedError(f"{name} = {given:g} is more than {MOST_KV:g}")
             setattr(self, {"basekv": "kv"}.get(name, name), given)
         elif name == "phases":
             self.phases = whole(value)

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from amm_opt.importers.opendss.dialect.text import array, is_yes, number, numbers, whole
 from amm_opt.importers.opendss.elements.component import (
+    MOST_KV,
     PHASE_NAMES,
     Component,
     UnsupportedError,
@@ -201,6 +202,8 @@ class Transformer(Component):
             for what, given in (("kv", w.kv), ("kva", w.kva), ("tap", w.tap)):
                 if not given > 0:
                     raise UnsupportedError(f"{what} = {given:g} must be positive")
+            if w.kv > MOST_KV:
+                raise UnsupportedError(f"kv = {w.kv:g} is more than {MOST_KV:g}")
         if self.count == 3:
             self._join_halves()
         if not (self.xhl >= 0 and self.r_percent >= 0 and self.xhl + self.r_percent > 0):

@@ -12,8 +12,9 @@ import pandas as pd
 from amm_opt.errors import InputError, counted, shorten
 from amm_opt.importers.imported import Demand, ImportedNetwork
 from amm_opt.importers.people import BATTERY_COLUMNS, CONSTANT, MIN_POWER_FACTOR, participants, with_batteries
-from amm_opt.importers.radial.couplers import without_idle_loops
+from amm_opt.importers.radial.couplers import renamed, without_idle_loops
 from amm_opt.importers.radial.loops import check_radial, closed_graph
+from amm_opt.importers.radial.shifts import check_shifts
 from amm_opt.importers.radial.sources import JOINT, one_source
 from amm_opt.importers.report import ImportReport
 
@@ -30,7 +31,8 @@ class Draft:
     Attributes:
         buses, branches: as in the case folder; ``closed`` says which branches are in service. Branches may have
             ``from_shunt_kw``, ``from_shunt_kvar``, ``to_shunt_kw`` and ``to_shunt_kvar``: shunts that a closed branch
-            adds to the bus at that end, signs as for ``shunt_kw`` and ``shunt_kvar`` of buses; and ``shift_degree``.
+            adds to the bus at that end, signs as for ``shunt_kw`` and ``shunt_kvar`` of buses; and ``shift_degree``,
+            by which ``to_bus`` lags behind ``from_bus``.
         elements: one row per load or plant: ``name``, ``bus``, ``quantity`` (inflexible, import or export), ``p_kw``,
             ``q_kvar`` (drawn by loads, injected by exports), ``profile``, empty for a constant one, and ``phases``,
             empty for all of the bus. Loads whose reactive power has a profile of its own name it in ``q_profile``,
@@ -57,7 +59,8 @@ class Draft:
             sources: buses of the sources to keep; none means all, joined at one stiff node where there are several.
 
         Raises:
-            InputError: unknown branches or sources; a mesh where it must not be one, with the open points it could use.
+            InputError: unknown branches or sources; a mesh where it must not be one, with the open points it could use;
+                loops of a mesh in which transformers shift phases.
         """
         branches = _opened(self.branches, open_branches)
         self.buses, branches = one_source(self.buses, branches, sources, self.report, self.name)
@@ -66,10 +69,12 @@ class Draft:
         known = {*self.branches["name"], *branches["name"]}
         if wrong := sorted(set(open_branches) - known):
             raise InputError([f"open_branches: no branch {name!r}" for name in wrong], subject=self.name)
-        self.elements, self.batteries = (t.assign(bus=t["bus"].replace(into)) for t in (self.elements, self.batteries))
+        self.elements, self.batteries = (t.assign(bus=renamed(t["bus"], into)) for t in (self.elements, self.batteries))
         buses, branches, elements = self._supplied(branches)
         _check_ends(branches, self.name)
-        if not meshed:
+        if meshed:
+            check_shifts(branches, buses["name"][buses["v_source_pu"].notna()].iloc[0], self.name)
+        else:
             drawn = elements["p_kw"].where(elements["quantity"].ne("export"), 0.0).clip(lower=0.0)
             check_radial(buses, branches, drawn.groupby(elements["bus"]).sum(), self.name)
         buses, branches = _with_shunts(self._with_bands(buses), branches)

@@ -23,7 +23,17 @@ from nets import measured, networks
 
 RESULTS = Path(__file__).parents[1] / "results" / "networks.csv"
 COLUMNS = ["tool", "name", "refused", "buses", "participants", "opened", "batteries", "phases", "generators"]
-COLUMNS += ["no_flow", "ac_error_pu", "linear_error_pu", "lowest_pu", "highest_pu", "meshed", "dc_error_mw", "dc_lines"]
+COLUMNS += [
+    "no_flow",
+    "ac_error_pu",
+    "linear_error_pu",
+    "lowest_pu",
+    "highest_pu",
+    "meshed",
+    "dc_error_mw",
+    "dc_lines",
+    "sources",
+]
 
 
 def main() -> None:

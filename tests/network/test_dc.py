@@ -194,7 +194,18 @@ def test_meshed_matpower_cases() -> None:
     assert found == pytest.approx({"branch 1": 24.0, "branch 2": 26.0, "branch 3": 4.0})
     with pytest.raises(ao.InputError, match="meshed=true for the network model dc"):
         ao.from_matpower(MATPOWER % 0)
-    with pytest.raises(ao.InputError, match="branch 1: SHIFT = 30; dc has no phase shifters"):
+
+
+@pytest.mark.parametrize("degrees", [(30, 30, 0), (180, -180, 0), (0, -30, -30), (150, 120, -30)])
+def test_phase_shifts_that_sum_to_nothing_around_a_loop_turn_angles_alone(degrees: tuple[int, int, int]) -> None:
+    """Branches run from 1 to 2, 1 to 3 and 2 to 3: the first and the third shift as the second does."""
+    text = MATPOWER.replace("0 0 %g 1;", "0 0 {} 1;").replace("50 0 0 0 0 1", "50 0 0 0 {} 1").format(*degrees)
+    found = flows_mw(ao.from_matpower(text, meshed=True), {"bus 2": -20.0, "bus 3": -30.0})
+    assert found == pytest.approx({"branch 1": 24.0, "branch 2": 26.0, "branch 3": 4.0})
+
+
+def test_phase_shifts_that_drive_power_around_a_loop_are_refused() -> None:
+    with pytest.raises(ao.InputError, match=r"sum to 30 degrees, and dc has no phase shifters.*branch 1 \(30\)"):
         ao.from_matpower(MATPOWER % 30, meshed=True)
 
 

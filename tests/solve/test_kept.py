@@ -70,6 +70,25 @@ def test_highs_goes_on_when_rows_are_added(own: int, monkeypatch: pytest.MonkeyP
     assert len(passed) == 5 + 20  # once for each seed, and each time for those that start from nothing
 
 
+def test_primal_simplex_solves_what_dual_simplex_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One step is not enough for any of these; rows are added afterwards as ever."""
+    whole = numbers(1, 3)
+    limits = network(1, 12, whole)
+    problems = [reduced(whole, *first(count, *limits)) for count in (0, 3, 12)]
+    usual = [ClarabelBackend().solve(problem, NOTHING) for problem in problems]
+    primal: list[int] = []
+    true_primal = HighsBackend._run_primal
+    monkeypatch.setattr(HighsBackend, "_run_primal", lambda self: (primal.append(1), true_primal(self))[1])
+    monkeypatch.setattr(kept, "HIGHS_STEPS", 1)
+    monkeypatch.setattr(kept, "HIGHS_STEPS_PER_ROW", 0)
+    solver = HighsBackend()
+    for k, problem in enumerate(problems):
+        point = solver.solve(problem, NOTHING)
+        assert len(primal) == k + 1
+        assert objective(problem, point.v) == pytest.approx(objective(problem, usual[k].v), rel=1e-7)
+        np.testing.assert_allclose(point.network_dual, usual[k].network_dual, atol=1e-5)
+
+
 def test_highs_says_what_is_wrong_and_recovers() -> None:
     solver, whole = HighsBackend(), numbers(1)
     rows, lower, upper = network(1, 4, whole)

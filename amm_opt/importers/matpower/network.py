@@ -59,19 +59,14 @@ def matpower_network(
 
     Raises:
         InputError: every statement that cannot be followed, by line; or every bus, generator and branch whose numbers
-            cannot be used; or a mesh where it must not be one, with the open points it could use, or one whose
-            transformers shift phases.
+            cannot be used; or a mesh where it must not be one, with the open points it could use, or one in
+            which phase shifts do not sum to nothing around a loop.
     """
     report = ImportReport()
     data, found = _read(source, report)
     name = name or found or "matpower"
     matrices = _matrices(data, name, report)
     read = draft(name, matrices, report, meshed)
-    if meshed and (shifting := np.flatnonzero((matrices["branch"][:, 9] != 0) & (matrices["branch"][:, 10] > 0))).size:
-        raise InputError(
-            [f"branch {k + 1}: SHIFT = {matrices['branch'][k, 9]:g}; dc has no phase shifters" for k in shifting],
-            subject=name,
-        )
     return read.network(open_branches, meshed, sources)
 
 

@@ -329,7 +329,7 @@ def _say_what_is_left(
 ) -> None:
     """What the matrices say and nobody reads."""
     if branch["SHIFT"].any():
-        report.left_out.append("phase shifts of transformers: in a radial network they turn angles alone")
+        report.left_out.append("phase shifts of transformers: they turn angles alone")
     if (other := (branch[["RATE_B", "RATE_C"]] > 0).any(axis=1)).any():
         report.left_out.append(
             f"rateB and rateC of {counted(int(other.sum()), 'branch', 'branches')}: rateA is the limit"

@@ -182,8 +182,7 @@ class BranchReader:
         tap = (high / vn_high) / (low / vn_low)
         if (shift := t.numbers(tr, kind, "shift_degree", 0.0)).any() and not t.phased:
             self._report.left_out.append(
-                f"phase shifts of {counted(int(shift.ne(0).sum()), 'transformer')}: in a radial network they turn"
-                " angles alone"
+                f"phase shifts of {counted(int(shift.ne(0).sum()), 'transformer')}: they turn angles alone"
             )
         loading = t.numbers(tr, kind, "max_loading_percent", 100.0, lower=0.0) / 100.0
         off = self._open_ends(tr, letter, ("hv_bus", "lv_bus"))

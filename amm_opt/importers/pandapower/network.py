@@ -111,22 +111,15 @@ def _network(net: Any, name: str, source: str = "", meshed: bool = False) -> Dra
     tables = NetTables(net, name or str(getattr(net, "name", "") or "pandapower"))
     tables.report.source = source
     if meshed:
-        tables.problems += _shifting(tables)
+        tables.problems += _turned_taps(tables)
     return _Reader(tables, meshed).draft()
 
 
-def _shifting(t: NetTables) -> list[str]:
-    """Transformers in service that shift phases, which a mesh must not have."""
+def _turned_taps(t: NetTables) -> list[str]:
+    """Transformers in service whose taps stand where they turn the angle, which a mesh must not have."""
     problems = []
-    for kind, columns in (("trafo", ("shift_degree",)), ("trafo3w", ("shift_mv_degree", "shift_lv_degree"))):
+    for kind in ("trafo", "trafo3w"):
         table = t.table(kind)
-        for column in columns:
-            shifts = t.numbers(table, kind, column, 0.0)
-            problems += [
-                f"{kind} {name!r}: {column} = {shift:g}; dc has no phase shifters"
-                for name, shift in zip(t.names(table, kind), shifts, strict=True)
-                if shift
-            ]
         for tap in ("tap", "tap2"):
             problems += [
                 f"{kind} {name!r}: {tap}_pos turns the angle; dc has no phase shifters"

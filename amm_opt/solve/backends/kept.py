@@ -24,6 +24,10 @@ OPTIMAL = highspy.HighsModelStatus.kOptimal
 HIGHS_QP_STEPS = 5000
 """HiGHS' active-set method for quadratic programs can cycle without end on degenerate ones."""
 
+HIGHS_STEPS, HIGHS_STEPS_PER_ROW = 1000, 10
+"""More steps than dual simplex needs; on degenerate problems it can cycle without end as well (HiGHS 1.16)."""
+PRIMAL_SIMPLEX = 4
+
 SMALL_ROW = 1e-4
 """Rows whose entries are all smaller are multiplied up for HiGHS."""
 
@@ -81,13 +85,29 @@ class HighsBackend:
         highs = self._highs
         assert highs is not None
         highs.setOptionValue("time_limit", highs.getRunTime() + time_limit_s)  # its clock counts all runs
+        highs.setOptionValue("simplex_iteration_limit", HIGHS_STEPS + HIGHS_STEPS_PER_ROW * highs.getNumRow())
         highs.run()
         status = highs.getModelStatus()
+        if status == highspy.HighsModelStatus.kIterationLimit:
+            status = self._run_primal()
         if status == highspy.HighsModelStatus.kUnboundedOrInfeasible:
             highs.setOptionValue("presolve", "off")
             highs.run()
             status = highs.getModelStatus()
         return status
+
+    def _run_primal(self) -> Any:
+        """HiGHS' status after primal simplex from nothing, where dual simplex cycles."""
+        highs = self._highs
+        assert highs is not None
+        usual = {name: highs.getOptionValue(name)[1] for name in ("simplex_strategy", "simplex_iteration_limit")}
+        for name, value in {"simplex_strategy": PRIMAL_SIMPLEX, "simplex_iteration_limit": highspy.kHighsIInf}.items():
+            highs.setOptionValue(name, value)
+        highs.clearSolver()
+        highs.run()
+        for name, value in usual.items():
+            highs.setOptionValue(name, value)
+        return highs.getModelStatus()
 
     def _add(self, problem: Reduced) -> None:
         """The rows that the last problem did not have."""

@@ -25,8 +25,8 @@ def test_an_open_switch_beside_a_closed_one_is_left_out_of_a_mesh() -> None:
     assert "1 switches or open branches within one bus: t" in " ".join(case.report.left_out)
 
 
-def test_a_three_winding_transformer_that_shifts_phases_is_refused_in_a_mesh() -> None:
-    """Radial it turns angles alone; a mesh in ``dc`` would leave its flow out."""
+def test_a_three_winding_transformer_that_shifts_phases_is_refused_in_a_loop_alone() -> None:
+    """Outside of loops it turns angles alone; in one, ``dc`` would leave its flow out."""
     sides = {"sn_{}_mva": 40.0, "vk_{}_percent": 10.0, "vkr_{}_percent": 0.5}
     windings = {c.format(side): v for c, v in sides.items() for side in ("hv", "mv", "lv")}
     windings |= {"hv_bus": 0, "mv_bus": 1, "lv_bus": 2, "vn_hv_kv": 110.0, "vn_mv_kv": 20.0, "vn_lv_kv": 10.0}
@@ -36,10 +36,15 @@ def test_a_three_winding_transformer_that_shifts_phases_is_refused_in_a_mesh() -
         "trafo3w": pd.DataFrame([{**windings, "name": "T", "shift_lv_degree": 30.0}]),
         "load": pd.DataFrame({"bus": [2], "p_mw": [4.0], "q_mvar": 0.0}),
     }
-    said = " ".join(ao.from_pandapower(net, name="radial").report.left_out)
-    assert "phase shifts of 1 transformer" in said
-    with pytest.raises(ao.InputError, match=r"trafo3w 'T': shift_lv_degree = 30; dc has no phase shifters"):
-        ao.from_pandapower(net, name="mesh", meshed=True)
+    for meshed in (False, True):
+        said = " ".join(ao.from_pandapower(net, name="no loop", meshed=meshed).report.left_out)
+        assert "phase shifts of 1 transformer: they turn angles alone" in said
+    beside = pd.DataFrame([{**windings, "name": "U"}])
+    net["trafo3w"] = pd.concat([net["trafo3w"], beside], ignore_index=True)
+    with pytest.raises(ao.InputError, match=r"sum to 30 degrees, and dc has no phase shifters.*T lv \(30\)"):
+        ao.from_pandapower(net, name="loop", meshed=True)
+    net["trafo3w"]["shift_lv_degree"] = 30.0
+    ao.from_pandapower(net, name="alike", meshed=True)
 
 
 @pytest.mark.parametrize(

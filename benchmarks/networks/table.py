@@ -30,7 +30,9 @@ python benchmarks/networks/table.py
 - **As a mesh**: where the way to open it would be long, a mesh is read for [`dc`](network.md#dc-for-meshed-networks)
   (`meshed=true`), whose flows are held against `pandapower.rundcpp`, up to 50,000
   buses. That leaves iron losses out, ours are in: without them the largest difference of `1-EHV-mixed--0-no_sw` is
-  0.02 MW, not 9.1.
+  0.02 MW, not 9.1. Phase shifts of transformers sum to nothing around every loop there. `1-complete_data` holds a
+  source at every level besides, which phase shifts part: those of the highest voltage are kept (**sources kept**), in
+  both tools.
 - Generators give their power at unity power factor in both, and hold no voltage; batteries are idle. MATPOWER's plants
   give Pmax; pandapower gets MATPOWER's matrices after the statements that convert units, by its own converter.
 """

@@ -28,6 +28,8 @@ import numpy as np
 from scipy.stats import binom, norm
 
 from amm_opt.arrays import FloatArray
+from amm_opt.cases.folder.magnitudes import LARGEST as LARGEST_KW
+from amm_opt.cases.scenario import MAX_SCALE
 from amm_opt.errors import InputError, Problems, unknown
 from amm_opt.fields import Checked, shortened
 from amm_opt.specs import read_options
@@ -36,6 +38,8 @@ Kind = Literal["gaussian", "cantelli", "symmetric", "unimodal", "scenario", "box
 KINDS: tuple[str, ...] = get_args(Kind)
 AUTO = "auto"
 LARGEST_EPS = {"symmetric": 0.5, "unimodal": 1.0 / 6.0}
+LEAST_EPS = 1e-12
+MOST_DRAWS = 1_000_000
 NEGATIVE = 1e-9
 """An eigenvalue of a covariance below minus this share of the largest is no rounding."""
 SPEC = {
@@ -98,11 +102,18 @@ class Margin(Checked):
             said.append(f"eps = {self.eps:g} must be at most {largest:.3g} of this kind")
         if not 0 < self.confidence < 1:
             said.append(f"confidence = {self.confidence:g} must be between 0 and 1")
+        if self.eps < LEAST_EPS:
+            said.append(f"eps = {self.eps:g} must be at least {LEAST_EPS:g}")
+        said += [
+            f"{n} = {v:g} must be at most {MAX_SCALE:g}"
+            for n in ("sigma", "scale")
+            if (v := getattr(self, n)) > MAX_SCALE
+        ]
         said += [
             f"{n} = {v:g} must not be negative" for n in ("sigma", "scale", "seed") if not (v := getattr(self, n)) >= 0
         ]
-        if self.draws is not None and self.draws < 1:
-            said.append(f"draws = {self.draws} must be at least 1")
+        if self.draws is not None and not 1 <= self.draws <= MOST_DRAWS:
+            said.append(f"draws = {self.draws} must be at least 1 and at most {MOST_DRAWS:,}")
         return said
 
     def _arrays(self) -> list[str]:
@@ -117,8 +128,9 @@ class Margin(Checked):
                 array = np.array(given, dtype=float)
             except (TypeError, ValueError):
                 array = np.array(np.nan)
-            if array.ndim != 2 or not np.all(np.isfinite(array)):
-                said.append(f"{name} = {shortened(given)} must be a table of finite numbers")
+            largest = LARGEST_KW**2 if name == "covariance" else LARGEST_KW
+            if array.ndim != 2 or not np.all(np.abs(array) <= largest):
+                said.append(f"{name} = {shortened(given)} must be a table of finite numbers of at most {largest:g}")
                 continue
             array.setflags(write=False)
             object.__setattr__(self, name, array)

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from amm_opt.arrays import FloatArray, IntArray
 from amm_opt.cases import Case, Requests
 from amm_opt.errors import InputError
-from amm_opt.margins.margin import Margin, draws_needed
+from amm_opt.margins.margin import MOST_DRAWS, Margin, draws_needed
 from amm_opt.network import NetworkModel
 
 Limits = tuple[FloatArray, FloatArray]
@@ -37,6 +37,12 @@ class Shift:
         self._draws = SEEN
         if margin.kind == "scenario":
             needed = draws_needed(margin.eps, 1.0 - margin.confidence, limits if margin.joint else 1)
+            if needed > MOST_DRAWS:
+                raise InputError(
+                    f"{margin} needs {needed:,} draws, and {MOST_DRAWS:,} are the most: give a larger eps or a smaller"
+                    " confidence",
+                    subject="margin",
+                )
             self._draws = needed if margin.draws is None else margin.draws
         self.errors = LoadErrors(margin, case, network, self._draws)
         have = self._draws if self.errors.samples is None else len(self.errors.samples)

@@ -47,6 +47,11 @@ def negative(fault: Fault, *names: str) -> list[str]:
     return [f"{n} = {getattr(fault, n)} must not be negative" for n in names if getattr(fault, n) < 0]
 
 
+def too_large(fault: Fault, largest: float, *names: str) -> list[str]:
+    """A sentence for each of these that is larger than a case may have it."""
+    return [f"{n} = {getattr(fault, n):g} must be at most {largest:g}" for n in names if getattr(fault, n) > largest]
+
+
 def no_interval(name: str, interval: int, case: Case, *, last: int) -> str:
     """A sentence where a number of intervals is larger than ``last``, the largest that a case has."""
     if interval <= last:

@@ -9,9 +9,10 @@ from typing import ClassVar
 import numpy as np
 
 from amm_opt.cases import Case, Requests
+from amm_opt.cases.folder.magnitudes import LARGEST as LARGEST_KW
 from amm_opt.market import Allocation
 from amm_opt.simulation.measurement import draws
-from amm_opt.simulation.measurement.base import Fault, negative, no_interval, no_rate
+from amm_opt.simulation.measurement.base import Fault, negative, no_interval, no_rate, too_large
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ class Message(Fault):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        self.refuse(no_rate(self.rate), *negative(self, "import_kw", "export_kw", "seed"))
+        powers = ("import_kw", "export_kw")
+        self.refuse(no_rate(self.rate), *negative(self, *powers, "seed"), *too_large(self, LARGEST_KW, *powers))
 
     def happens(self, served: Allocation, interval: Requests, names: Sequence[str]) -> Allocation:
         """What everybody does in an interval, (n,), from what they would do if all limits arrived."""

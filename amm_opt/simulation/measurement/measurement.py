@@ -86,7 +86,7 @@ class Measurement:
             raise InputError(said, subject="measurement")
         for fault in self.faults:
             if isinstance(fault, Wrong):
-                case = fault.believed(case)
+                case = _believed(fault, case)
         return case
 
     def requests(self, case: Case, start: int, stop: int) -> Requests:
@@ -98,6 +98,18 @@ class Measurement:
         load, imports, exports = source(start, stop)
         kvar = case.requests(start, stop).inflexible_kvar if case.profiles.has_kvar else None
         return Requests(load, imports, exports, start, case.dt_h, case.times[start:stop], kvar)
+
+
+def _believed(fault: Wrong, case: Case) -> Case:
+    """The case with one kind of error in its network.
+
+    Raises:
+        InputError: where it has no such thing, or what would be believed is no network; the error and its values first.
+    """
+    try:
+        return fault.believed(case)
+    except InputError as error:
+        raise InputError(error.problems, subject=f"measurement {fault}") from error
 
 
 def _readings(case: Case, start: int, stop: int) -> FloatArray:

@@ -18,9 +18,11 @@ from amm_opt.cases import Case
 from amm_opt.cases.folder.parts import feeder_tables
 from amm_opt.network import Feeder
 from amm_opt.simulation.measurement import draws
-from amm_opt.simulation.measurement.base import Fault, negative, no_name, no_rate
+from amm_opt.simulation.measurement.base import Fault, negative, no_name, no_rate, too_large
 
 TRANSFORMER = "transformer"
+LARGEST_SIGMA = 2.0
+"""Of impedances: one branch in 20 is believed to be exp(4) = 55 times what it is, or a 55th."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Impedance(Wrong):
 
     def __post_init__(self) -> None:
         bad = f"scale = {self.scale} must be positive" if self.scale <= 0 else ""
-        self.refuse(bad, *negative(self, "sigma", "seed"))
+        self.refuse(bad, *negative(self, "sigma", "seed"), *too_large(self, LARGEST_SIGMA, "sigma"))
 
     def believed(self, case: Case) -> Case:
         """Open branches too, which count where they are closed."""

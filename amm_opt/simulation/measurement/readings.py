@@ -16,8 +16,10 @@ import numpy as np
 
 from amm_opt.arrays import FloatArray, IntArray
 from amm_opt.cases import Case
+from amm_opt.cases.folder.magnitudes import LARGEST as LARGEST_KW
+from amm_opt.cases.scenario import MAX_SCALE
 from amm_opt.simulation.measurement import draws
-from amm_opt.simulation.measurement.base import Fault, negative, no_interval, no_rate
+from amm_opt.simulation.measurement.base import Fault, negative, no_interval, no_rate, too_large
 
 QUANTITIES = ("load", "import", "export")
 Of = Literal["all", "load", "requests"]
@@ -69,7 +71,8 @@ class Noise(Reading):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        self.refuse(*negative(self, "sigma", "kw", "seed"))
+        sizes = [*too_large(self, MAX_SCALE, "sigma"), *too_large(self, LARGEST_KW, "kw")]
+        self.refuse(*negative(self, "sigma", "kw", "seed"), *sizes)
 
     def seen(self, source: Source, names: Sequence[str], start: int, stop: int) -> FloatArray:
         """Relative noise first."""
@@ -102,7 +105,9 @@ class Bias(Reading):
     of: Of = "all"
 
     def __post_init__(self) -> None:
-        self.refuse(f"share = {self.share} must be at least -1" if self.share < -1 else "")
+        least = f"share = {self.share} must be at least -1" if self.share < -1 else ""
+        low = f"kw = {self.kw:g} must be at least {-LARGEST_KW:g}" if self.kw < -LARGEST_KW else ""
+        self.refuse(least, low, *too_large(self, MAX_SCALE, "share"), *too_large(self, LARGEST_KW, "kw"))
 
     def seen(self, source: Source, names: Sequence[str], start: int, stop: int) -> FloatArray:
         """The share first."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from small import one_transformer, rebuilt, small_case
 
 import amm_opt as ao
 from amm_opt.cases import Case
+from amm_opt.margins.margin import KINDS as MARGINS
 from amm_opt.registry import network_of
 from amm_opt.simulation.measurement import KINDS, Drop, Measurement, Noise, as_measurement, draws
 from amm_opt.study.cli import main
@@ -243,3 +247,40 @@ def test_every_kind_has_a_text() -> None:
         *("noise", "bias", "drop", "delay", "stale"),
         *("impedance", "phase", "feeder", "switch", "tap", "memory", "message"),
     }
+
+
+SCARCE = scarce_case(True)
+NUMBERS = st.one_of(
+    st.sampled_from([0.0, 1e-300, 1e-12, 1.0, 10.0, 1e6, 1e12]), st.floats(allow_nan=False, allow_infinity=False)
+)
+OF_ERRORS = ("noise:sigma", "noise:kw", "bias:share", "bias:kw", "drop:rate", "impedance:sigma", "impedance:scale")
+OF_ERRORS += ("tap:ratio", "message:rate=1,import_kw", "message:rate=1,export_kw")
+OF_MARGINS = tuple(f"{kind}:{name}" for kind in MARGINS for name in ("eps", "sigma", "scale", "joint=true,eps"))
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(st.sampled_from([*OF_ERRORS, *OF_MARGINS, "scenario:confidence"]), NUMBERS)
+def test_whatever_number_runs_or_is_refused_with_its_name(what: str, number: float) -> None:
+    """Finite ones of any size: no overflow, no interval without a solution; the sentence has name and value."""
+    name, of_margin = re.split("[:,]", what)[-1], what not in OF_ERRORS
+    how = {"margin" if of_margin else "measurement": f"{what}={number!r}"}
+    said = ""
+    try:
+        run = ao.simulate(SCARCE, "equal_doe", steps=1, **how)
+    except ao.InputError as error:
+        said = str(error)
+    if said:
+        assert any(f"{name}{equals}{value}" in said for equals in (" = ", "=") for value in (number, f"{number:g}"))
+    else:
+        assert not run.failed_steps
+        assert np.isfinite(run.allocation.both_kw).all()
+
+
+def test_arrays_of_a_margin_are_no_larger_than_a_case_may_be() -> None:
+    with pytest.raises(ao.InputError, match=r"samples = .* must be a table of finite numbers of at most 1e\+12"):
+        ao.Margin("gaussian", samples=[[1e13], [0.0]])
+    with pytest.raises(ao.InputError, match=r"covariance = .* must be a table of finite numbers of at most 1e\+24"):
+        ao.Margin("gaussian", covariance=[[1e300]])
+    with pytest.raises(ao.InputError, match="draws = 10000000 must be at least 1 and at most 1,000,000"):
+        ao.Margin("scenario", draws=10**7)

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hin
 
 import numpy as np
 
-from amm_opt.errors import InputError
+from amm_opt.errors import InputError, counted
 
 WORDS: dict[Any, str] = {
     float: "a number",
@@ -71,7 +71,9 @@ def _problems(kind: type, args: tuple[Any, ...], given: Mapping[str, Any]) -> li
     names = ", ".join(known) or "none"
     problems = [f"unknown parameter {name!r}; valid choices: {names}" for name in given if name not in known]
     if len(args) > len(known):
-        problems.append(f"{len(args)} parameters are given, there are {len(known)}: {names}")
+        problems.append(
+            f"{counted(len(args), 'parameter is', 'parameters are')} given, there are {len(known)}: {names}"
+        )
     for name, value in {**dict(zip(known, args, strict=False)), **given}.items():
         if name in known and (wanted := _unfit(value, *known[name])):
             problems.append(f"{name} = {shortened(value)} must be {wanted}")

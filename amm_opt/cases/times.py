@@ -129,7 +129,7 @@ def _refused(values: pd.Series[object], bad: BoolArray, what: str) -> Iterator[s
     for i, cell in zip(at[:_SHOWN], cells, strict=False):
         yield f"{what} row {i + 1}: {not_a_time(cell)}"
     if len(at) > _SHOWN:
-        yield f"{what}: {len(at) - _SHOWN} more rows are not times"
+        yield f"{what}: {counted(len(at) - _SHOWN, 'more row is not a time', 'more rows are not times')}"
 
 
 def _is_number_like(cell: object) -> bool:
@@ -186,7 +186,7 @@ def checked_times(
     if not said:
         problems += _zone_problems(parsed, timezone)
     if len(parsed) < 2 and not said:
-        problems.append(f"profiles: column {column.name!r} has {len(parsed)} rows; at least 2 are needed")
+        problems.append(f"profiles: column {column.name!r} has {counted(len(parsed), 'row')}; at least 2 are needed")
     if parsed.tz is not None:
         parsed = parsed.tz_localize(None)
     return parsed, problems or _irregular(parsed, step_minutes, steps, str(column.name))
@@ -210,7 +210,10 @@ def _irregular(times: pd.DatetimeIndex, step_minutes: float | None, steps: int |
         for i in gap[:_SHOWN]
     ]
     if steps is not None and len(times) != steps:
-        problems.append(f"profiles: wrong length: column {name!r} has {len(times)} rows, the case says {steps} steps")
+        problems.append(
+            f"profiles: wrong length: column {name!r} has {counted(len(times), 'row')}, the case says"
+            f" {counted(steps, 'step')}"
+        )
     return problems
 
 

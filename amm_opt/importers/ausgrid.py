@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.arrays import FloatArray, IntArray
-from amm_opt.errors import InputError, as_path, shorten, shown
+from amm_opt.errors import InputError, as_path, counted, shorten, shown
 from amm_opt.importers.report import ImportReport
 from amm_opt.io.tables import as_table
 
@@ -142,7 +142,7 @@ def _households(table: pd.DataFrame, customers: Sequence[int] | None, subject: s
     times = pd.date_range(first, periods=48 * days, freq="30min")
     numbers = tuple(sorted({int(c) for c in table["Customer"]}))
     report = ImportReport(source=subject)
-    report.read += [f"{len(numbers)} customers", f"{len(columns)} profiles", f"{days} days"]
+    report.read += [counted(len(numbers), "customer"), counted(len(columns), "profile"), counted(days, "day")]
     report.read.append(f"the highest half-hour is {2.0 * kwh.max():g} kW")
     if unread := [c for c in table if c not in (*KEYS, *HALF_HOURS, "Row Quality") and table[c].notna().any()]:
         report.left_out.append(f"columns that are not read: {shorten(unread)}")

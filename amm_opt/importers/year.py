@@ -23,7 +23,7 @@ from amm_opt.cases.synthetic.generators import (
     roof_series,
     year_profiles,
 )
-from amm_opt.errors import InputError, Problems, shorten
+from amm_opt.errors import InputError, Problems, counted, shorten
 from amm_opt.fields import Checked, is_number, shortened
 from amm_opt.importers.imported import ImportedNetwork
 from amm_opt.importers.people import SERVICE_KW
@@ -153,8 +153,8 @@ def year_case(
         notes.append(f"the file's own profiles, plants and batteries are left out for the scenario{more}")
     if len(sites):
         notes.append(
-            f"{len(sites)} sites of more than {SERVICE_KW:g} kW on a phase keep their kW, as their peak, and power"
-            f" factors; a vehicle and a roof by chance for every {SITE_KW:g} kW of theirs: {shorten(sites.index)}"
+            f"{counted(len(sites), 'site')} of more than {SERVICE_KW:g} kW on a phase: kW stay, as a peak, and so do"
+            f" power factors; a vehicle and a roof by chance for every {SITE_KW:g} kW: {shorten(sites.index)}"
         )
     return replace(made, report=replace(network.report, assumed=[*network.report.assumed, *notes]))
 

@@ -199,7 +199,7 @@ def _arranged(
     if holes.any() and gaps == "refuse":
         raise InputError(list(_gaps(arrays, names, times)), subject="meters")
     if holes.all():
-        raise InputError(f"in each of the {len(times)} intervals a reading is missing", subject="meters")
+        raise InputError(f"in each of {counted(len(times), 'interval')} a reading is missing", subject="meters")
     kept = {c: a[~holes] for c, a in arrays.items()}
     return MeterData(
         times[~holes],

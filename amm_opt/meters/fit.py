@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.arrays import BoolArray, FloatArray
-from amm_opt.errors import InputError, shorten
+from amm_opt.errors import InputError, counted, shorten
 from amm_opt.fields import checked_kind, is_number, shortened
 from amm_opt.meters.data import MeterData
 from amm_opt.meters.fitted import Fit, FittedNetwork, Rows, meter_feeder
@@ -192,8 +192,11 @@ class _Readings:
         problems, rows = [], int(self.train.sum())
         if rows < coefficients:
             problems.append(
-                f"{len(self.names)} meters{' with kvar' if self.q is not None else ''} have {coefficients} coefficients"
-                f" each, and there are {rows} intervals to fit to ({len(self.train)} less those held out): too few"
+                f"{counted(len(self.names), 'meter')}{' with kvar' if self.q is not None else ''} need"
+                f" {counted(coefficients, 'coefficient')} each, and there"
+                f" {'is' if rows == 1 else 'are'} {counted(rows, 'interval')} to fit to ({len(self.train)}"
+                " less those held"
+                " out): too few"
             )
         still = np.ptp(self.p[self.train], axis=0) <= STILL_KW if rows else np.zeros(0, dtype=bool)
         if still.any():

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from amm_opt.arrays import FloatArray, IntArray
 from amm_opt.cases import Case, from_tables
-from amm_opt.errors import InputError, shorten
+from amm_opt.errors import InputError, counted, shorten
 from amm_opt.fields import is_number, shortened
 from amm_opt.io.columns import unique_names
 from amm_opt.meters.data import TRANSFORMER, MeterData
@@ -103,7 +103,10 @@ class FittedNetwork(NetworkModel):
     def __repr__(self) -> str:
         without = f", without {' and '.join(self.fit.missing)}" if self.fit.missing else ""
         e = self.fit.errors["mean_v"]
-        return f"FittedNetwork({len(self.fit.data.meters)} meters{without}, held out {e.iloc[-1]:.2f} V off on average)"
+        return (
+            f"FittedNetwork({counted(len(self.fit.data.meters), 'meter')}{without}, held out {e.iloc[-1]:.2f}"
+            " V off on average)"
+        )
 
     @cached_property
     def v_min_pu(self) -> FloatArray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from amm_opt.arrays import FloatArray, IntArray
 from amm_opt.cases import Case
-from amm_opt.errors import InputError
+from amm_opt.errors import InputError, counted
 from amm_opt.fields import checked_kind, is_number, is_whole, shortened
 from amm_opt.meters.data import MeterData
 from amm_opt.network import ACNetwork, NetworkModel
@@ -82,7 +82,10 @@ def synthetic_meters(
     at = model.incidence(case.bus, case.phases)
     v = _voltages(case, model, np.asarray((at @ p.T).T), np.asarray((at @ q.T).T), source)
     if (lost := np.isnan(v).any(axis=1)).any():
-        raise InputError(f"{lost.sum()} intervals have no power flow, first {requests.times[int(np.argmax(lost))]}")
+        raise InputError(
+            f"{counted(int(lost.sum()), 'interval has', 'intervals have')} no power flow, first"
+            f" {requests.times[int(np.argmax(lost))]}"
+        )
     at_head = v[:, model.bus == head].mean(axis=1)
     at_meters = np.asarray((at.T @ v.T).T)
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from amm_opt.arrays import FloatArray
 from amm_opt.cases.times import read_times
-from amm_opt.errors import InputError, shorten
+from amm_opt.errors import InputError, counted, shorten
 from amm_opt.io.tables import as_table, read_table
 from amm_opt.request_market.split import LEAST_MINUTES
 
@@ -95,7 +95,9 @@ def _problems_of_times(times: pd.DatetimeIndex, what: str) -> list[str]:
     if step <= pd.Timedelta(0) or SLOT % step != pd.Timedelta(0):
         problems.append(f"{what}: steps of {step} must divide 30 minutes")
     elif len(times) % round(SLOT / step):
-        problems.append(f"{what}: {len(times)} intervals of {step} are no whole number of half-hours")
+        problems.append(
+            f"{what}: {counted(len(times), 'interval')} of {step} must come to a whole number of half-hours"
+        )
     if times[0] != times[0].floor(SLOT):
         problems.append(f"{what}: the first time {times[0]} must begin a half-hour")
     return problems

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.arrays import FloatArray
-from amm_opt.errors import InputError, shorten
+from amm_opt.errors import InputError, counted, shorten
 from amm_opt.fields import is_number
 from amm_opt.request_market.loads import HouseholdLoads
 from amm_opt.request_market.requests import FLEXIBILITIES_H, MOST_SLOTS, PRODUCTS, TOP_PRICE, FlexibleRequest
@@ -58,9 +58,11 @@ class RequestProblem:
         predicted = spread(items, n) if predicted_kw is None else _series(predicted_kw, "predicted_kw", problems)
         for name, values in zip(SERIES[1:], (essential, predicted), strict=True):
             if len(values) != n:
-                problems.append(f"{name} has {len(values)} slots, supply_kw has {n}")
+                problems.append(f"{name} has {counted(len(values), 'slot')}, supply_kw has {n}")
         if late := [r.household for r in items if r.latest > n]:
-            problems.append(f"windows end after the last of {n} slots: requests of {shorten(sorted(set(late)))}")
+            problems.append(
+                f"windows end after the last of {counted(n, 'slot')}: requests of {shorten(sorted(set(late)))}"
+            )
         if problems:
             raise InputError(problems, subject="request problem")
         object.__setattr__(self, "requests", tuple(sorted(items, key=lambda r: r.sort_key)))
@@ -134,7 +136,9 @@ def _series(values: Any, what: str, problems: list[str]) -> FloatArray:
         return np.zeros(0)
     for bad, word in ((~np.isfinite(series), "no number"), (series < 0, "a negative value")):
         if bad.any():
-            problems.append(f"{what} has {word} in {int(bad.sum())} slots, the first is {int(np.argmax(bad))}")
+            problems.append(
+                f"{what} has {word} in {counted(int(bad.sum()), 'slot')}, the first is {int(np.argmax(bad))}"
+            )
     return series
 
 

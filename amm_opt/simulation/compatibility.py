@@ -9,7 +9,7 @@ from typing import Any
 
 from amm_opt.arrays import DIRECTIONS
 from amm_opt.cases.tiers import split
-from amm_opt.errors import Problems
+from amm_opt.errors import Problems, counted
 from amm_opt.grid import Grid
 from amm_opt.market import Mechanism
 from amm_opt.market.storage import STORE
@@ -109,7 +109,7 @@ def _state(asked: Asked) -> str:
     n = asked.grid.n
     for name, array in asked.mechanism.initial_state(asked.grid.case).arrays().items():
         if array.ndim and array.shape[-1] != n:
-            return f"{name} of its state has shape {array.shape}, not (..., {n} participants)"
+            return f"{name} of its state has shape {array.shape}, not (..., {counted(n, 'participant')})"
     return ""
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from amm_opt.cases import Case, Requests
 from amm_opt.cases.times import is_length
-from amm_opt.errors import InputError, Problems, unknown
+from amm_opt.errors import InputError, Problems, counted, unknown
 from amm_opt.fields import Checked, shortened
 from amm_opt.specs import read_options
 
@@ -133,7 +133,9 @@ def believed(forecast: Forecast, case: Case, now: int, stop: int) -> Requests:
         if not np.all(np.isfinite(values)) or ("request" in name and np.any(values < 0)):
             raise InputError(f"{at} has {name} that is negative or not a number")
     if w.start != now or len(w.times) != stop - now:
-        raise InputError(f"{at} is of {len(w.times)} intervals from number {w.start}, not {stop - now} from {now}")
+        raise InputError(
+            f"{at} is of {counted(len(w.times), 'interval')} from number {w.start}, not {stop - now} from {now}"
+        )
     return w
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from amm_opt.errors import InputError, OutputError, reason
+from amm_opt.errors import InputError, OutputError, counted, reason
 from amm_opt.io.files import check_writable, claimed, released, remove, replace_bytes, replace_file
 from amm_opt.io.lock import LOCK, lock_of
 from amm_opt.simulation.stored.difference import differences
@@ -112,7 +112,11 @@ class StudyFolder:
     def kept(self) -> str:
         """How much is there of a study that was ended, and how to go on."""
         count = sum(1 for _ in (self.path / ROWS).glob("*.json"))
-        return f"{count} variants are kept in {self.path}: {GO_ON}" if count else "no variant was finished"
+        return (
+            f"{counted(count, 'variant is', 'variants are')} kept in {self.path}: {GO_ON}"
+            if count
+            else "no variant was finished"
+        )
 
     def close(self) -> None:
         """Let others write; a new folder without a row is left as it was found."""

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from amm_opt.cases import as_case
-from amm_opt.errors import InputError, LostError, OutputError, Problems, as_path, one_line, shorten, unknown
+from amm_opt.errors import InputError, LostError, OutputError, Problems, as_path, counted, one_line, shorten, unknown
 from amm_opt.fields import is_whole, not_callable, shortened
 from amm_opt.io.html import as_html
 from amm_opt.simulation.driver import mode_of
@@ -254,7 +254,7 @@ class Study:
 
     def __repr__(self) -> str:
         on = f"{shorten(self._mechanisms)} on {shorten(self._cases)}"
-        return f"Study({len(self)} variants of {shorten(self.parameters[2:]) or 'nothing'}: {on})"
+        return f"Study({counted(len(self), 'variant')} of {shorten(self.parameters[2:]) or 'nothing'}: {on})"
 
     def _repr_html_(self) -> str:
         return as_html(

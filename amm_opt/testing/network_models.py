@@ -12,7 +12,7 @@ import numpy as np
 
 from amm_opt.arrays import BoolArray, FloatArray
 from amm_opt.cases import Case
-from amm_opt.errors import InputError
+from amm_opt.errors import InputError, counted
 from amm_opt.network import ACNetwork, ConicNetworkModel, NetworkModel
 from amm_opt.registry import network_of
 from amm_opt.testing import cases
@@ -110,7 +110,10 @@ def _members(s: _Subject) -> None:
     q, n = s.model.quantities, s.model.n_nodes
     m = len(q.kind)
     for name in ("element", "lower", "upper", "tolerance"):
-        claim(len(getattr(q, name)) == m, f"quantities.{name} has {len(getattr(q, name))} entries, kind has {m}")
+        claim(
+            len(getattr(q, name)) == m,
+            f"quantities.{name} has {counted(len(getattr(q, name)), 'entry', 'entries')}, kind has {m}",
+        )
     claim(set(q.kind) <= {"voltage", "thermal", "active"}, f"quantities.kind holds {sorted(set(q.kind))}")
     at = s.model.quantity_bus
     claim(np.all((at >= 1) & (at < s.case.feeder.n_buses)), "quantity_bus is no bus below the source")

@@ -123,7 +123,7 @@ def test_settings_must_agree_with_profiles() -> None:
     assert_said(problems_of(steps=9), "wrong length", "8 rows", "9 steps")
     assert_said(problems_of(step_minutes=15), "'time'", "row 2", "is not 15 minutes")
     assert tiny(steps=8, step_minutes=30).dt_h == 0.5
-    assert_said(problems_of(profiles=good()["profiles"].iloc[:1]), "'time' has 1 rows")
+    assert_said(problems_of(profiles=good()["profiles"].iloc[:1]), "'time' has 1 row")
     for wrong in (0, -30, "30"):
         assert_said(problems_of(step_minutes=wrong), "step_minutes")
 

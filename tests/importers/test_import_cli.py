@@ -142,7 +142,7 @@ def test_a_site_keeps_its_own_kw(folder: Path) -> None:
     cars = requests.import_request_kw[:, at].max() / 7.4
     assert 3 <= cars <= 45
     assert people.loc["shop", "connection_import_kw"] >= requests.at_connection_kw("import")[:, at].max()
-    assert "1 sites of more than 18.4 kW on a phase keep their kW" in str(case.report)
+    assert "1 site of more than 18.4 kW on a phase: kW stay" in str(case.report)
     homes = case.tables()["series"].query("participant != 'shop'").reset_index(drop=True)
     pd.testing.assert_frame_equal(homes, alone.tables()["series"])
     more = year_case(csiro_network(folder), YearScenario(days=7, ev=0.9, pv=0.5))

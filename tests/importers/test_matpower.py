@@ -176,7 +176,7 @@ def test_generators() -> None:
     case = with_generators([-0.05, 0, 0, -0.02, 1, 100, 1, 0, -0.05])
     assert asked(case) == (100.0, 50.0, 0.0)
     assert kvar(case, flexible=True) == pytest.approx(60 + 20)  # Qmin goes with Pmin
-    assert "1 generators with negative Pmin are dispatchable loads and ask for import" in said(case)
+    assert "1 generator with negative Pmin is a dispatchable load and asks for import" in said(case)
     leading = with_generators([-0.05, 0, 0.01, 0, 1, 100, 1, 0, -0.05])
     assert kvar(leading, flexible=True) == pytest.approx(60 - 10)
     fixed = with_generators([0, 0, 0, 0, 1, 100, 1, -0.02, -0.05])  # at least 20 kW are drawn
@@ -185,7 +185,7 @@ def test_generators() -> None:
     assert asked(both) == (100.0, 50.0, 30.0)
     must_run = with_generators([0.03, 0, 0, 0, 1, 100, 1, 0.03, 0.01])
     assert asked(must_run) == (90.0, 0.0, 20.0)
-    assert "1 generators must run at Pmin: generator 2" in said(must_run)
+    assert "1 generator must run at Pmin: generator 2" in said(must_run)
     reactive = with_generators([0.01, 0.02, 0, 0, 1, 100, 1, 0.01, 0])  # at a bus of type 1 MATPOWER injects Qg
     assert (asked(reactive), kvar(reactive, flexible=False)) == ((100.0, 0.0, 10.0), pytest.approx(40.0))
     off = with_generators([0, 0, 0, -0.02, 1, 100, 0, 0, -0.05])
@@ -193,7 +193,7 @@ def test_generators() -> None:
     at_source = street(gen=[*STREET["gen"], [1, 0, 0, 0, 0, 1.02, 100, 1, 0, -0.05]])  # type: ignore[misc]
     assert asked(at_source) == (100.0, 50.0, 0.0)
     capped = with_generators([0.05, 0, 0, 0, 1, 100, 1, 0.02, 0])
-    assert "generators with a Pg above Pmax" in said(capped)
+    assert "1 generator with a Pg above Pmax gives" in said(capped)
 
 
 def test_isolated_buses_take_what_is_there_along() -> None:

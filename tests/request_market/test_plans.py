@@ -82,7 +82,7 @@ def test_bad_problems_and_parameters_are_named() -> None:
     with pytest.raises(ao.InputError) as error:
         ao.RequestProblem([R("a", 0, 9, 1.0, 3)], np.array([1.0, -1.0]), np.full(3, np.nan))
     assert list(error.value.problems) == [
-        "supply_kw has a negative value in 1 slots, the first is 1",
+        "supply_kw has a negative value in 1 slot, the first is 1",
         "essential_kw has no number in 3 slots, the first is 0",
         "essential_kw has 3 slots, supply_kw has 2",
         "windows end after the last of 2 slots: requests of a",

@@ -56,7 +56,7 @@ def _other_times(given: pd.DataFrame, times: pd.DatetimeIndex, timezone: str) ->
     has = f"the case has {counted(len(times), 'interval')} from {times[0]} to {times[-1]}"
     hint = "with_tables(profiles=...) gives a case other times"
     if len(given) != len(times):
-        return [f"profiles: {len(given)} rows; {has}; {hint}"]
+        return [f"profiles: {counted(len(given), 'row')}; {has}; {hint}"]
     if not any(c in given for c in TIMES):
         return []
     when = time_column(given)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from amm_opt.arrays import FloatArray
 from amm_opt.cases.profiles import QUANTITIES
-from amm_opt.errors import shown
+from amm_opt.errors import counted, shown
 from amm_opt.io.columns import check_columns
 
 OFFER_COLUMNS = {"participant": None, "share": None, "export_offer": None}
@@ -110,7 +110,7 @@ def _wrong(person: pd.Series[object], share: FloatArray, asked: FloatArray) -> l
     """Why a plant cannot offer in these steps."""
     said = []
     if abs(share.sum() - 1.0) > WHOLE:
-        said.append(f"the shares of its {len(share)} steps add up to {share.sum():g}, not to 1")
+        said.append(f"the shares of its {counted(len(share), 'step')} add up to {share.sum():g}, not to 1")
     if (k := falling(asked)) is not None:
         low, high = asked[k - 1], asked[k - 2]
         said.append(

@@ -289,20 +289,37 @@ def _say_what_they_are(
     demand = plants["PMIN"] < 0
     report.read += [counted(len(loads), "load"), f"{counted(len(gen), 'generator')} in service"]
 
-    def told(which: pd.Series[bool], text: str) -> None:
+    def told(which: pd.Series[bool], one: str, many: str) -> None:
         if which.any():
             names = shorten([f"generator {k}" for k in plants.index[which]])
-            report.assumed.append(f"{int(which.sum())} {text}: {names}")
+            report.assumed.append(f"{counted(int(which.sum()), one, many)}: {names}")
 
     if at_source:
         report.left_out.append(f"limits of {counted(at_source, 'generator')} at the reference bus: it is the source")
-    told(demand, "generators with negative Pmin are dispatchable loads and ask for import of -Pmin")
-    told(demand & (plants["PMAX"] > 0), "of them export up to Pmax as well, at unity power factor both ways")
-    told(~demand & (plants["PMAX"] > 0), "generators export up to Pmax at unity power factor; they hold no voltage")
-    told(plants["PMIN"] > 0, "generators must run at Pmin")
-    told(plants["PG"] > plants["PMAX"], "generators with a Pg above Pmax give no more than Pmax")
+    below = "with negative Pmin"
+    told(
+        demand,
+        f"generator {below} is a dispatchable load and asks for import of -Pmin",
+        f"generators {below} are dispatchable loads and ask for import of -Pmin",
+    )
+    both = "up to Pmax as well, at unity power factor both ways"
+    told(demand & (plants["PMAX"] > 0), f"of them exports {both}", f"of them export {both}")
+    only = "up to Pmax at unity power factor, without holding a voltage"
+    told(~demand & (plants["PMAX"] > 0), f"generator exports {only}", f"generators export {only}")
+    told(plants["PMIN"] > 0, "generator must run at Pmin", "generators must run at Pmin")
+    above = "with a Pg above Pmax"
+    told(
+        plants["PG"] > plants["PMAX"],
+        f"generator {above} gives no more than Pmax",
+        f"generators {above} give no more than Pmax",
+    )
     fixed = (plants["QG"] != 0) & ~demand & ~plants["GEN_BUS"].map(held).astype(bool)
-    told(fixed, "generators at buses of type 1 inject their Qg at all times")
+    always = "Qg at all times"
+    told(
+        fixed,
+        f"generator at a bus of type 1 injects its {always}",
+        f"generators at buses of type 1 inject their {always}",
+    )
 
 
 def _say_costs(

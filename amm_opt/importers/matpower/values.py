@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from amm_opt.errors import InputError
+from amm_opt.errors import InputError, counted
 
 MAX_ELEMENTS = 20_000_000
 Matrix = np.ndarray
@@ -278,7 +278,7 @@ def taken(value: Matrix, indices: Sequence[Any]) -> Matrix:
         bounded(len(rows), len(columns))
         return np.asarray(value[np.ix_(rows, columns)])
     if len(indices) != 1:
-        raise InputError(f"{len(indices)} indices are not followed")
+        raise InputError(f"{counted(len(indices), 'index is', 'indices are')} not followed")
     flat = value.ravel(order="F")[places(indices[0], value.size)]
     if indices[0] is None:
         return np.asarray(flat[:, None])
@@ -301,7 +301,7 @@ def put(value: Matrix, indices: Sequence[Any], new: Matrix) -> Matrix:
         flat[chosen] = _fitting(new, (len(chosen), 1)).ravel(order="F")
         return np.asarray(flat.reshape(out.shape, order="F"))
     if len(indices) != 2:
-        raise InputError(f"{len(indices)} indices are not followed")
+        raise InputError(f"{counted(len(indices), 'index is', 'indices are')} not followed")
     rows, columns = (places(i, n, growing=True) for i, n in zip(indices, value.shape, strict=True))
     out = _grown(value, int(rows.max(initial=-1)) + 1, int(columns.max(initial=-1)) + 1)
     out[np.ix_(rows, columns)] = _fitting(new, (len(rows), len(columns)))

@@ -84,7 +84,8 @@ class Customers:
             )
         if split:
             said.append(
-                f"{len(split)} loads draw unevenly from their phases, by more than {UNEVEN:.1%} of their power:"
+                f"{counted(len(split), 'load draws', 'loads draw')} unevenly from the phases, by more than"
+                f" {UNEVEN:.1%} of what is drawn:"
                 f" a customer on each phase: {shorten(x.element.name for x in split)}"
             )
         return said

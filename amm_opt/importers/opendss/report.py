@@ -141,7 +141,8 @@ def _loads(elements: Elements, customers: pd.DataFrame) -> Iterable[str]:
     loose = customers[customers["inflexible_kvar"] != 0]
     if len(loose):
         yield (
-            f"{len(loose)} loads with (almost) no active power are constant reactive power (inflexible_kvar),"
+            f"{counted(len(loose), 'load')} with (almost) no active power"
+            f" {'is' if len(loose) == 1 else 'are'} constant reactive power (inflexible_kvar),"
             f" {loose['kvar'].sum():g} kvar: {shorten(loose['name'])}"
         )
 
@@ -157,9 +158,10 @@ def _dependent(elements: Elements, settings: Settings) -> Iterable[str]:
         at = [sum((x.at_voltage(pu) for x in own), 0j) for pu in (settings.load_pu, *ends)]
         taken, *others = (f"{s.real:.4g} kW and {s.imag:.4g} kvar" for s in at)
         yield (
-            f"{len(own)} loads of model {model} depend on the voltage: what they draw at {settings.load_pu:g}"
-            f" pu of their kV, {taken}, counts at all voltages; they would draw {others[0]} at {ends[0]:.3g} pu and"
-            f" {others[1]} at {ends[1]:.3g} pu: {shorten(x.element.name for x in own)}"
+            f"{counted(len(own), 'load')} of model {model} {'depends' if len(own) == 1 else 'depend'} on the voltage:"
+            f" what is drawn at {settings.load_pu:g} pu of the load's kV, {taken}, counts at all"
+            f" voltages; it would be {others[0]} at {ends[0]:.3g} pu and {others[1]} at {ends[1]:.3g} pu:"
+            f" {shorten(x.element.name for x in own)}"
         )
 
 
@@ -233,7 +235,7 @@ def _left_out(
         yield f"{counted(len(elements.disabled), 'disabled element')}: {shorten(e.name for e in elements.disabled)}"
     if elements.opened:
         listed = shorten(map(str, elements.opened))
-        yield f"{len(elements.opened)} loads, capacitors or reactors that are opened: {listed}"
+        yield f"loads, capacitors or reactors that are opened: {listed}"
     if elements.cut:
         yield elements.cut
     source = elements.sources[0]

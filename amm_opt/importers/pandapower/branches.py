@@ -334,7 +334,9 @@ class BranchReader:
         for end in ("from", "to"):
             values[f"{end}_shunt_kw"] = 1e3 * mva * shunts[f"{end}_g_pu"]
             values[f"{end}_shunt_kvar"] = 1e3 * mva * shunts[f"{end}_b_pu"]
-        self._report.assumed.append(f"{len(table)} impedance elements are lines without a limit")
+        self._report.assumed.append(
+            f"{counted(len(table), 'impedance element is a line', 'impedance elements are lines')} without a limit"
+        )
         if t.phased:
             t.problems.append("impedance elements: not supported beside loads and plants on single phases")
         return pd.DataFrame(values)

@@ -191,7 +191,7 @@ class NetTables:
                         f"{counted(n, f'{kind} element')}: not supported ({shorten(self.names(rest, kind))})"
                     )
             else:
-                unread.append(f"{kind} ({len(table)} rows)")
+                unread.append(f"{kind} ({counted(len(table), 'row')})")
         if unread:
             self.report.left_out.append(f"tables that are not read: {', '.join(sorted(unread))}")
 

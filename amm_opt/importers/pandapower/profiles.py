@@ -41,7 +41,7 @@ def read_profiles(tables: NetTables, elements: pd.DataFrame) -> pd.DataFrame | N
     reactive = {_reactive(c) for c in wanted if _reactive(c) in known}
     columns = {c: _numbers(tables, c, known[c]) for c in sorted((wanted & known.keys()) | reactive)}
     if any(len(v) != len(times) for v in columns.values()):
-        sizes = ", ".join(f"{k} has {len(t)} rows" for k, t in found.items())
+        sizes = ", ".join(f"{k} has {counted(len(t), 'row')}" for k, t in found.items())
         tables.problems.append(f"the tables of net.profiles differ in length: {sizes}")
         return None
     tables.report.assumed.append("profiles are regular steps in standard time")
@@ -128,7 +128,9 @@ def _times(tables: NetTables, found: dict[str, Any]) -> pd.DatetimeIndex:
         tables.problems.append(f"net.profiles: column 'time' row {at}: the steps are not regular")
         return pd.DatetimeIndex([])
     if len(odd):
-        tables.report.assumed.append(f"clocks change {len(odd)} times in the profiles: they are taken as regular steps")
+        tables.report.assumed.append(
+            f"clocks change {counted(len(odd), 'time')} in the profiles: they are taken as regular steps"
+        )
     for kind, table in found.items():
         if len(table) == len(first) and not table["time"].reset_index(drop=True).astype(str).equals(first.astype(str)):
             tables.problems.append(f"net.profiles: the times of {kind} are not those of {next(iter(found))}")

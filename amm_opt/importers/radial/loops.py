@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import spsolve
 
 from amm_opt.arrays import BoolArray, FloatArray, IntArray
-from amm_opt.errors import InputError, shorten
+from amm_opt.errors import InputError, counted, shorten
 from amm_opt.importers.radial.sources import JOINT
 
 LEAST_R_PU = 1e-9
@@ -65,7 +65,7 @@ def check_radial(buses: pd.DataFrame, branches: pd.DataFrame, drawn_kw: pd.Serie
         loop = [name, *(tree.edges[a, b]["name"] for a, b in itertools.pairwise(path))]
         choices = [b for b in loop if kind[b] != "transformer"] or loop
         choices.sort(key=lambda b: (b != name, flow[b]))
-        said = f"loop of {len(loop)} branches; open one of: {shorten(choices, 20)}"
+        said = f"loop of {counted(len(loop), 'branch', 'branches')}; open one of: {shorten(choices, 20)}"
         if JOINT in path:
             fed = sorted(graph[JOINT])
             said += f"; sources at {shorten(fed)} close it: keep one of them, as in sources={json.dumps(fed[:1])}"

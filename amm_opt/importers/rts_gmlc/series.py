@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from amm_opt.errors import InputError, shorten, shown
+from amm_opt.errors import InputError, counted, shorten, shown
 from amm_opt.importers.rts_gmlc.files import Tables
 from amm_opt.io.tables import read_table
 
@@ -77,7 +77,9 @@ class Series:
         if not len(self.times):
             self.times = times
         if not times.equals(self.times):
-            self._tables.problems.append(f"{path}: its {len(times)} periods are not those of the other files")
+            self._tables.problems.append(
+                f"{path}: its {counted(len(times), 'period is', 'periods are')} not those of the other files"
+            )
             return None
         self._files[path] = table
         return table

@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from amm_opt.arrays import FloatArray, IntArray
-from amm_opt.errors import InputError, shorten
+from amm_opt.errors import InputError, counted, shorten
 from amm_opt.fields import is_number, shortened
 from amm_opt.io.html import as_html
 from amm_opt.market.cost_recovery.cents import in_cents, over_time, split
@@ -205,7 +205,9 @@ def _checked(
     shape = given[0].shape
     for name, a in zip(("fuel", "reserve", "value"), given, strict=True):
         if a.ndim != 2 or a.shape != shape or a.shape[1] != len(plants) or not a.size:
-            said.append(f"{name} has shape {a.shape}, and must have a row per interval and {len(plants)} plants")
+            said.append(
+                f"{name} has shape {a.shape}, and must have a row per interval and {counted(len(plants), 'plant')}"
+            )
         elif not np.isfinite(a).all():
             said.append(f"{name} must be finite numbers")
     table = plants.reset_index(drop=True)

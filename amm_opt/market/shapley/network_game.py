@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from amm_opt.arrays import DIRECTIONS, FloatArray, IntArray
 from amm_opt.cases import Case, Requests
-from amm_opt.errors import InputError, SolveError, shorten
+from amm_opt.errors import InputError, SolveError, counted, shorten
 from amm_opt.grid import Grid
 from amm_opt.io.output import native, silent
 from amm_opt.market.shapley.bounds import Bounds
@@ -185,7 +185,10 @@ def _check(case: Case, interval: int, direction: str, counts: str, network: Netw
 def _available(available_kw: ArrayLike, n: int) -> FloatArray:
     available = np.asarray(available_kw, dtype=float)
     if available.shape != (n,):
-        said = f"available_kw has the shape {available.shape}; one number for each of {n} participants is needed"
+        said = (
+            f"available_kw has the shape {available.shape}; one number for each of {counted(n, 'participant')}"
+            " is needed"
+        )
         raise InputError(said, subject="network game")
     if not np.all(np.isfinite(available) & (available >= 0)):
         raise InputError("available_kw must be finite and not negative", subject="network game")

@@ -138,7 +138,10 @@ def shapley_span(
 def _checked(available_kw: ArrayLike, steps: int, n: int) -> FloatArray:
     available = np.asarray(available_kw, dtype=float)
     if available.shape != (steps, n):
-        said = f"available_kw has the shape {available.shape}; {steps} intervals of {n} participants are needed"
+        said = (
+            f"available_kw has the shape {available.shape}; {counted(steps, 'interval')} of"
+            f" {counted(n, 'participant')} are needed"
+        )
         raise InputError(said, subject="shapley span")
     return available
 

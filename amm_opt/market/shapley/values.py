@@ -19,7 +19,7 @@ import pandas as pd
 from scipy.stats import t as student
 
 from amm_opt.arrays import FloatArray, IntArray
-from amm_opt.errors import InputError, shorten
+from amm_opt.errors import InputError, counted, shorten
 from amm_opt.market.shapley.coalitions import Game, evaluate
 
 EXACT = 12
@@ -70,7 +70,7 @@ class ShapleyValues:
 
     def __repr__(self) -> str:
         how = "exact" if self.exact else f"{self.rounds} rounds of random orders"
-        return f"ShapleyValues({len(self.players)} players, total {self.total:.6g}, {how})"
+        return f"ShapleyValues({counted(len(self.players), 'player')}, total {self.total:.6g}, {how})"
 
     def _repr_html_(self) -> str:
         return str(self.table.to_html(float_format="{:.6g}".format))

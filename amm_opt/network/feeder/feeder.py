@@ -168,7 +168,9 @@ class Feeder:
         names = [name for name, kind in zip(self.branch_names, self.branch_kind, strict=True) if kind == UNKNOWN]
         if not names:
             return ""
-        known = f"the impedances of {len(names)} branches are not known, such as that of {names[0]!r}"
+        known = (
+            f"the impedances of {counted(len(names), 'branch', 'branches')} are not known, such as that of {names[0]!r}"
+        )
         return f"{known}: only a network fitted to meters takes them, network=ao.fit_network(...)"
 
     @cached_property

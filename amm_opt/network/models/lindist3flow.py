@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
 from amm_opt.arrays import BoolArray, ComplexArray, FloatArray, IntArray
-from amm_opt.errors import InputError, SolveError
+from amm_opt.errors import InputError, SolveError, counted
 from amm_opt.fields import checked_kind
 from amm_opt.network.feeder.feeder import Feeder
 from amm_opt.network.feeder.phases import phase_nodes
@@ -219,7 +219,8 @@ def _check(feeder: Feeder) -> None:
     balanced = [b for b, p in zip(feeder.bus_names, feeder.branch_phases, strict=True) if p == ("pos",)]
     if balanced:
         raise InputError(
-            f"{len(balanced)} buses are balanced (phase pos), first {balanced[0]!r}; lindist3flow models phases a, b,"
+            f"{counted(len(balanced), 'bus is', 'buses are')} balanced (phase pos), first {balanced[0]!r};"
+            " lindist3flow models phases a, b,"
             " c. Use lindistflow for balanced feeders"
         )
     missing = [

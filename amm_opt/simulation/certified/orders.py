@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from amm_opt.arrays import BoolArray, FloatArray
-from amm_opt.errors import InputError
+from amm_opt.errors import InputError, counted
 from amm_opt.simulation.certified.boxes import Boxes, head_kw
 from amm_opt.simulation.results.run import Run
 
@@ -147,5 +147,9 @@ def _within_band(times: pd.DatetimeIndex, orders: FloatArray, least: FloatArray,
             f"{times[k]:%Y-%m-%d %H:%M}: {orders[k]:g} kW is outside the band of {least[k]:.3f} to {most[k]:.3f} kW"
             for k in outside[:5]
         ]
-        more = [f"{len(outside) - 5} more orders are outside their band"] if len(outside) > 5 else []
+        more = (
+            [f"{counted(len(outside) - 5, 'more order is', 'more orders are')} outside the band"]
+            if len(outside) > 5
+            else []
+        )
         raise InputError([*said, *more], subject="disaggregate")

@@ -137,7 +137,9 @@ class RunFolder:
         done = _blocks_in(self.path)
         if done == 0:
             return "no block was finished"
-        return f"{done}{'' if self.store is None else f' of {self.store.count}'} blocks are kept: {GO_ON}"
+        if self.store is None:
+            return f"{counted(done, 'block is', 'blocks are')} kept: {GO_ON}"
+        return f"{done} of {counted(self.store.count, 'block is', 'blocks are')} kept: {GO_ON}"
 
     def close(self) -> None:
         """Let others write; a new folder without a finished block is left as it was found."""

@@ -13,7 +13,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from amm_opt.arrays import FloatArray
-from amm_opt.errors import InputError
+from amm_opt.errors import InputError, counted
 from amm_opt.fields import is_number, is_whole, shortened
 from amm_opt.studies.indices.indices import Indices
 
@@ -106,7 +106,7 @@ class Design:
         y, what = np.asarray(values, dtype=float), outcome or "the outcome"
         points = self.points() if points is None or self.method != DELTA else pd.DataFrame(points)
         if y.shape != (len(points),):
-            raise InputError(f"{what} has shape {y.shape}, the design {len(points)} points")
+            raise InputError(f"{what} has shape {y.shape}, the design {counted(len(points), 'point')}")
         if missing := np.flatnonzero(~np.isfinite(y)).tolist():
             more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
             where = ", ".join(map(str, missing[:5]))
@@ -115,7 +115,7 @@ class Design:
             )
         found = _flat(len(self.bounds)) if np.ptp(y) == 0.0 else self._analysed(points.to_numpy(), y)
         if unknown := [name for name, key in COLUMNS[self.method].items() if not np.all(np.isfinite(found[key]))]:
-            raise InputError(f"{', '.join(unknown)}: no finite indices from {len(points)} points, take more")
+            raise InputError(f"{', '.join(unknown)}: no finite indices from {counted(len(points), 'point')}, take more")
         columns = {name: np.asarray(found[key], dtype=float) for name, key in COLUMNS[self.method].items()}
         units = [self.units.get(name, "") for name in self.names]
         table = pd.DataFrame({"unit": units, **columns}, index=pd.Index(self.names, name="parameter"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from amm_opt.errors import counted
 from amm_opt.io.html import as_html
 from amm_opt.pictures.style import COLOURS, in_style, picture
 
@@ -46,7 +47,10 @@ class Indices:
     runs: int
 
     def __repr__(self) -> str:
-        return f"Indices({self.method} of {self.outcome or 'an outcome'}, {len(self.table)} numbers, {self.runs} runs)"
+        return (
+            f"Indices({self.method} of {self.outcome or 'an outcome'}, {counted(len(self.table), 'number')},"
+            f" {counted(self.runs, 'run')})"
+        )
 
     def _repr_html_(self) -> str:
         return as_html(repr(self), self.table)

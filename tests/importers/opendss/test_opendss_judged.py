@@ -115,7 +115,7 @@ def test_a_delta_away_from_the_source_is_refused(tmp_path: Path, windings: str) 
             "numsteps=2 kvar=[100 200]",
             "steps of different kvar [100.0, 200.0]: OpenDSS gives every step the first value",
         ),
-        ("numsteps=3 kvar=600", "1 values of kvar for numsteps = 3"),
+        ("numsteps=3 kvar=600", "1 value of kvar for numsteps = 3"),
         ("kvar=[100 200] numsteps=2", "2 values of kvar for numsteps = 1"),
         ("kvar=600 numsteps=2 numsteps=3", "numsteps = 3 after 2 steps"),
         ("kvar=600 states=[1 0] numsteps=2", "2 states for numsteps = 1"),

@@ -164,7 +164,7 @@ def test_loads_on_two_phases_and_opened_loads(tmp_path: Path) -> None:
     (tmp_path / "Master.dss").write_text(HEAD + text + "open load.off 1\n")
     network = from_opendss(tmp_path / "Master.dss")
     assert network.customers[["name", "phases", "kw"]].to_numpy().tolist() == [["two", "ac", 6.0]]
-    assert "1 loads, capacitors or reactors that are opened" in str(network.report)
+    assert "loads, capacitors or reactors that are opened" in str(network.report)
 
 
 @pytest.mark.parametrize(
@@ -219,14 +219,14 @@ def test_load_models_at_a_stated_voltage(tmp_path: Path, model: int, pu: float) 
     by_opendss(text)
     engine.Circuit.SetActiveElement("load.x")
     assert network.customers.loc[0, ["kw", "kvar"]].tolist() == pytest.approx(engine.CktElement.Powers()[:2], abs=1e-3)
-    assert ("1 loads of model" in str(network.report)) == (model not in (1, 6))
+    assert ("1 load of model" in str(network.report)) == (model not in (1, 6))
 
 
 def test_the_report_says_what_a_load_would_draw_at_the_ends_of_the_band(tmp_path: Path) -> None:
     """By hand: 10 kW of constant impedance draw 8.1 kW at 0.9 pu and 12.1 kW at 1.1 pu."""
     (tmp_path / "Master.dss").write_text(HEAD + "new load.x bus1=e phases=3 kv=0.4 kw=10 pf=1 model=2\n")
     report = str(from_opendss(tmp_path / "Master.dss").report)
-    assert "would draw 8.1 kW and 0 kvar at 0.9 pu and 12.1 kW and 0 kvar at 1.1 pu: x" in report
+    assert "would be 8.1 kW and 0 kvar at 0.9 pu and 12.1 kW and 0 kvar at 1.1 pu: x" in report
     with pytest.raises(InputError, match="load_voltage_pu = 2 must be within"):
         from_opendss(tmp_path / "Master.dss", load_voltage_pu=2)
     (tmp_path / "Master.dss").write_text(HEAD + "new load.x bus1=e phases=3 kv=0.4 kw=10 model=8\n")

@@ -150,7 +150,7 @@ def test_ampacity_is_that_of_the_geometry_or_of_its_first_conductor(tmp_path: Pa
         ("new linegeometry.g nconds=3 spacing=three\nnew linegeometry.h like=g\n~ wires=[bare bare bare]", "like= on"),
         ("new line.l bus1=a bus2=b spacing=three wires=[bare bare bare] phases=2", "phases = 2, but 'three' has 3"),
         ("new wiredata.w runits=km radius=1\nnew line.l bus1=a bus2=b spacing=three wires=[w w w]", "rac is missing"),
-        ("new linegeometry.g nconds=3 cond=1 wire=bare\nnew line.l bus1=a bus2=b geometry=g", "1 wires and 3 places"),
+        ("new linegeometry.g nconds=3 cond=1 wire=bare\nnew line.l bus1=a bus2=b geometry=g", "1 wire and 3 places"),
     ],
 )
 def test_refused(tmp_path: Path, text: str, said: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.arrays import FloatArray
-from amm_opt.errors import shorten
+from amm_opt.errors import counted, shorten
 from amm_opt.importers.imported import Demand
 from amm_opt.importers.opendss.circuit import Elements
 from amm_opt.importers.opendss.demand.power import drawn
@@ -176,8 +176,9 @@ class People:
         if self._reactive:
             name = max(self._reactive, key=lambda n: self._reactive[n])
             self._report.assumed.append(
-                f"{len(self._reactive)} loads whose kvar have a shape of their own draw them at the power factor that"
-                f" fits best; off by up to {self._reactive[name]:.3g} kvar ({name}): {shorten(self._reactive)}"
+                f"kvar of {counted(len(self._reactive), 'load')} with a shape of their own are drawn at the power"
+                f" factor that fits best; off by up to {self._reactive[name]:.3g} kvar ({name}):"
+                f" {shorten(self._reactive)}"
             )
         self._report.assumed.append(
             f"connections: {SERVICE_KW:g} kW per phase at low voltage for loads of at most that, else what a load draws"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from amm_opt.errors import counted
 from amm_opt.importers.opendss.dialect.text import array, number, numbers, whole
 from amm_opt.importers.opendss.elements.component import Component, Terminal, UnsupportedError, bus_and_nodes, is_delta
 from amm_opt.importers.people import MIN_POWER_FACTOR
@@ -288,21 +289,23 @@ class Capacitor(Component):
     def _split(self, n: int) -> None:
         """Of one step it makes as many, all of them on; of several it only drops the last ones."""
         if n < 1 or n > len(self.steps) > 1:
-            raise UnsupportedError(f"numsteps = {n} after {len(self.steps)} steps")
+            raise UnsupportedError(f"numsteps = {n} after {counted(len(self.steps), 'step')}")
         if len(self.steps) == 1 < n:
             self.steps, self.states = [self.steps[0] / n] * n, [1] * n
         self.steps, self.states = self.steps[:n], self.states[:n]
 
     def _kvar(self, given: list[float]) -> None:
         if len(given) != len(self.steps):
-            raise UnsupportedError(f"{len(given)} values of kvar for numsteps = {len(self.steps)} so far; give each")
+            raise UnsupportedError(
+                f"{counted(len(given), 'value')} of kvar for numsteps = {len(self.steps)} so far; give each"
+            )
         if len(set(given)) > 1:
             raise UnsupportedError(f"steps of different kvar {given}: OpenDSS gives every step the first value")
         self.steps = given
 
     def _states(self, given: list[int]) -> None:
         if len(given) != len(self.steps):
-            raise UnsupportedError(f"{len(given)} states for numsteps = {len(self.steps)} so far; give each")
+            raise UnsupportedError(f"{counted(len(given), 'state')} for numsteps = {len(self.steps)} so far; give each")
         self.states = given
 
     @property

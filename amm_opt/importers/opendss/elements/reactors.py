@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from amm_opt.arrays import ComplexArray
+from amm_opt.errors import counted
 from amm_opt.importers.opendss.dialect.text import is_yes, number, numbers, whole
 from amm_opt.importers.opendss.elements.component import (
     PHASE_NAMES,
@@ -131,7 +132,7 @@ class Reactor(Component):
                 raise UnsupportedError(f"{missing[0]} is missing")
             r, x = (matrix_of(self.matrices[name], n) for name in ("rmatrix", "xmatrix"))
             if r is None or x is None:
-                raise UnsupportedError(f"rmatrix or xmatrix is not a matrix of {n} phases")
+                raise UnsupportedError(f"rmatrix or xmatrix is not a matrix of {counted(n, 'phase')}")
             return np.asarray(r + 1j * x)
         if self.by == "sequence":
             first = self.sequence.get("z1", 0j)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
+from amm_opt.errors import counted
 from amm_opt.importers.opendss.dialect.text import array, is_yes, number, numbers, whole
 from amm_opt.importers.opendss.elements.component import (
     MOST_KV,
@@ -145,7 +146,9 @@ class Transformer(Component):
     def _windings(self, n: int) -> None:
         self.count = n
         if n not in (2, 3):
-            raise UnsupportedError(f"{n} windings are not supported, only two, and three with a centre tap")
+            raise UnsupportedError(
+                f"{counted(n, 'winding is', 'windings are')} not supported, only two, and three with a centre tap"
+            )
         if any(w != Winding() for w in self.windings):
             raise UnsupportedError("windings must be given before what it resets: buses, conns, kvs, kvas, taps, %rs")
         self.windings = [Winding() for _ in range(n)]

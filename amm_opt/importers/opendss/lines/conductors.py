@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from amm_opt.arrays import ComplexArray, FloatArray
+from amm_opt.errors import counted
 from amm_opt.importers.opendss.dialect.text import array, is_yes, number, whole
 from amm_opt.importers.opendss.elements.component import Component, UnsupportedError
 from amm_opt.importers.opendss.lines.units import unit
@@ -85,7 +86,7 @@ class Conductors(Component):
     def resize(self, n: int) -> None:
         """Another number of conductors: sequence values are kept, matrices begin anew."""
         if n < 1 or n > 20:
-            raise UnsupportedError(f"{n} conductors; between 1 and 20 are supported")
+            raise UnsupportedError(f"{counted(n, 'conductor')}; between 1 and 20 are supported")
         self.n = n
         self.z = self.c = None
         self.stated -= set(MATRICES)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from amm_opt.arrays import ComplexArray, FloatArray
+from amm_opt.errors import counted
 from amm_opt.importers.opendss.dialect.text import is_yes, number, numbers, whole
 from amm_opt.importers.opendss.elements.component import Component, UnsupportedError
 from amm_opt.importers.opendss.lines.cables import Sheath, cable_capacitance, cable_impedance
@@ -66,9 +67,11 @@ def laid(wires: Sequence[Wire | None], places: Sequence[tuple[float, float]], ph
     """
     known = [w for w in wires if w is not None]
     if len(known) < len(wires) or len(places) != len(wires):
-        raise UnsupportedError(f"{len(known)} wires and {len(places)} places for {len(wires)} conductors")
+        raise UnsupportedError(
+            f"{counted(len(known), 'wire')} and {counted(len(places), 'place')} for {counted(len(wires), 'conductor')}"
+        )
     if not 1 <= phases <= len(wires):
-        raise UnsupportedError(f"{phases} phases of {len(wires)} conductors")
+        raise UnsupportedError(f"{counted(phases, 'phase')} of {counted(len(wires), 'conductor')}")
     if len(set(places)) < len(places):
         raise UnsupportedError("two conductors are in one place")
     cables = known[0].sheath is not None

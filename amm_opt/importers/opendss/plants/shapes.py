@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from amm_opt.arrays import FloatArray
+from amm_opt.errors import counted
 from amm_opt.importers.opendss.dialect.text import is_yes, number, whole
 from amm_opt.importers.opendss.elements.component import Component, UnsupportedError
 from amm_opt.importers.opendss.plants.values import array_or_file, binary, table
@@ -173,7 +174,7 @@ class LoadShape(Shape):
         if not self.step_s and self.reactive is not None:
             raise UnsupportedError("qmult at given hours is not supported; give an interval")
         if self.reactive is not None and len(self.reactive) != len(self.values):
-            raise UnsupportedError(f"{len(self.reactive)} values of qmult beside {len(self.values)} of mult")
+            raise UnsupportedError(f"{counted(len(self.reactive), 'value')} of qmult beside {len(self.values)} of mult")
         super().finish()
 
 

@@ -132,10 +132,28 @@ class Grid:
         return self._places.gains(imports, exports)
 
     def injected(self, requests: Requests, import_kw: Power, export_kw: Power) -> tuple[FloatArray, FloatArray]:
-        """What the network model takes of (..., n) flexible powers: :meth:`at_nodes`, or both corners (``Corners``)."""
+        """What the network model takes of (..., n) flexible powers: :meth:`modelled`, or both corners (``Corners``)."""
         if isinstance(self._places, Corners):
             return self._places.injections(requests.inflexible_kw, import_kw, export_kw, requests.inflexible_kvar)
-        return self.at_nodes(requests, import_kw, export_kw)
+        return self.modelled(requests, import_kw, export_kw)
+
+    def modelled(self, requests: Requests, import_kw: Power, export_kw: Power) -> tuple[FloatArray, FloatArray]:
+        """As :meth:`at_nodes`, and what the network model leaves out at inflexible load (``NetworkModel.left_out``)."""
+        p, q = self.at_nodes(requests, import_kw, export_kw)
+        if not self.network.estimates:
+            return p, q
+        if requests not in self._left_out:
+            self._left_out[requests] = self.network.left_out(*self.at_nodes(requests, 0.0, 0.0))
+        more_p, more_q = self._left_out[requests]
+        return p + more_p, q + more_q
+
+    def state(self, requests: Requests, import_kw: Power, export_kw: Power) -> Any:
+        """Voltages and flows of the network model with (..., n) flexible powers, see ``NetworkModel.state``."""
+        return self.network.state(*self.modelled(requests, import_kw, export_kw))
+
+    @cached_property
+    def _left_out(self) -> WeakKeyDictionary[Requests, tuple[FloatArray, FloatArray]]:
+        return WeakKeyDictionary()
 
     def at_nodes(self, requests: Requests, import_kw: Power, export_kw: Power) -> tuple[FloatArray, FloatArray]:
         """Net injections (kW, kvar) of nodes with (..., n) flexible powers on top of what requests have inflexible."""
@@ -342,7 +360,7 @@ class Grid:
 
     def _hand_on(self, requests: Requests, some: Requests, which: Any) -> None:
         """What is known of requests is known of some of them."""
-        for known in (self._usage, self._shifts):
+        for known in (self._usage, self._shifts, self._left_out):
             if (both := known.get(requests)) is not None:
                 known[some] = (both[0][which], both[1][which])
 

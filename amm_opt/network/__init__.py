@@ -1,10 +1,11 @@
 """Ground floor: the feeder and the network models."""
 
-from amm_opt.network.ac.losses import marginal_losses
 from amm_opt.network.ac.power_flow import ACNetwork, ACState
 from amm_opt.network.feeder.feeder import Feeder
 from amm_opt.network.feeder.layers import Layers, LayerTable
 from amm_opt.network.feeder.phases import POSITIVE_SEQUENCE
+from amm_opt.network.losses.lossy import Lossy
+from amm_opt.network.losses.marginal import marginal_losses
 from amm_opt.network.meshed.dc import DCFlow
 from amm_opt.network.models.base import NetworkModel
 from amm_opt.network.models.branch_flow import BranchFlowSOCP
@@ -28,6 +29,7 @@ __all__ = [
     "Layers",
     "LinDist3Flow",
     "LinDistFlow",
+    "Lossy",
     "Merged",
     "NetworkModel",
     "NetworkState",

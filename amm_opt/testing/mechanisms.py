@@ -175,7 +175,7 @@ def _corners(import_kw: FloatArray, export_kw: FloatArray) -> Iterator[tuple[Flo
 
 def _keeps_limits(s: _Subject, model: NetworkModel, drawn_kw: FloatArray, injected_kw: FloatArray, why: str) -> None:
     """What (T, n) powers make of the network, by the model's own state of a point."""
-    state = model.state(*Grid(s.case, model).at_nodes(s.run.requests, drawn_kw, injected_kw))
+    state = Grid(s.case, model).state(s.run.requests, drawn_kw, injected_kw)
     over = np.nanmax(state.v_pu - model.v_max_pu), np.nanmax(model.v_min_pu - state.v_pu)
     claim(max(over) <= VOLTAGE_SLACK_PU, f"a voltage is {max(over):.3g} pu beyond its band{why}")
     loading = float(np.nanmax((state.loading_kva / model.rating_kva)[..., 1:]))

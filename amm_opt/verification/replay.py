@@ -69,7 +69,8 @@ class ReplayTotals:
             return wires.flow(*grid.at_nodes(requests.select(which), 0.0, 0.0))
 
         p, q = grid.at_nodes(requests, allocation.drawn_kw, allocation.injected_kw)
-        ac, promised = wires.flow(p, q), model.state(p, q)
+        ac = wires.flow(p, q)
+        promised = grid.state(requests, allocation.drawn_kw, allocation.injected_kw)
         self.violations.add(model, ac, inflexible_only, requests.start + np.arange(requests.n_steps))
         self.losses_kwh += float(ac.loss_kw[ac.solved].sum()) * requests.dt_h
         both = ac.solved & ~np.isnan(promised.v_pu).any(axis=1)

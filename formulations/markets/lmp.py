@@ -128,7 +128,7 @@ class LMP(Mechanism[NoState]):
     def _losses(self, grid: Grid, solution: Solution, requests: Requests) -> FloatArray:
         """(2, n) what marginal losses add to the price of import and of export at a solution."""
         assert self.source_price is not None
-        at = grid.injected(requests, solution["import"], solution["export"])
+        at = grid.at_nodes(requests, solution["import"], solution["export"])
         per_kw, per_kvar, _ = marginal_losses(grid.network.of_nodes).at(*at)
         _, *kvar = grid.case.kvar_per_kw
         share, reactive = grid.at_participants(per_kw), grid.at_participants(per_kvar)

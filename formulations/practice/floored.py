@@ -119,9 +119,27 @@ class FlooredGrid(Grid):
         self, requests: Requests, import_kw: FloatArray | float, export_kw: FloatArray | float
     ) -> tuple[FloatArray, FloatArray]:
         """Net injections of nodes with the promises on top, each with its own power factor."""
+        return self.whole.injected(*self._with_promises(requests, import_kw, export_kw))
+
+    def modelled(
+        self, requests: Requests, import_kw: FloatArray | float, export_kw: FloatArray | float
+    ) -> tuple[FloatArray, FloatArray]:
+        """The same of points; what the network model leaves out is that of load without promises."""
+        return self.whole.modelled(*self._with_promises(requests, import_kw, export_kw))
+
+    def at_nodes(
+        self, requests: Requests, import_kw: FloatArray | float, export_kw: FloatArray | float
+    ) -> tuple[FloatArray, FloatArray]:
+        """The same without what the network model leaves out."""
+        return self.whole.at_nodes(*self._with_promises(requests, import_kw, export_kw))
+
+    def _with_promises(
+        self, requests: Requests, import_kw: FloatArray | float, export_kw: FloatArray | float
+    ) -> tuple[Requests, FloatArray, FloatArray]:
+        """Inflexible load as it is, and flexible powers with the promises."""
         assert isinstance(requests, Rest)
         f = requests.floor_kw
-        return self.whole.injected(requests.for_solver, import_kw + f[0], export_kw + f[1])
+        return self.once(requests, "as it is", lambda: requests.for_solver), import_kw + f[0], export_kw + f[1]
 
     def kept_sensitivity(self, rows: Any) -> FloatArray:
         """As the whole grid knows them."""

@@ -10,7 +10,7 @@ import pytest
 from amm_opt.arrays import FloatArray
 from amm_opt.errors import InputError
 from amm_opt.importers import ImportedNetwork, csiro_network, year_case
-from amm_opt.network import LinDist3Flow
+from amm_opt.network import LinDist3Flow, Lossy
 from amm_opt.simulation import simulate
 
 VOLTS = 400.0 / np.sqrt(3.0)
@@ -125,6 +125,18 @@ def test_lossless_model_against_four_wires(judged: Judged, kw: float, worst: flo
     sent = float(state.p_flow_kw[judged.model.bus == 0].sum())
     assert sent == pytest.approx(source_kw, rel=source)
     assert abs(sent) < abs(source_kw) if kw > 0 else abs(sent) > abs(source_kw)
+
+
+@pytest.mark.parametrize(("kw", "linear", "lossy"), [(2.0, 0.006, 0.0012), (-2.0, 0.003, 0.0007)])
+def test_losses_estimated_without_a_power_flow(judged: Judged, kw: float, linear: float, lossy: float) -> None:
+    """Voltages against the power flow on three wires, the source's power against OpenDSS."""
+    p, q = judged.injections(kw)
+    truth, model = np.abs(judged.model.power_flow(p, q)), Lossy(judged.model.feeder)
+    assert np.abs(judged.model.state(p, q).v_pu - truth).max() > linear
+    more_p, more_q = model.left_out(p, q)
+    state = model.state(p + more_p, q + more_q)
+    assert np.abs(state.v_pu - truth).max() < lossy
+    assert float(state.p_flow_kw[model.bus == 0].sum()) == pytest.approx(judged.truth(kw)[1], rel=0.0003)
 
 
 @pytest.mark.parametrize(

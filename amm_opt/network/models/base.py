@@ -41,6 +41,7 @@ class NetworkModel(ABC):
         name: what a run calls the model.
         takes_meshes: whether it models networks whose branches close cycles; others are refused.
         takes_unknown: whether it models branches of unknown impedance; likewise.
+        estimates: whether it says what it leaves out, see :meth:`left_out`.
         boxes: whether an injection is a box of which every point must be feasible; ``evaluate`` and ``constraints``
             then also take (..., 2 n_nodes), its lowest and its highest corner, see ``Certified``.
         phase: (n_nodes,) 0, 1, 2 for the phases a, b, c of the nodes; None where each bus is one node.
@@ -52,6 +53,7 @@ class NetworkModel(ABC):
     name: str = ""
     takes_meshes: bool = False
     takes_unknown: bool = False
+    estimates: bool = False
     boxes: bool = False
     phase: IntArray | None = None
 
@@ -184,6 +186,13 @@ class NetworkModel(ABC):
             p_sent_kw: active power at the upper ends, where flows are in the terms of ratings (see ``RatedEnds``).
         """
         return self.limits.values(v_pu**2, p_flow_kw, q_flow_kvar, p_sent_kw)
+
+    def left_out(self, p_kw: FloatArray, q_kvar: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Injections of nodes (kW, kvar) that stand for what the model leaves out at given ones, (..., n_nodes) each.
+
+        Where ``estimates`` says so, a grid adds those of inflexible load to every injection of its interval.
+        """
+        return np.zeros_like(p_kw), np.zeros_like(q_kvar)
 
     def rows(self, k: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
         """The exact affine row of each limited quantity in ``k`` (K indices).

@@ -144,7 +144,7 @@ def on_network(store: RunStore, waits: bool, grid: Grid, start: int, stop: int, 
         some = slice(at, min(at + length, stop))
         served = allocation.select(some)
         asked = store.case.requests(store.first + some.start, store.first + some.stop, waits=waits)
-        state = model.state(*grid.at_nodes(asked, served.drawn_kw, served.injected_kw))
+        state = grid.state(asked, served.drawn_kw, served.injected_kw)
         for name, found in parts.items():
             found.append(_quantity(name, model, state, branches))
     phases = None if model.phase is None else [PHASES[k] for k in model.phase]

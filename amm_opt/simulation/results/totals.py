@@ -129,11 +129,11 @@ def _counted(grid: Grid, requests: Requests, allocation: Allocation | None, whic
         some = requests.select(steps)
         drawn_kw = requests.import_request_kw if allocation is None else allocation.drawn_kw
         injected_kw = requests.export_request_kw if allocation is None else allocation.injected_kw
-        state = network.state(*grid.at_nodes(some, drawn_kw[steps], injected_kw[steps]))
+        state = grid.state(some, drawn_kw[steps], injected_kw[steps])
         found.add(network, state, partial(_inflexible, grid, some), requests.start + steps)
     return found
 
 
 def _inflexible(grid: Grid, requests: Requests, which: IntArray) -> FlowState:
     """Voltages and flows under some rows of inflexible load alone."""
-    return grid.network.state(*grid.at_nodes(requests.select(which), 0.0, 0.0))  # type: ignore[no-any-return]
+    return grid.state(requests.select(which), 0.0, 0.0)  # type: ignore[no-any-return]

@@ -100,13 +100,22 @@ class DeclaredProgram:
             parameter.value = getattr(requests, parameter.name())
         for name, parameter in self._own.items():
             parameter.value = task.values[name]
-        self._lower.value, self._upper.value = task.lower, task.upper
+        lower, upper = (limit - self._left_out(task) for limit in (task.lower, task.upper))
+        self._lower.value, self._upper.value = lower, upper
         settings = (CONIC_SETTINGS if self._relaxed else SETTINGS).get(solver, {})
         solve_by_cvxpy(self._problem, solver, settings, task.time_limit_s, inaccurate=bool(self._relaxed))
         with no_answer_from_errors():
-            if wrong := self._incomplete() or self._broken(task.lower, task.upper):
+            if wrong := self._incomplete() or self._broken(lower, upper):
                 raise NoAnswerError(wrong)
-            return self._solution(solver, task.lower, task.upper)
+            return self._solution(solver, lower, upper)
+
+    def _left_out(self, task: Task) -> FloatArray | float:
+        """(m,) what the network model estimates beside its rows (``NetworkModel.left_out``)."""
+        network, requests = self._grid.network, task.requests
+        if not network.estimates:
+            return 0.0
+        with_it, alone = self._grid.modelled(requests, 0.0, 0.0), self._grid.at_nodes(requests, 0.0, 0.0)
+        return network.evaluate(*with_it) - network.evaluate(*alone)
 
     def _incomplete(self) -> str:
         """What the answer lacks."""

@@ -68,7 +68,12 @@ def flow_of(name: str, feeder: ao.Feeder) -> Callable[[np.ndarray, np.ndarray], 
         phases = ao.LinDist3Flow(feeder)
         return lambda p, q: np.stack([np.abs(phases.power_flow(*load)) for load in zip(p, q, strict=True)])
     model = network_model(name)(feeder)
-    return lambda p, q: np.asarray(model.state(p, q).v_pu)
+
+    def voltages(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+        more_p, more_q = model.left_out(p, q)
+        return np.asarray(model.state(p + more_p, q + more_q).v_pu)
+
+    return voltages
 
 
 CASES = [(f, m) for f in FOLDERS for m in json.loads((f / "meta.json").read_text())["models"]]

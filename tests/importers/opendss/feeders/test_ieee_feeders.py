@@ -12,7 +12,7 @@ pytest.importorskip("opendssdirect", reason="pip install 'amm-opt[opendss]'")
 from opendss_truth import Truth, solve
 
 from amm_opt.importers import ImportedNetwork, from_opendss
-from amm_opt.network import LinDist3Flow
+from amm_opt.network import LinDist3Flow, Lossy
 
 DATA = Path(__file__).parents[3] / "data"
 CONSTANT = "batchedit load..* model=1 vminpu=0.5 vmaxpu=2"
@@ -117,6 +117,23 @@ def test_ieee_37_between_phases() -> None:
     assert largest(network, truth, between(model, u)) < 5e-4
     at = between(model, u)
     assert [at["799r", pair] for pair in ("12", "23", "31")] == pytest.approx([1.04375, 1.025, 1.0345], abs=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "without", "stated"),
+    [("ieee13", (), 0.003), ("ieee34", (), 0.005), ("ieee37", (), 0.0005), ("ieee123", ("610",), 0.0015)],
+)
+def test_losses_estimated_without_a_power_flow(name: str, without: tuple[str, ...], stated: float) -> None:
+    """Of the files' own loads, as they draw there; 37 on its three wires, whose loads are between phases."""
+    network = from_opendss(DATA / f"{name}.dss", load_voltage_pu="solved")
+    linear, p_kw, q_kvar = injections(network)
+    model, truth = Lossy(network.feeder), solve(DATA / f"{name}.dss", ["set controlmode=off"], 60.0)
+    more_p, more_q = model.left_out(p_kw, q_kvar)
+    v = model.state(p_kw + more_p, q_kvar + more_q).v_pu
+    if name != "ieee37":
+        assert largest(network, truth, to_neutral(linear, v), without) < stated
+    else:
+        assert np.abs(v - np.abs(linear.power_flow(p_kw, q_kvar))).max() < stated
 
 
 def test_ieee_13_with_loads_to_neutral_is_exact(tmp_path: Path) -> None:

@@ -12,8 +12,7 @@ from scipy.sparse.linalg import splu
 from amm_opt.arrays import ComplexArray, FloatArray
 from amm_opt.errors import InputError, SolveError
 from amm_opt.network.feeder.feeder import Feeder
-from amm_opt.network.feeder.phases import phase_nodes
-from amm_opt.network.models.phase_sweeps import PhaseSweeps
+from amm_opt.network.losses.laws import Laws
 
 CONVERGED, SWEEPS = 1e-12, 200
 
@@ -21,13 +20,9 @@ CONVERGED, SWEEPS = 1e-12, 200
 class MarginalLosses:
     """Derivatives of the source's power, from the power-flow equations themselves: no steps, no linear model.
 
-    With I the current of each branch away from the source, V voltages, R the ratios and Z the impedances of the
-    branches, S what is injected and Y shunts (per unit),
-
-        V = source + R V - Z I,        I = R^H I - conj(S / V) - conj(Y) V,        P_source = Re(conj(V_0) I_0).
-
-    Differentiated at a solution these are one sparse linear system; its adjoint gives dP_source/dS of every node at
-    once. A kW more of consumption costs the source 1 + dLoss/dd kW; losses include what shunts draw.
+    The source sends P_source = Re(conj(V_0) I_0). Differentiated at a solution, the equations of ``Laws`` are a sparse
+    linear system; its adjoint gives dP_source/dS of every node at once. A kW more of consumption costs the source
+    1 + dLoss/dd kW; losses include what shunts draw.
 
     Args:
         feeder: a radial feeder, balanced or on phases. Nodes are those of its linear network model.
@@ -40,12 +35,8 @@ class MarginalLosses:
         if feeder.meshed:
             raise InputError(f"marginal losses are those of radial networks, and {feeder.cycles}")
         single = len(set(feeder.branch_phases[1:])) <= 1 and len(feeder.branch_phases[-1]) == 1
-        self._ratio, self._z, self._source = _single(feeder) if single else _phases(feeder)
-        shunt = feeder.injected_kva.sum(axis=1) if single else feeder.injected_kva.T.ravel()
-        phase, bus = phase_nodes(feeder.branch_phases) if not single else (np.zeros(1, int), np.arange(feeder.n_buses))
-        self._node, self._shunt = feeder.n_buses * phase + bus, shunt
-        eye = sp.eye_array(len(self._source), format="csc")
-        self._down, self._up = sp.csc_array(eye - self._ratio), sp.csc_array(eye - self._ratio.conj().T)
+        laws = self._laws = Laws.single(feeder) if single else Laws.of_phases(feeder)
+        self._down, self._up = laws.down, sp.csc_array(laws.down.conj().T)
 
     def at(self, p_kw: ArrayLike, q_kvar: ArrayLike) -> tuple[FloatArray, FloatArray, float]:
         """Marginal losses at net injections (n_nodes,).
@@ -56,28 +47,28 @@ class MarginalLosses:
         Raises:
             SolveError: where the power flow does not converge.
         """
-        power = np.zeros(len(self._source), dtype=complex)
-        power[self._node] = np.asarray(p_kw, dtype=float) + 1j * np.asarray(q_kvar, dtype=float)
+        power = np.zeros(len(self._laws.source), dtype=complex)
+        power[self._laws.node] = np.asarray(p_kw, dtype=float) + 1j * np.asarray(q_kvar, dtype=float)
         v, current = self._solved(power)
         of_current, of_source = _real(self._up), np.zeros(2 * len(v))
-        of_voltage = _real(sp.diags_array(np.conj(self._shunt))) - _conjugate(np.conj(power / v**2))
-        system = sp.block_array([[of_voltage, of_current], [_real(self._down), _real(self._z)]], format="csc")
-        at_source = np.flatnonzero(self._source)
+        of_voltage = _real(sp.diags_array(np.conj(self._laws.shunt))) - _conjugate(np.conj(power / v**2))
+        system = sp.block_array([[of_voltage, of_current], [_real(self._down), _real(self._laws.z)]], format="csc")
+        at_source = np.flatnonzero(self._laws.source)
         of_source[at_source], of_source[len(v) + at_source] = v[at_source].real, v[at_source].imag
         adjoint = splu(system.T.tocsc()).solve(np.concatenate([np.zeros(2 * len(v)), of_source]))
         weight = adjoint[: len(v)] + 1j * adjoint[len(v) : 2 * len(v)]
         per_injection = -np.conj(weight) / np.conj(v)  # dP_source = Re(per_injection conj(dS))
         sent = float((np.conj(v[at_source]) @ current[at_source]).real)
-        per_kva = per_injection[self._node]
+        per_kva = per_injection[self._laws.node]
         return -per_kva.real - 1.0, -per_kva.imag, sent + float(power.real.sum())
 
     def _solved(self, power: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
         """Voltages and currents, by fixed-point sweeps."""
-        down, up = splu(self._down.astype(complex)), splu(self._up.astype(complex))
-        v = no_load = down.solve(self._source)
+        down, up = splu(self._down), splu(self._up)
+        v = no_load = self._laws.no_load
         for _ in range(SWEEPS):
-            current = -up.solve(np.conj(power / v) + np.conj(self._shunt) * v)
-            before, v = v, no_load - down.solve(self._z @ current)
+            current = -up.solve(np.conj(power / v) + np.conj(self._laws.shunt) * v)
+            before, v = v, no_load - down.solve(self._laws.z @ current)
             if not np.all(np.isfinite(v)):
                 break
             if np.max(np.abs(v - before)) < CONVERGED:
@@ -89,23 +80,6 @@ class MarginalLosses:
 def marginal_losses(feeder: Feeder) -> MarginalLosses:
     """Those of a feeder, kept for the feeders that were used last."""
     return MarginalLosses(feeder)
-
-
-def _single(feeder: Feeder) -> tuple[sp.csr_array, sp.csr_array, ComplexArray]:
-    """Ratios, impedances and source of a feeder whose buses are one node each."""
-    n, child = feeder.n_buses, np.arange(1, feeder.n_buses)
-    ratio = sp.csr_array((1.0 / feeder.tap[1:] + 0j, (child, feeder.parent[1:])), shape=(n, n))
-    per_kva = (1.0 if feeder.balanced else 3.0) / (1000.0 * feeder.vn_kv**2)
-    z = np.array([m[0, 0] for m in feeder.z_ohm]) * per_kva
-    return ratio, sp.csr_array(sp.diags_array(z)), np.where(np.arange(n) == 0, feeder.v_source_pu, 0.0).astype(complex)
-
-
-def _phases(feeder: Feeder) -> tuple[sp.csr_array, sp.csr_array, ComplexArray]:
-    """Likewise on phases, all buses of phase a first."""
-    sweeps = PhaseSweeps(feeder)
-    source = np.zeros(3 * feeder.n_buses, dtype=complex)
-    source[:: feeder.n_buses] = sweeps.source
-    return *sweeps.matrices(), source
 
 
 def _real(matrix: sp.csr_array) -> sp.csr_array:

@@ -1,0 +1,1 @@
+"""What branches lose: exactly at an operating point, and as linear models estimate it."""

@@ -173,12 +173,13 @@ class _Importer:
             raise InputError(said, subject=str(self.path))
         regulation, rounds = Regulation(held), 0
         while True:
+            feeder = made.feeder
             if customers.settle(made):
                 made = replace(made, customers=pd.DataFrame(customers.rows(), columns=CUSTOMER_COLUMNS))
             if not held:
                 return made
             try:
-                moved, waits = regulation.step(flow(made.feeder, made.customers))
+                moved, waits = regulation.step(flow(feeder, made.customers))
             except SolveError as error:
                 raise InputError(f"regulators do not come to rest: {error}", subject=str(self.path)) from None
             rounds += 1

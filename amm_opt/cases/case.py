@@ -148,7 +148,7 @@ class Case(Editable):
         """(n,) each: reactive per active power of inflexible load, flexible import and export."""
         columns = ("power_factor", "power_factor_import", "power_factor_export")
         pf = self.participants[list(columns)].to_numpy(dtype=float).T
-        ratio = np.sign(pf) * np.sqrt(1.0 / pf**2 - 1.0)
+        ratio = kvar_ratio(pf)
         return ratio[0], ratio[1], ratio[2]
 
     @cached_property
@@ -343,6 +343,11 @@ class Case(Editable):
 def _known_direction(direction: str) -> None:
     if not isinstance(direction, str) or direction not in DIRECTIONS:
         raise InputError(f"direction = {shortened(direction)}; valid choices: {', '.join(DIRECTIONS)}")
+
+
+def kvar_ratio(pf: FloatArray | float) -> FloatArray:
+    """kvar per kW of power factors as tables have them; the inverse of :func:`power_factors`."""
+    return np.asarray(np.sign(pf) * np.sqrt(1.0 / np.square(pf) - 1.0))
 
 
 def power_factors(kvar_per_kw: FloatArray) -> FloatArray:

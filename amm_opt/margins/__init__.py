@@ -10,8 +10,9 @@ from amm_opt.margins.auto import (
     smallest_scale,
     trained,
 )
+from amm_opt.margins.errors import LoadErrors
 from amm_opt.margins.margin import Margin, as_margin, draws_needed
-from amm_opt.margins.shift import LoadErrors, Shift
+from amm_opt.margins.shift import Shift
 
 __all__ = [
     "CLOSE",

@@ -39,6 +39,7 @@ KINDS: tuple[str, ...] = get_args(Kind)
 AUTO = "auto"
 LARGEST_EPS = {"symmetric": 0.5, "unimodal": 1.0 / 6.0}
 LEAST_EPS = 1e-12
+LEAST_PF = 0.1
 MOST_DRAWS = 1_000_000
 NEGATIVE = 1e-9
 """An eigenvalue of a covariance below minus this share of the largest is no rounding."""
@@ -46,6 +47,7 @@ SPEC = {
     "eps": float,
     "sigma": float,
     "errors": str,
+    "pf": float,
     "joint": bool,
     "draws": int,
     "confidence": float,
@@ -64,6 +66,8 @@ class Margin(Checked):
         sigma: standard deviation of each participant's error as a share of its inflexible load in the interval, all
             independent; of ``box`` the largest error.
         errors: ``load`` as by ``sigma``; ``persistence``: what the case's own load differs from the day before.
+        pf: power factor of errors, in 0.1..1, or -1..-0.1 where kvar and kW have opposite signs; where None that of
+            the load itself in the interval.
         joint: whether eps is for all limits of an interval at once.
         draws: of ``scenario``; as many as are needed where None.
         confidence: of ``scenario``, with which eps holds.
@@ -82,6 +86,7 @@ class Margin(Checked):
     eps: float = 0.05
     sigma: float = 0.2
     errors: Literal["load", "persistence"] = "load"
+    pf: float | None = None
     joint: bool = False
     draws: int | None = None
     confidence: float = 0.999999
@@ -112,6 +117,8 @@ class Margin(Checked):
         said += [
             f"{n} = {v:g} must not be negative" for n in ("sigma", "scale", "seed") if not (v := getattr(self, n)) >= 0
         ]
+        if self.pf is not None and not LEAST_PF <= abs(self.pf) <= 1:
+            said.append(f"pf = {self.pf:g} must be in 0.1..1 or -1..-0.1")
         if self.draws is not None and not 1 <= self.draws <= MOST_DRAWS:
             said.append(f"draws = {self.draws} must be at least 1 and at most {MOST_DRAWS:,}")
         return said

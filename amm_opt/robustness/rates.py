@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from amm_opt.arrays import FloatArray, IntArray
-from amm_opt.cases import Case, as_case
+from amm_opt.cases import Case, Requests, as_case
 from amm_opt.errors import InputError
 from amm_opt.fields import is_number, is_whole, shortened
 from amm_opt.grid import Grid
@@ -84,7 +84,7 @@ def violation_rates(
         reach = errors.reach(block)
         for k, interval in enumerate(grid.intervals(block)):
             rng = np.random.default_rng([seed, run.first + start + k])
-            moved = _Moved(grid, errors, reach[k], draws, rng, interval.inflexible_kw)
+            moved = _Moved(grid, errors, reach[k], draws, rng, interval)
             tally.add(
                 grid, interval.times[0], moved, grid.bounds(interval), grid.quantities(interval, drawn[k], injected[k])
             )
@@ -102,16 +102,16 @@ class _Moved:
         reach: FloatArray,
         draws: int,
         rng: np.random.Generator,
-        load: FloatArray,
+        requests: Requests,
     ) -> None:
         self._grid, self._errors, self._reach = grid, errors, reach
-        self._errors_kw = errors.sampled(rng, draws, load)
+        self._drawn = errors.sampled(rng, draws, requests.inflexible_kw, errors.series_kvar(requests))
 
     def broken(self, u: FloatArray) -> tuple[IntArray, FloatArray]:
         """Rows within reach, and (rows, draws) how far beyond their limit they are in multiples of a tolerance."""
         q = self._grid.network.quantities
         rows = np.flatnonzero((u + self._reach > q.upper) | (u - self._reach < q.lower))
-        moved = u[rows, None] + self._errors.at(rows) @ self._errors_kw.T
+        moved = u[rows, None] + self._errors.at(rows, self._drawn)
         beyond = np.maximum(moved - q.upper[rows, None], q.lower[rows, None] - moved)
         return rows, np.where(beyond > BINDING * q.tolerance[rows, None], beyond, 0.0)
 

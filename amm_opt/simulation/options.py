@@ -16,6 +16,7 @@ from amm_opt.fields import not_callable
 from amm_opt.grid import Grid
 from amm_opt.margins import AutoMargin, Margin, Trained, asked_margin
 from amm_opt.market import Mechanism
+from amm_opt.network import ACNetwork
 from amm_opt.program import HorizonProgram
 from amm_opt.registry import as_mechanism, default_network, network_model
 from amm_opt.simulation.compatibility import Asked, conflicts
@@ -131,8 +132,10 @@ class Settings:
         """
         whole, mechanism = self.shared.on(self.believed, self.network, self.margin), self.mechanism
         planned = self.measurement is not None or self.forecast is not None
-        all_buses = needs_all_buses(secure=self.secure, two_tiers=self.tiers == TWO, planned=planned)
-        shared = whole if all_buses else whole.merged(self.first, self.stop, waits=self.sessions is not None)
+        all_wires = self.secure and self.opendss is not None
+        all_buses = needs_all_buses(all_wires=all_wires, two_tiers=self.tiers == TWO, planned=planned)
+        options = {"waits": self.sessions is not None, "secure": self.secure}
+        shared = whole if all_buses else whole.merged(self.first, self.stop, **options)
         grid, programs = shared.grid, shared.programs(mechanism)
         shared.expect(self.first, self.stop)
         world = None
@@ -172,7 +175,12 @@ class Settings:
         )
 
     def _security(self, grid: Grid) -> ACSecurity | None:
-        return ACSecurity(grid, self.shared.wires(self.believed, self.opendss)) if self.secure else None
+        if not self.secure:
+            return None
+        feeder = grid.network.of_nodes
+        whole = feeder is grid.network.feeder
+        wires = self.shared.wires(self.believed, self.opendss) if whole else ACNetwork(feeder, threads=-1)
+        return ACSecurity(grid, wires)
 
 
 def settled(

@@ -50,7 +50,7 @@ class OnGrid:
         self._asked: dict[tuple[int, int, bool], Requests] = {}
         self._declared: tuple[Mechanism[Any], dict[str, Program | HorizonProgram]] | None = None
         self._solvers: dict[Hashable, ProgramSolver] = {}
-        self._merged: tuple[tuple[int, int, bool], OnGrid] | None = None
+        self._merged: tuple[tuple[int, int, bool, bool], OnGrid] | None = None
 
     def expect(self, first: int, stop: int) -> None:
         """Say which intervals are run next: what there is no room for is not kept."""
@@ -59,7 +59,7 @@ class OnGrid:
             self._asked.clear()
             self._span = (first, stop)
 
-    def merged(self, first: int, stop: int, *, waits: bool) -> OnGrid:
+    def merged(self, first: int, stop: int, *, waits: bool, secure: bool) -> OnGrid:
         """What programs run on from ``first`` to ``stop - 1``: the same without buses that follow from others.
 
         That is where it is worth it: where at least half of the buses go. Buses on whose way inflexible load alone
@@ -67,10 +67,11 @@ class OnGrid:
 
         Args:
             waits: see ``Case.requests``.
+            secure: see ``merged_grid``.
         """
-        key = (first, stop, waits)
+        key = (first, stop, waits, secure)
         if self._merged is None or self._merged[0] != key:
-            grid = merged_grid(self.grid, first, stop, waits=waits)
+            grid = merged_grid(self.grid, first, stop, waits=waits, secure=secure)
             self._merged = (key, self if grid is None else OnGrid(grid, self._room))
         return self._merged[1]
 
@@ -113,13 +114,18 @@ class OnGrid:
         return made
 
 
-def needs_all_buses(*, secure: bool, two_tiers: bool, planned: bool) -> bool:
-    """Whether a run looks at every bus: by AC power flow, by tiers, or where load may differ from what was planned."""
-    return secure or two_tiers or planned
+def needs_all_buses(*, all_wires: bool, two_tiers: bool, planned: bool) -> bool:
+    """Whether a run looks at every bus: on all wires, by tiers, or where load may differ from what was planned."""
+    return all_wires or two_tiers or planned
 
 
-def merged_grid(grid: Grid, first: int, stop: int, *, waits: bool) -> Grid | None:
-    """The grid of ``OnGrid.merged``; None where that is not worth it."""
+def merged_grid(grid: Grid, first: int, stop: int, *, waits: bool, secure: bool) -> Grid | None:
+    """The grid of ``OnGrid.merged``; None where that is not worth it.
+
+    Args:
+        secure: whether limits have to hold on AC power flow too, where inflexible load may break others than in the
+            model.
+    """
     case, n = grid.case, grid.case.feeder.n_buses
     if grid.margin is not None or not grid.network.merges or n < WORTH:
         return None
@@ -127,10 +133,15 @@ def merged_grid(grid: Grid, first: int, stop: int, *, waits: bool) -> Grid | Non
     if 2 * less.of_nodes.n_buses > n:
         return None
     made, apart = Grid(case, less), set[int]()
+    wires = ACNetwork(less.of_nodes, threads=-1) if secure else None
     for start in range(first, stop, made.block_steps):
         requests = case.requests(start, min(start + made.block_steps, stop), waits=waits)
         q = less.quantities
         apart |= set(less.crossed(q.lower, q.upper, made.quantities(requests, 0.0, 0.0)).tolist())
+        if wires is not None:
+            ac = wires.flow(*made.at_nodes(requests, 0.0, 0.0))
+            u = less.limited(ac.v_pu, ac.p_sent_kw, ac.q_sent_kvar)
+            apart |= set(less.crossed(q.lower, q.upper, u).tolist())
     return Grid(case, Merged(grid.network, case.bus, np.array(sorted(apart), dtype=np.intp))) if apart else made
 
 

@@ -31,7 +31,7 @@ NETWORKS = {
 }
 """7,000 buses of which hardly any matter; 2,000 of which all do."""
 MECHANISMS = ("amm", "equal_doe", "greedy_doe", "leximin", "pro_rata", "fot:window=1D")
-AC = (("amm", "verify"),)
+AC = (("amm", "verify"), ("amm", "secure"))
 STEPS, LIMIT_S = 48, 600
 Record = dict[str, Any]
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"

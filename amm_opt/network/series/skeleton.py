@@ -45,8 +45,8 @@ def skeleton_of(feeder: Feeder, used: IntArray, apart: IntArray) -> Skeleton:
     - a dead end, or passed on the way to dead ends only, on the plain side of the bus that it hangs on, or
     - between two branches of impedances in proportion, on the same phases,
 
-    with the nominal voltage, the band, the tier and the LV feeder of the bus above it, and no transformer ratio or
-    limit of active power on its branches.
+    with the nominal voltage, the band, the tier and the LV feeder of the bus above it, and no transformer or limit of
+    active power among its branches.
 
     Args:
         used: buses at which participants are.
@@ -70,7 +70,7 @@ def _plain(feeder: Feeder) -> BoolArray:
     for values in (feeder.vn_kv, feeder.v_min_pu, feeder.v_max_pu, feeder.lv_feeder, np.array(feeder.tier)):
         same &= values == values[up]
     unlimited = np.isinf(feeder.import_limit_kw) & np.isinf(feeder.export_limit_kw)
-    turned = ~np.isin(feeder.vector_group, SAME_PHASES)
+    turned = ~np.isin(feeder.vector_group, SAME_PHASES) | (np.array(feeder.branch_kind) == "transformer")
     return np.asarray(same & unlimited & (feeder.phase_tap == 1.0).all(axis=1) & ~turned & (feeder.parent > 0))
 
 
@@ -124,7 +124,7 @@ def _walked_down(
 
 
 def _cut_down(feeder: Feeder, bus: IntArray, branch: IntArray, parent: IntArray, z: list[ComplexArray]) -> Feeder:
-    """The kept buses as a feeder; what line charging injects counts as a shunt of its bus."""
+    """The kept buses as a feeder; branches with line charging end at kept buses and are as they were."""
     arrays: dict[str, Any] = {c: getattr(feeder, c)[bus] for c in OF_BUSES}
     arrays |= {c: getattr(feeder, c)[branch] for c in BRANCH_LIMITS}
     arrays |= {c: tuple(getattr(feeder, c)[b] for b in bus.tolist()) for c in NAMES}
@@ -133,8 +133,8 @@ def _cut_down(feeder: Feeder, bus: IntArray, branch: IntArray, parent: IntArray,
         **arrays,
         parent=parent,
         subtree_end=np.searchsorted(bus, feeder.subtree_end[bus]),
-        shunt_kva=feeder.injected_kva[bus],
+        shunt_kva=feeder.shunt_kva[bus],
         z_ohm=tuple(z[b] for b in bus.tolist()),
-        charging_kvar=np.zeros((len(bus), 3)),
+        charging_kvar=feeder.charging_kvar[bus],
         ends=np.stack([parent, np.arange(len(bus))]),
     )

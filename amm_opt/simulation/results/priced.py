@@ -18,6 +18,7 @@ from amm_opt.network import NetworkModel
 from amm_opt.registry import mechanism, model_of
 from amm_opt.simulation.explanation.price_layers import BLOCK_STEPS, PriceSources, counted, has_layers, prices_of
 from amm_opt.simulation.shared import merged_grid, needs_all_buses
+from amm_opt.simulation.stored.difference import WIRES
 from amm_opt.simulation.stored.record import Recorded
 
 if TYPE_CHECKING:
@@ -140,10 +141,13 @@ class Priced:
             InputError: as :attr:`known_margin`, and where the network model is unknown.
         """
         whole, stop = Grid(self.case, self.network_model(network), self.known_margin), self.first + len(self.times)
-        secure = self.manifest.get("inputs", {}).get("ac") == "secure"
-        if needs_all_buses(secure=secure, two_tiers=self.tiers == "two", planned=self.planned is not None):
+        inputs = self.manifest.get("inputs", {})
+        secure = inputs.get("ac") == "secure"
+        if needs_all_buses(
+            all_wires=secure and WIRES in inputs, two_tiers=self.tiers == "two", planned=self.planned is not None
+        ):
             return whole
-        return merged_grid(whole, self.first, stop, waits=self.waits) or whole
+        return merged_grid(whole, self.first, stop, waits=self.waits, secure=secure) or whole
 
     def settlement(
         self,

@@ -7,6 +7,8 @@ from typing import Any
 
 DIGEST = " (digest)"
 """At the end of the name of what is known by its digest only."""
+WIRES = f"wires of the OpenDSS file{DIGEST}"
+"""An input of runs that are judged on all wires."""
 
 
 def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:

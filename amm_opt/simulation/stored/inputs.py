@@ -22,7 +22,7 @@ from amm_opt.registry import network_name
 from amm_opt.simulation.loop.loop import Loop
 from amm_opt.simulation.measurement import MEASUREMENT
 from amm_opt.simulation.options import Settings
-from amm_opt.simulation.stored.difference import DIGEST
+from amm_opt.simulation.stored.difference import DIGEST, WIRES
 from amm_opt.simulation.stored.digest import of_bytes
 from amm_opt.simulation.stored.record import state_document
 from amm_opt.solve.backends.known import label
@@ -78,7 +78,7 @@ def _wires(settings: Settings) -> Document:
         return {}
     wires = settings.shared.wires(settings.believed, settings.opendss)
     assert isinstance(wires, FourWireNetwork)
-    return {f"wires of the OpenDSS file{DIGEST}": of_bytes("\n".join(wires.statements).encode())}
+    return {WIRES: of_bytes("\n".join(wires.statements).encode())}
 
 
 def circumstances() -> Document:

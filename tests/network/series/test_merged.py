@@ -196,6 +196,60 @@ def test_merged_and_not_merged_are_the_same(balanced: bool, monkeypatch: pytest.
         pd.testing.assert_series_equal(whole.summary[counts], merged.summary[counts])
 
 
+@BALANCED
+def test_ac_at_kept_buses_is_that_of_all(balanced: bool) -> None:
+    """The same voltages, and the same currents at both ends of every line; a line with charging stays as it is."""
+    tables = in_pieces(small_tables(balanced), PIECES, 5)
+    lines = tables["branches"]
+    lines["charging_kvar"] = 0.0
+    lines.loc[lines.index[lines["kind"] == "line"][3], "charging_kvar"] = 2.0
+    case = ao.from_tables(**tables)
+    merged = Merged(network_of(case, None), case.bus)
+    assert len(merged.bus) < 0.5 * merged.whole.n_nodes
+    whole, less = (Grid(case, model) for model in (merged.whole, merged))
+    w = case.requests(0, 8)
+    every, some = (
+        ao.ACNetwork(g.network.of_nodes).flow(*g.at_nodes(w, w.import_request_kw, w.export_request_kw))
+        for g in (whole, less)
+    )
+    keys = [
+        list(zip([0] * m.n_nodes if m.phase is None else m.phase.tolist(), m.bus.tolist(), strict=True))
+        for m in (merged.whole, merged)
+    ]
+    at = [keys[0].index(key) for key in keys[1]]
+    assert np.abs(every.v_pu[:, at] - some.v_pu).max() < 1e-8
+    for name in ("p_received_kw", "q_received_kvar"):
+        assert np.abs(getattr(every, name)[:, at] - getattr(some, name)).max() < 1e-5
+
+
+@BALANCED
+def test_secured_runs_serve_as_on_lines_in_one_piece(balanced: bool, small: None) -> None:
+    """And no bus on the way is beyond a limit: the replay is of all."""
+    tables = small_tables(balanced)
+    one, many = (_run(t, "amm", steps=8, ac="secure") for t in (tables, in_pieces(tables, PIECES)))
+    assert one.summary["unserved_mwh"] + one.summary["curtailed_mwh"] > 0
+    assert _gap(one, many) < 1e-5
+    for run in (one, many):
+        assert not run.summary[["ac_thermal_violations", "ac_voltage_violations", "repaired_steps"]].any()
+
+
+def test_limits_that_load_breaks_on_ac_only_keep_their_buses(small: None) -> None:
+    """0.3 ohm at 50 kW: 0.901 pu in the model, 0.895 pu with losses."""
+    lines = [
+        ("src", "t", 1e-4, 0.0, 500.0),
+        *((u, v, 0.05, 0.0, 500.0) for u, v in ("ta", "ab", "bc", "cd", "de", "ef")),
+    ]
+    case = street(lines, [("f", "", 50.0, 5.0, 0.0)], (0.9, 1.1), connection_import_kw=80.0)
+    whole = Grid(case, LinDistFlow(case.feeder))
+    for secure, kept in ((False, ["src", "t", "f"]), (True, list(case.feeder.bus_names))):
+        grid = shared.merged_grid(whole, 0, 2, waits=False, secure=secure)
+        assert grid is not None
+        assert [case.feeder.bus_names[b] for b in grid.network.bus] == kept
+    run = ao.simulate(case, "amm", ac="secure")
+    assert run.summary["ac_unavoidable_violations"] > 0
+    assert run.summary["ac_voltage_violations"] == 0
+
+
 def test_prices_say_where_they_come_from(small: None, tmp_path: Path) -> None:
     """On phases a limit amid a line may be nearer to somebody than those at its ends: prices are of what was cleared.
 

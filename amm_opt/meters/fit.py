@@ -17,6 +17,9 @@ from amm_opt.meters.regression import LOSSES, Way, regressed
 
 SOURCES = ("measured", "highest", "none")
 HIGHEST = 3
+MOST = 1e6
+CLOSED_KW = 1e-3
+"""What is left of a direction that no readings went in."""
 STILL_KW = 1e-6
 """A meter whose power moves by no more tells nothing."""
 
@@ -34,6 +37,7 @@ def fit_network(
     transformer: str | None = None,
     v_transformer_pu: tuple[float, float] | None = None,
     held_out: float = 0.25,
+    extrapolation: float | None = None,
 ) -> FittedNetwork:
     """Affine rows of squared voltages in the powers behind a transformer, from nothing but meters, for ``network=``.
 
@@ -65,6 +69,8 @@ def fit_network(
         v_transformer_pu: the lowest and highest voltage of the transformer in a run, where somebody holds it: W is then
             not fitted. Only with ``measured``.
         held_out: share of the intervals, the last ones, that are not fitted to.
+        extrapolation: how many times the largest sum of all meters' power that was read, in each direction, the sum may
+            come to; a direction that was never read is closed but for a watt. None is no such limit.
 
     Raises:
         InputError: every wrong argument at once; too few intervals for the number of coefficients; meters whose power
@@ -74,6 +80,8 @@ def fit_network(
     source = transformer or ("measured" if data.v_transformer_pu is not None else "highest")
     problems = list(_wrong(data, v_min_pu, v_max_pu, rating_kva, eps, ridge, loss, signs, source, held_out))
     problems += _wrong_voltages(v_transformer_pu, source)
+    if extrapolation is not None and not (is_number(extrapolation) and 0 < extrapolation <= MOST):
+        problems.append(f"extrapolation = {shortened(extrapolation)} must be above 0 and at most {MOST:g}, or None")
     if problems:
         raise InputError(problems, subject="fit_network")
     readings = _Readings.of(data, source, held_out)
@@ -97,9 +105,14 @@ def fit_network(
         v_transformer_pu=stated,
         errors=_errors(readings, known, rows, stated),
         seen_kw=np.maximum(np.stack([-readings.p, readings.p])[:, readings.train].max(axis=1), 0.0),
+        seen_together_kw=np.maximum(
+            np.stack([-readings.p, readings.p])[:, readings.train].sum(axis=2).max(axis=1), 0.0
+        ),
+        extrapolation=None if extrapolation is None else float(extrapolation),
     )
     at_source = float(np.sqrt(readings.at_transformer.mean()))
-    return FittedNetwork(meter_feeder(data, at_source, v_min_pu, v_max_pu, rating_kva), rows, fit)
+    most = None if extrapolation is None else np.maximum(extrapolation * fit.seen_together_kw, CLOSED_KW)
+    return FittedNetwork(meter_feeder(data, at_source, v_min_pu, v_max_pu, rating_kva, most), rows, fit)
 
 
 def _wrong(

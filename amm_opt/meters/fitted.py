@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from amm_opt.arrays import FloatArray, IntArray
+from amm_opt.arrays import DIRECTIONS, FloatArray, IntArray
 from amm_opt.cases import Case, from_tables
 from amm_opt.errors import InputError, counted, shorten
 from amm_opt.fields import is_number, shortened
@@ -58,7 +58,9 @@ class Fit:
         errors: of voltages in volts, a row each for the intervals fitted to and those held out, with the transformer's
             voltage known (``known``) and as in a run (``run``): ``mean_v``, ``p99_v``, ``worst_v``, and how many
             readings were beyond the margins, ``beyond_pct``.
-        seen_kw: (2, n) the largest net import and export of each meter in the intervals fitted to.
+        seen_kw: (2, n) the largest net import and export of each meter in the intervals fitted to;
+            ``seen_together_kw``, (2,), of all meters together.
+        extrapolation: as given.
     """
 
     data: MeterData
@@ -73,6 +75,8 @@ class Fit:
     v_transformer_pu: tuple[float, float] | None
     errors: pd.DataFrame
     seen_kw: FloatArray
+    seen_together_kw: FloatArray
+    extrapolation: float | None
 
 
 class FittedNetwork(NetworkModel):
@@ -81,8 +85,9 @@ class FittedNetwork(NetworkModel):
 
     Buses are the supply, the transformer's busbar and one for each meter, joined by branches of which nothing is known.
     The flow of the transformer is the sum of what is drawn behind it, without losses; its rating is the only thermal
-    limit. Limits of a meter's voltage stand ``rows.below`` and ``rows.above`` inside its band, the share ``eps`` of
-    readings being further from their row on either side. The transformer's bus has no band of its own.
+    limit, and ``fit.extrapolation`` times the largest sum that was read the only one of active power. Limits of a
+    meter's voltage stand ``rows.below`` and ``rows.above`` inside its band, the share ``eps`` of readings being further
+    from their row on either side. The transformer's bus has no band of its own.
 
     Args:
         feeder: one made by :func:`meter_feeder`.
@@ -214,7 +219,8 @@ class FittedNetwork(NetworkModel):
     def _tables(self) -> dict[str, pd.DataFrame]:
         tables = self.feeder.tables
         keep = ["name", "vn_kv", "v_min_pu", "v_max_pu", "tier", "feeder", "v_source_pu"]
-        branches = tables.branches[["name", "from_bus", "to_bus", "kind", "rating_kva"]]
+        limits = ["rating_kva", "import_limit_kw", "export_limit_kw"]
+        branches = tables.branches[["name", "from_bus", "to_bus", "kind", *limits]]
         return {"buses": tables.buses[keep], "branches": branches.assign(r_ohm=0.0, x_ohm=0.0)}
 
 
@@ -224,9 +230,18 @@ def meter_buses(meters: tuple[str, ...]) -> list[str]:
 
 
 def meter_feeder(
-    data: MeterData, v_source_pu: float, v_min_pu: float, v_max_pu: float, rating_kva: float | None
+    data: MeterData,
+    v_source_pu: float,
+    v_min_pu: float,
+    v_max_pu: float,
+    rating_kva: float | None,
+    most_kw: FloatArray | None = None,
 ) -> Feeder:
-    """A feeder of a supply, a transformer's busbar and a bus for each meter, of which only the rating is known."""
+    """A feeder of a supply, a transformer's busbar and a bus for each meter, of which only limits are known.
+
+    Args:
+        most_kw: (2,) import and export that the transformer may carry; None is no limit.
+    """
     own = meter_buses(data.meters)
     n, volts = len(own), np.sqrt(3.0) * data.nominal_v / 1000.0
     buses = pd.DataFrame({"name": [SUPPLY, TRANSFORMER, *own], "vn_kv": volts, "v_min_pu": v_min_pu})
@@ -236,4 +251,6 @@ def meter_feeder(
     branches["to_bus"], branches["kind"] = [TRANSFORMER, *own], UNKNOWN
     branches["r_ohm"], branches["x_ohm"] = 0.0, 0.0
     branches["rating_kva"] = [np.nan if rating_kva is None else rating_kva] + [np.nan] * n
+    for direction, most in zip(DIRECTIONS, np.full(2, np.inf) if most_kw is None else most_kw, strict=True):
+        branches[f"{direction}_limit_kw"] = [most] + [np.inf] * n
     return Feeder.from_tables(buses, branches)

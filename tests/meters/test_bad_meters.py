@@ -92,6 +92,9 @@ def test_a_fit_names_all_that_is_wrong() -> None:
         )
     for word in ("v_min_pu = 1.2", "rating_kva = -5", "eps = 0.5", "ridge = -1", "cubes", "signs", "held_out", "'x'"):
         assert word in str(error.value)
+    for much in (0.0, -1.0, 1e300, float("nan"), "x"):
+        with pytest.raises(ao.InputError, match=r"extrapolation = .* must be above 0 and at most 1e\+06, or None"):
+            ao.fit_network(exact(), extrapolation=much)  # type: ignore[arg-type]
     with pytest.raises(ao.InputError, match="MeterData"):
         ao.fit_network(exact().table())
     with pytest.raises(ao.InputError, match=r"10 coefficients each, and there are 8 intervals.*too few"):

@@ -97,6 +97,21 @@ def test_the_transformer_takes_the_sum_of_what_is_behind_it() -> None:
     assert (run.allocation.injected_kw - fitted.fit.data.p_kw[:4]) == pytest.approx(6.0, abs=1e-5)
 
 
+def test_no_more_goes_through_the_transformer_than_so_many_times_what_was_read() -> None:
+    """Half of the largest sums of 48 training intervals, beyond a load of 2 kW (4 x 0.5)."""
+    data = exact(kvar=False)
+    most = np.array([data.p_kw[:48].sum(axis=1).max(), -data.p_kw[:48].sum(axis=1).min()])
+    fitted = ao.fit_network(data, ridge=0.0, v_min_pu=0.5, v_max_pu=1.5, extrapolation=0.5)
+    assert fitted.fit.seen_together_kw == pytest.approx(most)
+    level = ao.fit_report(true_street(), fitted, 1).table["fit_kw"]
+    assert level.to_numpy() == pytest.approx(0.5 * most / 4.0, rel=1e-5)
+    run = ao.simulate(fitted.case_of(true_street()), "equal_doe", network=fitted, steps=1)
+    assert run.allocation.export_kw.sum() <= 0.5 * most[1] + 2.0 + 1e-3
+    never = replace(data, p_kw=np.abs(data.p_kw))
+    closed = ao.fit_network(never, ridge=0.0, v_max_pu=1.5, extrapolation=9.0)
+    assert closed.feeder.export_limit_kw[1] == 1e-3
+
+
 def test_a_report_by_hand() -> None:
     """The true network is affine but for AC: fit and model agree, and so do all sensitivities."""
     case = true_street().with_scenario(load_scale=1.0)

@@ -245,6 +245,7 @@ def _case(network: ImportedNetwork, scenario: YearScenario | None, days: int | N
 @click.option("--eps", type=float, default=0.01, show_default=True, help="Share of readings beyond the margin.")
 @click.option("--ridge", type=float, default=1.0, show_default=True, help="Weight against large coefficients.")
 @click.option("--loss", type=click.Choice(LOSSES), default=LOSSES[0], show_default=True, help="Of residuals.")
+@click.option("--extrapolation", type=float, help="Most power of all, times the largest that was read (default: none).")
 @click.option("--transformer", type=click.Choice(SOURCES), help="Where its voltage comes from.")
 @click.option("--mechanism", help="Runs on what was fitted: name, name:parameter=value,...")
 @click.option("--connection-kw", type=float, default=25.0, show_default=True, help="Everybody's connection.")

@@ -13,6 +13,8 @@ VOLTAGE_TOLERANCE = 2e-6
 """Tolerance of a squared voltage, pu^2: about 1e-6 of the voltage."""
 SEARCH_SLACK = 0.01
 """Of rules that search by sweeps, without a solver."""
+TANGENT_SLACK = 0.001
+"""Of a program that is solved by tangents of its limits: less than all others, since stages follow on each other."""
 ROW_SLACK = 0.1
 """Beyond it a network row joins a program, and a deficit makes a price."""
 SOLVED_SLACK = 1.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,6 +13,11 @@ from amm_opt.cases import Requests
 from amm_opt.program import Solution
 from amm_opt.solve.backends.known import Choice
 from amm_opt.solve.watch import Watch
+
+Solve = Callable[[Mapping[str, Any]], Solution]
+"""Solves a program, given the values of its parameters, or raises NoAnswerError."""
+RISING, HELD, REACHED, LEVEL, AT_LEAST = (f"leximin_{what}" for what in ("rising", "held", "t", "level", "at_least"))
+"""Names in the stage of a leximin program: ``level >= rising * t + held``."""
 
 
 @dataclass(frozen=True, eq=False)

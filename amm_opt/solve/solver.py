@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from amm_opt.arrays import FloatArray
 from amm_opt.cases import Requests
 from amm_opt.errors import SolveError
 from amm_opt.grid import Grid
+from amm_opt.network.models.conic import TangentModel
 from amm_opt.program import HorizonProgram, Leximin, Program, Solution
 from amm_opt.solve.answer import INFEASIBLE, UNBOUNDED, NoAnswerError
 from amm_opt.solve.backends.known import (
@@ -25,9 +27,11 @@ from amm_opt.solve.compile import Known, NotCompilableError
 from amm_opt.solve.route import Route, Task
 from amm_opt.solve.routes.checks import check_program, value_check
 from amm_opt.solve.routes.conic import ConicRoute
+from amm_opt.solve.routes.coupled import Coupling
 from amm_opt.solve.routes.declared import DeclaredRoute
 from amm_opt.solve.routes.interval import IntervalRoute
 from amm_opt.solve.routes.leximin import LeximinRoute, WaterFillingRoute, numeric_program, only_levels, stage_program
+from amm_opt.solve.routes.tangents import TangentRoute
 from amm_opt.solve.routes.window.route import HorizonRoute
 
 STAGES_DEFAULT = "CLARABEL"
@@ -130,11 +134,15 @@ def route_of(program: Program | HorizonProgram, grid: Grid, known: Known | None 
         return _of_interval(program, grid, known)
     size = program.objective.level.size
     if isinstance(program, HorizonProgram):
-        return LeximinRoute(HorizonRoute(stage_program(program), grid), None, size, coupled=False)
-    stages = LeximinRoute(
-        _of_interval(stage_program(program), grid, known, weighted=False), STAGES_DEFAULT, size, grid.conic
-    )
-    if grid.conic or not only_levels(program):
+        return LeximinRoute(HorizonRoute(stage_program(program), grid), None, size)
+    stage, alone = _of_interval(stage_program(program), grid, known, stages=True), only_levels(program)
+    if isinstance(stage, TangentRoute):
+        return LeximinRoute(stage, None, size, Coupling(True, stage.compiled if alone else None))
+    if grid.conic:
+        compiled = stage.compiled if alone and isinstance(stage, ConicRoute) else None
+        return LeximinRoute(stage, STAGES_DEFAULT, size, Coupling(False, compiled))
+    stages = LeximinRoute(stage, STAGES_DEFAULT, size)
+    if not alone:
         return stages
     filling = numeric_program(program)
     try:
@@ -143,17 +151,22 @@ def route_of(program: Program | HorizonProgram, grid: Grid, known: Known | None 
         return stages
 
 
-def _of_interval(program: Program, grid: Grid, known: Known | None, weighted: bool = True) -> Route:
+def _of_interval(program: Program, grid: Grid, known: Known | None, stages: bool = False) -> Route:
     """Compiled, or else as declared.
 
     Args:
-        weighted: whether losses have a weight on a conic network model; in a stage of a leximin program their price
-            would be taken for a level's limit.
+        stages: whether it is the stage of a leximin program. Losses then have no weight on a conic network model: their
+            price would be taken for a level's limit.
     """
     own = check_program(program, grid)
-    loss_weight = grid.conic_network.loss_weight if grid.conic and weighted else 0.0
+    loss_weight = grid.conic_network.loss_weight if grid.conic and not stages else 0.0
     try:
-        return ConicRoute(program, grid, own, loss_weight) if grid.conic else IntervalRoute(program, grid, known)
+        if not grid.conic:
+            return IntervalRoute(program, grid, known)
+        cones = partial(ConicRoute, program, grid, own, loss_weight)
+        if isinstance(grid.network, TangentModel):
+            return TangentRoute(program, grid, cones, STAGES_DEFAULT if stages else None)
+        return cones()
     except NotCompilableError as error:
         needs = error.needs | ({"socp"} if grid.conic else frozenset())
         return DeclaredRoute(program, grid, own, loss_weight, str(error), needs)

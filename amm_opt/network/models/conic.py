@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 import cvxpy as cp
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from amm_opt.arrays import BoolArray, FloatArray, IntArray
 from amm_opt.errors import InputError
 from amm_opt.network.models.base import NetworkModel
+from amm_opt.network.models.limits import Quantities
 
 LOSS_WEIGHT = 1e-3
 
@@ -141,6 +142,35 @@ class ConicNetworkModel(NetworkModel):
             InputError: always.
         """
         raise InputError(f"limited quantities of {self.name} are not affine: take rows of its linear model")
+
+
+@dataclass(frozen=True, eq=False)
+class Tangents:
+    """K limited quantities where they touch injections p, q: value + active @ (p' - p) + reactive @ (q' - q) elsewhere.
+
+    Attributes:
+        value: (K,) there.
+        active, reactive: (K, ...) per kW and per kvar of what the model takes as an injection.
+    """
+
+    value: FloatArray
+    active: FloatArray
+    reactive: FloatArray
+
+
+@runtime_checkable
+class TangentModel(Protocol):
+    """A network model whose upper limits are of convex quantities and whose lower limits are of concave ones."""
+
+    @property
+    def quantities(self) -> Quantities:
+        """Every limited quantity."""
+
+    def evaluate(self, p_kw: ArrayLike, q_kvar: ArrayLike) -> FloatArray:
+        """The quantities, NaN where there are none."""
+
+    def tangents(self, p_kw: FloatArray, q_kvar: FloatArray, k: IntArray) -> Tangents:
+        """Tangents of the quantities ``k`` at one injection."""
 
 
 def stacked(blocks: list[list[sp.csr_array | None]]) -> sp.csr_array:

@@ -54,10 +54,10 @@ class ConicRoute:
     def __init__(self, program: Program, grid: Grid, own: Mapping[str, Any], loss_weight: float) -> None:
         self.reason = f"network model {grid.network.name} is conic"
         self._grid, self._loss_weight = grid, loss_weight
-        self._compiled = CompiledProgram(program, grid)
-        self._powers = self._compiled.powers
+        self.compiled = CompiledProgram(program, grid)
+        self._powers = self.compiled.powers
         self._form = grid.conic_network.form
-        self._width = self._compiled.size + len(self._powers) * self._form.size
+        self._width = self.compiled.size + len(self._powers) * self._form.size
         self._model = ClarabelModel()
         self._declared = DeclaredRoute(program, grid, own, loss_weight, self.reason, self.needs)
 
@@ -71,8 +71,8 @@ class ConicRoute:
         if solver is not None and solver != ClarabelBackend.name:
             return self._declared.solve(solver, task)
         requests, limits = task.requests, (task.lower, task.upper)
-        theta = self._compiled.theta(task.values, requests)
-        numbers = self._compiled.numbers(theta)
+        theta = self.compiled.theta(task.values, requests)
+        numbers = self.compiled.numbers(theta)
         injections = range(len(self._powers))
         own = OneSided.of(numbers.rows, numbers.row_lower, numbers.row_upper, numbers.lower, numbers.upper)
         blocks = [self._balance(j, theta, requests) for j in injections]
@@ -83,12 +83,12 @@ class ConicRoute:
             *(self._cones(j, task.upper) for j in injections),
         ]
         z, dual, checked = self._optimum(numbers, blocks, task.time_limit_s)
-        v, unknowns = z[: self._compiled.size], z[self._compiled.size :].reshape(len(injections), -1)
+        v, unknowns = z[: self.compiled.size], z[self.compiled.size :].reshape(len(injections), -1)
         given = [self._injection(requests, *(power.at(theta, v) for power in powers)) for powers in self._powers]
         return Solution(
-            self._compiled.values(v, theta),
-            self._compiled.duals(own.row_dual(dual[first : first + len(own.rhs)])),
-            self._compiled.objective(numbers, v),
+            self.compiled.values(v, theta),
+            self.compiled.duals(own.row_dual(dual[first : first + len(own.rhs)])),
+            self.compiled.objective(numbers, v),
             ClarabelBackend.name,
             audit=checked,
             gap=relaxation_gap(self._grid, given, list(unknowns), limits),
@@ -134,7 +134,7 @@ class ConicRoute:
     def _wide(self, own: Any, network: Any = None, j: int = 0) -> sp.csr_array:
         """Rows over the program's variables and those of injection j, placed among all unknowns."""
         rows = own.shape[0] if own is not None else network.shape[0]
-        size, k = self._compiled.size, self._form.size
+        size, k = self.compiled.size, self._form.size
         parts = [sp.csr_array((rows, size)) if own is None else own]
         parts += [sp.csr_array((rows, k)) if i != j or network is None else network for i in range(len(self._powers))]
         return sp.csr_array(sp.hstack(parts))

@@ -9,7 +9,7 @@ Where the levels are the only variables of a linear program, ``backends.water_fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -21,7 +21,8 @@ from amm_opt.program import HorizonProgram, Leximin, Program, Solution
 from amm_opt.solve.answer import NoAnswerError
 from amm_opt.solve.backends.known import Choice
 from amm_opt.solve.backends.water_filling import WaterFillingBackend
-from amm_opt.solve.route import Route, Task
+from amm_opt.solve.route import AT_LEAST, HELD, LEVEL, REACHED, RISING, Route, Solve, Task
+from amm_opt.solve.routes.coupled import Coupling, fill, settle
 
 AnyProgram = TypeVar("AnyProgram", bound=Program | HorizonProgram)
 
@@ -29,9 +30,6 @@ BLOCKED = 1e-6
 """A multiplier above this (they sum to 1) means that the level is blocked."""
 HOLD_BACK = 1e-8
 """Held levels stay this fraction below what was reached, and this much at least, so that the next stage is feasible."""
-COUPLED = (1e-2, 2e-3)
-"""The two with losses, through which every level loads every limit a little: raising one lowers another by a margin.
-Strictly, the second stage could then raise nothing."""
 
 
 class LeximinRoute:
@@ -41,12 +39,12 @@ class LeximinRoute:
         stages: solves one stage, see :func:`stage_program`.
         default: by which solver where none is named.
         size: number of levels.
-        coupled: see :func:`solve_stages`.
+        coupling: whether losses couple all levels, and how; else None.
     """
 
-    def __init__(self, stages: Route, default: Choice, size: int, coupled: bool) -> None:
+    def __init__(self, stages: Route, default: Choice, size: int, coupling: Coupling | None = None) -> None:
         self.needs, self.reason = stages.needs, stages.reason
-        self._stages, self._default, self._size, self._coupled = stages, default, size, coupled
+        self._stages, self._default, self._size, self._coupling = stages, default, size, coupling
 
     def reset(self) -> None:
         """What follows depends on nothing solved before."""
@@ -59,7 +57,13 @@ class LeximinRoute:
         def stage(values: Mapping[str, Any]) -> Solution:
             return self._stages.solve(chosen, replace(task, values={**task.values, **values}))
 
-        return solve_stages(stage, self._size, self._coupled)
+        if self._coupling is None:
+            return solve_stages(stage, self._size)
+        filled = fill(stage, self._coupling.kw_per_level(task, self._size))
+        answer = filled.answer
+        if self._coupling.settled and solver is None and len(filled.stages) > 1:
+            answer = settle(stage, filled)
+        return replace(answer, objective=float(np.min(answer[LEVEL])))
 
 
 class WaterFillingRoute:
@@ -91,34 +95,32 @@ def stage_program(program: AnyProgram) -> AnyProgram:
     assert isinstance(program.objective, Leximin)
     level = program.objective.level
     t = cp.Variable(name="t")
-    rising = cp.Parameter(level.size, nonneg=True, name="leximin_rising")
-    at_least = level >= cp.multiply(rising, t) + cp.Parameter(level.size, name="leximin_held")
+    rising = cp.Parameter(level.size, nonneg=True, name=RISING)
+    at_least = level >= cp.multiply(rising, t) + cp.Parameter(level.size, name=HELD)
     return replace(
         program,
         objective=cp.Maximize(t),
         constraints=[*program.constraints, at_least],
-        values={**program.values, "leximin_t": t, "leximin_level": level},
-        duals={**program.duals, "leximin_at_least": at_least},
+        values={**program.values, REACHED: t, LEVEL: level},
+        duals={**program.duals, AT_LEAST: at_least},
     )
 
 
-def solve_stages(solve: Callable[[Mapping[str, Any]], Solution], size: int, coupled: bool = False) -> Solution:
+def solve_stages(solve: Solve, size: int) -> Solution:
     """Run the stages.
 
     Args:
         solve: solves one, given the values of its parameters, or raises NoAnswerError.
         size: number of levels.
-        coupled: whether losses couple all levels; the answer is then leximin to a tolerance of 0.2 %.
     """
-    threshold, hold_back = COUPLED if coupled else (BLOCKED, HOLD_BACK)
     rising, held = np.ones(size, dtype=bool), np.zeros(size)
     while True:
-        answer = solve({"leximin_rising": rising.astype(float), "leximin_held": held})
-        t = float(answer["leximin_t"])
-        blocked = rising & (np.abs(answer.duals["leximin_at_least"]) > threshold)
+        answer = solve({RISING: rising.astype(float), HELD: held})
+        t = float(answer[REACHED])
+        blocked = rising & (np.abs(answer.duals[AT_LEAST]) > BLOCKED)
         if not blocked.any() or not (rising & ~blocked).any():
-            return replace(answer, objective=float(np.min(answer["leximin_level"])))
-        held = np.where(blocked, t - max(hold_back * abs(t), HOLD_BACK), held)
+            return replace(answer, objective=float(np.min(answer[LEVEL])))
+        held = np.where(blocked, t - max(HOLD_BACK * abs(t), HOLD_BACK), held)
         rising &= ~blocked
 
 

@@ -106,7 +106,8 @@ class Certificate:
                 now = _ratio(new_l, dl)
                 if np.any(f.p_shunt) or np.any(f.q_shunt):
                     now = np.maximum(now, _ratio(new_w, dw))
-            done = np.abs(now - bound) <= POWER_TOLERANCE * now
+            with np.errstate(invalid="ignore"):  # no bound yet, and none now
+                done = np.abs(now - bound) <= POWER_TOLERANCE * now
             bound = np.where(np.isnan(now), np.nan, np.minimum(bound, now))
             if np.all(done | np.isnan(now)):
                 break

@@ -10,13 +10,14 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
-from amm_opt.arrays import FloatArray
+from amm_opt.arrays import FloatArray, IntArray
 from amm_opt.errors import InputError
 from amm_opt.network.feeder.feeder import Feeder
 from amm_opt.network.models.branch_flow import UNRATED_BASE_KVA, BranchFlowSOCP
 from amm_opt.network.models.certified.certificate import Branches, Certificate, certificate
 from amm_opt.network.models.certified.form import BoxForm
-from amm_opt.network.models.conic import Relaxation, interleaved, stacked
+from amm_opt.network.models.certified.tangents import Weights, gradients
+from amm_opt.network.models.conic import Relaxation, Tangents, interleaved, stacked
 from amm_opt.network.models.limits import Quantities
 from amm_opt.tolerances import THERMAL_TOLERANCE, VOLTAGE_TOLERANCE
 
@@ -115,17 +116,67 @@ class Certified(BranchFlowSOCP):
     def bounded(self, c: Certificate) -> FloatArray:
         """Every limited quantity by its bounds, (..., m)."""
         rated, line, half = self._rated, self._by_current, self._half
-        above, ratio = np.maximum(self.feeder.parent, 0), self.feeder.tap**-2.0
-        w_above = c.w_high[..., above]
-        sent = ratio * c.current - 2.0 * half * c.q_low + half**2 * w_above
-        received = c.current + 2.0 * half * (c.q_high - self._x * c.current) + half**2 * c.w_high
-        amperes = np.maximum(sent, received)[..., rated] / self._rating**2
-        charging = half * np.maximum(w_above, c.w_high)
+        amperes = np.maximum(*self._squared_currents(c))[..., rated] / self._rating**2
+        charging = half * np.maximum(c.w_high[..., self._branches.up], c.w_high)
         power = np.hypot(c.p_most, c.q_most + charging)[..., rated] / self._rating
         of = self.metered
         active = [of.power_kw(p) / of.base_kw for p in (c.p_high, c.p_low)]
         flows = np.where(line, amperes, power)
         return np.concatenate([c.w_low[..., 1:], c.w_high[..., 1:], flows, *active], axis=-1)
+
+    def _squared_currents(self, c: Certificate) -> tuple[FloatArray, FloatArray]:
+        """(..., n_buses) the most at the sending end of every branch, behind its tap, and at the receiving end."""
+        half, w_above = self._half, c.w_high[..., self._branches.up]
+        sent = self.feeder.tap**-2.0 * c.current - 2.0 * half * c.q_low + half**2 * w_above
+        return sent, c.current + 2.0 * half * (c.q_high - self._x * c.current) + half**2 * c.w_high
+
+    def tangents(self, p_kw: FloatArray, q_kvar: FloatArray, k: IntArray) -> Tangents:
+        """Tangents of limited quantities at one box: convex or concave, no quantity is better than its tangent.
+
+        Args:
+            p_kw, q_kvar: (2 n_buses,) the lowest corner, then the highest; bounds must exist.
+            k: (K,) which quantities.
+        """
+        c = self.certificate(p_kw, q_kvar)
+        return Tangents(self.bounded(c)[k], *gradients(c, self._weights(c, k)))
+
+    def _weights(self, c: Certificate, k: IntArray) -> Weights:
+        """How limited quantities depend on the bounds; at a kink by the larger side."""
+        n, rated, of = self.feeder.n_buses - 1, len(self._rated), Weights.none(len(k), self.feeder.n_buses)
+        ends = np.cumsum([n, n, rated, len(self.metered), len(self.metered)])
+        for row, at in enumerate(k.tolist()):
+            block = int(np.searchsorted(ends, at, side="right"))
+            place = at - int(np.append(0, ends)[block])
+            if block < 2:
+                (of.w_low, of.w_high)[block][row, place + 1] = 1.0
+            elif block == 2:
+                self._weigh_rated(c, of, row, place)
+            else:
+                (of.p_high, of.p_low)[block - 3][row] = self._metered_rows[place]
+        return of
+
+    @cached_property
+    def _metered_rows(self) -> FloatArray:
+        return np.asarray(self.metered.matrix(self.feeder.n_buses).toarray())
+
+    def _weigh_rated(self, c: Certificate, of: Weights, row: int, place: int) -> None:
+        """The weights of one rating: of a line's squared current, or of a transformer's apparent power."""
+        b, rating = int(self._rated[place]), float(self._rating[place])
+        a, half = int(self._branches.up[b]), float(self._half[b])
+        if self._by_current[place]:
+            sent, received = (float(end[b]) for end in self._squared_currents(c))
+            upper, square = sent >= received, rating**2
+            of.current[row, b] = (self.feeder.tap[b] ** -2.0 if upper else 1.0 - 2.0 * half * self._x[b]) / square
+            (of.q_low if upper else of.q_high)[row, b] = (-2.0 if upper else 2.0) * half / square
+            of.w_high[row, a if upper else b] = half**2 / square
+            return
+        end = a if c.w_high[a] >= c.w_high[b] else b
+        p, q = float(c.p_most[b]), float(c.q_most[b] + half * c.w_high[end])
+        if (size := float(np.hypot(p, q)) * rating) > 0:
+            larger = (c.p_high[b] >= -c.p_low[b], c.q_high[b] >= -c.q_low[b])
+            for up, high, low, share in zip(larger, (of.p_high, of.q_high), (of.p_low, of.q_low), (p, q), strict=True):
+                (high if up else low)[row, b] = (share if up else -share) / size
+            of.w_high[row, end] = q / size * half
 
     def use(self, c: Certificate) -> FloatArray:
         """How much of each limit the bounds use, (..., m): 1 at the limit; of a voltage, the way to it from the other.

@@ -61,6 +61,8 @@ def _feeder_numbers(f: Feeder) -> Iterator[ArrayLike]:
         yield from (f.import_limit_kw, f.export_limit_kw)
     if f.shunt_kva.any() or f.charging_kvar.any():
         yield from (f.shunt_kva.real, f.shunt_kva.imag, f.charging_kvar)
+    if f.delta_kva.any():
+        yield from (f.delta_kva.real, f.delta_kva.imag)
     if f.meshed:
         yield f.ends
     if (f.phase_tap != f.tap[:, None]).any():

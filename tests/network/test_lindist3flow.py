@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import cvxpy as cp
@@ -215,16 +216,19 @@ def test_power_grid_model_agrees(seed: int) -> None:
 # input
 
 
-def test_balanced_feeders_and_reversed_transformers_are_refused() -> None:
+def test_balanced_feeders_and_short_circuited_stars_are_refused() -> None:
     buses, branches = feeder_tables(3, np.random.default_rng(0), laterals=False)
     balanced = branches.assign(phases="pos", vector_group="YNyn0", r_ohm=1.0, x_ohm=1.0)
     with pytest.raises(InputError, match=r"3 buses are balanced .* Use lindistflow"):
         LinDist3Flow(Feeder.from_tables(buses.assign(phases="pos"), balanced))
     with pytest.raises(InputError, match="use lindist3flow"):
         LinDistFlow(Feeder.from_tables(buses, branches))
-    turned = branches.iloc[[0]].assign(vector_group="Dyn1", from_bus="b1", to_bus="src")
-    with pytest.raises(InputError, match="Dyn1 is fed from its wye side"):
-        LinDist3Flow(Feeder.from_tables(buses.iloc[:2], turned))
+    turned = Feeder.from_tables(
+        buses.iloc[:2], branches.iloc[[0]].assign(vector_group="Dyn1", from_bus="b1", to_bus="src")
+    )
+    shorted = replace(turned, z_ohm=(turned.z_ohm[0], 0.0 * turned.z_ohm[1]))
+    with pytest.raises(InputError, match="Dyn1 is fed from its grounded star, and has no impedance"):
+        LinDist3Flow(shorted)
 
 
 def test_a_branch_cannot_carry_a_phase_that_does_not_arrive() -> None:

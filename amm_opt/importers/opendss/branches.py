@@ -265,17 +265,34 @@ class Branches:
     def _unit(self, x: Transformer, start: int) -> Unit | None:
         reactance = x.xhl * (100.0 if self._settings.xhl == "per_unit" else 1.0)
         try:
-            made = unit(x, start, self._topology.vn_kv, reactance, self.stars.get(x.element.name, 0.0))
+            made = unit(x, start, self._topology.vn_kv, reactance, self._star_ohm(x))
         except UnsupportedError as error:
             self._problems.append(f"{x.element}: {error}")
             return None
         delta, wye = (self._topology.depth.get(b.lower(), 0) for b in x.buses)
         if made.group in ("YNyn0", OPEN_DELTA) or delta <= wye:
             return made
-        if x.star_floats:
-            return replace(made, group="YNyn0")  # balanced below, see Topology.ungrounded
-        self._problems.append(f"{x.element}: unsupported element: connection wye-delta, fed from its wye side")
-        return None
+        star = x.nodes[1][-1]
+        if star > 3 and (not x.star_floats or self._joined(x, star)):
+            self._problems.append(
+                f"{x.element}: unsupported: fed from a star whose point, node {star} of bus {x.buses[1]!r}, is neither"
+                " ground itself nor joined to nothing"
+            )
+            return None
+        return replace(made, group=made.group if star == 0 else made.group.replace("n", ""))
+
+    def _star_ohm(self, x: Transformer) -> float:
+        """Ohm between its star point and the neutral, where it feeds from its star."""
+        delta, wye = (self._topology.depth.get(b.lower(), 0) for b in x.buses)
+        return 0.0 if x.conns[0] == "delta" and delta > wye else self.stars.get(x.element.name, 0.0)
+
+    def _joined(self, x: Transformer, star: int) -> bool:
+        """Whether anything but a transformer ends at its star point."""
+        e, bus = self._elements, x.buses[1].lower()
+        joining: list[Line | Transformer] = [*e.lines, *(y for y in e.transformers if y is not x)]
+        others = [(b, n) for y in joining for b, n in zip(y.buses, y.nodes, strict=True)]
+        others += [(load.bus, load.nodes) for load in e.loads] + [(plant.bus, plant.nodes) for plant in e.plants]
+        return (bus, star) in e.grounded or any(b.lower() == bus and star in nodes for b, nodes in others)
 
 
 def _ends(x: Line | Transformer) -> frozenset[str]:

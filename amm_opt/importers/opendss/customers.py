@@ -14,7 +14,7 @@ from amm_opt.errors import InputError, SolveError, counted, shorten
 from amm_opt.importers.imported import ImportedNetwork
 from amm_opt.importers.opendss.banks import Unit
 from amm_opt.importers.opendss.circuit import Elements
-from amm_opt.importers.opendss.elements.component import PHASE_NAMES
+from amm_opt.importers.opendss.elements.component import PHASE_NAMES, is_delta
 from amm_opt.importers.opendss.elements.loads import Load, power_factor_and_rest
 from amm_opt.importers.opendss.settings import SOLVED, Settings
 from amm_opt.importers.opendss.solved.shares import Drawn, solved_power
@@ -42,6 +42,7 @@ class Customers:
         self._problems, self._report = problems, report
         self._drawn: Mapping[int, ComplexArray] = {}
         self._unsolved = ""
+        self.deltas: dict[str, complex] = {}
         self.part_of: dict[str, tuple[Load, complex]] = {}
 
     def rows(self) -> list[dict[str, Any]]:
@@ -146,6 +147,8 @@ class Customers:
     def shunts(self, units: list[Unit], moved: Mapping[tuple[str, str], complex]) -> dict[tuple[str, str], complex]:
         """kW drawn and kvar fed in at nominal voltage by bus and phase: capacitors, and transformers without load.
 
+        ``deltas`` gets how much of it is between phases, by bus.
+
         Args:
             moved: what lines draw and feed into other phases.
         """
@@ -157,19 +160,26 @@ class Customers:
                 for node in x.nodes:
                     key = (x.bus.lower(), PHASE_NAMES[node])
                     shunts[key] = shunts.get(key, 0.0) + 1j * x.kvar * ratio**2 / x.phases
+                    self._between(x.bus, x.conn, 1j * x.kvar * ratio**2 / x.phases)
         for reactor in self._elements.reactors:
             if self._elements.is_joined(reactor, self._topology.names):
                 drawn = np.conj(reactor.drawn(self._topology.vn_kv[reactor.bus.lower()]))
                 for node in reactor.nodes:
                     key = (reactor.bus.lower(), PHASE_NAMES[node])
                     shunts[key] = shunts.get(key, 0.0) + drawn
+                    self._between(reactor.bus, reactor.conn, drawn)
         for t, phases in ((u.transformer, u.phases) for u in units):
             bus = t.buses[t.idle_end].lower()
             rated = t.line_kv[t.idle_end] * t.taps[t.idle_end]
             power = complex(t.no_load_loss, -t.magnetising) / 100.0 * t.kva * (self._topology.vn_kv[bus] / rated) ** 2
             for phase in phases if power else "":
                 shunts[bus, phase] = shunts.get((bus, phase), 0.0) + power / len(phases)
+                self._between(bus, t.conns[t.idle_end], power / len(phases) if len(phases) == 3 else 0j)
         return shunts
+
+    def _between(self, bus: str, conn: str, power: complex) -> None:
+        if is_delta(conn):
+            self.deltas[bus.lower()] = self.deltas.get(bus.lower(), 0j) + power
 
 
 def _is_between(x: Load) -> bool:

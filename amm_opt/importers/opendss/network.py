@@ -148,7 +148,8 @@ class _Importer:
         if self.problems:
             raise InputError(list(dict.fromkeys(self.problems)), subject=str(self.path))
         table = _table(rows)
-        buses = self._buses(table, {id(x): n for (x, _), n in zip(rows, table["name"], strict=True)}, shunts)
+        names = {id(x): n for (x, _), n in zip(rows, table["name"], strict=True)}
+        buses = self._buses(table, names, shunts, customers.deltas)
         made = ImportedNetwork(self._title(), buses, table, pd.DataFrame(loads, columns=CUSTOMER_COLUMNS), self.report)
         made = self._settled(made, branches, customers, rows)
         self.report.assumed += customers.remarks()
@@ -234,7 +235,11 @@ class _Importer:
         return self.path.resolve().name if self.path.is_dir() else self.path.resolve().parent.name
 
     def _buses(
-        self, branches: pd.DataFrame, names: Mapping[int, str], shunts: Mapping[tuple[str, str], complex]
+        self,
+        branches: pd.DataFrame,
+        names: Mapping[int, str],
+        shunts: Mapping[tuple[str, str], complex],
+        deltas: Mapping[str, complex],
     ) -> pd.DataFrame:
         phases: dict[str, set[str]] = {
             self.topology.names[self.topology.start]: set(self.topology.arriving[self.topology.start])
@@ -260,6 +265,8 @@ class _Importer:
                 listed([getattr(shunts.get((bus, p), 0j), part) for p in own])
                 for bus, own in zip(top.names, table["phases"], strict=True)
             ]
+            if any(deltas.values()):
+                table[column.replace("shunt", "delta")] = [getattr(deltas.get(bus, 0j), part) for bus in top.names]
         return table
 
 

@@ -182,7 +182,6 @@ class Topology:
         """Loads from phases to neutral below transformers through which no current reaches ground.
 
         There the neutral is that of the equivalent star: right for what is between phases, and for what is balanced.
-        Below a delta that is fed by a star without ground phases are turned, so only what is balanced is right.
         """
         through: dict[str, Transformer] = {}
         for above, below in nx.bfs_edges(self.graph, self.start):
@@ -200,11 +199,6 @@ class Topology:
                 yield (
                     f"{load.element}: unsupported: it draws to ground, which no current reaches through transformer"
                     f" {edge.element.name!r}"
-                )
-            elif edge.conns == ("delta", "wye"):
-                yield (
-                    f"{load.element}: unsupported: an unbalanced load below transformer {edge.element.name!r}, whose"
-                    " delta is away from the source"
                 )
 
     def check_phases(self, x: Load | Capacitor | Plant | Reactor) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """A feeder as input of power-grid-model: balanced with one value per element, unbalanced with three.
 
-Ids: node i, branch n + i, load 2 n + i for bus i, source 3 n, shunt 3 n + 1 + i.
+Ids: node i, branch n + i, load 2 n + i for bus i, source 3 n, shunt 3 n + 1 + i, its zero sequence 4 n + 1 + i.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ SOURCE_SHORT_CIRCUIT_VA = 1e14
 LEAST_OHM = 1e-6
 TRANSFORMER_VA = 1e6
 """Apparent power that the impedance of a transformer is given relative to; it limits nothing."""
-CLOCK = {"YNyn0": 0, "Dyn1": 1, "Dyn11": 11}
-WYE_N, DELTA = 1, 2
+CLOCK = {"YNyn0": 0, "Dyn1": 1, "Dyn11": 11, "Dy1": 1, "Dy11": 11}
+WYE, WYE_N, DELTA = 0, 1, 2
 _ENTRIES = (("aa", 0, 0), ("ba", 1, 0), ("bb", 1, 1), ("ca", 2, 0), ("cb", 2, 1), ("cc", 2, 2))
 
 
@@ -49,8 +49,26 @@ def three_phase_input(pgm: Any, feeder: Feeder) -> dict[Any, Any]:
     line["c0"] = line["c1"] = 0.0
     line["i_n"] = 1.0
     branches = {kinds.asym_line: line, kinds.transformer: _transformers(pgm, feeder, feet)}
+    branches[kinds.shunt] = _zero_sequence(pgm, feeder)
     present = {kind: table for kind, table in branches.items() if len(table)}
     return {**present, **_ends(pgm, kinds.asym_load, feeder)}
+
+
+def _zero_sequence(pgm: Any, feeder: Feeder) -> Any:
+    """Shunts that draw by a zero-sequence voltage only.
+
+    Below a delta voltages are those of the equivalent star, with the impedance of the transformer to its point; shunts
+    between phases draw nothing by it, of what all shunts draw.
+    """
+    siemens = np.conj(feeder.delta_kva) / (1000.0 * feeder.vn_kv**2)
+    at = np.flatnonzero([g.endswith("reversed") for g in feeder.vector_group])
+    siemens[at] += 1.0 / np.array([_padded(feeder, b)[0, 0] for b in at.tolist()], dtype=complex)
+    at = np.flatnonzero(siemens)
+    shunt = pgm.initialize_array(pgm.DatasetType.input, pgm.ComponentType.shunt, len(at))
+    shunt["id"], shunt["node"], shunt["status"] = 4 * feeder.n_buses + 1 + at, at, 1
+    shunt["g1"] = shunt["b1"] = 0.0
+    shunt["g0"], shunt["b0"] = siemens[at].real, siemens[at].imag
+    return shunt
 
 
 def _branches(pgm: Any, kind: Any, feeder: Feeder, at: IntArray) -> Any:
@@ -108,7 +126,8 @@ def _transformers(pgm: Any, feeder: Feeder, feet: IntArray) -> Any:
         for b in feet
         if (feeder.phase_tap[b] != feeder.tap[b]).any()
     ]
-    if odd := sorted({g for g in groups if g not in CLOCK}):
+    names = [g.removesuffix(" reversed") for g in groups]
+    if odd := sorted({g for g in names if g not in CLOCK}):
         problems.append(f"vector group {shorten(odd)} cannot be modelled; valid choices: {', '.join(CLOCK)}")
     if problems:
         raise InputError(problems, subject="AC power flow")
@@ -118,8 +137,11 @@ def _transformers(pgm: Any, feeder: Feeder, feet: IntArray) -> Any:
     z = own * TRANSFORMER_VA / volts[feet] ** 2
     tr["r_grounding_to"], tr["x_grounding_to"] = star.real, star.imag
     tr["sn"], tr["uk"], tr["pk"], tr["i0"], tr["p0"] = TRANSFORMER_VA, np.abs(z), z.real * TRANSFORMER_VA, 0.0, 0.0
-    tr["winding_from"] = [WYE_N if g == "YNyn0" else DELTA for g in groups]
-    tr["winding_to"], tr["clock"] = WYE_N, [CLOCK[g] for g in groups]
+    second = [WYE_N if "n" in g else WYE for g in names]
+    first = [WYE_N if g == "YNyn0" else DELTA for g in names]
+    turned = [g.endswith("reversed") for g in groups]
+    tr["winding_from"], tr["winding_to"] = np.where(turned, second, first), np.where(turned, first, second)
+    tr["clock"] = [(12 - CLOCK[g] if turn else CLOCK[g]) % 12 for g, turn in zip(names, turned, strict=True)]
     tr["tap_side"] = tr["tap_pos"] = tr["tap_min"] = tr["tap_max"] = 0
     tr["tap_size"] = 0.0
     return tr

@@ -23,7 +23,7 @@ from amm_opt.errors import InputError, counted, shorten
 from amm_opt.io.html import facts
 from amm_opt.network.feeder.limits import BRANCH_LIMITS, LimitChanges, NamedLimits, unknown_branches
 from amm_opt.network.feeder.phases import PHASES, POSITIVE_SEQUENCE, phase_taps
-from amm_opt.network.feeder.shunts import at_buses, per_phase, unfed
+from amm_opt.network.feeder.shunts import at_buses, at_stars, delta_shunts, per_phase, unfed
 from amm_opt.network.feeder.tables import (
     UNKNOWN,
     VECTOR_GROUPS,
@@ -62,6 +62,7 @@ class Feeder:
         v_source_pu: voltage magnitude held at the source.
         shunt_kva: (n, 3) complex power that each bus's shunt injects at nominal voltage, on phases a, b, c (-kW
             drawn + j kvar injected); that of a ``pos`` bus, its three-phase total, stands first.
+        delta_kva: (n,) how much of it, of all phases, is between phases and draws nothing by a zero-sequence voltage.
         branch_names, branch_kind: n names and kinds (``line``, ``transformer``, ``switch``, ``unknown``; entry 0 is
             ``""``).
         rating_kva: (n,) apparent-power rating, three-phase total on ``pos`` branches, per phase otherwise.
@@ -70,7 +71,8 @@ class Feeder:
         tap: (n,) off-nominal turns ratio on the upstream side (no-load: v_down = v_up / tap, in per unit).
         phase_tap: (n, 3) that ratio on phases a, b, c, where they differ; ``tap`` alike on all others. Only models on
             phases take branches whose phases differ.
-        vector_group: n names; ``Dyn1`` and ``Dyn11`` have their delta upstream, ``reversed`` ones downstream.
+        vector_group: n names; ``Dyn1`` and ``Dyn11`` have their delta upstream, ``reversed`` ones downstream; the star
+            of ``Dy1`` and ``Dy11`` has no ground.
         z_ohm: n square complex impedance matrices on the branch's phases, referred to the downstream voltage.
         charging_kvar: (n, 3) reactive power that a branch's capacitance injects at nominal voltage, half at each end;
             phases as for ``shunt_kva``.
@@ -90,6 +92,7 @@ class Feeder:
     phases: tuple[tuple[str, ...], ...]
     v_source_pu: float
     shunt_kva: ComplexArray
+    delta_kva: ComplexArray
     branch_names: tuple[str, ...]
     branch_kind: tuple[str, ...]
     branch_phases: tuple[tuple[str, ...], ...]
@@ -111,14 +114,16 @@ class Feeder:
         Args:
             buses: columns ``name, vn_kv, v_min_pu, v_max_pu``; optional ``tier`` (MV or LV; default by vn_kv, LV
                 below 1 kV), ``feeder`` (LV feeder name), ``phases`` (default ``pos``), ``shunt_kw`` and ``shunt_kvar``
-                (drawn, and injected, by a shunt at nominal voltage; default 0), ``x`` and ``y`` (coordinates, kept in
-                the tables) and ``v_source_pu``, which is filled at exactly one bus, the source.
+                (drawn, and injected, by a shunt at nominal voltage; default 0), ``delta_kw`` and ``delta_kvar`` (how
+                much of these is between phases; default none), ``x`` and ``y`` (coordinates, kept in the tables) and
+                ``v_source_pu``, which is filled at exactly one bus, the source.
             branches: columns ``name, from_bus, to_bus, r_ohm, x_ohm``; optional ``kind`` (default line),
                 ``rating_kva``, ``import_limit_kw`` and ``export_limit_kw`` (default unlimited; import is away from the
                 source), ``tap`` (default 1, on the ``from_bus`` side), ``phase_taps`` (a factor on it for each phase,
                 as text; default 1), ``closed`` (default true), ``phases``,
                 ``charging_kvar`` (default 0) and ``vector_group`` (default YNyn0, or Dyn1 or Dyn11 with the delta on
-                the ``from_bus`` side). Impedance is referred to the voltage of ``to_bus``; on several phases it is a
+                the ``from_bus`` side, Dy1 or Dy11 where the star has no ground). Impedance is referred to the voltage
+                of ``to_bus``; on several phases it is a
                 lower triangle such as ``"0.3 | 0.1 0.3"``. Shunts are a total, or a text with one number per phase.
                 Orientation is free: the feeder is rooted here.
             meshed: whether closed branches may form cycles; such a network is balanced, and only a network model for
@@ -151,6 +156,18 @@ class Feeder:
     def injected_kva(self) -> ComplexArray:
         """(n, 3) complex power that shunts and line charging inject at each bus at nominal voltage, by phase."""
         return np.asarray(_read_only(at_buses(self.shunt_kva, self.charging_kvar, self.ends)))
+
+    @cached_property
+    def star_kva(self) -> ComplexArray:
+        """(n,) what a zero-sequence voltage of 1 pu injects at each bus, on each phase, besides ``injected_kva``.
+
+        A grounded star with its delta away from the source short-circuits the zero sequence through its impedance. Of
+        a shunt between phases it takes back what it does not draw.
+        """
+        starred = [b for b, g in enumerate(self.vector_group) if g.startswith("Dyn") and g.endswith("reversed")]
+        z = [(self.z_ohm[b][0, 0] - self.z_ohm[b][0, 1]) * (3.0 * self.tap[b] ** 2) for b in starred]
+        stars = at_stars(np.array(z, dtype=complex), self.vn_kv[starred], self.parent[starred], self.n_buses)
+        return np.asarray(_read_only(stars - self.delta_kva / 3.0))
 
     @cached_property
     def balanced(self) -> bool:
@@ -320,6 +337,7 @@ def _bus_arrays(buses: pd.DataFrame) -> dict[str, Any]:
         "lv_feeders": lv_feeders,
         "phases": tuple(buses["phases"].to_numpy(dtype=object)),
         "shunt_kva": _read_only(1j * kvar - drawn_kw),
+        "delta_kva": _read_only(delta_shunts(buses)[0]),
     }
 
 

@@ -15,6 +15,8 @@ from amm_opt.network.feeder.phases import PHASES
 
 BUS_SHUNTS = {"shunt_kw": 0.0, "shunt_kvar": 0.0}
 BRANCH_SHUNTS = {"charging_kvar": 0.0}
+DELTA_SHUNTS = {"delta_kw": "shunt_kw", "delta_kvar": "shunt_kvar"}
+"""Optional columns of the buses: how much of their shunts is between phases, without ground."""
 
 
 def per_phase(table: pd.DataFrame, column: str, what: str) -> tuple[FloatArray, list[str]]:
@@ -70,3 +72,35 @@ def at_buses(shunt_kva: ComplexArray, charging_kvar: FloatArray, ends: IntArray)
     np.add.at(total, ends[1], half)
     np.add.at(total, ends[0, 1:], half[1:])
     return np.asarray(total)
+
+
+def delta_shunts(buses: pd.DataFrame) -> tuple[ComplexArray, list[str]]:
+    """(rows,) complex kVA that the part of the shunts between phases injects at nominal voltage; what is wrong with it.
+
+    Args:
+        buses: with ``name`` and ``phases`` and, where there are such shunts, the columns ``DELTA_SHUNTS``.
+    """
+    parts, problems = np.zeros((2, len(buses))), []
+    for values, column in zip(parts, DELTA_SHUNTS, strict=True):
+        given = buses[column] if column in buses else pd.Series(0.0, index=buses.index)
+        for i, (raw, name, phases) in enumerate(zip(given, buses["name"], buses["phases"], strict=True)):
+            found = [0.0] if (isinstance(raw, float) and math.isnan(raw)) or raw is None else _numbers(raw, 1)
+            if found is None or (found[0] and phases != PHASES):
+                problems.append(
+                    f"bus {name!r}: {column} = {shown(raw)} must be a finite number, at a bus on phases abc"
+                )
+            else:
+                values[i] = found[0]
+    return 1j * parts[1] - parts[0], problems
+
+
+def at_stars(z_ohm: ComplexArray, vn_kv: FloatArray, bus: IntArray, n: int) -> ComplexArray:
+    """(n,) complex kVA that grounded stars inject on each phase at a zero-sequence voltage of 1 pu.
+
+    Args:
+        z_ohm: three times the impedance behind each star, in ohm of the delta's nominal voltage ``vn_kv``.
+        bus: where the stars are.
+    """
+    total = np.zeros(n, dtype=complex)
+    np.add.at(total, bus, -np.conj(1000.0 * vn_kv**2 / z_ohm))
+    return total

@@ -20,13 +20,13 @@ from amm_opt.io.tables import as_table
 from amm_opt.network.feeder.limits import BRANCH_LIMITS, LimitChanges
 from amm_opt.network.feeder.magnitudes import odd_branches, odd_buses, odd_shunts
 from amm_opt.network.feeder.phases import PHASE_TAPS, POSITIVE_SEQUENCE, phase_taps
-from amm_opt.network.feeder.shunts import BRANCH_SHUNTS, BUS_SHUNTS, per_phase
+from amm_opt.network.feeder.shunts import BRANCH_SHUNTS, BUS_SHUNTS, DELTA_SHUNTS, delta_shunts, per_phase
 
 TIERS = ("MV", "LV")
 UNKNOWN = "unknown"
 """Kind of a branch of which nobody knows the impedance: meters are behind it, and a network fitted to them."""
 BRANCH_KINDS = ("line", "transformer", "switch", UNKNOWN)
-VECTOR_GROUPS = ("YNyn0", "Dyn1", "Dyn11")
+VECTOR_GROUPS = ("YNyn0", "Dyn1", "Dyn11", "Dy1", "Dy11")
 SEVERAL = 4
 """So many elements with the same problem are named where all may have it."""
 _PHASE_NAMES = ("pos", "a", "b", "c", "ab", "ac", "bc", "abc")
@@ -125,7 +125,7 @@ def checked_tables(buses: pd.DataFrame, branches: pd.DataFrame, meshed: bool) ->
     buses, branches = (table for table in given.values() if table is not None)
     if buses.empty:
         raise InputError("buses: the table is empty", subject="feeder")
-    problems = check_columns(buses, _BUS_COLUMNS, [*_BUS_OPTIONAL, *_COORDINATES], "buses")
+    problems = check_columns(buses, _BUS_COLUMNS, [*_BUS_OPTIONAL, *_COORDINATES, *DELTA_SHUNTS], "buses")
     problems += check_columns(branches, _BRANCH_COLUMNS, [*_BRANCH_OPTIONAL, PHASE_TAPS], "branches")
     if problems:
         raise InputError(problems, subject="feeder")
@@ -185,6 +185,7 @@ def _checked_buses(buses: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     for column in BUS_SHUNTS:
         shunts, said = per_phase(buses, column, "bus")
         problems += [*said, *odd_shunts(buses, buses["vn_kv"].to_numpy(float), column, shunts.sum(axis=1))]
+    problems += delta_shunts(buses)[1]
     source = buses[buses["v_source_pu"].notna()]
     if len(source) == 0:
         problems.append("no source: fill v_source_pu at exactly one bus")

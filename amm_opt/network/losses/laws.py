@@ -20,7 +20,7 @@ from amm_opt.network.models.phase_sweeps import PhaseSweeps
 class Laws:
     """Voltages V and currents I away from the source, per unit and kVA of one node, of whatever is injected (S):
 
-        V = source + R V - Z I,        I = R^H I - conj(S / V) - conj(Y) V.
+        V = source + R V - Z I,        I = R^H I - conj(S / V) - D V.
 
     Balanced feeders, and those on a single phase throughout, have a place for each bus; others one for each bus and
     phase, all of phase a first, whether it exists or not.
@@ -29,6 +29,7 @@ class Laws:
         ratio, z: (places, places) R, from a branch's upper end to its lower one, and Z.
         source: (places,) voltages of the source, zero elsewhere.
         shunt: (places,) Y, what shunts and line charging inject at nominal voltage.
+        draw: (places, places) D, conj(Y) and what grounded stars inject by the voltages of all phases of a bus.
         node: (n_nodes,) places of the nodes that exist.
     """
 
@@ -36,6 +37,7 @@ class Laws:
     z: sp.csr_array
     source: ComplexArray
     shunt: ComplexArray
+    draw: sp.csr_array
     node: IntArray
 
     @classmethod
@@ -46,7 +48,8 @@ class Laws:
         per_kva = (1.0 if feeder.balanced else 3.0) / (1000.0 * feeder.vn_kv**2)
         z = sp.csr_array(sp.diags_array(np.array([m[0, 0] for m in feeder.z_ohm]) * per_kva))
         source = np.where(np.arange(n) == 0, feeder.v_source_pu, 0.0).astype(complex)
-        return cls(ratio, z, source, feeder.injected_kva.sum(axis=1), np.arange(n))
+        shunt = feeder.injected_kva.sum(axis=1)
+        return cls(ratio, z, source, shunt, sp.csr_array(sp.diags_array(np.conj(shunt))), np.arange(n))
 
     @classmethod
     def of_phases(cls, feeder: Feeder) -> Self:
@@ -54,13 +57,16 @@ class Laws:
         sweeps, (phase, bus) = PhaseSweeps(feeder), phase_nodes(feeder.branch_phases)
         source = np.zeros(3 * feeder.n_buses, dtype=complex)
         source[:: feeder.n_buses] = sweeps.source
-        return cls(*sweeps.matrices(), source, feeder.injected_kva.T.ravel(), feeder.n_buses * phase + bus)
+        shunt = feeder.injected_kva.T.ravel()
+        stars = sp.kron(np.ones((3, 3)), sp.diags_array(np.conj(feeder.star_kva) / 3.0))
+        draw = sp.csr_array(sp.diags_array(np.conj(shunt)) + stars)
+        return cls(*sweeps.matrices(), source, shunt, draw, feeder.n_buses * phase + bus)
 
     def of_nodes(self) -> Laws:
         """The same without places that do not exist; each node is one place."""
         at = self.node
-        ratio, z = (sp.csr_array(m[at][:, at]) for m in (self.ratio, self.z))
-        return Laws(ratio, z, self.source[at], self.shunt[at], np.arange(len(at)))
+        ratio, z, draw = (sp.csr_array(m[at][:, at]) for m in (self.ratio, self.z, self.draw))
+        return Laws(ratio, z, self.source[at], self.shunt[at], draw, np.arange(len(at)))
 
     @property
     def down(self) -> sp.csc_array:

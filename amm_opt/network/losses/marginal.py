@@ -51,7 +51,7 @@ class MarginalLosses:
         power[self._laws.node] = np.asarray(p_kw, dtype=float) + 1j * np.asarray(q_kvar, dtype=float)
         v, current = self._solved(power)
         of_current, of_source = _real(self._up), np.zeros(2 * len(v))
-        of_voltage = _real(sp.diags_array(np.conj(self._laws.shunt))) - _conjugate(np.conj(power / v**2))
+        of_voltage = _real(self._laws.draw) - _conjugate(np.conj(power / v**2))
         system = sp.block_array([[of_voltage, of_current], [_real(self._down), _real(self._laws.z)]], format="csc")
         at_source = np.flatnonzero(self._laws.source)
         of_source[at_source], of_source[len(v) + at_source] = v[at_source].real, v[at_source].imag
@@ -67,7 +67,7 @@ class MarginalLosses:
         down, up = splu(self._down), splu(self._up)
         v = no_load = self._laws.no_load
         for _ in range(SWEEPS):
-            current = -up.solve(np.conj(power / v) + np.conj(self._laws.shunt) * v)
+            current = -up.solve(np.conj(power / v) + self._laws.draw @ v)
             before, v = v, no_load - down.solve(self._laws.z @ current)
             if not np.all(np.isfinite(v)):
                 break

@@ -37,11 +37,13 @@ class LinDist3Flow(NetworkModel):
     doi 10.1109/TPWRS.2018.2823277: exact there and without load, losses included.
 
     A delta-wye transformer has T_Dyn = D / (sqrt(3) tap): a load on one phase of its secondary is a load between two
-    phases of its primary, so both carry about half, turned by +30 and -30 degrees. (Our reading of a model that is
-    usually stated for lines; exact at the reference.)
+    phases of its primary, so both carry about half, turned by +30 and -30 degrees. With the delta below it has the
+    transpose, and voltages there are those of the equivalent star; a star with ground draws what the zero-sequence
+    voltage drives through its impedance. (Our reading of a model that is usually stated for lines; exact at the
+    reference.)
 
-    Shunts and line charging are constant injections: what they are at nominal voltage, or at the operating point's. The
-    flow on a branch is that through its impedance, between the halves of its charging.
+    Shunts, line charging and grounded stars are constant injections: what they are at nominal voltage, or at the
+    operating point's. The flow on a branch is that through its impedance, between the halves of its charging.
 
     Voltages are between phase and neutral: the impedances are those after the neutral has been taken out. Nodes are the
     (bus, phase) pairs that exist, all of phase a first, each in the order of the feeder's buses.
@@ -54,7 +56,7 @@ class LinDist3Flow(NetworkModel):
         bus, phase: (n_nodes,) which the nodes are.
 
     Raises:
-        InputError: where a bus or branch is balanced (phase ``pos``), or a delta-wye transformer is fed from its wye.
+        InputError: where a bus or branch is balanced (phase ``pos``), or a grounded star has no impedance behind it.
     """
 
     name = "lindist3flow"
@@ -71,6 +73,8 @@ class LinDist3Flow(NetworkModel):
         around = at_no_load if reference is None else self._padded(reference, at_no_load)
         self._reference, self._sending = around, self._sweeps.sending(around)
         self._constant_power = self._shunt * (1.0 if reference is None else np.abs(around) ** 2)
+        if reference is not None:
+            self._constant_power = self._constant_power + around * np.conj(self._sweeps.through_stars(around))
 
     @property
     def merges(self) -> bool:
@@ -102,7 +106,7 @@ class LinDist3Flow(NetworkModel):
         power = self._pad(np.asarray(p_kw) + 1j * np.asarray(q_kvar))
         v = np.broadcast_to(self._reference, power.shape)
         for _ in range(100):
-            before, v = v, self._sweeps.voltages(self._sweeps.currents(np.conj(power / v) + np.conj(self._shunt) * v))
+            before, v = v, self._sweeps.solved(np.conj(power / v) + np.conj(self._shunt) * v)
             if np.max(np.abs(v - before), initial=0.0) < 1e-10:
                 return np.asarray(v.reshape(*v.shape[:-2], -1)[..., self._node])
             if not np.all(np.isfinite(v)):
@@ -229,13 +233,13 @@ def _check(feeder: Feeder) -> None:
         for b, own in enumerate(feeder.branch_phases)
         if b > 0 and not set(own) <= set(feeder.branch_phases[feeder.parent[b]])
     ]
-    turned = [
-        f"transformer {name!r}: {group.split()[0]} is fed from its wye side, which lindist3flow does not model"
-        for name, group in zip(feeder.branch_names, feeder.vector_group, strict=True)
-        if group.endswith("reversed")
+    shorted = [
+        f"transformer {name!r}: {group.split()[0]} is fed from its grounded star, and has no impedance"
+        for name, group, z in zip(feeder.branch_names, feeder.vector_group, feeder.z_ohm, strict=True)
+        if group.startswith("Dyn") and group.endswith("reversed") and not np.abs(np.diag(z)).all()
     ]
-    if missing or turned:
-        raise InputError([*missing, *turned], subject="feeder")
+    if missing or shorted:
+        raise InputError([*missing, *shorted], subject="feeder")
 
 
 def _real(matrix: sp.csr_array) -> sp.csr_array:

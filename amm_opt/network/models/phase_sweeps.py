@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,6 +18,11 @@ _DELTA = {
     "Dyn11": np.array([[1, -1, 0], [0, 1, -1], [-1, 0, 1]]) / np.sqrt(3),
     "Dyn1": np.array([[1, 0, -1], [-1, 1, 0], [0, -1, 1]]) / np.sqrt(3),
 }
+_TURNED = {
+    **{name: m for group, m in _DELTA.items() for name in (group, group.replace("n", ""))},
+    **{f"{name} reversed": m.T for group, m in _DELTA.items() for name in (group, group.replace("n", ""))},
+}
+"""Voltages to neutral below, in terms of those above; below a delta those of the equivalent star."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +46,8 @@ class Stage:
 class PhaseSweeps:
     """Ohm's and Kirchhoff's laws of a feeder, in arrays (..., 3, n_buses) over phases and buses, in per unit.
 
-    A phase that a bus does not have carries no current.
+    A phase that a bus does not have carries no current. Grounded stars whose delta is away from the source draw by the
+    zero-sequence voltage that they meet (``Feeder.star_kva``).
 
     Args:
         feeder: a feeder on named phases.
@@ -50,6 +57,7 @@ class PhaseSweeps:
         self._feeder = feeder
         self._z = _impedances(feeder)
         self._stages = _stages(feeder)
+        self._stars = np.flatnonzero(feeder.star_kva)
 
     def sending(self, v: ComplexArray) -> ComplexArray:
         """Voltages at the upper end of every branch's impedance, behind its ratio: (3, n) in and out."""
@@ -85,6 +93,31 @@ class PhaseSweeps:
                 step[..., 0] = self.source
             v[..., stage.bus] = stage.forest.along(step[..., stage.bus])
         return v
+
+    def through_stars(self, v: ComplexArray) -> ComplexArray:
+        """Currents that grounded stars inject at voltages: (..., 3, n) in and out."""
+        out = np.zeros_like(v)
+        out[..., self._stars] = (v.mean(axis=-2) * np.conj(self._feeder.star_kva))[..., None, self._stars]
+        return out
+
+    def solved(self, injected: ComplexArray) -> ComplexArray:
+        """Voltages under injected currents, with what grounded stars draw at these voltages: (..., 3, n) in and out."""
+        v = self.voltages(self.currents(injected))
+        if len(self._stars):
+            response, inverse = self._star_response
+            zero = v[..., self._stars].mean(axis=-2) @ inverse.T
+            v += np.einsum("...k,kin->...in", zero, response)
+        return v
+
+    @cached_property
+    def _star_response(self) -> tuple[ComplexArray, ComplexArray]:
+        """(K, 3, n) voltages that a zero-sequence voltage of 1 pu at each star brings about, and what it becomes."""
+        count, n = len(self._stars), self._feeder.n_buses
+        unit = np.zeros((count, 3, n), dtype=complex)
+        unit[np.arange(count), :, self._stars] = np.conj(self._feeder.star_kva[self._stars])[:, None]
+        response = self.voltages(self.currents(unit)) - self.voltages(np.zeros((3, n), dtype=complex))
+        own = response[..., self._stars].mean(axis=1).T
+        return response, np.asarray(np.linalg.inv(np.eye(count) - own))
 
     def adjoint(self, on_v: ComplexArray, on_i: ComplexArray) -> ComplexArray:
         """Weights of injected currents that weights of voltages and branch currents amount to: (K, 3, n)."""
@@ -145,7 +178,7 @@ def _stages(feeder: Feeder) -> list[Stage]:
         bus = np.flatnonzero(level == at)
         head = bus[cut[bus]] if at else bus[:1]
         ratios = (
-            [_DELTA.get(feeder.vector_group[b], np.eye(3)) / feeder.phase_tap[b][:, None] for b in head] if at else []
+            [_TURNED.get(feeder.vector_group[b], np.eye(3)) / feeder.phase_tap[b][:, None] for b in head] if at else []
         )
         ratio = np.stack(ratios, axis=-1).astype(complex) if ratios else np.zeros((3, 3, 0), dtype=complex)
         forest = Forest(np.searchsorted(bus, feeder.subtree_end[bus]))

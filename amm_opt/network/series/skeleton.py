@@ -15,7 +15,7 @@ ALIKE = 1e-9
 """Impedances are in proportion where they differ by no more than this, as a fraction."""
 SAME_PHASES = ("", "YNyn0")
 """Vector groups that turn no voltage."""
-OF_BUSES = ("vn_kv", "v_min_pu", "v_max_pu", "lv_feeder", "tap", "phase_tap")
+OF_BUSES = ("vn_kv", "v_min_pu", "v_max_pu", "lv_feeder", "delta_kva", "tap", "phase_tap")
 NAMES = ("bus_names", "tier", "phases", "branch_names", "branch_kind", "branch_phases", "vector_group")
 """Arrays and tuples of a feeder that stay as they are at kept buses."""
 

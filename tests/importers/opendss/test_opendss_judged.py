@@ -93,14 +93,6 @@ def test_transformers_stepping_up_and_listed_from_below(tmp_path: Path, lead: st
 
 
 @pytest.mark.parametrize(
-    "windings", ["buses=[src x] conns=[wye delta] kvs=[33 11]", "buses=[x src] conns=[delta wye] kvs=[11 33]"]
-)
-def test_a_delta_away_from_the_source_is_refused(tmp_path: Path, windings: str) -> None:
-    said = refused(written(tmp_path, f"{HEAD}new transformer.t {windings} kvas=[900 900] xhl=5\n{FEEDER}{BASES}"))
-    assert "Master.dss:5: transformer 't': unsupported element: connection wye-delta, fed from its wye side" in said
-
-
-@pytest.mark.parametrize(
     ("given", "said"),
     [
         ("kvar=600 numsteps=3", ""),

@@ -54,7 +54,9 @@ def flow(feeder: Feeder, customers: pd.DataFrame) -> Flow:
     injected: ComplexArray = np.zeros((3, feeder.n_buses), dtype=complex)
     v[phase, model.bus] = u
     injected[phase, model.bus] = -power
-    current = PhaseSweeps(feeder).currents(np.conj(injected / v) + np.conj(feeder.injected_kva.T) * v)
+    sweeps = PhaseSweeps(feeder)
+    drawn = np.conj(feeder.injected_kva.T) * v + sweeps.through_stars(v)
+    current = sweeps.currents(np.conj(injected / v) + drawn)
     volt = feeder.vn_kv * 1000.0 / math.sqrt(3)
     keys = [(feeder.bus_names[b].lower(), "abc"[p]) for b, p in zip(model.bus, phase, strict=True)]
     places = list(zip(phase.tolist(), model.bus.tolist(), strict=True))

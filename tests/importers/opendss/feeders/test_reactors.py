@@ -12,7 +12,7 @@ from opendss_truth import solve
 
 from amm_opt.errors import InputError
 from amm_opt.importers import from_opendss
-from tests.importers.opendss.test_opendss_random import modelled
+from tests.importers.opendss.test_opendss_random import modelled, voltages
 
 HEAD = """clear
 set defaultbasefrequency=60
@@ -56,17 +56,24 @@ REACTORS = [
 def test_reactors(tmp_path: Path, reactor: str) -> None:
     text = reactor + "\nnew load.x bus1=b.1 phases=1 kv=7.2 kw=500 pf=.9 vminpu=.1 vmaxpu=2\n"
     text += "new load.y bus1=b phases=3 kv=12.47 kw=1500 pf=.9 vminpu=.1 vmaxpu=2\n"
-    delta = "delta" in reactor  # taken as a star: voltages are not balanced here
-    assert max(map(abs, errors(written(tmp_path, text)).values())) < (2e-4 if delta else 2e-5)
+    assert max(map(abs, errors(written(tmp_path, text)).values())) < 2e-5
 
 
-def test_a_delta_fed_by_a_floating_star(tmp_path: Path) -> None:
-    text = "new transformer.t buses=[a.1.2.3.4 b] conns=[wye delta] kvs=[12.47 4.16] kvas=[3000 3000] xhl=6\n"
-    load = "new load.y bus1=b phases=3 conn=delta kv=4.16 kw=1500 pf=.9 vminpu=.1 vmaxpu=2\n"
-    assert abs(errors(written(tmp_path, text + load))["a", 1]) < 1e-5
-    truth = solve(written(tmp_path, text + load), frequency=60.0)
-    ours = modelled(from_opendss(tmp_path / "Master.dss"))
-    assert ours["b", 2] == pytest.approx(abs(truth.volts["b.1"] - truth.volts["b.2"]) / 4160, abs=1e-5)
+@pytest.mark.parametrize("star", ["a", "a.1.2.3.4"])
+@pytest.mark.parametrize("more", ["leadlag=lead taps=[1.05 1]", "kvas=[9000 9000] %noloadloss=1 %imag=2"])
+def test_a_delta_fed_from_a_star(tmp_path: Path, star: str, more: str) -> None:
+    """With ground, which draws by the zero sequence above it, and without; loads below it draw unevenly."""
+    text = f"new transformer.t buses=[{star} b] conns=[wye delta] kvs=[12.47 4.16] kvas=[900 900] xhl=6 {more}\n"
+    text += "new load.x bus1=a.1 phases=1 kv=7.2 kw=600 vminpu=.1 vmaxpu=2\n"
+    text += "new load.y bus1=b phases=3 conn=delta kv=4.16 kw=300 pf=.9 vminpu=.1 vmaxpu=2\n"
+    text += "new load.z bus1=b.1.2 phases=1 kv=4.16 kw=200 pf=.9 vminpu=.1 vmaxpu=2\n"
+    master = written(tmp_path, text)
+    truth, ours = solve(master, frequency=60.0).volts, voltages(from_opendss(master))
+    for node in (1, 2, 3):
+        assert abs(ours["a", node]) == pytest.approx(abs(truth[f"a.{node}"]) / 12470 * 3**0.5, abs=1e-5)
+        other = node % 3 + 1
+        between = abs(truth[f"b.{node}"] - truth[f"b.{other}"]) / 4160
+        assert abs(ours["b", node] - ours["b", other]) / 3**0.5 == pytest.approx(between, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -74,8 +81,8 @@ def test_a_delta_fed_by_a_floating_star(tmp_path: Path) -> None:
     [
         (
             "new transformer.t buses=[a.1.2.3.4 b] conns=[wye delta] kvs=[12.47 4.16]\n"
-            "new load.x bus1=b.1.2 phases=1 kv=4.16\n",
-            "an unbalanced load below transformer 't', whose delta is away from the source",
+            "new load.x bus1=b.1.2 phases=1 kv=4.16\nnew reactor.n bus1=a.4 bus2=a.0 phases=1 r=5 x=0\n",
+            "fed from a star whose point, node 4 of bus 'a', is neither ground itself nor joined to nothing",
         ),
         ("new reactor.r bus1=a.1.2 bus2=a.2.3 phases=2 x=1\n", "unsupported element: a reactor on nodes (1, 2)"),
         ("new reactor.r bus1=a bus2=b x=1 rp=3\n", "rp is not supported"),

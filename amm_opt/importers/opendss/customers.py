@@ -56,7 +56,7 @@ class Customers:
             network: with all rows as they are now.
         """
         solved = self._settings.load_voltage_pu == SOLVED
-        loads = [x for x in self._elements.loads if (solved or _is_between(x)) and x.power.real]
+        loads = [x for x in self._elements.loads if (solved or _is_between(x)) and x.power]
         if not loads or self._unsolved:
             return False
         theirs = {row["name"] for x in loads for row in self._customers(x)}

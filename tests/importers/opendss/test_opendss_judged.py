@@ -285,6 +285,11 @@ def test_units_that_versions_of_opendss_read_differently(tmp_path: Path, units: 
 @pytest.mark.parametrize(
     "statements",
     [
+        # Units before a geometry stay, and no multiplier changes fixed kvar.
+        "new wiredata.w rac=.3 runits=km gmrac=4 gmrunits=mm radius=5 radunits=mm normamps=300\n"
+        "new linegeometry.g nconds=3 cond=1 wire=w x=0 h=9 units=m cond=2 wire=w x=1 h=9 cond=3 wire=w x=2 h=9\n"
+        "new line.m bus1=e bus2=f units=kft length=2 geometry=g\nnew load.m bus1=f kv=11 kw=300\n",
+        "new load.m bus1=e kv=11 kw=300 kvar=900 model=6\nset loadmult=.5\n",
         # Steps and their states stay where numsteps is said again.
         "new capacitor.d bus1=e kv=11 kvar=600 numsteps=2 states=[1 0]\nnew capacitor.b like=d bus1=e numsteps=2\n",
         "new capacitor.d bus1=e kv=11 kvar=900 numsteps=3 states=[0 0 1] numsteps=2\n",

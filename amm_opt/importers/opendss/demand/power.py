@@ -10,7 +10,7 @@ from amm_opt.arrays import FloatArray
 from amm_opt.errors import counted
 from amm_opt.importers.opendss.circuit import Elements
 from amm_opt.importers.opendss.commands.clock import FOLLOWS, SNAP
-from amm_opt.importers.opendss.elements.loads import Load, kvar_of
+from amm_opt.importers.opendss.elements.loads import FIXED_KVAR, Load, kvar_of
 from amm_opt.importers.opendss.plants.shapes import LoadShape
 from amm_opt.importers.opendss.settings import SOLVE, Settings
 
@@ -19,15 +19,15 @@ def drawn(x: Load, shape: LoadShape | None, ends_s: FloatArray) -> tuple[FloatAr
     """kW and kvar of a load at the ends of intervals, and its shape's name; none where the shape is in kW."""
     if shape is None or not len(shape.values):
         ones = np.ones(len(ends_s))
-        return x.kw * x.scale * ones, x.kvar * x.scale * ones, "constant"
+        return x.kw * x.scale * ones, x.kvar * x.kvar_scale * ones, "constant"
     p = shape.at(ends_s)
-    q = None if shape.reactive is None else shape.at(ends_s, shape.reactive)
-    if shape.actual:
-        by_factor = kvar_of(1.0, x.pf) if x.pf_given else 0.0
-        return p, by_factor * p if q is None else q, ""
-    if not x.kw * x.scale:
-        return 0.0 * p, x.kvar * x.scale * (p if q is None else q), "constant"
-    return x.kw * x.scale * p, x.kvar * x.scale * (p if q is None else q), shape.element.name
+    q = p if shape.reactive is None else shape.at(ends_s, shape.reactive)
+    kvar = x.kvar * (np.ones(len(ends_s)) if x.model in FIXED_KVAR else x.scale * q)
+    if not shape.actual:
+        return x.kw * x.scale * p, kvar, shape.element.name if x.kw * x.scale else "constant"
+    if x.model not in FIXED_KVAR:
+        kvar = q if shape.reactive is not None else p * (kvar_of(1.0, x.pf) if x.pf_given else 0.0)
+    return p, kvar, ""
 
 
 def take_hour(elements: Elements, settings: Settings) -> Iterator[str]:

@@ -14,6 +14,8 @@ from amm_opt.importers.people import MIN_POWER_FACTOR
 
 HOURS_PER_DAY = 24.0
 MODELS = tuple("12345678")
+FIXED_KVAR = ("6", "7")
+"""Models whose kvar no multiplier and no load shape changes."""
 ZIP_PARTS = 7
 """Of constant impedance, current and power, for kW and for kvar, and the voltage below which there is nothing."""
 MOST_EXPONENT = 100.0
@@ -113,7 +115,12 @@ class Load(Terminal):
     @property
     def power(self) -> complex:
         """kW + j kvar at its rated voltage: as stated, or as ``taken`` at an hour of its load shape."""
-        return complex(self.kw, self.kvar) * self.scale if self.taken is None else self.taken
+        return complex(self.kw * self.scale, self.kvar * self.kvar_scale) if self.taken is None else self.taken
+
+    @property
+    def kvar_scale(self) -> float:
+        """What multiplies its kvar: nothing, of the models of fixed reactive power."""
+        return 1.0 if self.model in FIXED_KVAR else self.scale
 
     def allocate(self, name: str, value: float) -> None:
         """Another factor on connected kVA or billed kWh."""
@@ -220,7 +227,7 @@ class Load(Terminal):
         rated = self.power
         edge = self.v_min if pu < self.v_min else self.v_max
         at_edge = rated if self.model in ("1", "3", "4", "6", "7") else self.at_voltage(edge)
-        if self.model in ("6", "7"):
+        if self.model in FIXED_KVAR:
             return complex(rated.real * (pu / edge) ** 2, rated.imag * pu**2)
         if pu > self.v_max:
             return at_edge * (pu / edge) ** 2

@@ -149,8 +149,9 @@ class Line(Conductors):
             self.geometry = self.spacing = None
             self._take(first.element.name, first)
         elif isinstance(first, LineGeometry | LineSpacing):
+            units = self.units
             self._own()
-            self.z = self.c = None
+            self.units, self.z, self.c = units, None, None
             self.stated, self.inherited, self.code, self.strung = set(), {name}, first.element.name, []
             self.geometry = first if isinstance(first, LineGeometry) else None
             self.spacing = first if isinstance(first, LineSpacing) else None

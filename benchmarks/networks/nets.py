@@ -94,9 +94,6 @@ FEEDERS = [
 """MATPOWER's distribution cases."""
 SUGGESTED = re.compile(r"open_branches=(\[.*?\])(?:\n|$)")
 
-LARGEST_MESH = 50_000
-"""Buses; flows of larger meshes are not compared."""
-
 Row = dict[str, Any]
 
 
@@ -174,8 +171,6 @@ def _as_mesh(name: str, read: Callable[..., ao.Case], net: Any) -> Row:
     row = {"name": name, "buses": case.feeder.n_buses, "participants": case.n_participants, "opened": 0}
     row |= {"batteries": int((case.participants["battery_kwh"] > 0).sum()), "phases": False, "meshed": True}
     row["sources"] = len(grids) if len(grids) < len(net["ext_grid"]) else ""
-    if case.feeder.n_buses > LARGEST_MESH:
-        return row
     tables, truth, _ = _without_regulation(net, [])
     truth.ext_grid = truth.ext_grid.loc[grids.index]
     pp.rundcpp(truth)

@@ -28,8 +28,8 @@ python benchmarks/networks/table.py
   this column counts it; without `open_branches` these networks are refused. SimBench's codes with `no_sw` have lost the
   switches that open their rings.
 - **As a mesh**: where the way to open it would be long, a mesh is read for [`dc`](network.md#dc-for-meshed-networks)
-  (`meshed=true`), whose flows are held against `pandapower.rundcpp`, up to 50,000
-  buses. That leaves iron losses out, ours are in: without them the largest difference of `1-EHV-mixed--0-no_sw` is
+  (`meshed=true`), whose flows are held against `pandapower.rundcpp`.
+  That leaves iron losses out, ours are in: without them the largest difference of `1-EHV-mixed--0-no_sw` is
   0.02 MW, not 9.1. Phase shifts of transformers sum to nothing around every loop there. `1-complete_data` holds a
   source at every level besides, which phase shifts part: those of the highest voltage are kept (**sources kept**), in
   both tools.

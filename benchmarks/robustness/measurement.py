@@ -104,6 +104,7 @@ def main() -> None:
     parser.add_argument("--name", help="of the files (default: CASE)")
     parser.add_argument("--mechanisms", nargs="+", default=list(MECHANISMS))
     parser.add_argument("--few", action="store_true", help="the first mechanism only meets every error")
+    parser.add_argument("--common", action="store_true", help="one level of each kind of error only, for all")
     parser.add_argument("--margins", action="store_true", help="the AMM with margins too")
     parser.add_argument("--only-page", action="store_true", help="from the table as it is")
     given = parser.parse_args()
@@ -114,9 +115,10 @@ def main() -> None:
     steps = slice(first, first + round(24 / case.dt_h) * given.days)
     file = RESULTS / f"measurement_{name}.csv"
     if not given.only_page:
-        measured(case, steps, given.mechanisms, file, few=given.few)
+        asked = {"few": given.few, "common_only": given.common}
+        measured(case, steps, given.mechanisms, file, **asked)
         if given.margins:
-            measured(case, steps, ["amm"], file, MARGINS, few=given.few)
+            measured(case, steps, ["amm"], file, MARGINS, **asked)
     table = pd.read_csv(file, keep_default_na=False)
     (RESULTS / f"measurement_{name}.md").write_text(page(table, case, steps, name, given), encoding="utf-8")
     picture(table, IMAGES / f"measurement_{name}.png")
@@ -144,15 +146,16 @@ def measured(
     file: Path,
     margins: Sequence[str] = (NO_MARGIN,),
     few: bool = False,
+    common_only: bool = False,
 ) -> None:
     """One row for each measurement, mechanism and margin, kept as soon as it is there."""
     rows = pd.read_csv(file, keep_default_na=False).to_dict("records") if file.exists() else []
     done = {(row["error"], row["mechanism"], row["margin"]) for row in rows}
     asked = conditions(case, steps.start)
     if margins[0] != NO_MARGIN:
-        asked = {label: asked[label] for label in (WITH_MARGINS[:3] if few else WITH_MARGINS)}
+        asked = {label: asked[label] for label in (WITH_MARGINS[:3] if few or common_only else WITH_MARGINS)}
     common = [label for label in FEW if label in asked]
-    rest = [label for label in asked if label not in common]
+    rest = [label for label in asked if label not in common and not (common_only and margins[0] == NO_MARGIN)]
     order = [*product(common, mechanisms, margins), *product(rest, mechanisms[:1] if few else mechanisms, margins)]
     for label, spec, margin in order:
         if (label, spec, margin) in done:
@@ -195,6 +198,7 @@ def page(table: pd.DataFrame, case: ao.Case, steps: slice, name: str, given: Any
         "",
         f"`python benchmarks/robustness/measurement.py {f'{given.case} --name {name}' if shipped else name}"
         f" --start {given.start} --days {given.days}{' --few' if given.few else ''}"
+        f"{' --common' if given.common else ''}"
         f"{' --margins' if (table['margin'] != NO_MARGIN).any() else ''}`",
         "",
         f"{case.times[steps.start]} to {case.times[steps.stop - 1]}, {steps.stop - steps.start} intervals,"

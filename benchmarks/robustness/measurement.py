@@ -118,7 +118,7 @@ def main() -> None:
         asked = {"few": given.few, "common_only": given.common}
         measured(case, steps, given.mechanisms, file, **asked)
         if given.margins:
-            measured(case, steps, ["amm"], file, MARGINS, **asked)
+            measured(case, steps, ["amm"], file, (*MARGINS, NO_MARGIN), **asked)
     table = pd.read_csv(file, keep_default_na=False)
     (RESULTS / f"measurement_{name}.md").write_text(page(table, case, steps, name, given), encoding="utf-8")
     picture(table, IMAGES / f"measurement_{name}.png")
@@ -192,11 +192,11 @@ def measures(run: ao.Run) -> dict[str, float]:
 
 def page(table: pd.DataFrame, case: ao.Case, steps: slice, name: str, given: Any) -> str:
     """The table as a page."""
-    shipped = given.name and not Path(given.case).exists()
+    asked = Path(given.case).name
     lines = [
-        f"# What measurement errors do on {given.case if shipped else name}",
+        f"# What measurement errors do on {asked}",
         "",
-        f"`python benchmarks/robustness/measurement.py {f'{given.case} --name {name}' if shipped else name}"
+        f"`python benchmarks/robustness/measurement.py {asked}{f' --name {name}' if name != asked else ''}"
         f" --start {given.start} --days {given.days}{' --few' if given.few else ''}"
         f"{' --common' if given.common else ''}"
         f"{' --margins' if (table['margin'] != NO_MARGIN).any() else ''}`",
@@ -236,18 +236,45 @@ def in_order(part: pd.DataFrame, errors: Iterable[str]) -> pd.DataFrame:
 
 
 def picture(table: pd.DataFrame, file: Path) -> None:
-    """Violations, their size and what is not served, against the level of each kind of error."""
+    """Violations, their size and what is not served: of each error, or against the level of each kind of error."""
     table = table[table["margin"] == NO_MARGIN]
-    kinds = [k for k in SWEEPS if table["error"].str.startswith(k).any() and "impedance" not in k]
-    figure, axes = plt.subplots(
-        3, len(kinds), figsize=(3.0 * len(kinds), 7.6), layout="constrained", sharex="col", sharey="row"
-    )
     worst = (
         ("voltage_pu", "worst, pu outside band")
         if table["voltage_pu"].any()
         else ("thermal_pct", "worst, % above rating")
     )
-    rows = (("violations", "AC violations"), worst, ("unserved_pct", "unserved, %"))
+    measures = (("violations", "AC violations"), worst, ("unserved_pct", "unserved, %"))
+    errors = dict.fromkeys(table["error"])
+    levels = max(sum(error.startswith(kind) for error in errors) for kind in SWEEPS)
+    figure = by_error(table, list(errors), measures) if levels < 2 else by_level(table, measures)
+    figure.savefig(file, dpi=120)
+    plt.close(figure)
+
+
+def by_error(table: pd.DataFrame, errors: Sequence[str], measures: Sequence[tuple[str, str]]) -> Any:
+    """One line for each error, one mark for each mechanism."""
+    figure, axes = plt.subplots(1, len(measures), figsize=(12.0, 4.6), layout="constrained", sharey=True)
+    for (measure, label), axis in zip(measures, axes, strict=True):
+        for k, (spec, part) in enumerate(table.groupby("mechanism", sort=False)):
+            values = part.set_index("error")[measure].astype(float).reindex(errors)
+            y = [i + 0.16 * (k - 1.5) for i in range(len(errors))]
+            axis.plot(values, y, " ", marker="o", markersize=5, label=spec, color=COLORS[str(spec)])
+        axis.set_xlabel(label)
+        axis.grid(axis="x", alpha=0.3)
+    axes[0].set_yticks(range(len(errors)), errors)
+    axes[0].invert_yaxis()
+    axes[0].set_xscale("symlog", linthresh=10)
+    axes[0].set_xlim(-1, 2 * max(10.0, float(table["violations"].max())))
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(MECHANISMS))
+    return figure
+
+
+def by_level(table: pd.DataFrame, rows: Sequence[tuple[str, str]]) -> Any:
+    """One column for each kind of error."""
+    kinds = [k for k in SWEEPS if table["error"].str.startswith(k).any() and "impedance" not in k]
+    figure, axes = plt.subplots(
+        3, len(kinds), figsize=(3.0 * len(kinds), 7.6), layout="constrained", sharex="col", sharey="row"
+    )
     for column, kind in enumerate(kinds):
         for (measure, label), axis in zip(rows, axes[:, column], strict=True):
             for spec, part in table.groupby("mechanism", sort=False):
@@ -263,8 +290,7 @@ def picture(table: pd.DataFrame, file: Path) -> None:
     for axis, low in zip(axes[:, 0], (-0.3, 0, 0), strict=True):
         axis.set_ylim(bottom=low)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(MECHANISMS))
-    figure.savefig(file, dpi=120)
-    plt.close(figure)
+    return figure
 
 
 if __name__ == "__main__":

@@ -152,7 +152,7 @@ class _Rows:
         count = int(GROWTH ** max(0, round_number - PATIENCE))
         self._worst.append(0.0)
         new = [t for j in range(len(self._gains)) for t in self._violated(j, v, count)]
-        if round_number >= ROUNDS and self._worst[-1] > SLOW * self._worst[-1 - ROUNDS]:
+        if len(self._worst) > ROUNDS and self._worst[-1] > SLOW * self._worst[-1 - ROUNDS]:
             if self._worst[-1] <= ROW_SLACK:
                 return False
             raise NoAnswerError("tangents come nearer too slowly")

@@ -97,7 +97,6 @@ if TYPE_CHECKING:
     from amm_opt.simulation import (
         Column,
         Disaggregation,
-        FourWireNetwork,
         Measurement,
         PriceParts,
         Run,
@@ -119,6 +118,7 @@ if TYPE_CHECKING:
     from amm_opt.study.comparison import Comparison, load_comparison, open_comparison
     from amm_opt.study.report.page import save_report
     from amm_opt.study.solvers import SolverComparison, compare_solvers
+    from amm_opt.verification.four_wire import FourWireNetwork
 
 logging.getLogger("amm_opt").addHandler(logging.NullHandler())
 
@@ -220,7 +220,6 @@ _HOME = {
     "amm_opt.simulation": (
         "Column",
         "Disaggregation",
-        "FourWireNetwork",
         "Measurement",
         "PriceParts",
         "Run",
@@ -242,6 +241,7 @@ _HOME = {
     "amm_opt.study.report.page": ("save_report",),
     "amm_opt.study.solvers": ("SolverComparison", "compare_solvers"),
     "amm_opt.study.comparison": ("Comparison", "load_comparison", "open_comparison"),
+    "amm_opt.verification.four_wire": ("FourWireNetwork",),
 }
 """Where each public name comes from: it is imported when it is first asked for, so that a command that needs none of
 them, such as ``amm-opt --help``, does not wait for solvers."""

@@ -12,12 +12,10 @@ from amm_opt.simulation.results.column import Column
 from amm_opt.simulation.results.run import Run
 from amm_opt.simulation.sensitivity.sensitivity import Sensitivity
 from amm_opt.simulation.stored.opened import load_run, open_run
-from amm_opt.verification.four_wire import FourWireNetwork
 
 __all__ = [
     "Column",
     "Disaggregation",
-    "FourWireNetwork",
     "Measurement",
     "PriceParts",
     "Run",

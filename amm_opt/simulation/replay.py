@@ -10,11 +10,10 @@ from typing import Any
 from amm_opt.errors import InputError, as_path
 from amm_opt.fields import checked_kind, not_callable
 from amm_opt.grid import Grid
-from amm_opt.network import ACNetwork
+from amm_opt.network import ACNetwork, Feeder
 from amm_opt.simulation.results.claim import Claim
 from amm_opt.simulation.results.run import Run
 from amm_opt.simulation.results.summary import summarised
-from amm_opt.verification.four_wire import FourWireNetwork
 from amm_opt.verification.replay import PowerFlow, ReplayTotals
 
 BLOCK_STEPS = 192
@@ -57,9 +56,16 @@ def verify(
     if problem := not_callable(progress, "progress"):
         raise InputError(problem)
     master = None if opendss is None else as_path(opendss, "file")
-    feeder = run.case.feeder
-    wires: PowerFlow = ACNetwork(feeder, threads) if master is None else FourWireNetwork(feeder, master)
+    wires = _wires(run.case.feeder, threads, master)
     return replayed(run, wires, network=network, progress=progress)
+
+
+def _wires(feeder: Feeder, threads: int, master: Path | None) -> PowerFlow:
+    if master is None:
+        return ACNetwork(feeder, threads)
+    from amm_opt.verification.four_wire import FourWireNetwork
+
+    return FourWireNetwork(feeder, master)
 
 
 def replayed(
@@ -76,7 +82,7 @@ def replayed(
         totals.add(grid, wires, requests, run.allocation.select(slice(start, stop)))
         if progress is not None:
             progress(stop, len(run.times))
-    points = "AC points on all wires" if isinstance(wires, FourWireNetwork) else "AC points"
+    points = "AC points" if isinstance(wires, ACNetwork) else "AC points on all wires"
     return summarised(replace(run, ac=totals, claim=_claim(run, grid, totals, points)))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,8 +24,10 @@ from amm_opt.simulation.measurement import Measurement
 from amm_opt.solve.backends.known import SolverOrder
 from amm_opt.solve.compile.form import form_of
 from amm_opt.solve.solver import ProgramSolver
-from amm_opt.verification.four_wire import FourWireNetwork
 from amm_opt.verification.replay import PowerFlow
+
+if TYPE_CHECKING:
+    from amm_opt.verification.four_wire import FourWireNetwork
 
 MOST_GRIDS, MOST_SOLVERS = 4, 32
 """So many are kept; of more, those that were not asked for longest go."""
@@ -194,6 +196,8 @@ class Shared:
         Raises:
             InputError: see ``FourWireNetwork``.
         """
+        from amm_opt.verification.four_wire import FourWireNetwork
+
         known = self._read
         if known is None or known[0] is not case.feeder or known[1] != opendss:
             known = self._read = (case.feeder, opendss, FourWireNetwork(case.feeder, opendss))

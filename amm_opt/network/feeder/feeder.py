@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import networkx as nx
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -31,6 +30,9 @@ from amm_opt.network.feeder.tables import (
     checked_tables,
 )
 from amm_opt.network.feeder.walk import spanning, walk
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:
@@ -192,6 +194,8 @@ class Feeder:
 
     @cached_property
     def _graph(self) -> nx.DiGraph[str]:
+        import networkx as nx
+
         kind = nx.MultiDiGraph if self.meshed else nx.DiGraph
         graph: nx.DiGraph[str] = kind(source=self.bus_names[0], v_source_pu=self.v_source_pu)
         for i, bus in enumerate(self.bus_names):
@@ -228,6 +232,8 @@ class Feeder:
 
         Of a meshed network a MultiDiGraph with all closed branches.
         """
+        import networkx as nx
+
         return nx.freeze(self._graph.copy())
 
     def with_limits(

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeGuard
 
-import networkx as nx
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
@@ -353,6 +352,8 @@ def _topology_problems(buses: pd.DataFrame, branches: pd.DataFrame, meshed: bool
     sources = buses["name"][buses["v_source_pu"].notna()].dropna()
     if len(sources) == 1 and _is_tree(names, used):
         return
+    import networkx as nx
+
     graph: nx.Graph[str] = nx.Graph()
     graph.add_nodes_from(buses["name"].dropna())
     label: dict[frozenset[str], str] = {}

@@ -10,7 +10,6 @@ import pandas as pd
 
 from amm_opt.arrays import FloatArray
 from amm_opt.cases import Case
-from amm_opt.market.shapley import clusters, shapley_span
 from amm_opt.network import NetworkModel
 
 ALWAYS = "battery power"
@@ -53,6 +52,8 @@ def generator_worth(
     Raises:
         InputError: where there are no generators, or inflexible load, which no source meets here.
     """
+    from amm_opt.market.shapley import clusters, shapley_span
+
     offering = _with_batteries_offered(case)
     found = shapley_span(
         offering,

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from amm_opt.arrays import DIRECTIONS, FloatArray
 from amm_opt.cases import Case
@@ -102,11 +101,13 @@ class DiskStore(RunStore):
                 self._described.add(name)
 
     def _write_totals(self, k: int, block: Block) -> bytes:
+        from pyarrow import parquet
+
         start = block.start - self.first
         times = self.case.times[block.start : block.start + block.steps]
         table = pa.table({"time": pa.array(times), **{name: pa.array(kw) for name, kw in block.totals.items()}})
         file = pa.BufferOutputStream()
-        pq.write_table(table, file)
+        parquet.write_table(table, file)
         content = file.getvalue().to_pybytes()
         assert start == k * self.length
         replace_bytes(self.folder / INTERVALS / f"{k:06}.parquet", content)
@@ -180,8 +181,10 @@ class DiskStore(RunStore):
         return dict(self._totals_read)
 
     def _read_totals(self) -> dict[str, FloatArray]:
+        from pyarrow import parquet
+
         files = (self.folder / INTERVALS / f"{k:06}.parquet" for k in range(self.count))
-        parts = [pq.ParquetFile(pa.BufferReader(f.read_bytes())).read(use_threads=False) for f in files]
+        parts = [parquet.ParquetFile(pa.BufferReader(f.read_bytes())).read(use_threads=False) for f in files]
         table = pa.concat_tables(parts, promote_options="default").to_pandas()
         own = [name for name in table if name not in (*TOTALS, "time")]
         return {name: table[name].fillna(fill_of(name)).to_numpy() for name in (*TOTALS, *own)}

@@ -26,7 +26,6 @@ from amm_opt.simulation.stored.difference import DIGEST, WIRES
 from amm_opt.simulation.stored.digest import of_bytes
 from amm_opt.simulation.stored.record import state_document
 from amm_opt.solve.backends.known import label
-from amm_opt.verification.four_wire import FourWireNetwork
 
 NUMERICS = (
     "amm-opt", "numpy", "scipy", "cvxpy", "clarabel", "highspy", "piqp", "qoco", "power-grid-model",
@@ -76,6 +75,8 @@ def _wires(settings: Settings) -> Document:
     """What all wires of an OpenDSS file are, where AC is judged on them."""
     if settings.opendss is None:
         return {}
+    from amm_opt.verification.four_wire import FourWireNetwork
+
     wires = settings.shared.wires(settings.believed, settings.opendss)
     assert isinstance(wires, FourWireNetwork)
     return {WIRES: of_bytes("\n".join(wires.statements).encode())}

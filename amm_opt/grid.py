@@ -27,7 +27,8 @@ BLOCK_NUMBERS = 4_000_000
 """A block has at most this many limited quantities times intervals, which bounds memory."""
 KEPT_NUMBERS = 40_000_000
 """At most so many sensitivities are kept."""
-ROWS_AT_ONCE = 256
+ROWS_AT_ONCE = 64
+"""So many rows of sensitivities are made at once: each is as long as there are nodes."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,10 @@ import sys
 import pytest
 
 HEAVY = {"numpy", "pandas", "cvxpy", "scipy", "matplotlib", "xarray"}
+NOT_OF_A_RUN = {
+    "networkx", "pyarrow.parquet", "zarr", "xarray", "rich", "matplotlib",
+    "amm_opt.importers", "amm_opt.market.shapley",
+}  # fmt: skip
 
 
 def python(*words: str, **environment: str) -> str:
@@ -32,6 +36,19 @@ def test_help_waits_for_no_heavy_package(words: list[str]) -> None:
     loaded = {name.partition(".")[0] for name in python("-c", code).rpartition("|")[2].split()}
     assert not loaded & HEAVY
     assert "click" in loaded
+
+
+def test_a_run_imports_nothing_that_it_does_not_need() -> None:
+    """What it imports is most of its memory; how much that is is measured (benchmarks/size)."""
+    code = (
+        "import sys, amm_opt as ao\n"
+        "run = ao.simulate('synthetic:buses=60,days=1', 'amm', steps=slice(34, 36))\n"
+        "print(len(run.times), '|', *sys.modules)"
+    )
+    said, _, modules = python("-c", code).rpartition("|")
+    assert said.split() == ["2"]
+    assert not set(modules.split()) & NOT_OF_A_RUN
+    assert "cvxpy" in modules.split()
 
 
 def test_the_shell_completes_commands_without_importing_them() -> None:

@@ -380,14 +380,15 @@ def _branch_arrays(
         "tap": numbers([1.0], np.where(flipped, 1 / tap, tap)),
         "phase_tap": numbers(np.ones((1, 3)), np.where(flipped[:, None], 1 / by_phase, by_phase)),
         "vector_group": ("", *np.where(turned, groups + " reversed", groups)),
-        "z_ohm": (_read_only(np.zeros((1, 1), dtype=complex)), *(_read_only(m * scale) for m, scale in z)),
+        "z_ohm": (
+            _read_only(np.zeros((1, 1), dtype=complex)),
+            *(_read_only(m if scale is None else m * scale) for m, scale in z),
+        ),
         "charging_kvar": numbers(np.zeros((1, 3)), per_phase(branches, "charging_kvar", "branch")[0]),
     }
 
 
-def _referred(ratio: FloatArray, flipped: BoolArray, phases: Iterable[tuple[str, ...]]) -> list[FloatArray]:
-    """What multiplies the impedance matrix of each branch: 1, or (n - 1, 3) ratios where it is turned round."""
+def _referred(ratio: FloatArray, flipped: BoolArray, phases: Iterable[tuple[str, ...]]) -> list[FloatArray | None]:
+    """What multiplies the impedance matrix of each branch that is turned round, from (n - 1, 3) ratios; else None."""
     own = ([PHASES.index(p) if p in PHASES else 0 for p in names] for names in phases)
-    return [
-        np.outer(row[at], row[at]) if turn else np.ones(1) for row, turn, at in zip(ratio, flipped, own, strict=True)
-    ]
+    return [np.outer(row[at], row[at]) if turn else None for row, turn, at in zip(ratio, flipped, own, strict=True)]

@@ -66,7 +66,7 @@ def _complete(table: pd.DataFrame, optional: Mapping[str, object]) -> pd.DataFra
     table = table.reset_index(drop=True)
     for column in table.columns:
         if not pd.api.types.is_numeric_dtype(table[column]):
-            table[column] = _objects(table[column].to_numpy(dtype=object))
+            table[column] = _objects(_told_once(table[column].to_numpy(dtype=object)))
     for column, default in optional.items():
         if column not in table:
             table[column] = default
@@ -78,6 +78,12 @@ def _complete(table: pd.DataFrame, optional: Mapping[str, object]) -> pd.DataFra
 def _objects(values: Iterable[object]) -> pd.Series[object]:
     """A column of Python objects: reading pandas' own text columns cell by cell is slow."""
     return pd.Series(values, dtype=object)
+
+
+def _told_once(values: Iterable[object]) -> list[object]:
+    """The same values; of texts that are alike, the first one in place of each: pandas makes one for every cell."""
+    known: dict[str, str] = {}
+    return [known.setdefault(v, v) if type(v) is str else v for v in values]
 
 
 def _phases(value: object, default: tuple[str, ...]) -> tuple[str, ...] | None:

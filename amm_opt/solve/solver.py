@@ -137,10 +137,10 @@ def route_of(program: Program | HorizonProgram, grid: Grid, known: Known | None 
         return LeximinRoute(HorizonRoute(stage_program(program), grid), None, size)
     stage, alone = _of_interval(stage_program(program), grid, known, stages=True), only_levels(program)
     if isinstance(stage, TangentRoute):
-        return LeximinRoute(stage, None, size, Coupling(True, stage.compiled if alone else None))
+        return LeximinRoute(stage, None, size, Coupling(stage.by_tangents, stage.compiled if alone else None))
     if grid.conic:
         compiled = stage.compiled if alone and isinstance(stage, ConicRoute) else None
-        return LeximinRoute(stage, STAGES_DEFAULT, size, Coupling(False, compiled))
+        return LeximinRoute(stage, STAGES_DEFAULT, size, Coupling(None, compiled))
     stages = LeximinRoute(stage, STAGES_DEFAULT, size)
     if not alone:
         return stages

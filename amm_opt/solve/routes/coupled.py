@@ -7,13 +7,14 @@ for those that rise on. What is not needed of it in the end is given back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from amm_opt.arrays import BoolArray, FloatArray
 from amm_opt.program import Solution
+from amm_opt.solve.answer import NoAnswerError
 from amm_opt.solve.compile import CompiledProgram
 from amm_opt.solve.route import AT_LEAST, HELD, LEVEL, REACHED, RISING, Solve, Task
 
@@ -32,11 +33,11 @@ class Coupling:
     """How losses couple levels.
 
     Attributes:
-        settled: whether what levels gave is given back; by tangents, which are exact enough for it.
+        settled: what solves a stage exactly enough to give back what levels gave; None where nothing does.
         compiled: the program of a stage, where it is compiled and levels are its only variables.
     """
 
-    settled: bool
+    settled: Callable[[Task], Solution] | None = None
     compiled: CompiledProgram | None = None
 
     def kw_per_level(self, task: Task, size: int) -> FloatArray:
@@ -97,10 +98,15 @@ def settle(solve: Solve, filled: Filled) -> Solution:
 
     Args:
         solve: as of :func:`fill`.
+
+    Where it has no answer, for want of room, nothing more is given back.
     """
-    level = filled.kept
+    level, answer = filled.kept, filled.answer
     for stage in filled.stages:
-        answer = solve({RISING: stage.astype(float), HELD: level})
+        try:
+            answer = solve({RISING: stage.astype(float), HELD: level})
+        except NoAnswerError:
+            break
         gave = np.maximum(filled.reached - level, 0.0)
         back = np.minimum(max(float(answer[REACHED]), 0.0), gave) - LEAST * np.maximum(1.0, np.abs(level))
         level = np.where(stage, level + np.maximum(back, 0.0), level)

@@ -61,8 +61,8 @@ class LeximinRoute:
             return solve_stages(stage, self._size)
         filled = fill(stage, self._coupling.kw_per_level(task, self._size))
         answer = filled.answer
-        if self._coupling.settled and solver is None and len(filled.stages) > 1:
-            answer = settle(stage, filled)
+        if (exactly := self._coupling.settled) and solver is None and len(filled.stages) > 1:
+            answer = settle(lambda values: exactly(replace(task, values={**task.values, **values})), filled)
         return replace(answer, objective=float(np.min(answer[LEVEL])))
 
 

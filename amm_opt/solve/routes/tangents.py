@@ -33,7 +33,7 @@ PATIENCE, GROWTH = 3, 1.4
 """Rounds in which one tangent of each group is added, and how many times more every later round adds than the last."""
 STALE_AFTER = 12
 """Solves without a multiplier after which a tangent leaves."""
-SLOW, ROUNDS = 0.2, 3
+SLOW, ROUNDS = 0.05, 3
 """Where the worst excess is still more than this share of that so many rounds ago, tangents end: with the answer where
 no limit is broken by more than the slack of linear models' rows; else the cones are quicker. An objective that is
 nearly flat where losses are curved, as of ``greedy_doe``, is met by tangents in hundreds of rounds."""
@@ -100,15 +100,23 @@ class TangentRoute:
         """See ``Route``: a solver that is named gets the cones."""
         if solver is None:
             try:
-                return self._by_tangents(task)
+                return self.by_tangents(task, self._default)
             except NoAnswerError:
                 self.kept = Kept()
         return self._cones.solve(solver, task)
 
-    def _by_tangents(self, task: Task) -> Solution:
+    def by_tangents(self, task: Task, solver: Choice = None) -> Solution:
+        """The solution without the cones.
+
+        Args:
+            solver: of every round; None for the one that suits.
+
+        Raises:
+            NoAnswerError: where there is none.
+        """
         theta = self.compiled.theta(task.values, task.requests).copy()
         numbers, rows = self.compiled.numbers(theta), _Rows(self, task, theta)
-        point = solve_with_lazy_rows(numbers, rows, self._backends, self._default, task.time_limit_s, watch=task.watch)
+        point = solve_with_lazy_rows(numbers, rows, self._backends, solver, task.time_limit_s, watch=task.watch)
         checked = audited(numbers, rows, point)
         rows.age(point)
         values, duals = self.compiled.values(point.v, theta), self.compiled.duals(point.row_dual)

@@ -160,7 +160,7 @@ ROOM_KW = [(0.19 / DRAWN - 0.1 * kvar) / 0.3 for kvar in (6.0, 10.0)]
         ("fet", {}),
         ("greedy_doe", {}),
         ("leximin", {"solver": "scipy"}),
-        ("amm", {"margin": "gaussian:sigma=0.1"}),
+        ("amm", {"margin": "gaussian:sigma=0.1,pf=1"}),
         ("fot", {}),
         ("floored", {}),
         ("pro_rata", {}),

@@ -150,7 +150,7 @@ def test_reactive_power_with_a_shape_of_its_own_is_approximated_and_said(tmp_pat
     assert ours.real == pytest.approx(truth.real, abs=1e-3)
     assert ours.imag == pytest.approx([0.48, 0.96], abs=1e-6)
     assert truth.imag == pytest.approx([0.0, 1.2], abs=1e-3)
-    assert "1 loads whose kvar have a shape of their own" in str(network.report)
+    assert "kvar of 1 load with a shape of their own" in str(network.report)
     assert "off by up to 0.48 kvar (a)" in str(network.report)
 
 

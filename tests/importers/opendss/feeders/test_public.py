@@ -96,8 +96,8 @@ def test_an_asymmetric_source_impedance_is_refused_unless_left_out(tmp_path: Pat
     (said,) = refused(tmp_path, text)
     assert "z2 = 0.1+0.2j ohm unlike z1 = 0.4+1.1j ohm is not supported; pass source_impedance=False" in said
     assert from_opendss(tmp_path / "Master.dss", source_impedance=False).buses["name"].tolist() == ["s", "a"]
-    said = refused(tmp_path, HEAD + "\nedit vsource.source basekv=1e200\n" + LINE + LOADS)
-    assert any("basekv = 1e+200 is more than 10000" in x for x in said)
+    said = refused(tmp_path, HEAD + "\nedit vsource.source basekv=1e50\n" + LINE + LOADS)
+    assert any("basekv = 1e+50 is more than 10000" in x for x in said)
 
 
 @pytest.mark.parametrize("node", ["", ".2"])

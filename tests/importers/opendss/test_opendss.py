@@ -278,7 +278,8 @@ def test_missing_ratings_bases_and_loads_are_listed_together(tmp_path: Path) -> 
     text = HEAD.replace("0.4", "11") + CODE.replace(" normamps=200", "") + "new line.l1 src b c\n"
     text += "new transformer.t buses=[b d] kvs=[22 0.4] conns=[delta wye]\n"
     text += "new line.l2 d e c\nnew load.x bus1=e.1 phases=1 kv=0.4\nnew load.y bus1=nowhere kv=0.4\n"
-    text += "new load.z bus1=e.1.1 phases=1 kv=0.4\nnew transformer.u buses=[d k] kvs=[.4 .4] phases=2 conns=[wye delta]\n"
+    text += "new load.z bus1=e.1.1 phases=1 kv=0.4\n"
+    text += "new transformer.u buses=[d k] kvs=[.4 .4] phases=2 conns=[wye delta]\n"
     found = problems(tmp_path, text)
     for line, words in (
         (3, " and 1 more lines: missing rating: no normamps, and 'c' (2,000 m) is not in the catalogue"),

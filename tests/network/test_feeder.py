@@ -291,7 +291,7 @@ def test_feeder_is_immutable() -> None:
     feeder = Feeder.from_tables(**good_tables())
     arrays = [getattr(feeder, f.name) for f in fields(feeder)] + [feeder.depth, *feeder.z_ohm]
     arrays = [a for a in arrays if isinstance(a, np.ndarray)]
-    assert len(arrays) == 13 + 2 + 4
+    assert len(arrays) == 14 + 2 + 4
     for array in arrays:
         with pytest.raises(ValueError, match="read-only"):
             array[...] = 7

@@ -84,7 +84,7 @@ def test_a_table_of_the_user_is_read(tmp_path: Path) -> None:
         (lambda t: t.iloc[[0, 2, 1, *range(3, 48)]], "is repeated or out of order"),
         (lambda t: t.assign(h0=-1.0), "'h0' has negative power in row 1, 2"),
         (lambda t: t.assign(h0=[np.nan, *[1.0] * 47]), "'h0' has no number in row 1"),
-        (lambda t: t.iloc[:47], "no whole number of half-hours"),
+        (lambda t: t.iloc[:47], "must come to a whole number of half-hours"),
         (lambda t: t.assign(time=t["time"] + pd.Timedelta("5min")), "must begin a half-hour"),
         (lambda t: loads(series(), freq="20min"), "must divide 30 minutes"),
         (lambda t: t.drop(columns="time"), "missing column 'time'"),

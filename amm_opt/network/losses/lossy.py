@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import cvxpy as cp
 import numpy as np
-from numpy.typing import ArrayLike
 
 from amm_opt.arrays import ComplexArray, FloatArray, IntArray
 from amm_opt.network.feeder.feeder import Feeder
 from amm_opt.network.losses.laws import Laws
-from amm_opt.network.models.base import NetworkModel
+from amm_opt.network.models.base import Answering
 from amm_opt.network.models.limits import NetworkState
 from amm_opt.network.models.lindist3flow import LinDist3Flow
 from amm_opt.network.models.lindistflow import LinDistFlow
@@ -20,7 +18,7 @@ LEAST_V = 0.5
 """Voltages are taken to be at least this share of those without load, where constant power meets its limit."""
 
 
-class Lossy(NetworkModel):
+class Lossy(Answering):
     """LinDistFlow or LinDist3Flow, and as constant injections what they leave out at inflexible load.
 
     Rows and slopes are those of the linear model. :meth:`left_out` estimates the losses of every branch from the flows
@@ -60,24 +58,6 @@ class Lossy(NetworkModel):
     def bus(self) -> IntArray:
         """(n_nodes,) bus of each node."""
         return self._inner.bus
-
-    def state(self, p_kw: ArrayLike, q_kvar: ArrayLike) -> NetworkState:
-        """Voltages and flows of the linear model."""
-        return self._inner.state(p_kw, q_kvar)
-
-    def evaluate(self, p_kw: ArrayLike, q_kvar: ArrayLike) -> FloatArray:
-        """Every limited quantity of the linear model."""
-        return self._inner.evaluate(p_kw, q_kvar)
-
-    def rows(self, k: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Rows of the linear model."""
-        return self._inner.rows(k)
-
-    def constraints(
-        self, p_kw: cp.Expression, q_kvar: cp.Expression, lower: cp.Expression, upper: cp.Expression
-    ) -> list[cp.Constraint]:
-        """The linear model as cvxpy constraints."""
-        return self._inner.constraints(p_kw, q_kvar, lower, upper)
 
     def left_out(self, p_kw: FloatArray, q_kvar: FloatArray) -> tuple[FloatArray, FloatArray]:
         """See ``NetworkModel``: losses and what shunts give beyond nominal voltage."""

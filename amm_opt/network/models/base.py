@@ -18,7 +18,7 @@ from amm_opt.fields import checked_kind
 from amm_opt.network.feeder.feeder import Feeder
 from amm_opt.network.feeder.metered import Metered
 from amm_opt.network.models.incidence import by_bus, by_phase
-from amm_opt.network.models.limits import Limits, Quantities
+from amm_opt.network.models.limits import Limits, NetworkState, Quantities
 
 NODES_AT_ONCE = 256
 NOISE = 1e-14
@@ -234,3 +234,28 @@ class NetworkModel(ABC):
             moved = change(np.eye(min(NODES_AT_ONCE, n - start), n, start))
             parts.append(sp.csr_array(np.where(np.abs(moved) > NOISE * np.maximum(np.abs(constant), 1.0), moved, 0.0)))
         return sp.csr_array(sp.vstack(parts).T)
+
+
+class Answering(NetworkModel):
+    """A model whose voltages, flows and rows are those of another one, ``_inner``."""
+
+    _inner: NetworkModel
+
+    def state(self, p_kw: ArrayLike, q_kvar: ArrayLike) -> NetworkState:
+        """Voltages and flows of the other model."""
+        state: NetworkState = self._inner.state(p_kw, q_kvar)
+        return state
+
+    def evaluate(self, p_kw: ArrayLike, q_kvar: ArrayLike) -> FloatArray:
+        """Every limited quantity of the other model."""
+        return self._inner.evaluate(p_kw, q_kvar)
+
+    def rows(self, k: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Rows of the other model."""
+        return self._inner.rows(k)
+
+    def constraints(
+        self, p_kw: cp.Expression, q_kvar: cp.Expression, lower: cp.Expression, upper: cp.Expression
+    ) -> list[cp.Constraint]:
+        """The other model as cvxpy constraints."""
+        return self._inner.constraints(p_kw, q_kvar, lower, upper)

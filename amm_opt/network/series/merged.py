@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 
-import cvxpy as cp
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import ArrayLike
 
 from amm_opt.arrays import BoolArray, FloatArray, IntArray
 from amm_opt.network.feeder.feeder import Feeder
-from amm_opt.network.models.base import NetworkModel
-from amm_opt.network.models.limits import NetworkState
+from amm_opt.network.models.base import Answering, NetworkModel
 from amm_opt.network.series.skeleton import skeleton_of
 
 
-class Merged(NetworkModel):
+class Merged(Answering):
     """Another model's limited quantities as far as none of them follows from the others.
 
     Between two kept buses i and j the merged ones pass on one flow through impedances in proportion, so their squared
@@ -49,25 +46,6 @@ class Merged(NetworkModel):
     def of_nodes(self) -> Feeder:
         """The feeder of the kept buses."""
         return self._kept.feeder
-
-    def state(self, p_kw: ArrayLike, q_kvar: ArrayLike) -> NetworkState:
-        """Voltages and flows of the kept buses under net injections at them."""
-        state: NetworkState = self._inner.state(p_kw, q_kvar)
-        return state
-
-    def evaluate(self, p_kw: ArrayLike, q_kvar: ArrayLike) -> FloatArray:
-        """Every limited quantity under net injections: (..., n_nodes) in, (..., m) out."""
-        return self._inner.evaluate(p_kw, q_kvar)
-
-    def rows(self, k: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """The exact affine row of each limited quantity in ``k``; see ``NetworkModel.rows``."""
-        return self._inner.rows(k)
-
-    def constraints(
-        self, p_kw: cp.Expression, q_kvar: cp.Expression, lower: cp.Expression, upper: cp.Expression
-    ) -> list[cp.Constraint]:
-        """The same model as cvxpy constraints; see ``NetworkModel.constraints``."""
-        return self._inner.constraints(p_kw, q_kvar, lower, upper)
 
     def incidence(self, bus: IntArray, phases: tuple[str, ...]) -> sp.csr_array:
         """(n_nodes, n) share of n participants' power at each node; ``bus`` are kept buses of the whole feeder."""
